@@ -1,0 +1,254 @@
+"""Metrics: functions of all predictions and targets, or streaming objects where those would not fit in memory.
+
+A metric is any `(predictions, targets) -> number`; it sees the whole validation set at once, so measures that are not
+means of batch values come out right. An object with `reset`, `update(preds, targets)` and `compute` (for example of
+torchmetrics) is fed batch by batch instead. Predictions are the raw model outputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Metric = Callable[[Tensor, Tensor], Any]
+
+
+def batch_mean(function: Metric) -> Metric:
+    """Mark a metric that is a plain mean over rows: it is then streamed, weighted by rows, with the same result."""
+    function.is_row_mean = True  # type: ignore[attr-defined]
+    return function
+
+
+def _labels(preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    flat, labels = preds.reshape(-1, preds.shape[-1]), targets.reshape(-1)
+    if len(flat) != len(labels):
+        raise ValueError(f"predictions of shape {tuple(preds.shape)} do not fit targets of shape {tuple(targets.shape)}")
+    return flat, labels
+
+
+def _values(preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    if preds.numel() != targets.numel():
+        raise ValueError(f"predictions of shape {tuple(preds.shape)} do not fit targets of shape {tuple(targets.shape)}")
+    return preds.reshape(-1).double(), targets.reshape(-1).double()
+
+
+@batch_mean
+def accuracy(preds: Tensor, targets: Tensor) -> Tensor:
+    """Share of rows whose largest score is the target's.
+
+    Args:
+        preds: scores, shape (..., classes).
+        targets: class numbers, shape (...).
+
+    Example:
+        >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1])).item()
+        0.5
+    """
+    flat, labels = _labels(preds, targets)
+    return (flat.argmax(-1) == labels).float().mean()
+
+
+def top_k_accuracy(k: int = 5) -> Metric:
+    """Share of rows whose target is among the `k` largest scores, as a metric named `top_k_accuracy`."""
+
+    @batch_mean
+    def metric(preds: Tensor, targets: Tensor) -> Tensor:
+        flat, labels = _labels(preds, targets)
+        if not 1 <= k <= flat.shape[-1]:
+            raise ValueError(f"top_k_accuracy: k must lie between 1 and the {flat.shape[-1]} classes, got {k}")
+        return (flat.topk(k, dim=-1).indices == labels[:, None]).any(-1).float().mean()
+
+    metric.__name__ = f"top_{k}_accuracy"
+    return metric
+
+
+def accuracy_thresh(thresh: float = 0.5, *, sigmoid: bool = True) -> Metric:
+    """Share of right yes/no decisions over all rows and labels (multi-label)."""
+
+    @batch_mean
+    def metric(preds: Tensor, targets: Tensor) -> Tensor:
+        probs = preds.float().sigmoid() if sigmoid else preds
+        return ((probs > thresh) == (targets > 0.5)).float().mean()
+
+    metric.__name__ = "accuracy_thresh"
+    return metric
+
+
+def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool = True) -> Metric:
+    """F-beta of every row's labels, averaged over rows (multi-label).
+
+    The defaults are those of satellite-tag competitions. Rows without any true or predicted label count 1.
+    """
+
+    @batch_mean
+    def metric(preds: Tensor, targets: Tensor) -> Tensor:
+        chosen = ((preds.float().sigmoid() if sigmoid else preds) > thresh).float()
+        truth = (targets > 0.5).float()
+        hit, n_chosen, n_true = (chosen * truth).sum(1), chosen.sum(1), truth.sum(1)
+        bottom = beta**2 * n_true + n_chosen
+        return torch.where(bottom > 0, (1 + beta**2) * hit / bottom.clamp(min=1e-12), torch.ones_like(bottom)).mean()
+
+    metric.__name__ = f"f{beta:g}"
+    return metric
+
+
+def mse(preds: Tensor, targets: Tensor) -> float:
+    """Mean squared error."""
+    values, truth = _values(preds, targets)
+    return (values - truth).square().mean().item()
+
+
+def rmse(preds: Tensor, targets: Tensor) -> float:
+    """Root of the mean squared error."""
+    return math.sqrt(mse(preds, targets))
+
+
+def mae(preds: Tensor, targets: Tensor) -> float:
+    """Mean absolute error."""
+    values, truth = _values(preds, targets)
+    return (values - truth).abs().mean().item()
+
+
+def r2(preds: Tensor, targets: Tensor) -> float:
+    """Coefficient of determination: 1 minus the squared error over the variance of the targets."""
+    values, truth = _values(preds, targets)
+    return 1 - ((values - truth).square().sum() / (truth - truth.mean()).square().sum()).item()
+
+
+def auc(preds: Tensor, targets: Tensor) -> float:
+    """Area under the ROC curve for two classes.
+
+    Args:
+        preds: scores of the positive class, shape (rows,) or (rows, 1), or of both classes, shape (rows, 2).
+        targets: 0 or 1.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    scores = preds[:, 1] - preds[:, 0] if preds.ndim == 2 and preds.shape[1] == 2 else preds.reshape(-1)
+    return float(roc_auc_score(targets.reshape(-1).numpy(), scores.double().numpy()))
+
+
+def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) -> Metric:
+    """Any scikit-learn metric as a metric of a learner.
+
+    Args:
+        function: `(y_true, y_pred, ...) -> number`.
+        on: what it gets as predictions: "labels" (the class with the largest score; for multi-label targets scores above
+            0), "probs" (softmax), or "values" (raw outputs).
+        options: passed on, for example `average="macro"`.
+
+    Example:
+        >>> from sklearn.metrics import f1_score
+        >>> metric = sklearn_metric(f1_score, average="macro")
+        >>> metric(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 1]))
+        1.0
+    """
+    if on not in ("labels", "probs", "values"):
+        raise ValueError(f"sklearn_metric: on must be 'labels', 'probs' or 'values', got {on!r}")
+
+    @functools.wraps(function)
+    def metric(preds: Tensor, targets: Tensor) -> float:
+        scores = preds.float()
+        if on == "labels":
+            given = (scores > 0).long() if targets.ndim == scores.ndim > 1 else scores.argmax(-1)
+        else:
+            given = scores.softmax(-1) if on == "probs" else scores
+        return float(function(targets.cpu().numpy(), given.cpu().numpy(), **options))
+
+    return metric
+
+
+class RowMean:
+    """Streams a metric that is a mean over rows."""
+
+    def __init__(self, function: Metric) -> None:
+        self.function, self.name = function, metric_name(function)
+        self.reset()
+
+    def reset(self) -> None:
+        self._total: Tensor | float = 0.0
+        self._rows = 0
+
+    def update(self, preds: Tensor, targets: Tensor) -> None:
+        rows = targets.shape[0] if targets.ndim else 1
+        value = self.function(preds, targets)
+        self._total = self._total + (value.double() if isinstance(value, Tensor) else value) * rows
+        self._rows += rows
+
+    def compute(self) -> float:
+        return float(self._total) / max(1, self._rows)
+
+
+class Perplexity:
+    """exp of the mean cross entropy in nats, streamed over tokens."""
+
+    name = "perplexity"
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._total: Tensor | float = 0.0
+        self._rows = 0
+
+    def update(self, preds: Tensor, targets: Tensor) -> None:
+        flat, labels = _labels(preds, targets)
+        self._total = self._total + F.cross_entropy(flat.float(), labels.long(), reduction="sum").double()
+        self._rows += len(labels)
+
+    def compute(self) -> float:
+        return math.exp(min(float(self._total) / max(1, self._rows), 700.0))
+
+
+perplexity = Perplexity
+
+
+def metric_name(metric: Any) -> str:
+    """The column heading of a metric: its `name`, its function name, or that of its class."""
+    if isinstance(getattr(metric, "name", None), str):
+        return metric.name
+    if isinstance(metric, functools.partial):
+        return metric_name(metric.func)
+    return getattr(metric, "__name__", type(metric).__name__)
+
+
+class WholeSet:
+    """Keeps everything and calls the function once at the end."""
+
+    def __init__(self, function: Metric) -> None:
+        self.function, self.name = function, metric_name(function)
+        self.reset()
+
+    def reset(self) -> None:
+        self._preds: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def update(self, preds: Tensor, targets: Tensor) -> None:
+        self._preds.append(preds.detach().cpu())
+        self._targets.append(targets.detach().cpu())
+
+    def compute(self) -> Any:
+        if not self._preds:
+            raise ValueError(f"metric {self.name!r}: there were no validation batches")
+        return self.function(torch.cat(self._preds), torch.cat(self._targets))
+
+
+def streaming(metric: Any) -> Any:
+    """A metric of any kind as an object with `reset`, `update` and `compute`.
+
+    Raises:
+        TypeError: if it is neither a function nor such an object.
+    """
+    if isinstance(metric, type):
+        metric = metric()
+    if all(hasattr(metric, name) for name in ("reset", "update", "compute")):
+        return metric
+    if not callable(metric):
+        raise TypeError(f"a metric is a function (preds, targets) -> number or a streaming object, got {metric!r}")
+    return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)

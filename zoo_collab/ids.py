@@ -1,0 +1,134 @@
+"""Raw ids of users and items <-> contiguous indexes."""
+
+from __future__ import annotations
+
+import logging
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import some
+
+UNKNOWN = 0
+"""Index of every id that training did not see."""
+
+log = logging.getLogger("zoo.collab")
+
+
+def _kind(value: object) -> str:
+    """The JSON type that keeps this id, or an error for ids that JSON cannot keep."""
+    if isinstance(value, (bool, np.bool_)):
+        return "bool"
+    if isinstance(value, numbers.Integral):
+        return "int"
+    if isinstance(value, numbers.Real):
+        return "float"
+    if isinstance(value, str):
+        return "str"
+    if isinstance(value, pd.Timestamp):
+        return "timestamp"
+    raise TypeError(
+        f"an id must be a number, a string or a timestamp, got {value!r} of type {type(value).__name__};"
+        " convert the column with .astype(str) first"
+    )
+
+
+_TO_JSON = {"bool": bool, "int": int, "float": float, "str": str, "timestamp": lambda v: v.isoformat()}
+_FROM_JSON = {"bool": bool, "int": int, "float": float, "str": str, "timestamp": pd.Timestamp}
+
+
+class IdMap:
+    """Raw ids in a fixed order; id number k of the list has index k + 1, index 0 is the unknown id.
+
+    Args:
+        ids: distinct raw ids: integers, floats, strings, booleans or timestamps, mixed if need be.
+        name: what the ids are called in messages, usually the column.
+
+    Example:
+        >>> films = IdMap.fit(["b", "a", "b"], name="film")
+        >>> films.ids, films.encode(["a", "b", "z"]).tolist()
+        (['a', 'b'], [1, 2, 0])
+    """
+
+    def __init__(self, ids: Sequence[Any], name: str = "id"):
+        self.name = name
+        kinds = [_kind(value) for value in ids]
+        self.ids: list[Any] = [_FROM_JSON[k](_TO_JSON[k](value)) for k, value in zip(kinds, ids, strict=True)]
+        self.kinds = sorted(set(kinds))
+        self._index = pd.Index(self.ids) if len(self.kinds) == 1 else pd.Index(self.ids, dtype=object)
+        if not self._index.is_unique:
+            raise ValueError(f"{name}: ids must be distinct, {self._index[self._index.duplicated()][0]!r} repeats")
+
+    @classmethod
+    def fit(cls, values: Iterable[Any], name: str = "id") -> IdMap:
+        """Collects the distinct ids, sorted where they can be compared, else in order of appearance."""
+        distinct = pd.Series(values).unique().tolist()
+        try:
+            distinct = sorted(distinct)
+        except TypeError:
+            pass  # ids of several types have no order: the order of appearance stands
+        return cls(distinct, name)
+
+    def __len__(self) -> int:
+        """Number of indexes, the unknown one included: the rows an embedding needs."""
+        return len(self.ids) + 1
+
+    def __contains__(self, value: object) -> bool:
+        return bool(self.encode([value], warn=False)[0])
+
+    def encode(self, values: Any, *, warn: bool = True) -> np.ndarray:
+        """Indexes, `int64`, one a value; ids never seen become 0 and are reported in one log line.
+
+        Integers written as strings find integer ids and the other way round, so ids may come from JSON or a shell.
+        """
+        series = pd.Series(values)
+        asked = series.tolist()
+        if self.kinds == ["int"] and any(isinstance(value, str) for value in asked):
+            asked = [_as_int(value) for value in asked]
+        elif self.kinds == ["str"] and any(_is_int(value) for value in asked):
+            asked = [str(value) if _is_int(value) else value for value in asked]
+        target = pd.Index(asked, dtype=object) if self._index.dtype == object else pd.Index(asked)
+        index = self._index.get_indexer(target) + 1
+        if warn and (index == UNKNOWN).any():
+            unknown = series[index == UNKNOWN].unique()
+            log.warning(
+                "%s: %d of %d values were not seen in training and take the fallback row: %s",
+                self.name, int((index == UNKNOWN).sum()), len(index), some([repr(v) for v in unknown.tolist()]),
+            )
+        return index.astype(np.int64)
+
+    def decode(self, indexes: Iterable[int]) -> list[Any]:
+        """Raw ids of indexes; None for the unknown one."""
+        return [self.ids[i - 1] if i != UNKNOWN else None for i in indexes]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able state that keeps the type of every id."""
+        if len(self.kinds) == 1:
+            return {"name": self.name, "kind": self.kinds[0], "ids": [_TO_JSON[self.kinds[0]](v) for v in self.ids]}
+        return {"name": self.name, "kind": "mixed", "ids": [[k := _kind(v), _TO_JSON[k](v)] for v in self.ids]}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> IdMap:
+        """The inverse of `to_json`."""
+        kind = state["kind"]
+        if kind != "mixed" and kind not in _FROM_JSON:
+            raise ValueError(f"ids of kind {kind!r} are not known to this version; known: {some(_FROM_JSON, 9)}")
+        if kind == "mixed":
+            return cls([_FROM_JSON[k](value) for k, value in state["ids"]], state["name"])
+        return cls([_FROM_JSON[kind](value) for value in state["ids"]], state["name"])
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def _as_int(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        return value

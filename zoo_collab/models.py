@@ -1,0 +1,170 @@
+"""The models of a recommender: a user index and an item index in, a rating out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zoo.registry import register_model
+
+
+def _example(kind: str):
+    def example():
+        torch.manual_seed(0)
+        model = (
+            EmbeddingDotBias(6, 9, 4, y_range=(0.0, 5.5))
+            if kind == "dot"
+            else EmbeddingNet(6, 9, 4, hidden=[8], dropouts=[0.1], y_range=(0.0, 5.5))
+        )
+        return model, (torch.tensor([0, 1, 5]), torch.tensor([8, 0, 2])), torch.tensor([3.0, 4.0, 1.0])
+
+    return example
+
+
+def _check_sizes(n_users: int, n_items: int, n_factors: int, y_range: Sequence[float] | None) -> None:
+    for name, value in (("n_users", n_users), ("n_items", n_items), ("n_factors", n_factors)):
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, got {value}")
+    if y_range is not None and not y_range[0] < y_range[1]:
+        raise ValueError(f"y_range is (lowest, highest) with lowest < highest, got {tuple(y_range)}")
+
+
+def _embedding(n_rows: int, width: int, std: float = 0.01) -> nn.Embedding:
+    """Rows of small random numbers; row 0, the unknown id, is zero and stays zero."""
+    table = nn.Embedding(n_rows, width, padding_idx=0)
+    with torch.no_grad():
+        nn.init.trunc_normal_(table.weight, std=std, a=-2 * std, b=2 * std)
+        table.weight[0] = 0
+    return table
+
+
+def _middle(mean: float | None, y_range: Sequence[float] | None) -> float:
+    """The number before the sigmoid that gives the mean rating."""
+    if mean is None:
+        return 0.0
+    if y_range is None:
+        return float(mean)
+    share = (mean - y_range[0]) / (y_range[1] - y_range[0])
+    return float(torch.logit(torch.tensor(share, dtype=torch.float64), eps=1e-3))
+
+
+def _into_range(x: Tensor, y_range: tuple[float, float] | None) -> Tensor:
+    if y_range is None:
+        return x
+    return torch.sigmoid(x) * (y_range[1] - y_range[0]) + y_range[0]
+
+
+@register_model("collab.embedding_dot_bias", example=_example("dot"))
+class EmbeddingDotBias(nn.Module):
+    """Dot product of a user's and an item's factors, plus a bias for each, squeezed into the range of the ratings.
+
+    Index 0 is the unknown user or item: zero factors and zero bias, so its prediction rests on the other side's bias
+    and on the mean. Koren, Bell, Volinsky, "Matrix factorization techniques for recommender systems" (2009).
+
+    Args:
+        n_users: rows of the user table, the unknown user included.
+        n_items: rows of the item table, the unknown item included.
+        n_factors: width of both tables.
+        y_range: (lowest, highest) value that can be predicted; None leaves the output free.
+        mean: the prediction for an unknown user and an unknown item; None means the middle of the range.
+
+    Example:
+        >>> model = EmbeddingDotBias(10, 20, 5, y_range=(1, 5), mean=3.5)
+        >>> model(torch.tensor([0]), torch.tensor([0])).tolist()
+        [3.5]
+    """
+
+    def __init__(
+        self, n_users: int, n_items: int, n_factors: int = 50, y_range: Sequence[float] | None = None,
+        mean: float | None = None,
+    ):
+        super().__init__()
+        _check_sizes(n_users, n_items, n_factors, y_range)
+        self.user_factors = _embedding(n_users, n_factors)
+        self.item_factors = _embedding(n_items, n_factors)
+        self.user_bias = _embedding(n_users, 1)
+        self.item_bias = _embedding(n_items, 1)
+        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
+        self.register_buffer("middle", torch.tensor(_middle(mean, y_range), dtype=torch.float32))
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Ratings, shape (n,), of user and item indexes, each of shape (n,)."""
+        dot = (self.user_factors(users) * self.item_factors(items)).sum(-1)
+        dot = dot + self.user_bias(users).squeeze(-1) + self.item_bias(items).squeeze(-1)
+        return _into_range(dot + self.middle, self.y_range)
+
+    def all_items(self, users: Tensor) -> Tensor:
+        """Ratings of every item, shape (len(users), n_items), by one matrix product."""
+        dot = self.user_factors(users) @ self.item_factors.weight.T
+        return _into_range(dot + self.user_bias(users) + self.item_bias.weight.T + self.middle, self.y_range)
+
+    def layer_groups(self) -> dict[str, list[nn.Module]]:
+        """One group: factors and biases belong together."""
+        return {"embeddings": [self.user_factors, self.item_factors, self.user_bias, self.item_bias]}
+
+
+@register_model("collab.embedding_net", example=_example("net"))
+class EmbeddingNet(nn.Module):
+    """The embeddings of user and item side by side, then fully connected layers, squeezed into the range of the ratings.
+
+    Args:
+        n_users: rows of the user table, the unknown user (index 0) included.
+        n_items: rows of the item table, the unknown item (index 0) included.
+        n_factors: width of the tables: one number, or (user width, item width).
+        hidden: sizes of the hidden layers.
+        dropouts: dropout after the embeddings, then after each hidden layer: one number for all, or
+            `len(hidden) + 1` numbers; with `len(hidden)` numbers the embeddings keep everything.
+        y_range: (lowest, highest) value that can be predicted; None leaves the output free.
+        mean: where the output starts before training; None means the middle of the range.
+
+    Example:
+        >>> model = EmbeddingNet(10, 20, (8, 16), hidden=[32, 16], dropouts=[0.05, 0.1, 0.1], y_range=(1, 5))
+        >>> model(torch.tensor([1, 2]), torch.tensor([3, 4])).shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self, n_users: int, n_items: int, n_factors: int | Sequence[int] = 50, hidden: Sequence[int] = (100,),
+        dropouts: float | Sequence[float] = 0.0, y_range: Sequence[float] | None = None, mean: float | None = None,
+    ):
+        super().__init__()
+        widths = [n_factors, n_factors] if isinstance(n_factors, int) else list(n_factors)
+        if len(widths) != 2:
+            raise ValueError(f"n_factors is one width or (user width, item width), got {list(widths)}")
+        for width in widths:
+            _check_sizes(n_users, n_items, width, y_range)
+        if isinstance(dropouts, (int, float)):
+            rates = [float(dropouts)] * (len(hidden) + 1)
+        else:
+            rates = [0.0] * (len(dropouts) == len(hidden)) + [float(p) for p in dropouts]
+        if len(rates) != len(hidden) + 1:
+            raise ValueError(
+                f"dropouts needs {len(hidden)} or {len(hidden) + 1} numbers for {len(hidden)} hidden layers,"
+                f" got {len(list(dropouts))}"  # pyright: ignore[reportArgumentType]
+            )
+        self.user_factors = _embedding(n_users, widths[0], std=0.05)
+        self.item_factors = _embedding(n_items, widths[1], std=0.05)
+        layers: list[nn.Module] = [nn.Dropout(rates[0])] if rates[0] else []
+        size = sum(widths)
+        for n_out, rate in zip(hidden, rates[1:], strict=True):
+            linear = nn.Linear(size, n_out)
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.ReLU()] + ([nn.Dropout(rate)] if rate else [])
+            size = n_out
+        self.hidden = nn.Sequential(*layers)
+        self.output = nn.Linear(size, 1)
+        nn.init.zeros_(self.output.bias)
+        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
+        self.register_buffer("middle", torch.tensor(_middle(mean, y_range), dtype=torch.float32))
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Ratings, shape (n,), of user and item indexes, each of shape (n,)."""
+        x = torch.cat([self.user_factors(users), self.item_factors(items)], dim=-1)
+        return _into_range(self.output(self.hidden(x)).squeeze(-1) + self.middle, self.y_range)
+
+    def layer_groups(self) -> dict[str, list[nn.Module]]:
+        """Embeddings, then the layers above them."""
+        return {"embeddings": [self.user_factors, self.item_factors], "layers": [self.hidden, self.output]}
