@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import numbers
 from collections.abc import Iterable, Sequence
@@ -60,16 +61,16 @@ class IdMap:
         self.kinds = sorted(set(kinds))
         self._index = pd.Index(self.ids) if len(self.kinds) == 1 else pd.Index(self.ids, dtype=object)
         if not self._index.is_unique:
-            raise ValueError(f"{name}: ids must be distinct, {self._index[self._index.duplicated()][0]!r} repeats")
+            raise ValueError(
+                f"{name}: ids must be distinct, {self._index[self._index.duplicated()][0]!r} repeats"
+            )
 
     @classmethod
     def fit(cls, values: Iterable[Any], name: str = "id") -> IdMap:
         """Collects the distinct ids, sorted where they can be compared, else in order of appearance."""
         distinct = pd.Series(values).unique().tolist()
-        try:
+        with contextlib.suppress(TypeError):  # ids of several types have no order: that of appearance stands
             distinct = sorted(distinct)
-        except TypeError:
-            pass  # ids of several types have no order: the order of appearance stands
         return cls(distinct, name)
 
     def __len__(self) -> int:
@@ -82,7 +83,8 @@ class IdMap:
     def encode(self, values: Any, *, warn: bool = True) -> np.ndarray:
         """Indexes, `int64`, one a value; ids never seen become 0 and are reported in one log line.
 
-        Integers written as strings find integer ids and the other way round, so ids may come from JSON or a shell.
+        Integers written as strings find integer ids and the other way round, so ids may come from JSON or a
+        shell.
         """
         series = pd.Series(values)
         asked = series.tolist()
@@ -96,7 +98,10 @@ class IdMap:
             unknown = series[index == UNKNOWN].unique()
             log.warning(
                 "%s: %d of %d values were not seen in training and take the fallback row: %s",
-                self.name, int((index == UNKNOWN).sum()), len(index), some([repr(v) for v in unknown.tolist()]),
+                self.name,
+                int((index == UNKNOWN).sum()),
+                len(index),
+                some([repr(v) for v in unknown.tolist()]),
             )
         return index.astype(np.int64)
 
@@ -107,15 +112,25 @@ class IdMap:
     def to_json(self) -> dict[str, Any]:
         """JSON-able state that keeps the type of every id."""
         if len(self.kinds) == 1:
-            return {"name": self.name, "kind": self.kinds[0], "ids": [_TO_JSON[self.kinds[0]](v) for v in self.ids]}
-        return {"name": self.name, "kind": "mixed", "ids": [[k := _kind(v), _TO_JSON[k](v)] for v in self.ids]}
+            return {
+                "name": self.name,
+                "kind": self.kinds[0],
+                "ids": [_TO_JSON[self.kinds[0]](v) for v in self.ids],
+            }
+        return {
+            "name": self.name,
+            "kind": "mixed",
+            "ids": [[k := _kind(v), _TO_JSON[k](v)] for v in self.ids],
+        }
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> IdMap:
         """The inverse of `to_json`."""
         kind = state["kind"]
         if kind != "mixed" and kind not in _FROM_JSON:
-            raise ValueError(f"ids of kind {kind!r} are not known to this version; known: {some(_FROM_JSON, 9)}")
+            raise ValueError(
+                f"ids of kind {kind!r} are not known to this version; known: {some(_FROM_JSON, 9)}"
+            )
         if kind == "mixed":
             return cls([_FROM_JSON[k](value) for k, value in state["ids"]], state["name"])
         return cls([_FROM_JSON[kind](value) for value in state["ids"]], state["name"])

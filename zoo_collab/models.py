@@ -58,10 +58,11 @@ def _into_range(x: Tensor, y_range: tuple[float, float] | None) -> Tensor:
 
 @register_model("collab.embedding_dot_bias", example=_example("dot"))
 class EmbeddingDotBias(nn.Module):
-    """Dot product of a user's and an item's factors, plus a bias for each, squeezed into the range of the ratings.
+    """Dot product of a user's and an item's factors plus both biases, squeezed into the range of ratings.
 
-    Index 0 is the unknown user or item: zero factors and zero bias, so its prediction rests on the other side's bias
-    and on the mean. Koren, Bell, Volinsky, "Matrix factorization techniques for recommender systems" (2009).
+    Index 0 is the unknown user or item: zero factors and zero bias, so its prediction rests on the other
+    side's bias and on the mean. Koren, Bell, Volinsky, "Matrix factorization techniques for recommender
+    systems" (2009).
 
     Args:
         n_users: rows of the user table, the unknown user included.
@@ -77,7 +78,11 @@ class EmbeddingDotBias(nn.Module):
     """
 
     def __init__(
-        self, n_users: int, n_items: int, n_factors: int = 50, y_range: Sequence[float] | None = None,
+        self,
+        n_users: int,
+        n_items: int,
+        n_factors: int = 50,
+        y_range: Sequence[float] | None = None,
         mean: float | None = None,
     ):
         super().__init__()
@@ -101,13 +106,16 @@ class EmbeddingDotBias(nn.Module):
         return _into_range(dot + self.user_bias(users) + self.item_bias.weight.T + self.middle, self.y_range)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
-        """One group: factors and biases belong together."""
-        return {"embeddings": [self.user_factors, self.item_factors, self.user_bias, self.item_bias]}
+        """Factors and biases: the factors bear, and need, far more weight decay."""
+        return {
+            "factors": [self.user_factors, self.item_factors],
+            "biases": [self.user_bias, self.item_bias],
+        }
 
 
 @register_model("collab.embedding_net", example=_example("net"))
 class EmbeddingNet(nn.Module):
-    """The embeddings of user and item side by side, then fully connected layers, squeezed into the range of the ratings.
+    """Embeddings of user and item side by side, then linear layers, squeezed into the range of ratings.
 
     Args:
         n_users: rows of the user table, the unknown user (index 0) included.
@@ -126,8 +134,14 @@ class EmbeddingNet(nn.Module):
     """
 
     def __init__(
-        self, n_users: int, n_items: int, n_factors: int | Sequence[int] = 50, hidden: Sequence[int] = (100,),
-        dropouts: float | Sequence[float] = 0.0, y_range: Sequence[float] | None = None, mean: float | None = None,
+        self,
+        n_users: int,
+        n_items: int,
+        n_factors: int | Sequence[int] = 50,
+        hidden: Sequence[int] = (100,),
+        dropouts: float | Sequence[float] = 0.0,
+        y_range: Sequence[float] | None = None,
+        mean: float | None = None,
     ):
         super().__init__()
         widths = [n_factors, n_factors] if isinstance(n_factors, int) else list(n_factors)

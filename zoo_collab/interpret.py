@@ -1,0 +1,77 @@
+"""What a recommender has learned: predictions against truth, biases, directions of taste, similar items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from zoo_collab.data import CollabData
+from zoo_collab.recommend import item_table
+
+
+def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating") -> Figure:
+    """Joint plot: density of (truth, prediction) pairs, with the distribution of each along the sides.
+
+    Args:
+        preds: predictions, shape (n,).
+        targets: true values, shape (n,).
+        name: of the measure, for the labels.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["top", "."], ["joint", "right"]],
+        width_ratios=(4, 1),
+        height_ratios=(1, 4),
+    )
+    axes["joint"].hexbin(targets, preds, gridsize=30, mincnt=1, bins="log", cmap="viridis")
+    ends = [min(targets.min(), preds.min()), max(targets.max(), preds.max())]
+    axes["joint"].plot(ends, ends, color="tab:red", lw=1)
+    axes["joint"].set(xlabel=f"true {name}", ylabel=f"predicted {name}", xlim=ends, ylim=ends)
+    axes["top"].hist(targets, bins=30, range=ends)
+    axes["right"].hist(preds, bins=30, range=ends, orientation="horizontal")
+    axes["top"].set(xlim=ends, xticks=[], yticks=[])
+    axes["right"].set(ylim=ends, xticks=[], yticks=[])
+    error = float(np.sqrt(np.mean((preds - targets) ** 2)))
+    axes["joint"].set_title(f"rmse {error:.3f}, {len(preds):,} pairs", fontsize=9)
+    return figure
+
+
+def item_biases(model: Any, data: CollabData, min_ratings: int = 0) -> pd.DataFrame:
+    """Items with the bias the model gave them, best first: how good they are beyond who rated them.
+
+    Args:
+        model: `EmbeddingDotBias`, or any module with an `item_bias` table.
+        data: of the learner.
+        min_ratings: leave out items with fewer training ratings.
+
+    Returns:
+        Frame with the columns item, title, n_ratings, bias.
+    """
+    if not hasattr(model, "item_bias"):
+        raise TypeError(f"{type(model).__name__} has no item biases; EmbeddingDotBias has")
+    frame = item_table(data)
+    frame["bias"] = model.item_bias.weight[1:, 0].detach().cpu().numpy()
+    frame = frame[frame["n_ratings"] >= min_ratings]
+    return frame.sort_values("bias", ascending=False, ignore_index=True)
+
+
+def item_components(model: Any, data: CollabData, n: int = 3, *, min_ratings: int = 0) -> pd.DataFrame:
+    """Items with their place along the `n` main directions of the item factors (PCA).
+
+    Returns:
+        Frame with the columns item, title, n_ratings, component_1 .. component_n.
+    """
+    frame = item_table(data)
+    keep = (frame["n_ratings"] >= min_ratings).to_numpy()
+    factors = model.item_factors.weight[1:].detach().cpu().numpy()[keep].astype(np.float64)
+    if not 1 <= n <= min(factors.shape):
+        raise ValueError(f"n components must lie between 1 and {min(factors.shape)}, got {n}")
+    centred = factors - factors.mean(0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    frame = frame[keep].reset_index(drop=True)
+    for number, direction in enumerate(directions[:n], 1):
+        frame[f"component_{number}"] = centred @ direction
+    return frame

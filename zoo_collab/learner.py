@@ -1,0 +1,59 @@
+"""The learner of recommenders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from zoo.learner import Learner
+from zoo_collab import interpret
+from zoo_collab.data import CollabData
+from zoo_collab.recommend import ItemFilter, recommend
+
+
+class CollabLearner(Learner):
+    """Trains a model of (user, item) pairs and recommends with it.
+
+    Made by `CollabFilterDataset.get_learner`. Raw ids go in everywhere: `predict_one(("ann", 7))`,
+    `predict_batch(frame)`, `recommend(["ann", "bob"])`. Ids that training did not see take the fallback row,
+    zero factors and zero bias, and are reported in one log line.
+    """
+
+    domain = "collab"
+    data_class = CollabData
+    data: CollabData
+
+    def recommend(
+        self, users: Any, n: int = 10, exclude_seen: bool = True, filter: ItemFilter | None = None
+    ) -> pd.DataFrame:
+        """The items with the highest predictions for each user.
+
+        Args:
+            users: one raw user id or several.
+            n: items a user; fewer come back where fewer are left.
+            exclude_seen: leave out what the user has rated (among the training and validation rows).
+            filter: raw ids of the items to choose from, or a function that gets the frame of all known items
+                (item, title, n_ratings) and returns one true or false a row.
+
+        Returns:
+            Frame with the columns user, rank (from 1), item, title, score and known_user; a user unknown to
+            the model gets the ranking by item bias, with known_user false.
+        """
+        self.model.eval()
+        return recommend(self.model, self.data, users, n, exclude_seen=exclude_seen, filter=filter)
+
+    def plot_predictions(self) -> Figure:
+        """Joint plot of predictions against truth over the validation rows."""
+        preds, targets = self.predict_with_targs()
+        return interpret.plot_predictions(np.asarray(preds), np.asarray(targets), self.data.columns[2])
+
+    def item_biases(self, min_ratings: int = 0) -> pd.DataFrame:
+        """Items from best to worst by bias: what is liked beyond who happened to rate it."""
+        return interpret.item_biases(self.model, self.data, min_ratings)
+
+    def item_components(self, n: int = 3, *, min_ratings: int = 0) -> pd.DataFrame:
+        """Items along the main directions of the item factors."""
+        return interpret.item_components(self.model, self.data, n, min_ratings=min_ratings)
