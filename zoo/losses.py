@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,46 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.seeding import preserve_rng
+
+
+@dataclass(frozen=True)
+class Activation:
+    """How raw model outputs become probabilities (or stay values), and the logarithms of those.
+
+    Args:
+        kind: "softmax", "sigmoid", "exp" (outputs are log-probabilities), "probability" (outputs are probabilities) or
+            "identity" (outputs are values; their logarithm is not taken).
+        axis: the dimension of the classes, for "softmax".
+
+    Example:
+        >>> Activation("softmax")(torch.zeros(1, 2)).tolist()
+        [[0.5, 0.5]]
+    """
+
+    kind: str = "identity"
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("softmax", "sigmoid", "exp", "probability", "identity"):
+            raise ValueError(f"unknown activation {self.kind!r}")
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        """Probabilities, or the values themselves; float32."""
+        outputs = outputs.float()
+        if self.kind == "softmax":
+            return outputs.softmax(self.axis)
+        if self.kind == "sigmoid":
+            return outputs.sigmoid()
+        return outputs.exp() if self.kind == "exp" else outputs
+
+    def log(self, outputs: Tensor) -> Tensor:
+        """Log-probabilities, or the values themselves; float32."""
+        outputs = outputs.float()
+        if self.kind == "softmax":
+            return outputs.log_softmax(self.axis)
+        if self.kind == "sigmoid":
+            return F.logsigmoid(outputs)
+        return outputs.log() if self.kind == "probability" else outputs
 
 
 class CrossEntropyFlat(nn.Module):
@@ -35,6 +76,7 @@ class CrossEntropyFlat(nn.Module):
     ) -> None:
         super().__init__()
         self.axis, self.label_smoothing, self.ignore_index = axis, label_smoothing, ignore_index
+        self.activation = Activation("softmax", axis)
         self.weight: Tensor | None
         self.register_buffer("weight", weight)
 
@@ -54,19 +96,12 @@ class CrossEntropyFlat(nn.Module):
             flat.float(), labels, self.weight, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing
         )
 
-    def activation(self, preds: Tensor) -> Tensor:
-        """Class probabilities."""
-        return preds.float().softmax(self.axis)
-
-    def log_activation(self, preds: Tensor) -> Tensor:
-        """Logarithms of the class probabilities."""
-        return preds.float().log_softmax(self.axis)
-
 
 class _Elementwise(nn.Module):
     """Pairs every prediction with one target, so that (N, 1) against (N,) never broadcasts to (N, N)."""
 
     name = "loss"
+    activation = Activation("identity")
 
     def _pairs(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if preds.numel() != targets.numel():
@@ -75,12 +110,6 @@ class _Elementwise(nn.Module):
                 "do not hold the same number of values"
             )
         return preds.reshape(-1).float(), targets.reshape(-1).float()
-
-    def activation(self, preds: Tensor) -> Tensor:
-        """The values themselves."""
-        return preds.float()
-
-    log_activation = activation
 
 
 class MSEFlat(_Elementwise):
@@ -105,17 +134,10 @@ class BCEWithLogitsFlat(_Elementwise):
     """Binary cross entropy in nats on scores; the targets are 0 or 1 (or shares between)."""
 
     name = "binary cross entropy"
+    activation = Activation("sigmoid")
 
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(*self._pairs(preds, targets))
-
-    def activation(self, preds: Tensor) -> Tensor:
-        """Probabilities."""
-        return preds.float().sigmoid()
-
-    def log_activation(self, preds: Tensor) -> Tensor:
-        """Logarithms of the probabilities."""
-        return F.logsigmoid(preds.float())
 
 
 def default_loss(data: Any) -> Callable:
@@ -147,16 +169,25 @@ def default_loss(data: Any) -> Callable:
     return MSEFlat() if target.is_floating_point() else CrossEntropyFlat()
 
 
-def activations(loss_fn: Any) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """How outputs trained with `loss_fn` become probabilities, and their logarithms (or plain values twice)."""
-    if hasattr(loss_fn, "activation"):
-        return loss_fn.activation, getattr(loss_fn, "log_activation", loss_fn.activation)
-    if isinstance(loss_fn, nn.CrossEntropyLoss) or loss_fn is F.cross_entropy:
-        return (lambda x: x.float().softmax(1)), (lambda x: x.float().log_softmax(1))
-    if isinstance(loss_fn, nn.NLLLoss) or loss_fn is F.nll_loss:
-        return (lambda x: x.float().exp()), (lambda x: x.float())
-    if isinstance(loss_fn, nn.BCEWithLogitsLoss) or loss_fn is F.binary_cross_entropy_with_logits:
-        return (lambda x: x.float().sigmoid()), (lambda x: F.logsigmoid(x.float()))
-    if isinstance(loss_fn, nn.BCELoss) or loss_fn is F.binary_cross_entropy:
-        return (lambda x: x.float()), (lambda x: torch.log(x.float()))
-    return (lambda x: x.float()), (lambda x: x.float())
+_KNOWN: tuple[tuple[type[nn.Module], Callable, Activation], ...] = (
+    (nn.CrossEntropyLoss, F.cross_entropy, Activation("softmax", 1)),
+    (nn.NLLLoss, F.nll_loss, Activation("exp")),
+    (nn.BCEWithLogitsLoss, F.binary_cross_entropy_with_logits, Activation("sigmoid")),
+    (nn.BCELoss, F.binary_cross_entropy, Activation("probability")),
+    (nn.MSELoss, F.mse_loss, Activation("identity")),
+    (nn.L1Loss, F.l1_loss, Activation("identity")),
+)
+
+
+def activation_of(loss_fn: Any, data: Any = None) -> Activation:
+    """What the outputs of a model trained with `loss_fn` mean.
+
+    A loss of this module or of torch tells; for any other function the data's task decides.
+    """
+    chosen = getattr(loss_fn, "activation", None)
+    if isinstance(chosen, Activation):
+        return chosen
+    for cls, function, activation in _KNOWN:
+        if isinstance(loss_fn, cls) or loss_fn is function:
+            return activation
+    return activation_of(default_loss(data)) if data is not None else Activation()

@@ -1,0 +1,86 @@
+"""Writes the epoch table to files that other tools read."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.callback import Callback
+
+if TYPE_CHECKING:
+    from zoo.loop import State
+
+
+class CSVLogger(Callback):
+    """Writes one line an epoch to a CSV file, the same numbers as `learn.history`.
+
+    Args:
+        path: the file; its folder is made if needed.
+        append: go on in an existing file with the same columns instead of starting it anew.
+
+    Raises:
+        ValueError: when appending to a file that has other columns.
+    """
+
+    order = 70
+
+    def __init__(self, path: str | Path, *, append: bool = False) -> None:
+        self.path, self.append = Path(path), append
+        self._columns: list[str] | None = None
+
+    def before_fit(self, state: State) -> None:
+        self._columns = None
+
+    def after_epoch(self, state: State) -> None:
+        columns = list(state.row)
+        if self._columns is None:
+            self._begin(columns)
+        with self.path.open("a", newline="", encoding="utf8") as file:
+            csv.writer(file).writerow(state.row.values())
+
+    def _begin(self, columns: list[str]) -> None:
+        self._columns = columns
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.append and self.path.exists():
+            with self.path.open(newline="", encoding="utf8") as file:
+                present = next(csv.reader(file), [])
+            if present != columns:
+                raise ValueError(f"{self.path} has the columns {present}, this fit writes {columns}")
+            return
+        with self.path.open("w", newline="", encoding="utf8") as file:
+            csv.writer(file).writerow(columns)
+
+
+class TensorBoardLogger(Callback):
+    """Writes the epoch numbers and the training loss of every batch for TensorBoard (`pip install zoo[tensorboard]`)."""
+
+    order = 70
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._writer: Any = None
+        self._batches = 0
+
+    def before_fit(self, state: State) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ImportError("TensorBoardLogger needs the package tensorboard: pip install zoo[tensorboard]") from None
+        self._writer = SummaryWriter(str(self.folder))
+
+    def after_epoch(self, state: State) -> None:
+        for name, value in state.row.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, state.row["epoch"])
+        if state.learner is not None:
+            losses = state.learner.sched.losses
+            for number in range(self._batches, len(losses)):
+                self._writer.add_scalar("batch_loss", losses[number], number)
+            self._batches = len(losses)
+
+    def cleanup_fit(self, state: State) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._batches = 0

@@ -1,0 +1,111 @@
+"""Keeps losses, rates and momenta of a fit, and draws them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zoo.callback import Callback
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from zoo.loop import State
+    from zoo.lr_finder import LRFinderResult
+
+
+class Recorder(Callback):
+    """The curves of the latest fit.
+
+    Attributes:
+        losses: training loss of every batch (floats; taken from the device once an epoch).
+        smooth_losses: the same, smoothed with 0.98 and debiased (Kingma & Ba 2015).
+        lrs, momenta: rate and momentum of the last layer group at every batch.
+        valid_losses: pairs (batches done, validation loss).
+        finder: what the latest `lr_find` found, or `None`.
+    """
+
+    order = -100
+    in_finder = False
+    beta = 0.98
+
+    def __init__(self) -> None:
+        self.finder: LRFinderResult | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.losses: list[float] = []
+        self.smooth_losses: list[float] = []
+        self.lrs: list[float] = []
+        self.momenta: list[float] = []
+        self.valid_losses: list[tuple[int, float]] = []
+        self._pending: list[Any] = []
+        self._average = 0.0
+
+    def before_fit(self, state: State) -> None:
+        self._reset()
+
+    def after_loss(self, state: State) -> None:
+        if state.training:
+            self._pending.append(state.loss.detach())
+
+    def after_batch(self, state: State) -> None:
+        if state.training:
+            group = state.opt.param_groups[-1]
+            self.lrs.append(float(group["lr"]))
+            self.momenta.append(group["betas"][0] if "betas" in group else group.get("momentum", 0.0))
+
+    def after_train(self, state: State) -> None:
+        self.flush()
+        state.row["train_loss"] = self.smooth_losses[-1] if self.smooth_losses else float("nan")
+
+    def after_validate(self, state: State) -> None:
+        self._pending.clear()
+
+    def after_epoch(self, state: State) -> None:
+        if "valid_loss" in state.row:
+            self.valid_losses.append((len(self.losses), state.row["valid_loss"]))
+
+    def cleanup_fit(self, state: State) -> None:
+        self.flush()
+
+    def flush(self) -> None:
+        """Take the losses that still lie on the device."""
+        if not self._pending:
+            return
+        for loss in torch.stack([loss.reshape(()).float() for loss in self._pending]).tolist():
+            self.losses.append(loss)
+            self._average = self.beta * self._average + (1 - self.beta) * loss
+            self.smooth_losses.append(self._average / (1 - self.beta ** len(self.losses)))
+        self._pending.clear()
+
+    @property
+    def latest_loss(self) -> float:
+        """The smoothed training loss so far."""
+        self.flush()
+        return self.smooth_losses[-1] if self.smooth_losses else float("nan")
+
+    def plot(self) -> Figure:
+        """Loss against learning rate, after `lr_find`."""
+        if self.finder is None:
+            raise ValueError("sched.plot() draws the learning-rate finder's curve: call learn.lr_find() first")
+        return self.finder.plot()
+
+    def plot_lr(self) -> Figure:
+        """Rate and momentum of the last layer group against iterations."""
+        from zoo.plots import curves
+
+        self._need_fit("plot_lr")
+        return curves([("learning rate", self.lrs), ("momentum", self.momenta)], x_label="iteration")
+
+    def plot_loss(self) -> Figure:
+        """Smoothed training loss against iterations, with the validation losses."""
+        from zoo.plots import losses
+
+        self._need_fit("plot_loss")
+        return losses(self.smooth_losses, self.valid_losses)
+
+    def _need_fit(self, what: str) -> None:
+        if not self.losses:
+            raise ValueError(f"sched.{what}() draws the latest fit: call learn.fit(...) first")

@@ -1,0 +1,42 @@
+"""Writes the schedule's rate and momentum into the optimizer before every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zoo.callback import Callback
+from zoo.schedules import Schedule
+
+if TYPE_CHECKING:
+    from zoo.loop import State
+
+
+class Scheduler(Callback):
+    """`lr(group, t) = base_lrs[group] * schedule.lr(t)` at every step `t`.
+
+    Args:
+        schedule: a pure function of the step.
+        base_lrs: one rate a layer group, earliest first.
+    """
+
+    order = -50
+    in_finder = True
+
+    def __init__(self, schedule: Schedule, base_lrs: Sequence[float]) -> None:
+        self.schedule, self.base_lrs = schedule, list(base_lrs)
+        self._ends = frozenset(schedule.cycle_ends())
+
+    def before_batch(self, state: State) -> None:
+        if not state.training:
+            return
+        t = min(state.step, self.schedule.n_steps - 1)
+        factor = self.schedule.lr(t)
+        state.opt._write_lrs([base * factor for base in self.base_lrs])
+        momentum = self.schedule.momentum(t)
+        if momentum is not None:
+            state.opt.set_momentum(momentum)
+
+    def after_step(self, state: State) -> None:
+        if state.step in self._ends:
+            state.cycle_done = True

@@ -1,0 +1,219 @@
+"""Where pictures and their labels come from: class folders, tables of file names, arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import did_you_mean, some
+from zoo.vision.images import walk_images
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Encoded targets: class numbers (rows,), or 0/1 per class (rows, classes) when `multi`."""
+
+    y: np.ndarray
+    classes: list[str]
+    multi: bool
+
+
+def existing_folder(path: Path, name: str, what: str) -> Path:
+    """`path / name`, or a `FileNotFoundError` that suggests a near miss."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"folder {path} does not exist")
+    folder = path / name
+    if not folder.is_dir():
+        present = sorted(p.name for p in path.iterdir() if p.is_dir())
+        raise FileNotFoundError(
+            f"no {what} folder '{name}' in {path}{did_you_mean(name, present)}; folders there: {some(present) or 'none'}"
+        )
+    return folder
+
+
+def read_class_folders(folder: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], np.ndarray, list[str]]:
+    """Pictures of a folder that holds one folder per class.
+
+    Args:
+        folder: e.g. ``data/train`` with ``data/train/cats`` and ``data/train/dogs``. Links are followed.
+        classes: when given, the only classes allowed; otherwise the sub-folders in alphabetical order.
+
+    Returns:
+        Paths, class numbers (int64), class names.
+
+    Raises:
+        ValueError: no class folders, a class folder without pictures, or a class not in `classes`.
+    """
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not names:
+        raise ValueError(f"{folder} holds no class folders; expected one folder of pictures per class")
+    if classes is not None:
+        unknown = [name for name in names if name not in classes]
+        if unknown:
+            raise ValueError(
+                f"{folder}: class {some(repr(n) for n in unknown)} does not exist in the training folder"
+                f"{did_you_mean(unknown[0], classes)}; its classes: {some(classes)}"
+            )
+    known = list(classes if classes is not None else names)
+    files: list[Path] = []
+    numbers: list[int] = []
+    empty: list[str] = []
+    for name in names:
+        found = walk_images(folder / name)
+        if not found:
+            empty.append(name)
+        files += found
+        numbers += [known.index(name)] * len(found)
+    if empty:
+        raise ValueError(f"{folder}: class folder {some(repr(n) for n in empty)} holds no pictures; fill or remove it")
+    return files, np.asarray(numbers, np.int64), known
+
+
+def read_flat_folder(folder: Path) -> list[Path]:
+    """Unlabelled pictures of a folder (sub-folders included), sorted by path."""
+    files = walk_images(folder)
+    if not files:
+        raise ValueError(f"{folder} holds no pictures")
+    return files
+
+
+def read_label_table(csv: Path, *, skip_header: bool) -> pd.DataFrame:
+    """A CSV of file names and labels with every cell as text (so 'NA' and '007' stay as written)."""
+    if not csv.is_file():
+        present = sorted(p.name for p in csv.parent.glob("*.csv")) if csv.parent.is_dir() else []
+        raise FileNotFoundError(f"table {csv} does not exist{did_you_mean(csv.name, present)}")
+    try:
+        return pd.read_csv(csv, header=0 if skip_header else None, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
+        raise ValueError(f"cannot read table {csv}: {err}") from err
+
+
+def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str) -> pd.Series:
+    """A column by name or by position, or a `ValueError` that suggests a near miss."""
+    names = [str(c) for c in frame.columns]
+    if isinstance(column, str):
+        if column not in names:
+            raise ValueError(
+                f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: {some(names, 10)}"
+            )
+        return frame.iloc[:, names.index(column)]
+    if not 0 <= column < len(names):
+        raise ValueError(
+            f"{origin} has no column number {column} for the {what}; it has {len(names)}: {some(names, 10)} "
+            "(expected a column of file names and one of labels, separated by commas)"
+        )
+    return frame.iloc[:, column]
+
+
+def check_files(files: Sequence[Path], origin: str) -> np.ndarray:
+    """Which files exist; true or false for each."""
+    listed: dict[Path, set[str]] = {}
+    exists = np.zeros(len(files), bool)
+    for i, file in enumerate(files):
+        if file.parent not in listed:
+            listed[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+        exists[i] = file.name in listed[file.parent]
+    return exists
+
+
+def missing_files_error(files: Sequence[Path], exists: np.ndarray, origin: str) -> FileNotFoundError:
+    """The error for table rows whose picture is not there."""
+    missing = [f for f, there in zip(files, exists, strict=True) if not there]
+    hint = ""
+    siblings = sorted(p.name for p in missing[0].parent.iterdir())[:2000] if missing[0].parent.is_dir() else None
+    if siblings is None:
+        hint = f"; folder {missing[0].parent} does not exist"
+    elif any(name.startswith(missing[0].name + ".") for name in siblings):
+        found = next(name for name in siblings if name.startswith(missing[0].name + "."))
+        hint = f"; did you mean suffix='{found[len(missing[0].name):]}'?"
+    return FileNotFoundError(
+        f"{len(missing)} of {len(files)} pictures named by {origin} do not exist: {some(missing, 3)}{hint}; "
+        "on_missing='skip' leaves them out"
+    )
+
+
+def encode_labels(
+    labels: Sequence[Any] | np.ndarray | pd.Series,
+    *,
+    cat_separator: str | None = " ",
+    classes: Sequence[str] | None = None,
+    origin: str = "labels",
+) -> Labels:
+    """Turn raw labels into targets.
+
+    One cell with several labels makes the whole set multi-label.
+
+    Args:
+        labels: one label a row (text or numbers); or text with several labels; or a list of labels a row; or a
+            rows x classes array of 0/1.
+        cat_separator: splits the text of a cell; None never splits.
+        classes: names in the order wanted; default: the labels seen, alphabetically (numbers by value).
+        origin: named in errors.
+
+    >>> encode_labels(["cat", "dog", "cat"]).y
+    array([0, 1, 0])
+    >>> encode_labels(["clear", "haze water"]).y
+    array([[1., 0., 0.],
+           [0., 1., 1.]], dtype=float32)
+    """
+    array = labels if isinstance(labels, np.ndarray) else None
+    if array is not None and array.ndim == 2:
+        return _encode_matrix(array, classes, origin)
+    rows = list(labels)
+    if any(isinstance(row, list | tuple | set | frozenset) for row in rows):
+        cells = [[_label_text(v) for v in row] if not isinstance(row, str) else [row] for row in rows]
+        return _encode_cells(cells, classes, multi=True, origin=origin)
+    missing = [i for i, row in enumerate(rows) if _is_missing(row)]
+    texts = ["" if _is_missing(row) else _label_text(row) for row in rows]
+    cells = [text.split(cat_separator) if cat_separator else [text] for text in texts]
+    cells = [[part for part in cell if part] for cell in cells]
+    multi = any(len(cell) > 1 for cell in cells)
+    if not multi and missing:
+        raise ValueError(f"{origin}: {len(missing)} rows have no label (first rows, from 0: {some(missing)})")
+    numeric = bool(rows) and all(isinstance(row, int | float | np.number) for row in rows if not _is_missing(row))
+    return _encode_cells(cells, classes, multi=multi, numeric=numeric, origin=origin)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or value == "" or bool(value != value)
+
+
+def _label_text(value: Any) -> str:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _encode_cells(
+    cells: list[list[str]], classes: Sequence[str] | None, *, multi: bool, numeric: bool = False, origin: str
+) -> Labels:
+    seen = {label for cell in cells for label in cell}
+    names = [str(c) for c in classes] if classes is not None else sorted(seen, key=float if numeric else None)
+    number = {name: i for i, name in enumerate(names)}
+    unknown = sorted(seen - number.keys())
+    if unknown:
+        raise ValueError(f"{origin}: label {some(map(repr, unknown))} is not among the classes {some(names, 20)}")
+    if not names:
+        raise ValueError(f"{origin}: there are no labels")
+    if not multi:
+        return Labels(np.asarray([number[cell[0]] for cell in cells], np.int64), names, False)
+    y = np.zeros((len(cells), len(names)), np.float32)
+    for i, cell in enumerate(cells):
+        y[i, [number[label] for label in cell]] = 1
+    return Labels(y, names, True)
+
+
+def _encode_matrix(array: np.ndarray, classes: Sequence[str] | None, origin: str) -> Labels:
+    values = np.asarray(array, np.float32)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{origin}: a two-dimensional label array must hold only 0 and 1 (rows x classes)")
+    names = [str(c) for c in classes] if classes is not None else [str(i) for i in range(values.shape[1])]
+    if len(names) != values.shape[1]:
+        raise ValueError(f"{origin}: {values.shape[1]} label columns but {len(names)} class names")
+    return Labels(values, names, True)

@@ -1,0 +1,53 @@
+"""Small helpers shared by the modules that work on data frames. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from zoo.errors import did_you_mean, some
+
+_COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
+
+
+def fresh(df: pd.DataFrame) -> pd.DataFrame:
+    """A frame that can be written to without touching the caller's one."""
+    return df.copy(deep=not _COPY_ON_WRITE)
+
+
+def check_frame(df: object, where: str, *, empty_ok: bool = True) -> pd.DataFrame:
+    """The frame itself, or a clear error when it is no frame, has repeated names, or holds no rows."""
+    if not isinstance(df, pd.DataFrame):
+        raise TypeError(f"{where}: expected a pandas DataFrame, got {type(df).__name__}")
+    if not df.columns.is_unique:
+        repeated = df.columns[df.columns.duplicated()].unique()
+        raise ValueError(f"{where}: column names must be unique, repeated: {some(repeated)}")
+    if not empty_ok and len(df) == 0:
+        raise ValueError(f"{where}: the data frame has no rows")
+    return df
+
+
+def check_columns(df: pd.DataFrame, names: Iterable[str], where: str) -> None:
+    """Raise a ValueError that names the columns that `df` lacks and suggests near misses."""
+    missing = [name for name in names if name not in df.columns]
+    if missing:
+        listed = some(f"{name!r}{did_you_mean(name, df.columns)}" for name in missing)
+        has = some(df.columns, 12)
+        raise ValueError(f"{where}: the data frame has no column {listed}. Its columns: {has}")
+
+
+def name_list(names: str | Sequence[str] | None, where: str) -> list[str]:
+    """A new list of column names from one name, several, or None; repeated names are an error."""
+    listed = [] if names is None else [names] if isinstance(names, str) else list(names)
+    if len(set(listed)) != len(listed):
+        repeated = sorted({name for name in listed if listed.count(name) > 1})
+        raise ValueError(f"{where}: named more than once: {some(repeated)}")
+    return listed
+
+
+def is_text(values: pd.Series) -> bool:
+    """Whether a column holds text or mixed Python objects rather than numbers, dates or categories."""
+    return bool(pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype)) and (
+        not isinstance(values.dtype, pd.CategoricalDtype)
+    )

@@ -1,0 +1,62 @@
+"""Errors in percent, as forecasting competitions score them. No torch needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def _flat(preds: Any, targs: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 vectors of one length; accepts arrays, series and tensors of any floating type."""
+    flat = []
+    for values in (preds, targs):
+        if hasattr(values, "detach"):
+            values = values.detach().cpu().double().numpy()
+        flat.append(np.asarray(values, dtype="float64").reshape(-1))
+    if len(flat[0]) != len(flat[1]):
+        raise ValueError(f"{where}: {len(flat[0])} predictions for {len(flat[1])} targets")
+    if not len(flat[0]):
+        raise ValueError(f"{where}: there is nothing to compare, both are empty")
+    return flat[0], flat[1]
+
+
+def rmspe(preds: Any, targs: Any) -> float:
+    """Root mean square percentage error; rows whose target is 0 are left out, as the store-sales contest did.
+
+    Args:
+        preds: predictions, any shape, in the target's own unit.
+        targs: targets, as many.
+
+    Returns:
+        A share: 0.1 means 10%. NaN when every target is 0.
+
+    Example:
+        >>> round(rmspe([110.0, 90.0], [100.0, 100.0]), 6)
+        0.1
+    """
+    predicted, actual = _flat(preds, targs, "rmspe")
+    kept = actual != 0
+    if not kept.any():
+        return float("nan")
+    return float(np.sqrt(np.mean(((actual[kept] - predicted[kept]) / actual[kept]) ** 2)))
+
+
+def exp_rmspe(preds: Any, targs: Any) -> float:
+    """Root mean square percentage error of values whose natural logarithm is given, such as log sales.
+
+    Args:
+        preds: predicted logarithms, any shape.
+        targs: logarithms of the targets, as many.
+
+    Returns:
+        A share: 0.1 means 10%.
+
+    Example:
+        >>> import numpy as np
+        >>> round(exp_rmspe(np.log([110.0, 90.0]), np.log([100.0, 100.0])), 6)
+        0.1
+    """
+    predicted, actual = _flat(preds, targs, "exp_rmspe")
+    with np.errstate(over="ignore"):  # an exploding prediction is an infinite error, not a warning
+        return float(np.sqrt(np.mean((1.0 - np.exp(predicted - actual)) ** 2)))
