@@ -265,6 +265,10 @@ class ImageClassifierData(ModelData):
         train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
         if not len(train_rows):
             raise ValueError(f"{origin}: val_idxs leaves no training rows")
+        seen = encoded.y[train_rows].any(0) if encoded.multi else np.isin(np.arange(len(encoded.classes)), encoded.y[train_rows])
+        if not seen.all():
+            unseen = [name for name, there in zip(encoded.classes, seen, strict=True) if not there]
+            log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
         train, valid = (
             ImageDataset([files[i] for i in rows], encoded.y[rows], tfm) if len(rows) else None
             for rows, tfm in ((train_rows, tfms[0]), (valid_rows, tfms[1]))
