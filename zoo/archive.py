@@ -23,6 +23,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from zoo._version import __version__
+
 FORMAT_VERSION = 1
 CONFIG, PREPROCESS, WEIGHTS, ARRAYS = "config.json", "preprocess.json", "model.safetensors", "preprocess.safetensors"
 _ALIASES = "zoo.aliases"
@@ -146,10 +148,8 @@ def write_archive(
         FileExistsError: if `path` is something other than an archive.
         TypeError: if the state is not JSON-able.
     """
-    import zoo
-
     path = Path(path)
-    full = {"format": FORMAT_VERSION, "zoo": zoo.__version__, "torch": torch.__version__, **config}
+    full = {"format": FORMAT_VERSION, "zoo": __version__, "torch": torch.__version__, **config}
     members = {CONFIG: _json(full), PREPROCESS: _json(preprocess), WEIGHTS: tensors_to_bytes(tensors)}
     if arrays:
         members[ARRAYS] = tensors_to_bytes(arrays)

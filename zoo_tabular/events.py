@@ -55,13 +55,18 @@ class _Calendar:
 
 def _flags(df: pd.DataFrame, name: str, where: str) -> np.ndarray:
     values = df[name]
-    if isinstance(values.dtype, pd.CategoricalDtype) or is_text(values):
+    numbers = ("boolean", "integer", "floating", "mixed-integer-float", "empty")
+    if isinstance(values.dtype, pd.CategoricalDtype) or (
+        is_text(values) and pd.api.types.infer_dtype(values, skipna=True) not in numbers
+    ):
         told = some(map(repr, values.dropna().unique()), 4)
         raise ValueError(
             f"{where}: event column {name!r} holds {told}; make it true/false first, "
             f"for example df[{name!r}] = df[{name!r}] != '0'"
         )
-    return values.fillna(0).to_numpy().astype(bool)
+    return np.where(values.isna(), 0, values.to_numpy(dtype=object)).astype(bool) if values.isna().any() else (
+        values.to_numpy().astype(bool)
+    )
 
 
 def add_elapsed(

@@ -24,6 +24,9 @@ RULES = ("caps", "repetition", "start")
 
 _PIECES = re.compile(r"\S+ ?|\s+")
 _REPETITION = re.compile(r"(\S)\1{3,}")
+# chunks simple enough to take apart here, the way spaCy does: an ASCII word ending in a small letter, perhaps one
+# hyphen in it, perhaps 's, one mark before and one after
+_SIMPLE = re.compile(r"""([("])?([A-Za-z]*[a-z])(?:(-)([A-Za-z]*[a-z]))?('s)?([,.!?;:)"])?""")
 _SEPARATOR = "\n\n"
 _LONGEST_PIECE = 100
 _ORTH = 65  # spaCy's number for "the text of the token"
@@ -161,6 +164,26 @@ class EnglishTokenizer:
                         return True
         return False
 
+    def _simple(self, chunk: str) -> tuple[str, ...]:
+        exceptions = self._exceptions
+        if chunk in exceptions:
+            return ()
+        match = _SIMPLE.fullmatch(chunk)
+        if match is None:
+            return (chunk.lower() if self.lower else chunk,) if chunk.isascii() and chunk.isalpha() else ()
+        before, word, hyphen, second, owner, after = match.groups()
+        if before or owner or after:
+            # no exception may appear on the way from the outside in
+            start, end = len(before or ""), len(chunk) - len(after or "")
+            if chunk[start:] in exceptions or chunk[:end] in exceptions or chunk[start:end] in exceptions:
+                return ()
+            if second and chunk[match.start(4) :] in exceptions:
+                return ()
+            if owner and (chunk[: end - 2] in exceptions or chunk[start : end - 2] in exceptions):
+                return ()
+        parts = [before, word, hyphen, second, owner, after]
+        return tuple([part.lower() if self.lower else part for part in parts if part])
+
     def _finish(self, tokens: list[str]) -> list[str]:
         if "caps" in self.rules:
             marked = []
@@ -190,8 +213,9 @@ class EnglishTokenizer:
         for piece in pieces:
             # a piece carries the one space that follows it, which is not a token
             chunk = piece[:-1] if piece[-1:] == " " and not piece.isspace() else piece
-            if chunk.isascii() and chunk.isalpha() and chunk not in self._exceptions and not self.rules:
-                found[piece] = (chunk.lower() if self.lower else chunk,)
+            simple = () if self.rules else self._simple(chunk)
+            if simple:
+                found[piece] = simple
             elif piece.isspace() or not piece:
                 found[piece] = tuple(token.text for token in tokenizer(piece))
             elif "repetition" in self.rules and _REPETITION.search(chunk):

@@ -73,7 +73,7 @@ def test_embedding_net_sizes_and_dropouts():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EmbeddingDotBias(3, 0, 2), "n_items must be 1 or more, got 0"),
+        (lambda: EmbeddingDotBias(3, 0, 2), "n_items must be a whole number of 1 or more, got 0"),
         (lambda: EmbeddingDotBias(3, 3, 2, y_range=(5, 1)), r"lowest < highest, got \(5, 1\)"),
         (
             lambda: EmbeddingNet(3, 3, 2, hidden=[4, 4], dropouts=[0.1]),

@@ -1,0 +1,76 @@
+"""Recommend films: train on star ratings, look at what was learned, recommend, keep, recommend again.
+
+python examples/recommender.py --data path/to/data --epochs 5
+"""
+
+import argparse
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from zoo import get_cv_idxs, load_learner
+from zoo.datasets import local_dataset
+from zoo_collab import CollabFilterDataset
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument(
+    "--data", default=os.environ.get("ZOO_DATA", "../shared/data"), help="folder of data sets"
+)
+parser.add_argument("--rows", type=int, help="use this many ratings only, drawn at random")
+parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--seed", type=int, default=42, help="of the held-out rows and of the training")
+parser.add_argument("--out", type=Path, help="folder for the exported model and the plots")
+
+
+def main() -> None:
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    out = args.out or Path(tempfile.mkdtemp(prefix="recommender-"))
+    out.mkdir(parents=True, exist_ok=True)
+    path = local_dataset(args.data, "ml-latest-small", marker="ratings.csv")
+    ratings, films = pd.read_csv(path / "ratings.csv"), pd.read_csv(path / "movies.csv")
+    if args.rows:
+        ratings = ratings.sample(min(args.rows, len(ratings)), random_state=args.seed, ignore_index=True)
+
+    table = CollabFilterDataset.from_data_frame(
+        out, ratings, "userId", "movieId", "rating", item_titles=films, rating_range=(0.5, 5)
+    )
+    print(table)
+    held_out = get_cv_idxs(len(table), seed=args.seed)
+    learn = table.get_learner(50, held_out, bs=256, y_range=(0, 5.5), wd=(0.5, 0.1), seed=args.seed)
+    print(learn.lr_find())
+
+    started = time.perf_counter()
+    learn.fit_one_cycle(args.epochs, 5e-3)
+    seconds = time.perf_counter() - started
+    print(f"validation MSE {learn.history[-1]['valid_loss']:.4f} after {seconds:.1f} s of training")
+
+    biases = learn.item_biases(min_ratings=min(30, len(ratings) // 1000))
+    print("\nbest films beyond who rated them\n", biases.head(5).to_string(index=False))
+    print("\nworst\n", biases.tail(5).to_string(index=False))
+    learn.plot_predictions().savefig(out / "predictions.png")
+    learn.sched.plot_loss().savefig(out / "losses.png")
+
+    user = ratings["userId"].iloc[0]
+    film = ratings["movieId"].iloc[0]
+    print(f"\nuser {user} and film {film}: {learn.predict_one((user, film)):.2f} stars")
+    drama = set(films.loc[films["genres"].str.contains("Drama"), "movieId"])
+    best = learn.recommend(
+        [user], n=5, filter=lambda items: items["item"].isin(drama) & (items["n_ratings"] > 20)
+    )
+    print(best.to_string(index=False))
+    print(learn.recommend("somebody new", n=3).to_string(index=False))
+
+    learn.export(out / "films.zoo")
+    again = load_learner(out / "films.zoo")
+    before, after = learn.recommend([user], n=10), again.recommend([user], n=10)
+    pd.testing.assert_frame_equal(before, after)
+    print(f"\nexported to {out / 'films.zoo'}; the loaded learner recommends the same films")
+
+
+if __name__ == "__main__":
+    main()

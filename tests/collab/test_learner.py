@@ -1,0 +1,246 @@
+"""Training, recommending, predicting, exporting."""
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from zoo import get_cv_idxs, load_learner
+from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingNet
+
+FILMS = [f"film {letter}" for letter in "abcdefghijklmnopqrst"]
+
+
+def simulated(n_users: int = 40, seed: int = 0) -> pd.DataFrame:
+    """Ratings of 20 films: two tastes, film qualities, a little noise."""
+    rng = np.random.default_rng(seed)
+    users, films = np.divmod(rng.permutation(n_users * len(FILMS))[: n_users * 12], len(FILMS))
+    taste = np.where((users % 2) == (films % 2), 0.9, -0.9)
+    quality = np.linspace(-0.7, 0.7, len(FILMS))[films]
+    stars = np.clip(3 + taste + quality + rng.normal(0, 0.15, len(users)), 1, 5)
+    return pd.DataFrame({"who": users * 10 + 3, "film": films + 500, "stars": stars.astype(np.float32)})
+
+
+@pytest.fixture(scope="module")
+def learn(tmp_path_factory) -> CollabLearner:
+    titles = {500 + number: name for number, name in enumerate(FILMS)}
+    table = CollabFilterDataset.from_data_frame(
+        tmp_path_factory.mktemp("collab"), simulated(), "who", "film", "stars", item_titles=titles
+    )
+    learn = table.get_learner(
+        5, get_cv_idxs(len(table)), bs=32, y_range=(0, 6), wd=0.02, seed=1, progress=False, device="cpu"
+    )
+    learn.fit_one_cycle(30, 2e-2)
+    return learn
+
+
+def test_it_learns_taste_and_quality(learn):
+    row = learn.history[-1]
+    targets = simulated()["stars"].to_numpy()
+    assert row["valid_loss"] < 0.3 * targets.var()
+    assert row["rmse"] == pytest.approx(row["valid_loss"] ** 0.5, rel=1e-4)
+    assert row["mae"] < row["rmse"]
+    assert "factors" in repr(learn.groups)
+    assert "biases" in repr(learn.groups)
+    bias = learn.item_biases()
+    assert bias["bias"].is_monotonic_decreasing
+    quality = bias["item"].to_numpy() - 500
+    assert np.corrcoef(quality, bias["bias"])[0, 1] > 0.8
+
+
+def test_recommend_excludes_seen_ranks_and_names(learn):
+    df = simulated()
+    best = learn.recommend([3, 13, 23], n=4)
+    assert list(best.columns) == ["user", "rank", "item", "title", "score", "known_user"]
+    assert best["rank"].tolist() == [1, 2, 3, 4] * 3
+    assert best["known_user"].all()
+    for user, rows in best.groupby("user"):
+        assert not set(rows["item"]) & set(df.loc[df["who"] == user, "film"])
+        assert rows["score"].is_monotonic_decreasing
+        scores = learn.predict_batch([(user, item) for item in rows["item"]])
+        np.testing.assert_allclose(scores, rows["score"], rtol=1e-5)
+    assert best["title"].tolist() == [FILMS[item - 500] for item in best["item"]]
+    everything = learn.recommend(3, n=99, exclude_seen=False)
+    assert set(everything["item"]) == set(range(500, 520))
+    left = learn.recommend(3, n=99)
+    assert len(left) == 20 - (df["who"] == 3).sum()
+
+
+def test_recommend_in_one_pass_equals_user_by_user(learn):
+    users = sorted(simulated()["who"].unique())
+    together = learn.recommend(users, n=3)
+    apart = pd.concat([learn.recommend(user, n=3) for user in users], ignore_index=True)
+    pd.testing.assert_frame_equal(together, apart)
+
+
+def test_filters(learn):
+    chosen = learn.recommend(3, n=9, exclude_seen=False, filter=[500, 501, 777])
+    assert set(chosen["item"]) == {500, 501}
+    some = learn.recommend(
+        3, n=50, exclude_seen=False, filter=lambda items: items["title"].str.endswith(("a", "b"))
+    )
+    assert set(some["title"]) == {"film a", "film b"}
+    nothing = learn.recommend(3, filter=lambda items: items["n_ratings"] > 10_000)
+    assert list(nothing.columns) == ["user", "rank", "item", "title", "score", "known_user"]
+    assert not len(nothing)
+    with pytest.raises(ValueError, match="none of these items is known"):
+        learn.recommend(3, filter=[1, 2])
+    with pytest.raises(ValueError, match="one true or false for each of the 20 items"):
+        learn.recommend(3, filter=lambda items: [True])
+    with pytest.raises(ValueError, match="must be 1 or more, got 0"):
+        learn.recommend(3, n=0)
+
+
+def test_unknown_ids_are_flagged_and_ranked_by_bias(learn, caplog):
+    new = learn.recommend(["nobody"], n=20)
+    assert not new["known_user"].any()
+    assert "who: 1 of 1 values were not seen in training" in caplog.text
+    assert new["item"].tolist() == learn.item_biases()["item"].tolist()
+    stars = learn.predict_batch([("nobody", 500), (3, "no such film"), ("nobody", None)])
+    assert np.isfinite(stars).all()
+    assert stars[2] == pytest.approx(learn.data.mean, abs=1e-3)
+    assert isinstance(float(learn.predict_one(("nobody", 500))), float)
+
+
+def test_raw_predictions_equal_validation_predictions(learn):
+    df = simulated()
+    rows = get_cv_idxs(len(df))
+    preds, targets = learn.predict_with_targs()
+    held_out = df.iloc[np.sort(rows)]
+    np.testing.assert_allclose(targets, held_out["stars"], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(preds), np.ravel(learn.predict_batch(held_out)), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"no column 'film' \(did you mean 'films'\?\)"):
+        learn.predict_batch(held_out.rename(columns={"film": "films"}))
+    with pytest.raises(ValueError, match=r"expected a \(who, film\) pair of raw ids, got 3"):
+        learn.predict_batch([3, 500])
+
+
+def test_plots_and_components(learn):
+    assert learn.plot_predictions().axes
+    parts = learn.item_components(2)
+    assert list(parts.columns) == ["item", "title", "n_ratings", "component_1", "component_2"]
+    taste = parts["item"].to_numpy() % 2
+    assert abs(np.corrcoef(taste, parts["component_1"])[0, 1]) > 0.9
+
+
+def test_export_loads_in_a_fresh_process_without_the_data(learn, tmp_path):
+    file = tmp_path / "films.zoo"
+    learn.export(file)
+    users = [3, 13, "nobody"]
+    expected = learn.recommend(users, n=5)
+    code = f"""
+        from zoo import load_learner
+        learn = load_learner({str(file)!r}, device="cpu")
+        learn.recommend([3, 13, "nobody"], n=5).to_json({str(tmp_path / "again.json")!r}, double_precision=15)
+        print(repr(float(learn.predict_one((3, 501)))))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    again = pd.read_json(tmp_path / "again.json", dtype={"user": object})
+    assert again["title"].tolist() == expected["title"].tolist()
+    np.testing.assert_allclose(again["score"], expected["score"], rtol=1e-6)
+    assert float(done.stdout) == pytest.approx(float(learn.predict_one((3, 501))), rel=1e-6)
+
+
+def test_load_learner_keeps_id_types_and_equals_exactly(learn, tmp_path):
+    learn.export(tmp_path / "films.zoo")
+    again = load_learner(tmp_path / "films.zoo", device="cpu")
+    assert isinstance(again, CollabLearner)
+    assert again.data.users.ids == learn.data.users.ids
+    pd.testing.assert_frame_equal(again.recommend([3, 13], n=7), learn.recommend([3, 13], n=7))
+
+
+class Trap:
+    """Runs code when unpickled."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return open, (self.target, "w")
+
+
+def test_a_crafted_pickle_executes_nothing(tmp_path):
+    trap = tmp_path / "sprung"
+    hostile = tmp_path / "hostile.zoo"
+    hostile.write_bytes(pickle.dumps(Trap(str(trap))))
+    with pytest.raises(ValueError):
+        load_learner(hostile)
+    torch.save(Trap(str(trap)), hostile)
+    with pytest.raises(ValueError):
+        load_learner(hostile)
+    assert not trap.exists()
+
+
+def test_hidden_layers_make_an_embedding_net(tmp_path):
+    table = CollabFilterDataset.from_data_frame(tmp_path, simulated(), "who", "film", "stars")
+    learn = table.get_learner(
+        (4, 6),
+        get_cv_idxs(len(table)),
+        bs=64,
+        hidden=[16],
+        dropouts=0.05,
+        seed=0,
+        progress=False,
+        device="cpu",
+    )
+    assert isinstance(learn.model, EmbeddingNet)
+    learn.fit_one_cycle(15, 1e-2)
+    assert learn.history[-1]["valid_loss"] < 0.5 * simulated()["stars"].var()
+    learn.export(tmp_path / "net.zoo")
+    again = load_learner(tmp_path / "net.zoo", device="cpu")
+    pd.testing.assert_frame_equal(again.recommend(3), learn.recommend(3))
+    with pytest.raises(TypeError, match="EmbeddingNet has no item biases"):
+        learn.item_biases()
+
+
+def test_real_ratings_beat_the_biases_alone(data_dir):
+    """On a slice of MovieLens the factors must add to what user and item means (shrunk, Koren 2009) know."""
+    df = pd.read_csv(data_dir("ml-latest-small") / "ratings.csv")
+    popular = df["movieId"].value_counts().index[:600]
+    df = df[df["movieId"].isin(popular)].reset_index(drop=True)
+    rows = get_cv_idxs(len(df), seed=7)
+    table = CollabFilterDataset.from_data_frame(".", df, "userId", "movieId", "rating", rating_range=(0.5, 5))
+    learn = table.get_learner(
+        50, rows, bs=512, y_range=(0, 5.5), wd=(0.5, 0.1), seed=0, progress=False, device="cpu"
+    )
+    learn.fit_one_cycle(5, 5e-3)
+    held_out = np.zeros(len(df), dtype=bool)
+    held_out[rows] = True
+    train, valid = df[~held_out], df[held_out]
+    mean = train["rating"].mean()
+    rest = train["rating"] - mean
+    item = rest.groupby(train["movieId"]).agg(lambda r: r.sum() / (len(r) + 5))
+    left = rest - train["movieId"].map(item)
+    user = left.groupby(train["userId"]).agg(lambda r: r.sum() / (len(r) + 5))
+    baseline = mean + valid["movieId"].map(item).fillna(0) + valid["userId"].map(user).fillna(0)
+    bias_only = float(((baseline - valid["rating"]) ** 2).mean())
+    assert learn.history[-1]["valid_loss"] < bias_only - 0.02
+    assert learn.history[-1]["valid_loss"] < 0.72
+
+
+@pytest.mark.gpu
+def test_trains_on_a_gpu_and_recommends_the_same_after_loading_on_cpu(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    table = CollabFilterDataset.from_data_frame(tmp_path, simulated(), "who", "film", "stars")
+    learn = table.get_learner(5, get_cv_idxs(len(table)), bs=64, seed=0, progress=False, device="cuda")
+    learn.fit_one_cycle(10, 2e-2)
+    assert learn.history[-1]["valid_loss"] < learn.history[0]["valid_loss"]
+    learn.export(tmp_path / "films.zoo")
+    again = load_learner(tmp_path / "films.zoo", device="cpu")
+    on_gpu, on_cpu = learn.recommend([3, 13]), again.recommend([3, 13])
+    assert on_gpu["item"].tolist() == on_cpu["item"].tolist()
+    np.testing.assert_allclose(on_gpu["score"], on_cpu["score"], rtol=1e-4)

@@ -1,0 +1,627 @@
+"""The `Learner`: data, model, layer groups, loss and metrics under one fit API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.archive import Archive, ArchiveError, load_metadata, load_state, read_archive, save_state, write_archive
+from zoo.callback import Callback
+from zoo.callbacks.gradients import ClipGradients
+from zoo.callbacks.precision import Autocast
+from zoo.callbacks.progress import Progress
+from zoo.callbacks.recorder import Recorder
+from zoo.callbacks.saving import SaveBest, SaveCycles
+from zoo.callbacks.scheduling import Scheduler
+from zoo.data import ModelData, device_batches, n_rows, split_batch
+from zoo.device import resolve_device, to_device
+from zoo.errors import did_you_mean, some
+from zoo.layer_groups import GroupSpec, LayerGroups, LayerOptimizer, Rates
+from zoo.loop import Loop, State
+from zoo.losses import Activation, activation_of, default_loss
+from zoo.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
+from zoo.metrics import metric_name
+from zoo.prediction import Prediction
+from zoo.registry import build_model, domain_learner, spec_of
+from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
+from zoo.seeding import preserve_rng, set_seed
+from zoo.summary import Summary, summarize
+
+
+class Learner:
+    """Trains a model on data, explains itself, predicts, saves.
+
+    Args:
+        data: loaders and preprocessing; any `ModelData`.
+        model: any module. It is moved to the device and kept as `learn.model`, unwrapped.
+        opt_fn: a torch optimizer class or a function of param groups; AdamW (fused where possible) by default.
+        loss_fn: `(predictions, targets) -> scalar`; chosen from the data by default.
+        metrics: functions `(predictions, targets) -> number` or streaming objects; the data's own by default.
+        layer_groups: `{name: modules}`, a list of groups, or a function of the model; asked of the model by default.
+        callbacks: listeners of every fit.
+        device: "cuda", "mps", "cpu", ...; the best of the machine by default.
+        wd: decoupled weight decay; a number, one a group, or a slice.
+        clip: largest gradient norm, or `None`.
+        path: where files are kept; the data's path by default.
+        seed: if given, `zoo.set_seed(seed)` is called first thing in every fit, so equal fits give equal results.
+        progress: whether fits print their epoch table and bar.
+
+    Attributes:
+        groups: the layer groups; print them.
+        history: one dict an epoch over all fits.
+        sched: the recorder, for plots of the latest fit and of the finder.
+        opt: the `LayerOptimizer`, made at the first fit; its averages live on over fits.
+
+    Example:
+        >>> import zoo
+        >>> zoo.set_seed(0)
+        >>> x = torch.randn(256, 4)
+        >>> loader = zoo.TensorLoader(x, (x.sum(1) > 0).long(), bs=32, shuffle=True)
+        >>> learn = Learner(zoo.ModelData(loader, loader), nn.Linear(4, 2), device="cpu", progress=False)
+        >>> rows = learn.fit(0.1, 2, cycle_len=1)
+        >>> rows[-1]["valid_loss"] < 0.3
+        True
+    """
+
+    domain: ClassVar[str] = "core"
+    data_class: ClassVar[type[ModelData]] = ModelData
+
+    def __init__(
+        self,
+        data: Any,
+        model: nn.Module,
+        *,
+        opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
+        loss_fn: Callable[..., Tensor] | None = None,
+        metrics: Sequence[Any] | None = None,
+        layer_groups: GroupSpec | None = None,
+        callbacks: Iterable[Callback] = (),
+        device: str | torch.device | None = None,
+        wd: Rates = 0.01,
+        clip: float | None = None,
+        path: str | Path | None = None,
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch module, got {type(model).__name__}")
+        self.device = resolve_device(device)
+        self.data = data
+        self.model = model.to(self.device)
+        self.groups = LayerGroups(model, layer_groups)
+        self.opt_fn = torch.optim.AdamW if opt_fn is None else opt_fn
+        self.loss_fn = default_loss(data) if loss_fn is None else loss_fn
+        if isinstance(self.loss_fn, nn.Module):
+            self.loss_fn.to(self.device)
+        self.metrics = list(_default_metrics(data) if metrics is None else metrics)
+        self.callbacks = list(callbacks)
+        self.wd, self.clip, self.seed, self.progress = wd, clip, seed, progress
+        self.path = Path(path) if path is not None else Path(getattr(data, "path", None) or ".")
+        self.opt: LayerOptimizer | None = None
+        self.history: list[dict[str, Any]] = []
+        self.sched = Recorder()
+        self._autocast: Autocast | None = None
+        self._activation: Activation | None = None
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        lrs: Rates,
+        n_cycle: int,
+        *,
+        wds: Rates | None = None,
+        cycle_len: int | None = None,
+        cycle_mult: int = 1,
+        cycle_save_name: str | None = None,
+        best_save_name: str | None = None,
+        metrics: Sequence[Any] | None = None,
+        callbacks: Iterable[Callback] = (),
+        clip: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train at a constant rate, or with warm restarts (SGDR) when `cycle_len` is given.
+
+        Args:
+            lrs: a number, one number a layer group (earliest first), `slice(lo, hi)` or `slice(hi)`. With `cycle_len` the
+                rate at the start of each cycle, from which a cosine falls to 0 within the cycle.
+            n_cycle: without `cycle_len` the number of epochs, with it the number of cycles.
+            wds: weight decay of this fit, like `lrs`.
+            cycle_len: epochs of the first cycle.
+            cycle_mult: every cycle is this many times as long as the one before.
+            cycle_save_name: save the weights at each cycle's end as `{name}_cyc_0`, `_cyc_1`, ...
+            best_save_name: save the weights under this name whenever the validation loss is the lowest so far.
+            metrics: of this fit instead of the learner's.
+            callbacks: listeners of this fit only.
+            clip: largest gradient norm in this fit.
+
+        Returns:
+            One dict an epoch of this fit, as in `learn.history`.
+
+        Raises:
+            ValueError: if the number of rates is not the number of groups, or a count is not positive.
+
+        Example: `fit(lr, 3, cycle_len=1, cycle_mult=2)` trains 1 + 2 + 4 = 7 epochs.
+        """
+        _positive(n_cycle=n_cycle, cycle_len=1 if cycle_len is None else cycle_len, cycle_mult=cycle_mult)
+        self._require_training_data()
+        if cycle_len is None:
+            n_epochs = n_cycle
+            schedule: Schedule = Constant(sum(self._steps_per_epoch(n_epochs)))
+        else:
+            lengths = cycle_lengths(n_cycle, cycle_len, cycle_mult)
+            n_epochs = sum(lengths)
+            steps = iter(self._steps_per_epoch(n_epochs))
+            schedule = CosineRestarts(tuple(sum(next(steps) for _ in range(length)) for length in lengths))
+        extra: list[Callback] = [*callbacks]
+        if cycle_save_name is not None:
+            if cycle_len is None:
+                raise ValueError("cycle_save_name saves at cycle ends: give cycle_len as well")
+            extra.append(SaveCycles(cycle_save_name))
+        if best_save_name is not None:
+            extra.append(SaveBest(best_save_name))
+        return self._run(lrs, n_epochs, schedule, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
+
+    def fit_one_cycle(
+        self,
+        n_epochs: int,
+        max_lr: Rates,
+        *,
+        pct_start: float = 0.25,
+        div_factor: float = 25.0,
+        moms: tuple[float, float, float] | tuple[float, float] | None = (0.95, 0.85, 0.95),
+        wds: Rates | None = None,
+        best_save_name: str | None = None,
+        metrics: Sequence[Any] | None = None,
+        callbacks: Iterable[Callback] = (),
+        clip: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train with the 1cycle policy: warm-up to `max_lr`, then annealing; momentum mirrors the rate.
+
+        Args:
+            n_epochs: length of the cycle.
+            max_lr: the largest rate; a number, one number a group, or a slice.
+            pct_start: share of the run that warms up.
+            div_factor: the first rate is `max_lr / div_factor`.
+            moms: momentum at the start, at the peak, at the end (the start's, if only two are given); `None` leaves the
+                optimizer's own.
+            wds, best_save_name, metrics, callbacks, clip: as in `fit`.
+        """
+        _positive(n_epochs=n_epochs)
+        self._require_training_data()
+        three = moms if moms is None or len(moms) == 3 else (*moms, moms[0])
+        schedule = OneCycle(sum(self._steps_per_epoch(n_epochs)), pct_start, div_factor, moms=three)  # type: ignore[arg-type]
+        extra = [*callbacks, *([SaveBest(best_save_name)] if best_save_name is not None else [])]
+        return self._run(max_lr, n_epochs, schedule, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
+
+    def lr_find(
+        self,
+        start_lr: Rates = 1e-7,
+        end_lr: float = 10.0,
+        *,
+        num_it: int = 100,
+        linear: bool = False,
+    ) -> LRFinderResult:
+        """Raise the rate at every batch and record the loss, to find a good rate; leaves no trace.
+
+        Weights, optimizer, running statistics, generators and the order of the data are afterwards exactly as before, also
+        after Ctrl-C or an error, so that a following `fit` is bit-identical to one without the finder. Small data are
+        passed over as often as needed. The test ends early when the loss exceeds four times its lowest value.
+
+        Args:
+            start_lr: the first rate, of the last layer group; given one rate a group, or a slice, the groups keep that
+                ratio.
+            end_lr: the last group's final rate.
+            num_it: number of steps.
+            linear: raise the rate linearly instead of by a constant factor.
+
+        Returns:
+            Rates, losses and suggestions; `.plot()` draws them, as does `learn.sched.plot()`.
+        """
+        self._require_training_data()
+        starts = self.groups.spread(start_lr, "start_lr")
+        check_range(starts[-1], end_lr, num_it)
+        ratios = [start / starts[-1] for start in starts]
+        found = RangeTestRecorder(num_it)
+        wraps = -(-num_it // max(1, len(self.data.train_dl)))
+        with no_trace(self):
+            schedule = RangeTest(num_it, starts[-1], end_lr, linear)
+            loop = self._loop([found, Scheduler(schedule, ratios), *self._step_callbacks(self.clip)], metrics=())
+            self._prepare_optimizer(ratios, None)
+            loop.state.opt = self.opt
+            loop.fit(wraps, validate=False)
+        result = LRFinderResult(found.lrs, found.losses, linear, loop.state.interrupted)
+        self.sched.finder = result
+        return result
+
+    def _run(
+        self,
+        lrs: Rates,
+        n_epochs: int,
+        schedule: Schedule,
+        *,
+        wds: Rates | None,
+        metrics: Sequence[Any] | None,
+        callbacks: Iterable[Callback],
+        clip: float | None,
+    ) -> list[dict[str, Any]]:
+        base = self.groups.spread(lrs)
+        if self.seed is not None:
+            set_seed(self.seed)
+        listeners = [
+            self.sched,
+            Scheduler(schedule, base),
+            *self._step_callbacks(self.clip if clip is None else clip),
+            *([Progress()] if self.progress else []),
+            *(callback for callback in self.callbacks if not callback.in_finder),
+            *callbacks,
+        ]
+        loop = self._loop(listeners, metrics=self.metrics if metrics is None else metrics)
+        self._prepare_optimizer(base, wds)
+        loop.state.opt = self.opt
+        loop.state.first_epoch = self.history[-1]["epoch"] + 1 if self.history else 0
+        start = len(self.history)
+        loop.state.history = self.history
+        loop.fit(n_epochs)
+        return self.history[start:]
+
+    def _loop(self, callbacks: Iterable[Callback], metrics: Sequence[Any]) -> Loop:
+        state = State(
+            self.model,
+            self.data,
+            self.opt,
+            self.loss_fn,
+            self.device,
+            metrics=list(metrics),
+            learner=self,
+            train_mode=self.groups.train_mode,
+        )
+        return Loop(state, callbacks)
+
+    def _step_callbacks(self, clip: float | None) -> list[Callback]:
+        """What belongs to the training step itself, and so runs in the finder and in `predict` too."""
+        parts = [*self._domain_callbacks(), *(callback for callback in self.callbacks if callback.in_finder)]
+        if self._autocast is not None:
+            parts.append(self._autocast)
+        if clip is not None:
+            parts.append(ClipGradients(clip))
+        return parts
+
+    def _domain_callbacks(self) -> list[Callback]:
+        """Callbacks that a domain's models always need, such as the reset of a recurrent state."""
+        return []
+
+    def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
+        decay = self.wd if wds is None else wds
+        if self.opt is None:
+            self.opt = LayerOptimizer(self.opt_fn, self.groups, lrs, decay)
+        else:
+            self.opt.set_lrs(lrs)
+            self.opt.set_wds(decay)
+
+    def _steps_per_epoch(self, n_epochs: int) -> list[int]:
+        loader = self.data.train_dl
+        if not hasattr(loader, "set_epoch"):
+            return [len(loader)] * n_epochs
+        first = self.history[-1]["epoch"] + 1 if self.history else 0
+        steps = []
+        for epoch in range(first, first + n_epochs):
+            loader.set_epoch(epoch)
+            steps.append(len(loader))
+        loader.set_epoch(first)
+        return steps
+
+    def _require_training_data(self) -> None:
+        if self.data.train_dl is None:
+            raise ValueError(
+                "this learner has no training data (a loaded learner has none): set learn.data to a ModelData first"
+            )
+        if len(self.data.train_dl) == 0:
+            raise ValueError("the training loader yields no batches: use a smaller batch size or drop_last=False")
+
+    # -- layer groups ----------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Train only the last layer group."""
+        self.groups.freeze()
+
+    def unfreeze(self) -> None:
+        """Train all layer groups."""
+        self.groups.freeze_to(0)
+
+    def freeze_to(self, n: int) -> None:
+        """Train the layer groups from number `n` on; negative numbers count from the end."""
+        self.groups.freeze_to(n)
+
+    def bn_freeze(self, on: bool) -> None:
+        """Keep the running statistics of all groups but the last fixed, even where they are trained."""
+        self.groups.bn_freeze(on)
+
+    def to_bf16(self) -> Self:
+        """Run forward passes in bfloat16 from now on; weights stay float32."""
+        self._autocast = Autocast()
+        return self
+
+    def to_fp32(self) -> Self:
+        """Run forward passes in float32 again."""
+        self._autocast = None
+        return self
+
+    # -- evaluation and prediction ---------------------------------------------------------------------------------
+
+    def evaluate(self, loader: Any = None, metrics: Sequence[Any] | None = None) -> dict[str, float]:
+        """Mean loss and metrics over the validation set, or another loader.
+
+        Returns:
+            `valid_loss` and each metric by name.
+        """
+        loader = self._loader(is_test=False) if loader is None else loader
+        chosen = self.metrics if metrics is None else metrics
+        return self._loop(self._step_callbacks(None), chosen).validate(loader)
+
+    def predict(self, is_test: bool = False) -> np.ndarray:
+        """Predictions for every row of the validation (or test) set, in order; silent.
+
+        Returns:
+            For classifiers log-probabilities, shape (rows, classes); otherwise values in the user's units.
+        """
+        outputs, _ = self._outputs(self._loader(is_test))
+        return self._answers(outputs, log=True)
+
+    def predict_proba(self, is_test: bool = False) -> np.ndarray:
+        """Class probabilities, shape (rows, classes).
+
+        Raises:
+            ValueError: if this is no classifier.
+        """
+        if self.activation.kind == "identity":
+            raise ValueError("predict_proba needs a classifier; this learner predicts values: use predict()")
+        outputs, _ = self._outputs(self._loader(is_test))
+        return self._answers(outputs, log=False)
+
+    def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """What `predict` gives, and the targets in the same order (and in the user's units)."""
+        outputs, targets = self._outputs(self._loader(is_test))
+        return self._answers(outputs, log=True), self._invert(targets.numpy())
+
+    def predict_array(self, x: Any) -> np.ndarray:
+        """Predictions for one prepared batch of model inputs.
+
+        Args:
+            x: an array or tensor (several inputs as a tuple) with a batch dimension, for instance `x[None]`.
+
+        Returns:
+            What `predict` would give for these rows.
+        """
+        given = x if isinstance(x, tuple) else (x,)
+        inputs = tuple(torch.as_tensor(part) for part in given)
+        outputs = self._forward_batches([inputs])
+        return self._answers(outputs, log=True)
+
+    def predict_one(self, raw: Any) -> Prediction | Any:
+        """The answer for one raw input (a path, a text, a row, ...) in the user's terms."""
+        return self.predict_batch([raw])[0]
+
+    def predict_batch(self, items: Any) -> Any:
+        """The answers for a list (or frame) of raw inputs, batched, in input order, in the user's terms."""
+        return self.data.decode(self.activation(self._forward_batches(self.data.batches_from_raw(items))))
+
+    @property
+    def activation(self) -> Activation:
+        """What the model's outputs mean."""
+        return activation_of(self.loss_fn, self.data) if self._activation is None else self._activation
+
+    def _loader(self, is_test: bool) -> Any:
+        loader = self.data.test_dl if is_test else self.data.valid_dl
+        if loader is None:
+            kind = "test" if is_test else "validation"
+            raise ValueError(f"there is no {kind} set: give it when the data are made")
+        return loader
+
+    def _outputs(self, loader: Any) -> tuple[Tensor, Tensor]:
+        """Raw model outputs and targets of every row, on the CPU, in input order."""
+        outputs: list[Tensor] = []
+        targets: list[Tensor] = []
+        loop = self._loop(self._step_callbacks(None), ())
+
+        def collect() -> None:
+            outputs.append(loop.state.preds.float().cpu())
+            targets.append(loop.state.target.cpu())
+
+        loop.evaluate(loader, collect)
+        order = getattr(loader, "order", None)
+        all_outputs, all_targets = torch.cat(outputs), torch.cat(targets)
+        if order is None:
+            return all_outputs, all_targets
+        back = torch.argsort(torch.as_tensor(order))
+        return all_outputs[back], all_targets[back]
+
+    def _forward_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
+        """Raw outputs for batches of inputs without targets."""
+        outputs: list[Tensor] = []
+        loop = self._loop(self._step_callbacks(None), ())
+        loop.evaluate(_InputsOnly(batches), lambda: outputs.append(loop.state.preds.float().cpu()))
+        if not outputs:
+            raise ValueError("there is nothing to predict: the input is empty")
+        return torch.cat(outputs)
+
+    def _answers(self, outputs: Tensor, *, log: bool) -> np.ndarray:
+        activation = self.activation
+        if activation.kind == "identity":
+            return self._invert(outputs.numpy())
+        return (activation.log(outputs) if log else activation(outputs)).numpy()
+
+    def _invert(self, values: np.ndarray) -> np.ndarray:
+        invert = getattr(self.data, "invert_target", None)
+        return values if invert is None or self.activation.kind != "identity" else invert(values)
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, name: str) -> Path:
+        """Write the weights to `path/models/{name}.safetensors`, atomically.
+
+        Returns:
+            The file.
+        """
+        target = self._weights_file(name)
+        save_state(target, self.model.state_dict(), {"zoo.kind": "weights", "zoo.model": type(self.model).__name__})
+        return target
+
+    def load(self, name: str) -> Self:
+        """Read weights that `save` wrote, on whatever device.
+
+        Raises:
+            FileNotFoundError: if there are none of that name.
+            ArchiveError: if the file is no safetensors file.
+            ValueError: if they belong to another model; nothing is changed then.
+        """
+        source = self._weights_file(name)
+        if not source.is_file():
+            present = sorted(file.stem for file in source.parent.glob("*.safetensors"))
+            raise FileNotFoundError(
+                f"no saved weights {source}{did_you_mean(name, present)}; saved here: {', '.join(present) or 'none'}"
+            )
+        tensors = load_state(source)
+        _load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
+        return self
+
+    def _weights_file(self, name: str) -> Path:
+        return self.path / "models" / (name if name.endswith(".safetensors") else f"{name}.safetensors")
+
+    def export(self, path: str | Path) -> Path:
+        """Write everything that prediction needs: weights, labels, preprocessing. `load_learner` reads it.
+
+        Args:
+            path: a folder, or a file ending in ".zip".
+
+        Raises:
+            TypeError: if the model is not registered (see `zoo.registry.register_model`).
+        """
+        spec = spec_of(self.model)
+        state, arrays = self.data.export_state()
+        activation = self.activation
+        config = {
+            "domain": self.domain,
+            "model": {"name": spec.name, "args": spec.args},
+            "activation": {"kind": activation.kind, "axis": activation.axis},
+            **self._export_config(),
+        }
+        return write_archive(path, config, state, self.model.state_dict(), arrays)
+
+    def _export_config(self) -> dict[str, Any]:
+        """Further entries of an archive's `config.json`."""
+        return {}
+
+    @classmethod
+    def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:
+        """The learner of a read archive."""
+        data = cls.data_class.from_state(archive.preprocess, archive.arrays)
+        model = build_model(archive.config["model"]["name"], archive.config["model"]["args"])
+        _load_weights(model, archive.tensors, "the archive", None)
+        learn = cls(data, model, device=device)
+        learn._activation = Activation(**archive.config["activation"])
+        learn.model.eval()
+        return learn
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def summary(self) -> Summary:
+        """Every layer with output shape (-1 is the batch), parameters and whether it trains; print it."""
+        loader = self.data.train_dl if self.data.train_dl is not None else self.data.valid_dl
+        if loader is None:
+            raise ValueError("summary() runs one batch through the model, but this learner has no data")
+        with preserve_rng():
+            inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
+        return summarize(self.model, to_device(inputs, self.device))  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        sizes = [
+            f"{name} {n_rows(loader):,}"
+            for name in ("train", "valid", "test")
+            if (loader := getattr(self.data, f"{name}_dl", None)) is not None
+        ]
+        optimizer = getattr(self.opt_fn, "__name__", None) or repr(self.opt_fn)
+        loss = getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__)
+        lines = [
+            f"{type(self).__name__} of {type(self.model).__name__} on {self.device}",
+            f"data: {', '.join(sizes) or 'none'} rows",
+            f"loss: {loss}; optimizer: {optimizer}; weight decay: {self.wd}",
+            f"metrics: {', '.join(metric_name(metric) for metric in self.metrics) or 'none'}",
+            repr(self.groups),
+        ]
+        return "\n".join(lines)
+
+
+def load_learner(path: str | Path, device: str | torch.device | None = None) -> Any:
+    """Open an exported learner; nothing in the file is executed.
+
+    Args:
+        path: the folder or zip file that `Learner.export` wrote.
+        device: where it shall predict; the best of the machine by default.
+
+    Returns:
+        A learner of the class that was exported, ready for `predict_one` and `predict_batch`.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ArchiveError: if it is not an exported learner, is damaged, or is of a newer format.
+    """
+    archive = read_archive(path)
+    try:
+        domain = archive.config["domain"]
+        return domain_learner(domain).from_archive(archive, device)
+    except (KeyError, TypeError) as error:
+        raise ArchiveError(f"{path}: the configuration is incomplete or damaged: {json.dumps(str(error))}") from error
+
+
+class _InputsOnly:
+    """Batches of inputs as a loader: the missing target is filled with the row numbers."""
+
+    def __init__(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches) if hasattr(self.batches, "__len__") else 0  # type: ignore[arg-type]
+
+    def __iter__(self) -> Any:
+        for inputs in self.batches:
+            yield (*inputs, torch.arange(len(inputs[0])))
+
+
+def _load_weights(model: nn.Module, tensors: dict[str, Tensor], where: str, kind: str | None) -> None:
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in tensors]
+    extra = [name for name in tensors if name not in expected]
+    other = [
+        f"{name} ({tuple(tensors[name].shape)} instead of {tuple(value.shape)})"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if missing or extra or other:
+        parts = [
+            f"{what}: {some(names)}"
+            for what, names in (("missing", missing), ("not in the model", extra), ("of another shape", other))
+            if names
+        ]
+        of = f" of a {kind}" if kind and kind != type(model).__name__ else ""
+        raise ValueError(f"the weights{of} in {where} do not fit this {type(model).__name__}: {'; '.join(parts)}")
+    model.load_state_dict(tensors)
+
+
+def _default_metrics(data: Any) -> list[Any]:
+    chosen = getattr(data, "default_metrics", None)
+    return chosen() if callable(chosen) else []
+
+
+def _positive(**counts: int) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+

@@ -1,0 +1,71 @@
+"""Checks of a ratings table; each problem is one error that names the column, the row and the value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import did_you_mean, some
+
+
+def check_columns(df: pd.DataFrame, columns: Sequence[str], where: str) -> None:
+    """Raises a ValueError that names the missing column and the nearest present one."""
+    for column in columns:
+        if column not in df.columns:
+            raise ValueError(
+                f"{where} has no column {column!r}{did_you_mean(column, df.columns)};"
+                f" its columns are: {some(df.columns, 12)}"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """A numpy number as the Python number it prints like."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def checked_ids(df: pd.DataFrame, column: str, where: str) -> pd.Series:
+    missing = df[column].isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"{where}: column {column!r} has no id in row {_plain(df.index[missing.argmax()])!r}"
+            f" ({int(missing.sum())} such rows); drop them or give them an id"
+        )
+    return df[column].reset_index(drop=True)
+
+
+def checked_ratings(
+    df: pd.DataFrame, column: str, where: str, limits: tuple[float, float] | None
+) -> np.ndarray:
+    numbers = pd.to_numeric(df[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{where}: column {column!r} holds {_plain(df[column].iloc[row])!r}"
+            f" in row {_plain(df.index[row])!r}, which is not a finite number ({int(bad.sum())} such rows); drop or repair them"
+        )
+    check_limits(numbers, df.index, column, where, limits)
+    return numbers.astype(np.float32)
+
+
+def check_limits(
+    ratings: np.ndarray, rows: pd.Index, column: str, where: str, limits: tuple[float, float] | None
+) -> None:
+    if limits is None:
+        return
+    low, high = limits
+    if not low < high:
+        raise ValueError(
+            f"the range of the ratings is (lowest, highest) with lowest < highest, got {tuple(limits)}"
+        )
+    outside = (ratings < low) | (ratings > high)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(
+            f"{where}: column {column!r} holds {float(ratings[row]):g} in row {_plain(rows[row])!r}, outside"
+            f" the range ({low:g}, {high:g}) you gave ({int(outside.sum())} such rows);"
+            " widen the range or repair the rows"
+        )

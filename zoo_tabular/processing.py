@@ -1,0 +1,223 @@
+"""From a raw frame to a frame of numbers: categories, missing values, scaling. No torch here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import some
+from zoo_tabular._frames import check_columns, check_frame, fresh, is_text, name_list
+
+SUBSET_SEED = 42
+
+
+def smallest_int(largest: int) -> np.dtype:
+    """The smallest signed integer type that holds 0..largest."""
+    return next(np.dtype(kind) for kind in ("int8", "int16", "int32", "int64") if largest <= np.iinfo(kind).max)
+
+
+def ordered_levels(values: Iterable[object], column: str, where: str) -> list:
+    """Distinct values in order; a mix of types that has no order is sorted as text, with a warning."""
+    distinct = list(values)
+    try:
+        return sorted(distinct)  # type: ignore[type-var]
+    except TypeError:
+        kinds = sorted({type(value).__name__ for value in distinct})
+        warnings.warn(
+            f"{where}: column {column!r} mixes {' and '.join(kinds)} values, for example "
+            f"{some(map(repr, distinct), 3)}; 0 and '0' count as two levels, so convert the column to one type first",
+            stacklevel=3,
+        )
+        return sorted(distinct, key=lambda value: (str(value), type(value).__name__))
+
+
+def train_cats(df: pd.DataFrame) -> pd.DataFrame:
+    """Turn every text column into an ordered category column, levels sorted.
+
+    Args:
+        df: any frame; it is not changed.
+
+    Returns:
+        A new frame; numbers, dates and columns that are categories already stay as they are.
+
+    Example:
+        >>> import pandas as pd
+        >>> train_cats(pd.DataFrame({"StoreType": ["c", "a", None]}))["StoreType"].cat.codes.tolist()
+        [1, 0, -1]
+    """
+    check_frame(df, "train_cats")
+    out = fresh(df)
+    for name in df.columns:
+        if is_text(df[name]):
+            levels = ordered_levels(df[name].dropna().unique(), name, "train_cats")
+            out[name] = pd.Categorical(df[name], categories=levels, ordered=True)
+    return out
+
+
+def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """Give the category columns of `like` to the columns of the same name in `df`, so that codes agree.
+
+    Values are matched by value: a column that is a category with other codes is re-coded. A level that `like`
+    does not know becomes missing (code -1), which `proc_df` turns into code 0.
+
+    Args:
+        df: frame to convert, such as the test set; it is not changed.
+        like: frame that went through `train_cats`.
+
+    Returns:
+        A new frame.
+
+    Example:
+        >>> import pandas as pd
+        >>> train = train_cats(pd.DataFrame({"StoreType": ["a", "b", "c"]}))
+        >>> test = pd.DataFrame({"StoreType": pd.Categorical(["c", "zz", "a"])})
+        >>> apply_cats(test, train)["StoreType"].cat.codes.tolist()
+        [2, -1, 0]
+    """
+    check_frame(df, "apply_cats")
+    check_frame(like, "apply_cats: like")
+    known = [name for name in like.columns if isinstance(like[name].dtype, pd.CategoricalDtype)]
+    if not known:
+        raise ValueError("apply_cats: the second frame has no category column; call train_cats on it first")
+    out = fresh(df)
+    for name in known:
+        if name in df.columns:
+            values = df[name]
+            if isinstance(values.dtype, pd.CategoricalDtype):
+                values = values.astype(values.cat.categories.dtype)
+            levels = like[name].cat.categories
+            codes = levels.get_indexer(pd.Index(values))
+            codes = np.where(values.isna(), -1, codes)
+            out[name] = pd.Categorical.from_codes(codes, dtype=like[name].dtype)
+    return out
+
+
+def proc_df(
+    df: pd.DataFrame,
+    y_fld: str | None = None,
+    skip_flds: Sequence[str] | None = None,
+    ignore_flds: Sequence[str] | None = None,
+    do_scale: bool = False,
+    na_dict: Mapping[str, float] | None = None,
+    mapper: Mapping[str, Sequence[float]] | None = None,
+    max_n_cat: int | None = None,
+    subset: int | None = None,
+) -> tuple:
+    """Split off the target and turn the rest into numbers that any model takes.
+
+    Missing numbers are replaced by the median, and every numeric column gets a true/false partner `<name>_na`, whether
+    or not this frame has gaps: so a gap that is first seen in the test set changes no shape. Categories become codes:
+    missing is 0, the levels are 1, 2, ... in their order. Use it on the training frame, then on the test frame after
+    `apply_cats(test, train)` with the returned `nas` (and `mapper`).
+
+    Args:
+        df: the frame; it is not changed.
+        y_fld: name of the target column, None when there is none. Text and category targets become codes 0, 1, ...
+        skip_flds: columns to leave out.
+        ignore_flds: columns to pass through untouched; they come first in the result.
+        do_scale: bring numbers to mean 0 and standard deviation 1; a fourth value, the mapper, is returned.
+        na_dict: medians learned before (`nas`), for the test frame.
+        mapper: means and deviations learned before, `{column: (mean, deviation)}`, for the test frame.
+        max_n_cat: categories with at most this many levels become 0/1 columns (`<name>_<level>` and `<name>_nan`)
+            instead of codes.
+        subset: keep this many random rows, the same ones each time, in their order.
+
+    Returns:
+        `(frame, y, nas)`, or `(frame, y, nas, mapper)` with `do_scale`. `y` is None or an array; `nas` holds the
+        median of every numeric column.
+
+    Raises:
+        ValueError: for absent columns, a target with missing values, date columns, or text columns in a test frame.
+
+    Example:
+        >>> import pandas as pd
+        >>> df = pd.DataFrame({"StoreType": pd.Categorical(["a", None]), "Distance": [10.0, None], "Sales": [5, 6]})
+        >>> frame, y, nas = proc_df(df, "Sales")
+        >>> frame.values.tolist(), y.tolist(), nas
+        ([[1, 10.0, False], [0, 10.0, True]], [5, 6], {'Distance': 10.0})
+    """
+    where = "proc_df"
+    check_frame(df, where, empty_ok=False)
+    skipped, ignored = name_list(skip_flds, where), name_list(ignore_flds, where)
+    check_columns(df, skipped + ignored + ([y_fld] if y_fld is not None else []), where)
+    if subset is not None:
+        if not 0 < subset:
+            raise ValueError(f"{where}: subset is a number of rows and must be positive, got {subset}")
+        rows = np.random.default_rng(SUBSET_SEED).permutation(len(df))[:subset]
+        df = df.iloc[np.sort(rows)]
+    y = None if y_fld is None else _target(df[y_fld], y_fld)
+    left_out = {*skipped, *ignored, y_fld}
+    names = [name for name in df.columns if name not in left_out]
+    nas = dict(na_dict or {})
+    scales = {name: (float(pair[0]), float(pair[1])) for name, pair in (mapper or {}).items()}
+    out: dict[str, object] = {name: df[name] for name in ignored}
+    indicators: dict[str, np.ndarray] = {}
+    for name in names:
+        values = df[name]
+        if is_text(values):
+            if na_dict is not None:
+                raise ValueError(f"{where}: column {name!r} holds text; call apply_cats(df, train_frame) first")
+            values = pd.Series(
+                pd.Categorical(values, categories=ordered_levels(values.dropna().unique(), name, where))
+            )
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            out.update(_categories(values, name, max_n_cat))
+        elif pd.api.types.is_bool_dtype(values.dtype) and not values.isna().any():
+            out[name] = values.to_numpy(dtype=bool)
+        elif pd.api.types.is_numeric_dtype(values.dtype):
+            filled, missing, nas[name] = _fill(values, nas.get(name))
+            if do_scale or name in scales:
+                if name not in scales:
+                    if mapper is not None:
+                        raise ValueError(f"{where}: the mapper has no numbers for column {name!r}")
+                    scales[name] = (float(filled.mean()), float(filled.std()) or 1.0)
+                filled = (filled - scales[name][0]) / scales[name][1]
+            out[name] = filled
+            indicators[f"{name}_na"] = missing
+        else:
+            raise ValueError(
+                f"{where}: column {name!r} is {values.dtype}, neither numbers nor categories: "
+                "use add_datepart for dates, or name it in skip_flds"
+            )
+    clash = [name for name in indicators if name in out]
+    if clash:
+        raise ValueError(f"{where}: the frame already has a column {some(clash)}; rename or skip it")
+    frame = pd.DataFrame({name: np.asarray(v) if name not in ignored else v.array for name, v in out.items()}
+                         | indicators, index=df.index)  # fmt: skip
+    return (frame, y, nas, scales) if do_scale or mapper is not None else (frame, y, nas)
+
+
+def _target(values: pd.Series, name: str) -> np.ndarray:
+    missing = int(values.isna().sum())
+    if missing:
+        raise ValueError(
+            f"proc_df: the target {name!r} is missing in {missing} of {len(values)} rows: drop those rows first"
+        )
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.codes.to_numpy()
+    if is_text(values):
+        return np.unique(values.to_numpy().astype(str), return_inverse=True)[1]
+    return values.to_numpy()
+
+
+def _fill(values: pd.Series, median: float | None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Numbers without gaps, where the gaps were, and the median used."""
+    missing = values.isna().to_numpy()
+    if median is None:
+        middle = values.median()
+        median = 0.0 if pd.isna(middle) else float(middle)
+    if not missing.any():
+        return values.to_numpy(), missing, median
+    numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+    return np.where(missing, median, numbers), missing, median
+
+
+def _categories(values: pd.Series, name: str, max_n_cat: int | None) -> dict[str, np.ndarray]:
+    levels = values.cat.categories
+    codes = values.cat.codes.to_numpy()
+    if max_n_cat is None or len(levels) > max_n_cat:
+        return {name: (codes.astype("int64") + 1).astype(smallest_int(len(levels)))}
+    return {f"{name}_{level}": codes == code for code, level in enumerate(levels)} | {f"{name}_nan": codes == -1}
