@@ -45,7 +45,8 @@ def checked_ratings(
         row = int(bad.argmax())
         raise ValueError(
             f"{where}: column {column!r} holds {_plain(df[column].iloc[row])!r}"
-            f" in row {_plain(df.index[row])!r}, which is not a finite number ({int(bad.sum())} such rows); drop or repair them"
+            f" in row {_plain(df.index[row])!r}, which is not a finite number ({int(bad.sum())} such rows);"
+            " drop or repair them"
         )
     check_limits(numbers, df.index, column, where, limits)
     return numbers.astype(np.float32)

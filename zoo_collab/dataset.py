@@ -291,6 +291,8 @@ class CollabFilterDataset:
             )
         elif model is None:
             if not isinstance(n_factors, int):
-                raise ValueError(f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes")
+                raise ValueError(
+                    f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
+                )
             model = EmbeddingDotBias(*sizes, n_factors, y_range=list(data.y_range), mean=data.mean)
         return CollabLearner(data, model, opt_fn=opt_fn, wd=wd, seed=seed, **learner_options)
