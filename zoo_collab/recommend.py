@@ -44,7 +44,7 @@ def _allowed(data: CollabData, filter: ItemFilter | None) -> Tensor:
     if filter is None:
         allowed[1:] = True
     elif callable(filter):
-        kept = np.asarray(filter(item_table(data)))
+        kept = np.array(filter(item_table(data)))
         if kept.dtype != bool or kept.shape != (len(data.items) - 1,):
             raise ValueError(
                 f"filter must return one true or false for each of the {len(data.items) - 1} items,"

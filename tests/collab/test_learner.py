@@ -192,12 +192,13 @@ def test_hidden_layers_make_an_embedding_net(tmp_path):
         bs=64,
         hidden=[16],
         dropouts=0.05,
+        wd=0.02,
         seed=0,
         progress=False,
         device="cpu",
     )
     assert isinstance(learn.model, EmbeddingNet)
-    learn.fit_one_cycle(15, 1e-2)
+    learn.fit_one_cycle(40, 1e-2)
     assert learn.history[-1]["valid_loss"] < 0.5 * simulated()["stars"].var()
     learn.export(tmp_path / "net.zoo")
     again = load_learner(tmp_path / "net.zoo", device="cpu")
