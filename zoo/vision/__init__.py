@@ -16,3 +16,5 @@ from zoo.vision.transforms import ImageTransform as ImageTransform
 from zoo.vision.transforms import imagenet_stats as imagenet_stats
 from zoo.vision.transforms import tfms_from_model as tfms_from_model
 from zoo.vision.transforms import tfms_from_stats as tfms_from_stats
+from zoo.vision.interpret import ImageModelResults as ImageModelResults
+from zoo.vision.learner import ConvLearner as ConvLearner

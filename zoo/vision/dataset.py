@@ -109,7 +109,10 @@ def default_num_workers(dataset: ImageDataset) -> int:
 def picture_loader(
     dataset: ImageDataset, bs: int, *, shuffle: bool = False, num_workers: int | None = None, seed: int | None = None
 ) -> DatasetLoader:
-    """A loader of (normalised pictures, targets)."""
+    """A loader of (normalised pictures, targets).
+
+    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
+    """
     return DatasetLoader(
         dataset,
         bs,
@@ -118,4 +121,5 @@ def picture_loader(
         num_workers=default_num_workers(dataset) if num_workers is None else num_workers,
         collate_fn=collate_pictures,
         batch_transform=Normalize(dataset.tfm),
+        drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )

@@ -1,0 +1,274 @@
+"""`ConvLearner`: pictures and a convolutional network, pretrained or your own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import zoo.vision.models as _own_models  # noqa: F401 (registers them, so that archives can name them)
+from zoo.callback import Callback
+from zoo.data import ModelData
+from zoo.layer_groups import Rates
+from zoo.learner import Learner
+from zoo.seeding import mix_seeds, set_seed
+from zoo.summary import Summary
+from zoo.vision.data import ImageClassifierData
+from zoo.vision.dataset import picture_loader
+from zoo.vision.precompute import feature_data
+from zoo.vision.pretrained import arch_name, load_body_weights, published_weights, read_state_dict
+from zoo.vision.transfer import TransferModel, transfer_model, with_custom_head
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Weights = str | PathLike[str] | Mapping[str, Tensor] | None
+
+
+class ConvLearner(Learner):
+    """A learner for pictures. Make it with `pretrained` or `from_model_data`.
+
+    Attributes:
+        precompute: whether the head trains on cached activations of the frozen body. Assigning True computes (or
+            reads) them, False goes back to pictures.
+    """
+
+    domain: ClassVar[str] = "vision"
+    data_class: ClassVar[type[ModelData]] = ImageClassifierData
+
+    _pictures: Any = None
+    _features: ImageClassifierData | None = None
+
+    @classmethod
+    def pretrained(
+        cls,
+        arch: Callable[..., Any] | str,
+        data: ImageClassifierData,
+        *,
+        ps: float | Sequence[float] | None = None,
+        xtra_fc: Sequence[int] | None = None,
+        precompute: bool = False,
+        custom_head: nn.Module | None = None,
+        weights: Weights = "default",
+        opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
+        loss_fn: Callable[..., Tensor] | None = None,
+        metrics: Sequence[Any] | None = None,
+        callbacks: Iterable[Callback] = (),
+        device: str | torch.device | None = None,
+        wd: Rates = 0.01,
+        clip: float | None = None,
+        path: str | Path | None = None,
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """A classifier on a pretrained body. It starts frozen: only the new head trains.
+
+        The body is cut before the classifier's pooling. The head: maximum and mean over the feature map, then
+        [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`, then BatchNorm, Dropout, Linear. Layer groups:
+        early body, late body, head.
+
+        Args:
+            arch: a torchvision constructor such as `torchvision.models.resnet34`, or its name.
+            data: the pictures, with transforms from `tfms_from_model(arch, sz)`.
+            ps: dropout probabilities of the head's linear layers; a number or one each; default 0.25 and 0.5 last.
+            xtra_fc: sizes of the head's hidden layers; default [512]; [] for none.
+            precompute: train on activations of the frozen body, computed once and kept under `path`/tmp. Augmentation
+                has no effect then.
+            custom_head: your own head; it reads the N x C x H x W feature map (no precompute, no export).
+            weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or its body),
+                a state dict, or None for random weights.
+            opt_fn: optimizer class; see `Learner`, as for the arguments below.
+            loss_fn: likewise.
+            metrics: likewise.
+            callbacks: likewise.
+            device: likewise.
+            wd: likewise.
+            clip: likewise.
+            path: likewise.
+            seed: likewise; it fixes the head's first weights too.
+            progress: likewise.
+
+        Raises:
+            ValueError: unknown or unsupported architecture, or weights that do not fit it.
+            FileNotFoundError: no such weights file.
+            OSError: the weights could not be downloaded.
+        """
+        name = arch_name(arch)
+        if seed is not None:
+            set_seed(seed)
+        model = _build(name, data, ps, xtra_fc, custom_head)
+        if weights is not None:
+            origin = f"weights file {weights}" if isinstance(weights, str | PathLike) else "weights"
+            if isinstance(weights, Mapping):
+                state = dict(weights)
+            else:
+                state = published_weights(name) if weights == "default" else read_state_dict(weights)
+            load_body_weights(model.body, state, data.channels, origin)
+        learn = cls(
+            data, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device, wd=wd,
+            clip=clip, path=path, seed=seed, progress=progress,
+        )  # fmt: skip
+        learn.freeze()
+        if precompute:
+            learn.precompute = True
+        return learn
+
+    @classmethod
+    def from_model_data(cls, model: nn.Module, data: Any, **options: Any) -> Self:
+        """A learner for your own network.
+
+        Args:
+            model: reads N x channels x H x W normalised pictures. A method `layer_groups()` names its groups.
+            data: the pictures.
+            options: keyword arguments of `Learner`, e.g. `metrics`, `opt_fn`, `layer_groups`.
+        """
+        return cls(data, model, **options)
+
+    # ---- data: pictures, or features computed from them
+
+    @property
+    def data(self) -> Any:  # type: ignore[override]
+        """The pictures, or with `precompute` the same data with loaders of features."""
+        return self._pictures if self._features is None else self._features
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        if self._features is None:
+            self._pictures = data
+        else:
+            self._features, self._pictures = self._compute_features(data), data
+
+    def set_data(self, data: ImageClassifierData) -> None:
+        """Go on with other pictures or another size; the model, optimizer and history stay.
+
+        Raises:
+            ValueError: the classes differ.
+        """
+        old = getattr(self._pictures, "classes", None)
+        if old is not None and list(data.classes or []) != list(old):
+            raise ValueError(f"the new data have the classes {data.classes}, the model was made for {old}")
+        self.data = data
+
+    @property
+    def precompute(self) -> bool:
+        """Whether cached activations of the frozen body are in use."""
+        return self._features is not None
+
+    @precompute.setter
+    def precompute(self, on: bool) -> None:
+        if not on:
+            self._features = None
+        elif self._features is None:
+            self._features = self._compute_features(self._pictures)
+
+    def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
+        if not isinstance(self.model, TransferModel) or not self.model.pooled:
+            raise ValueError("precompute=True needs a model from ConvLearner.pretrained with the standard head")
+        if not all(group.frozen for group in self.groups[:-1]):
+            raise ValueError("precompute=True needs a frozen body: call learn.freeze() first")
+        if data.tfms[0].is_random:
+            warnings.warn(
+                "precompute=True computes each picture once, so augmentation (aug_tfms, max_zoom, random crop) has no "
+                "effect until learn.precompute = False",
+                UserWarning,
+                stacklevel=4,
+            )
+        return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
+
+    def freeze_to(self, n: int) -> None:
+        """Freeze the groups before number `n` and train the rest.
+
+        Raises:
+            ValueError: more than the head would train while `precompute` is on.
+        """
+        if self.precompute and n % len(self.groups) < len(self.groups) - 1:
+            raise ValueError("the body is not run while precompute=True: set learn.precompute = False before unfreezing")
+        super().freeze_to(n)
+
+    def unfreeze(self) -> None:
+        """Train all groups; needs `precompute = False`."""
+        self.freeze_to(0)
+
+    def load(self, name: str) -> Self:
+        """Read weights that `save` wrote; cached activations follow them."""
+        super().load(name)
+        if self.precompute:
+            self._features = self._compute_features(self._pictures)
+        return self
+
+    def summary(self) -> Summary:
+        """Every layer with output shape, parameters and whether it trains, from pictures to classes."""
+        features, self._features = self._features, None
+        try:
+            return super().summary()
+        finally:
+            self._features = features
+
+    # ---- prediction
+
+    def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:  # noqa: N802
+        """Test-time augmentation: the mean over the plain view and `n_aug` augmented views of every picture.
+
+        Args:
+            n_aug: number of views made with the training transforms; each has its own fixed draws, so the result is
+                repeatable.
+            is_test: the test pictures instead of the validation pictures.
+
+        Returns:
+            Probabilities (rows x classes, not logarithms; plain values where there are no classes) and targets (-1
+            for unlabelled pictures), in input order.
+        """
+        if n_aug < 0:
+            raise ValueError(f"n_aug must be at least 0, got {n_aug}")
+        data = self._pictures
+        loader = data.test_dl if is_test else data.valid_dl
+        if loader is None:
+            raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures")
+        if n_aug and not data.tfms[0].is_random:
+            warnings.warn(
+                "the training transforms have no random part, so TTA equals predict: pass aug_tfms or max_zoom to "
+                "tfms_from_model",
+                UserWarning,
+                stacklevel=2,
+            )
+            n_aug = 0
+        outputs, targets = self._outputs(loader)
+        total = self.activation(outputs)
+        augmented = (data.test_ds if is_test else data.val_ds).with_tfm(data.tfms[0])
+        for view in range(n_aug):
+            views = picture_loader(augmented, data.bs, num_workers=data.num_workers, seed=mix_seeds(0, view))
+            total = total + self.activation(self._outputs(views)[0])
+        return (total / (n_aug + 1)).numpy(), targets.numpy()
+
+    def show_results(self, n: int = 9, *, is_test: bool = False, seed: int = 0) -> Figure:
+        """Draw random validation (or test) pictures with the model's answers.
+
+        Args:
+            n: number of pictures.
+            is_test: the test pictures.
+            seed: another number shows other pictures.
+        """
+        from zoo.vision.show import show_results
+
+        return show_results(self, n, is_test=is_test, seed=seed)
+
+
+def _build(
+    name: str,
+    data: ImageClassifierData,
+    ps: float | Sequence[float] | None,
+    xtra_fc: Sequence[int] | None,
+    custom_head: nn.Module | None,
+) -> TransferModel:
+    if custom_head is not None:
+        if ps is not None or xtra_fc is not None:
+            raise ValueError("custom_head replaces the standard head: leave out ps and xtra_fc")
+        return with_custom_head(name, custom_head, data.channels)
+    layers = (512,) if xtra_fc is None else tuple(xtra_fc)
+    return transfer_model(name, data.c, data.channels, layers, ps if ps is None or isinstance(ps, int | float) else tuple(ps))
