@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, Protocol
 
 from zoo.errors import did_you_mean
@@ -285,7 +286,7 @@ def make_tokenizer(
     return CallableTokenizer(tokenize, lower)
 
 
-class PieceCache(dict):
+class PieceCache:
     """Ids of pieces already met: piece -> tuple of ids. Emptied when it holds `limit` pieces.
 
     Args:
@@ -295,36 +296,33 @@ class PieceCache(dict):
     """
 
     def __init__(self, tokenizer: Tokenizer, lookup: Callable[[str], int], limit: int = 1_000_000) -> None:
-        super().__init__()
         self.tokenizer = tokenizer
         self.lookup = lookup
         self.limit = limit
+        self._ids: dict[str, tuple[int, ...]] = {}
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text."""
-        tokenizer, lookup = self.tokenizer, self.lookup
+        tokenizer, lookup, known = self.tokenizer, self.lookup, self._ids
         pieces = [tokenizer.split(text) for text in texts]
-        missing = set().union(*pieces).difference(self)
-        long: dict[str, tuple[int, ...]] = {}
+        distinct = set(chain.from_iterable(pieces))
+        missing = distinct.difference(known)
+        long: list[str] = []
         if missing:
-            if len(self) + len(missing) > self.limit:
-                missing = set().union(*pieces)
-                self.clear()
+            if len(known) + len(missing) > self.limit:
+                missing = distinct
+                known.clear()
             for piece, tokens in tokenizer.resolve(sorted(missing)).items():
-                ids = tuple([lookup(token) for token in tokens])
+                known[piece] = tuple([lookup(token) for token in tokens])
                 if len(piece) > _LONGEST_PIECE:
-                    long[piece] = ids
-                self[piece] = ids
+                    long.append(piece)
         risky = tokenizer.risky
-        out = []
+        encoded = []
         for text, own in zip(texts, pieces, strict=True):
             if risky and not risky.isdisjoint(own):
-                out.append([lookup(token) for token in tokenizer.whole(text)])
+                encoded.append([lookup(token) for token in tokenizer.whole(text)])
             else:
-                ids: list[int] = []
-                for found in map(self.__getitem__, own):
-                    ids += found
-                out.append(ids)
+                encoded.append(list(chain.from_iterable(map(known.__getitem__, own))))
         for piece in long:
-            del self[piece]
-        return out
+            del known[piece]
+        return encoded
