@@ -76,7 +76,9 @@ class RandomDihedral(RandomTransform):
         if turns == 0:
             return item
         if isinstance(item, Image.Image):
-            return item.transpose((Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)[turns - 1])
+            return item.transpose(
+                (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)[turns - 1]
+            )
         return torch.rot90(item, turns, (-2, -1))
 
 
@@ -121,12 +123,16 @@ class RandomLighting(RandomTransform):
             return F.adjust_contrast(F.adjust_brightness(item, brightness), contrast)
         values = item.float() * brightness
         values = (values - values.mean()) * contrast + values.mean()
-        return values.round_().clamp_(0, 255).to(torch.uint8) if item.dtype == torch.uint8 else values.clamp_(0, 1)
+        return (
+            values.round_().clamp_(0, 255).to(torch.uint8)
+            if item.dtype == torch.uint8
+            else values.clamp_(0, 1)
+        )
 
 
 @dataclass(frozen=True)
 class RandomPerspective(RandomTransform):
-    """Move each corner by up to `magnitude` of the sides with probability `p`, as if seen from another angle."""
+    """Move each corner by up to `magnitude` of the sides with probability `p`: another point of view."""
 
     magnitude: float = 0.1
     p: float = 0.5
@@ -142,10 +148,15 @@ class RandomPerspective(RandomTransform):
         padded = pad_by(item, margin_x, margin_y, self.pad_mode)
         padded_height, padded_width = picture_size(padded)
         left, top = (padded_width - width) / 2, (padded_height - height) / 2
-        corners = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
+        corners = np.array(
+            [[left, top], [left + width, top], [left + width, top + height], [left, top + height]]
+        )
         moved = corners + params * [width, height]
         warped = F.perspective(
-            padded, corners.round().astype(int).tolist(), moved.round().astype(int).tolist(), InterpolationMode.BILINEAR
+            padded,
+            corners.round().astype(int).tolist(),
+            moved.round().astype(int).tolist(),
+            InterpolationMode.BILINEAR,
         )
         return F.center_crop(warped, [height, width])
 

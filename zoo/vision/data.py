@@ -20,7 +20,6 @@ from zoo.metrics import accuracy, accuracy_thresh, fbeta
 from zoo.splits import get_cv_idxs
 from zoo.vision import sources
 from zoo.vision.dataset import ImageDataset, picture_loader
-from zoo.vision.images import Picture
 from zoo.vision.transforms import ImageTransform
 
 if TYPE_CHECKING:
@@ -73,7 +72,9 @@ class ImageClassifierData(ModelData):
         if bs < 1:
             raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
         train_dl, valid_dl, test_dl = (
-            None if ds is None else picture_loader(ds, bs, shuffle=ds is train_ds, num_workers=num_workers, seed=seed)
+            None
+            if ds is None
+            else picture_loader(ds, bs, shuffle=ds is train_ds, num_workers=num_workers, seed=seed)
             for ds in (train_ds, valid_ds, test_ds)
         )
         super().__init__(train_dl, valid_dl, test_dl, path=Path(path) if path is not None else None)
@@ -104,7 +105,8 @@ class ImageClassifierData(ModelData):
         Args:
             path: folder that holds the others. Symbolic links are followed.
             bs: pictures per batch.
-            tfms: (train, valid) transforms, see `tfms_from_model`. With (None, None) all pictures must have one size.
+            tfms: (train, valid) transforms, see `tfms_from_model`. With (None, None) all pictures must have
+                one size.
             trn_name: name of the training folder; its sub-folders are the classes, in alphabetical order.
             val_name: name of the validation folder; None: no validation.
             test_name: name of a folder of unlabelled pictures.
@@ -116,7 +118,9 @@ class ImageClassifierData(ModelData):
             ValueError: an empty class folder, or a class that only validation has.
         """
         path = Path(path)
-        train_files, train_y, classes = sources.read_class_folders(sources.existing_folder(path, trn_name, "training"))
+        train_files, train_y, classes = sources.read_class_folders(
+            sources.existing_folder(path, trn_name, "training")
+        )
         train = ImageDataset(train_files, train_y, tfms[0])
         valid = test = None
         if val_name is not None:
@@ -127,7 +131,15 @@ class ImageClassifierData(ModelData):
             files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))
             test = ImageDataset(files, None, tfms[1])
         return cls(
-            train, valid, test, classes=classes, tfms=tfms, bs=bs, num_workers=num_workers, path=path, seed=seed
+            train,
+            valid,
+            test,
+            classes=classes,
+            tfms=tfms,
+            bs=bs,
+            num_workers=num_workers,
+            path=path,
+            seed=seed,
         )
 
     @classmethod
@@ -160,7 +172,8 @@ class ImageClassifierData(ModelData):
             csv_fname: the table; relative to `path` unless it exists as given.
             bs: pictures per batch.
             tfms: (train, valid) transforms.
-            val_idxs: row numbers of the validation pictures (rows of the table, from 0); default: a fixed random fifth.
+            val_idxs: row numbers of the validation pictures (rows of the table, from 0); default: a fixed
+                random fifth.
             suffix: appended to each name, e.g. ".jpg".
             test_name: folder of unlabelled pictures, below `path`.
             skip_header: whether the first line holds column names.
@@ -168,7 +181,8 @@ class ImageClassifierData(ModelData):
             cat_separator: what separates several labels in one cell.
             id_col: column of the file names, by name or position.
             label_col: column of the labels, by name or position.
-            on_missing: "raise" names rows whose picture does not exist; "skip" leaves them out and logs how many.
+            on_missing: "raise" names rows whose picture does not exist; "skip" leaves them out and logs how
+                many.
             seed: of the order and the augmentation.
         """
         csv = Path(path) / csv_fname
@@ -176,10 +190,22 @@ class ImageClassifierData(ModelData):
             csv = Path(csv_fname)
         frame = sources.read_label_table(csv, skip_header=skip_header)
         return cls.from_df(
-            path, folder, frame, bs, tfms, val_idxs, suffix=suffix, test_name=test_name, num_workers=num_workers,
-            cat_separator=cat_separator, id_col=id_col, label_col=label_col, on_missing=on_missing, seed=seed,
+            path,
+            folder,
+            frame,
+            bs,
+            tfms,
+            val_idxs,
+            suffix=suffix,
+            test_name=test_name,
+            num_workers=num_workers,
+            cat_separator=cat_separator,
+            id_col=id_col,
+            label_col=label_col,
+            on_missing=on_missing,
+            seed=seed,
             origin=str(csv),
-        )  # fmt: skip
+        )
 
     @classmethod
     def from_df(
@@ -205,10 +231,19 @@ class ImageClassifierData(ModelData):
         names = sources.table_column(df, id_col, "file names", origin)
         labels = sources.table_column(df, label_col, "labels", origin)
         return cls.from_names_and_labels(
-            path, [os.path.join(folder, f"{name}{suffix}") for name in names], labels, bs, tfms, val_idxs,
-            test_name=test_name, num_workers=num_workers, cat_separator=cat_separator, on_missing=on_missing,
-            seed=seed, origin=origin,
-        )  # fmt: skip
+            path,
+            [os.path.join(folder, f"{name}{suffix}") for name in names],
+            labels,
+            bs,
+            tfms,
+            val_idxs,
+            test_name=test_name,
+            num_workers=num_workers,
+            cat_separator=cat_separator,
+            on_missing=on_missing,
+            seed=seed,
+            origin=origin,
+        )
 
     @classmethod
     def from_names_and_labels(
@@ -233,8 +268,8 @@ class ImageClassifierData(ModelData):
         Args:
             path: base folder.
             names: one file a row.
-            labels: one label a row; several as text separated by `cat_separator` or as a list; or a rows x classes
-                array of 0/1.
+            labels: one label a row; several as text separated by `cat_separator` or as a list; or a rows x
+                classes array of 0/1.
             bs: pictures per batch.
             tfms: (train, valid) transforms.
             val_idxs: validation rows; default: a fixed random fifth.
@@ -258,14 +293,23 @@ class ImageClassifierData(ModelData):
         if not exists.all():
             if on_missing == "raise" or not exists.any():
                 raise sources.missing_files_error(files, exists, origin)
-            log.warning("%d of %d pictures named by %s do not exist and are left out", (~exists).sum(), len(files), origin)
+            log.warning(
+                "%d of %d pictures named by %s do not exist and are left out",
+                (~exists).sum(),
+                len(files),
+                origin,
+            )
         encoded = sources.encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
         kept = np.flatnonzero(exists)
         is_valid = _valid_mask(val_idxs, len(files), kept, origin)
         train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
         if not len(train_rows):
             raise ValueError(f"{origin}: val_idxs leaves no training rows")
-        seen = encoded.y[train_rows].any(0) if encoded.multi else np.isin(np.arange(len(encoded.classes)), encoded.y[train_rows])
+        seen = (
+            encoded.y[train_rows].any(0)
+            if encoded.multi
+            else np.isin(np.arange(len(encoded.classes)), encoded.y[train_rows])
+        )
         if not seen.all():
             unseen = [name for name, there in zip(encoded.classes, seen, strict=True) if not there]
             log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
@@ -278,9 +322,17 @@ class ImageClassifierData(ModelData):
             test_files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))
             test = ImageDataset(test_files, None, tfms[1])
         return cls(
-            train, valid, test, classes=encoded.classes, is_multi=encoded.multi, tfms=tfms, bs=bs,
-            num_workers=num_workers, path=path, seed=seed,
-        )  # fmt: skip
+            train,
+            valid,
+            test,
+            classes=encoded.classes,
+            is_multi=encoded.multi,
+            tfms=tfms,
+            bs=bs,
+            num_workers=num_workers,
+            path=path,
+            seed=seed,
+        )
 
     @classmethod
     def from_arrays(
@@ -300,8 +352,8 @@ class ImageClassifierData(ModelData):
 
         Args:
             path: base folder for weights and caches; None: the current one.
-            trn: (pictures, labels): rows x H x W or rows x H x W x channels, uint8 or float in [0, 1]; labels as in
-                `from_names_and_labels`.
+            trn: (pictures, labels): rows x H x W or rows x H x W x channels, uint8 or float in [0, 1]; labels
+                as in `from_names_and_labels`.
             val: likewise, for validation.
             bs: pictures per batch.
             tfms: (train, valid) transforms.
@@ -331,9 +383,18 @@ class ImageClassifierData(ModelData):
         valid_ds = None if val is None else ImageDataset(checked["val"], encoded.y[n:], tfms[1], channels=c)
         test_ds = None if test is None else ImageDataset(checked["test"], None, tfms[1], channels=c)
         return cls(
-            train_ds, valid_ds, test_ds, classes=encoded.classes, is_multi=encoded.multi, tfms=tfms, bs=bs,
-            num_workers=num_workers, path=path, channels=c, seed=seed,
-        )  # fmt: skip
+            train_ds,
+            valid_ds,
+            test_ds,
+            classes=encoded.classes,
+            is_multi=encoded.multi,
+            tfms=tfms,
+            bs=bs,
+            num_workers=num_workers,
+            path=path,
+            channels=c,
+            seed=seed,
+        )
 
     # ---- what is inside
 
@@ -404,9 +465,13 @@ class ImageClassifierData(ModelData):
         """A data object without pictures that reads new ones as the exported one did."""
         tfm = ImageTransform.from_state(state["transform"])
         return cls(
-            None, classes=state["classes"], is_multi=bool(state["is_multi"]), tfms=(tfm, tfm), bs=int(state["bs"]),
+            None,
+            classes=state["classes"],
+            is_multi=bool(state["is_multi"]),
+            tfms=(tfm, tfm),
+            bs=int(state["bs"]),
             channels=int(state["channels"]),
-        )  # fmt: skip
+        )
 
     def show_batch(self, n: int = 9, *, epoch: int = 0) -> Figure:
         """Draw `n` training pictures as the model sees them (augmented), with their labels.
@@ -441,9 +506,13 @@ def _valid_mask(
 def _check_array(array: Any, name: str) -> np.ndarray:
     array = np.asarray(array)
     if array.ndim not in (3, 4) or 0 in array.shape:
-        raise ValueError(f"{name}: expected pictures of shape rows x H x W [x channels], got shape {array.shape}")
+        raise ValueError(
+            f"{name}: expected pictures of shape rows x H x W [x channels], got shape {array.shape}"
+        )
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
-        raise ValueError(f"{name}: channels must come last (rows x H x W x channels), got shape {array.shape}")
+        raise ValueError(
+            f"{name}: channels must come last (rows x H x W x channels), got shape {array.shape}"
+        )
     if array.dtype == np.uint8:
         return array
     if not np.issubdtype(array.dtype, np.floating):

@@ -1,4 +1,4 @@
-"""Pictures as a map-style dataset: decoded and augmented on a CPU worker, 8 bits until they reach the device."""
+"""Pictures as a map-style dataset: decoded and augmented on a CPU worker, 8 bits until the device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from zoo.data import DatasetLoader
-from zoo.vision.images import Picture
 from zoo.vision.transforms import ImageTransform
 
 PLAIN = ImageTransform(size=None)
@@ -32,7 +31,12 @@ class ImageDataset(Dataset):
     """
 
     def __init__(
-        self, items: Sequence[Path] | np.ndarray, y: np.ndarray | None, tfm: ImageTransform | None, *, channels: int = 3
+        self,
+        items: Sequence[Path] | np.ndarray,
+        y: np.ndarray | None,
+        tfm: ImageTransform | None,
+        *,
+        channels: int = 3,
     ) -> None:
         if y is not None and len(items) != len(y):
             raise ValueError(f"{len(items)} pictures but {len(y)} labels")
@@ -60,7 +64,7 @@ class ImageDataset(Dataset):
         return [str(p) for p in self.items]
 
     def content_key(self) -> str:
-        """A hash that changes when the pictures change: names, sizes and times of files, or bytes in memory."""
+        """A hash of the pictures: names, sizes and times of files, or bytes in memory."""
         digest = hashlib.sha256()
         if isinstance(self.items, np.ndarray):
             digest.update(f"{self.items.shape}{self.items.dtype}".encode())
@@ -80,7 +84,8 @@ def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
     if len(shapes) > 1:
         first, second = sorted(shapes)[:2]
         raise ValueError(
-            f"pictures of different sizes in one batch ({first[2]}x{first[1]} and {second[2]}x{second[1]} pixels): "
+            f"pictures of different sizes in one batch ({first[2]}x{first[1]} and {second[2]}x{second[1]} "
+            f"pixels): "
             "pass tfms=tfms_from_model(arch, sz) to bring them to one size"
         )
     pixels, targets = default_collate(rows)
@@ -93,7 +98,9 @@ class Normalize:
     def __init__(self, tfm: ImageTransform) -> None:
         self.tfm = tfm
 
-    def __call__(self, batch: tuple, training: bool = False, generator: torch.Generator | None = None) -> tuple:
+    def __call__(
+        self, batch: tuple, training: bool = False, generator: torch.Generator | None = None
+    ) -> tuple:
         return (self.tfm.normalize(batch[0]), *batch[1:])
 
 
@@ -107,7 +114,12 @@ def default_num_workers(dataset: ImageDataset) -> int:
 
 
 def picture_loader(
-    dataset: ImageDataset, bs: int, *, shuffle: bool = False, num_workers: int | None = None, seed: int | None = None
+    dataset: ImageDataset,
+    bs: int,
+    *,
+    shuffle: bool = False,
+    num_workers: int | None = None,
+    seed: int | None = None,
 ) -> DatasetLoader:
     """A loader of (normalised pictures, targets).
 

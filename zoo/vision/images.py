@@ -21,7 +21,21 @@ Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray 
 """What a user may hand over as one picture."""
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    }
     | {".pnm", ".avif", ".jp2", ".tga"}
 )
 """File endings (lower case) that folder readers take for pictures."""
@@ -47,7 +61,8 @@ def open_image(source: str | os.PathLike[str] | bytes, *, min_size: int | None =
             sides stay at least this long (pixels); several times faster on large photos.
 
     Returns:
-        A Pillow image in mode ``RGB``. Transparent parts are laid over white; of an animation the first frame.
+        A Pillow image in mode ``RGB``. Transparent parts are laid over white; of an animation the first
+        frame.
 
     Raises:
         FileNotFoundError: the path does not exist.
@@ -107,7 +122,9 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.nan_to_num(scaled)), 0, 255).astype(np.uint8)
 
 
-def as_pixels(picture: Picture, *, channels: int = 3, min_size: int | None = None) -> Image.Image | torch.Tensor:
+def as_pixels(
+    picture: Picture, *, channels: int = 3, min_size: int | None = None
+) -> Image.Image | torch.Tensor:
     """One picture in the form that transforms work on.
 
     Args:
@@ -116,7 +133,8 @@ def as_pixels(picture: Picture, *, channels: int = 3, min_size: int | None = Non
         min_size: see `open_image`.
 
     Returns:
-        A Pillow image (mode ``L`` or ``RGB``) for 8-bit pictures of 1 or 3 channels, otherwise a CxHxW tensor.
+        A Pillow image (mode ``L`` or ``RGB``) for 8-bit pictures of 1 or 3 channels, otherwise a CxHxW
+        tensor.
     """
     if isinstance(picture, str | os.PathLike | bytes):
         return _as_mode(open_image(picture, min_size=min_size), channels)

@@ -21,7 +21,8 @@ class ImageModelResults:
 
     Args:
         data: the data the predictions belong to.
-        log_probs: log-probabilities of the validation pictures, rows x classes, as `learn.predict()` gives them.
+        log_probs: log-probabilities of the validation pictures, rows x classes, as `learn.predict()` gives
+            them.
         targets: class numbers; default: the validation targets.
 
     Attributes:
@@ -30,7 +31,9 @@ class ImageModelResults:
         targets: true class numbers.
     """
 
-    def __init__(self, data: ImageClassifierData, log_probs: np.ndarray, targets: np.ndarray | None = None) -> None:
+    def __init__(
+        self, data: ImageClassifierData, log_probs: np.ndarray, targets: np.ndarray | None = None
+    ) -> None:
         if data.is_multi:
             raise ValueError("ImageModelResults needs one label per picture; these data have several")
         if data.val_ds is None:
@@ -41,11 +44,14 @@ class ImageModelResults:
         rows, classes = len(data.val_ds), data.c
         if self.log_probs.shape != (rows, classes) or self.targets.shape != (rows,):
             raise ValueError(
-                f"expected log_probs of shape ({rows}, {classes}) and {rows} targets, got {self.log_probs.shape} and "
+                f"expected log_probs of shape ({rows}, {classes}) and {rows} targets, got "
+                f"{self.log_probs.shape} and "
                 f"{self.targets.shape}"
             )
         if not (self.log_probs <= 1e-4).all():
-            raise ValueError("log_probs must be logarithms of probabilities; take numpy.log of probabilities (of TTA)")
+            raise ValueError(
+                "log_probs must be logarithms of probabilities; take numpy.log of probabilities (of TTA)"
+            )
         self.probs = np.exp(self.log_probs)
         self.preds = self.log_probs.argmax(1)
 
@@ -67,7 +73,7 @@ class ImageModelResults:
         return self._ranked(self._rows(label) & self.correct, -self._of_truth(), n)
 
     def most_incorrect(self, label: str | int | None = None, n: int = 6) -> np.ndarray:
-        """Rows predicted wrongly with the lowest probability of the truth, worst first; only truly wrong ones."""
+        """Rows predicted wrongly with the lowest probability of the truth, worst first."""
         return self._ranked(self._rows(label) & ~self.correct, self._of_truth(), n)
 
     def most_uncertain(self, label: str | int | None = None, n: int = 6) -> np.ndarray:
@@ -133,7 +139,14 @@ class ImageModelResults:
         axis.set_yticks(ticks, self.data.classes)
         for i, j in np.ndindex(shown.shape):
             text = f"{shown[i, j]:.2f}" if normalize else str(shown[i, j])
-            axis.text(j, i, text, ha="center", va="center", color="white" if shown[i, j] > shown.max() / 2 else "black")
+            axis.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                color="white" if shown[i, j] > shown.max() / 2 else "black",
+            )
         return drawn
 
     def plot_most_correct(self, label: str | int | None = None, n: int = 6) -> Figure:
@@ -158,10 +171,10 @@ class ImageModelResults:
 
     def plot_rows(self, rows: np.ndarray) -> Figure:
         """Validation pictures by row number, with prediction, probability and truth."""
-        assert self.data.val_ds is not None
+        dataset = self.data.val_ds
         titles = [
             f"{label_text(self.data, self.preds[row])} {self.probs[row, self.preds[row]]:.2f}\n"
             f"truth: {label_text(self.data, self.targets[row])}"
             for row in rows
         ]
-        return picture_grid([view(self.data.val_ds, int(row)) for row in rows], titles)
+        return picture_grid([view(dataset, int(row)) for row in rows], titles)

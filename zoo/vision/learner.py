@@ -35,8 +35,8 @@ class ConvLearner(Learner):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
-        precompute: whether the head trains on cached activations of the frozen body. Assigning True computes (or
-            reads) them, False goes back to pictures.
+        precompute: whether the head trains on cached activations of the frozen body. Assigning True computes
+            (or reads) them, False goes back to pictures.
     """
 
     domain: ClassVar[str] = "vision"
@@ -70,19 +70,20 @@ class ConvLearner(Learner):
         """A classifier on a pretrained body. It starts frozen: only the new head trains.
 
         The body is cut before the classifier's pooling. The head: maximum and mean over the feature map, then
-        [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`, then BatchNorm, Dropout, Linear. Layer groups:
-        early body, late body, head.
+        [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`, then BatchNorm, Dropout, Linear. Layer
+        groups: early body, late body, head.
 
         Args:
             arch: a torchvision constructor such as `torchvision.models.resnet34`, or its name.
             data: the pictures, with transforms from `tfms_from_model(arch, sz)`.
-            ps: dropout probabilities of the head's linear layers; a number or one each; default 0.25 and 0.5 last.
+            ps: dropout probabilities of the head's linear layers; a number or one each; default 0.25 and 0.5
+                last.
             xtra_fc: sizes of the head's hidden layers; default [512]; [] for none.
-            precompute: train on activations of the frozen body, computed once and kept under `path`/tmp. Augmentation
-                has no effect then.
+            precompute: train on activations of the frozen body, computed once and kept under `path`/tmp.
+                Augmentation has no effect then.
             custom_head: your own head; it reads the N x C x H x W feature map (no precompute, no export).
-            weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or its body),
-                a state dict, or None for random weights.
+            weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or
+                its body), a state dict, or None for random weights.
             opt_fn: optimizer class; see `Learner`, as for the arguments below.
             loss_fn: likewise.
             metrics: likewise.
@@ -111,9 +112,19 @@ class ConvLearner(Learner):
                 state = published_weights(name) if weights == "default" else read_state_dict(weights)
             load_body_weights(model.body, state, data.channels, origin)
         learn = cls(
-            data, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device, wd=wd,
-            clip=clip, path=path, seed=seed, progress=progress,
-        )  # fmt: skip
+            data,
+            model,
+            opt_fn=opt_fn,
+            loss_fn=loss_fn,
+            metrics=metrics,
+            callbacks=callbacks,
+            device=device,
+            wd=wd,
+            clip=clip,
+            path=path,
+            seed=seed,
+            progress=progress,
+        )
         learn.freeze()
         if precompute:
             learn.precompute = True
@@ -169,12 +180,15 @@ class ConvLearner(Learner):
 
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
         if not isinstance(self.model, TransferModel) or not self.model.pooled:
-            raise ValueError("precompute=True needs a model from ConvLearner.pretrained with the standard head")
+            raise ValueError(
+                "precompute=True needs a model from ConvLearner.pretrained with the standard head"
+            )
         if not all(group.frozen for group in self.groups[:-1]):
             raise ValueError("precompute=True needs a frozen body: call learn.freeze() first")
         if data.tfms[0].is_random:
             warnings.warn(
-                "precompute=True computes each picture once, so augmentation (aug_tfms, max_zoom, random crop) has no "
+                "precompute=True computes each picture once, so augmentation (aug_tfms, max_zoom, random "
+                "crop) has no "
                 "effect until learn.precompute = False",
                 UserWarning,
                 stacklevel=4,
@@ -188,7 +202,9 @@ class ConvLearner(Learner):
             ValueError: more than the head would train while `precompute` is on.
         """
         if self.precompute and n % len(self.groups) < len(self.groups) - 1:
-            raise ValueError("the body is not run while precompute=True: set learn.precompute = False before unfreezing")
+            raise ValueError(
+                "the body is not run while precompute=True: set learn.precompute = False before unfreezing"
+            )
         super().freeze_to(n)
 
     def unfreeze(self) -> None:
@@ -212,17 +228,17 @@ class ConvLearner(Learner):
 
     # ---- prediction
 
-    def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:  # noqa: N802
+    def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Test-time augmentation: the mean over the plain view and `n_aug` augmented views of every picture.
 
         Args:
-            n_aug: number of views made with the training transforms; each has its own fixed draws, so the result is
-                repeatable.
+            n_aug: number of views made with the training transforms; each has its own fixed draws, so the
+                result is repeatable.
             is_test: the test pictures instead of the validation pictures.
 
         Returns:
-            Probabilities (rows x classes, not logarithms; plain values where there are no classes) and targets (-1
-            for unlabelled pictures), in input order.
+            Probabilities (rows x classes, not logarithms; plain values where there are no classes) and
+            targets (-1 for unlabelled pictures), in input order.
         """
         if n_aug < 0:
             raise ValueError(f"n_aug must be at least 0, got {n_aug}")
@@ -232,7 +248,8 @@ class ConvLearner(Learner):
             raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures")
         if n_aug and not data.tfms[0].is_random:
             warnings.warn(
-                "the training transforms have no random part, so TTA equals predict: pass aug_tfms or max_zoom to "
+                "the training transforms have no random part, so TTA equals predict: pass aug_tfms or "
+                "max_zoom to "
                 "tfms_from_model",
                 UserWarning,
                 stacklevel=2,
@@ -271,4 +288,6 @@ def _build(
             raise ValueError("custom_head replaces the standard head: leave out ps and xtra_fc")
         return with_custom_head(name, custom_head, data.channels)
     layers = (512,) if xtra_fc is None else tuple(xtra_fc)
-    return transfer_model(name, data.c, data.channels, layers, ps if ps is None or isinstance(ps, int | float) else tuple(ps))
+    return transfer_model(
+        name, data.c, data.channels, layers, ps if ps is None or isinstance(ps, int | float) else tuple(ps)
+    )

@@ -1,7 +1,7 @@
 """Activations of a frozen body, computed once and kept on disk.
 
-The file name holds a hash of everything the activations depend on: the pictures, the validation transform, the
-architecture and the body's weights. Files are written under a temporary name and renamed when complete.
+The file name holds a hash of everything the activations depend on: the pictures, the validation transform,
+the architecture and the body's weights. Files are written under a temporary name and renamed when complete.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ _KEEP_IN_MEMORY = 2 * 1024**3
 
 
 def feature_data(
-    data: ImageClassifierData, model: TransferModel, device: torch.device, folder: Path, *, progress: bool = True
+    data: ImageClassifierData,
+    model: TransferModel,
+    device: torch.device,
+    folder: Path,
+    *,
+    progress: bool = True,
 ) -> ImageClassifierData:
     """The same data with loaders that yield (features, target) instead of (pictures, target).
 
@@ -53,7 +58,9 @@ def feature_data(
         if dataset is None:
             continue
         plain = dataset.with_tfm(data.tfms[1].without_augmentation())
-        values = cached_features(plain, model, weights, device, folder, data.bs, data.num_workers, name, progress)
+        values = cached_features(
+            plain, model, weights, device, folder, data.bs, data.num_workers, name, progress
+        )
         targets = torch.full((len(plain),), -1) if plain.y is None else torch.from_numpy(plain.y)
         old = getattr(data, f"{name}_dl")
         loader = TensorLoader(
@@ -95,13 +102,16 @@ def cached_features(
     loader = picture_loader(dataset, bs, num_workers=num_workers, seed=0)
     with atomic_write(file) as temporary:
         _extract(loader, model, device, temporary, len(dataset), f"{arch} features of {name}", progress)
-    cached = _read(file, len(dataset))
-    assert cached is not None
-    return cached
+    written = _read(file, len(dataset))
+    if written is None:
+        raise OSError(f"the activations written to {file} cannot be read back")
+    return written
 
 
 @torch.no_grad()
-def _extract(loader, model: TransferModel, device: torch.device, target: Path, rows: int, label: str, progress: bool) -> None:  # noqa: ANN001
+def _extract(
+    loader, model: TransferModel, device: torch.device, target: Path, rows: int, label: str, progress: bool
+) -> None:
     model.eval()
     out: np.memmap | None = None
     done = 0
@@ -128,7 +138,12 @@ def _read(file: Path, rows: int) -> np.ndarray | None:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as err:
         log.warning("cache file %s is damaged (%s); it is computed again", file, err)
         return None
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != rows or values.dtype != np.float32:
+    if (
+        not isinstance(values, np.ndarray)
+        or values.ndim != 2
+        or len(values) != rows
+        or values.dtype != np.float32
+    ):
         log.warning("cache file %s does not fit the data; it is computed again", file)
         return None
     return values

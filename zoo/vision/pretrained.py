@@ -38,7 +38,8 @@ def arch_name(arch: Callable[..., Any] | str) -> str:
     name = arch if isinstance(arch, str) else getattr(arch, "__name__", repr(arch))
     if name not in known:
         raise ValueError(
-            f"architecture '{name}' is not one of torchvision's classifiers{did_you_mean(name, known)}; for your own "
+            f"architecture '{name}' is not one of torchvision's classifiers{did_you_mean(name, known)}; "
+            f"for your own "
             "model use ConvLearner.from_model_data(model, data) and tfms_from_stats(stats, sz)"
         )
     return name
@@ -103,9 +104,16 @@ def adapt_first_weight(weight: Tensor, c_in: int) -> Tensor:
 def _replace_first_conv(body: nn.Module, c_in: int) -> None:
     name, old = first_conv(body)
     new = nn.Conv2d(
-        c_in, old.out_channels, old.kernel_size, old.stride, old.padding, old.dilation, old.groups,  # type: ignore[arg-type]
-        bias=old.bias is not None, padding_mode=old.padding_mode,
-    )  # fmt: skip
+        c_in,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        old.groups,
+        bias=old.bias is not None,
+        padding_mode=old.padding_mode,
+    )
     with torch.no_grad():
         new.weight.copy_(adapt_first_weight(old.weight, c_in))
         if old.bias is not None and new.bias is not None:
@@ -166,7 +174,8 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError, ValueError, OSError) as err:
         reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
         raise ValueError(
-            f"{file} is not a file of plain weights; it was not loaded and nothing in it was executed ({reason})"
+            f"{file} is not a file of plain weights; it was not loaded and nothing in it was executed "
+            f"({reason})"
         ) from err
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
@@ -183,7 +192,8 @@ def published_weights(name: str) -> dict[str, Tensor]:
         return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (urllib.error.URLError, OSError) as err:
         raise OSError(
-            f"could not download the weights of {name} from {entry.url} ({err}). Offline: pass weights='path/to/file.pth' "
+            f"could not download the weights of {name} from {entry.url} ({err}). Offline: pass "
+            f"weights='path/to/file.pth' "
             "(a state dict of the torchvision model), or weights=None to start from random weights"
         ) from err
 
@@ -193,8 +203,8 @@ def load_body_weights(body: nn.Sequential, state: Mapping[str, Tensor], c_in: in
 
     Args:
         body: from `build_body`.
-        state: torchvision's names; weights of the classifier part are left out. Names relative to ``features``
-            are accepted too.
+        state: torchvision's names; weights of the classifier part are left out. Names relative to
+            ``features`` are accepted too.
         c_in: channels of the pictures.
         origin: named in errors.
 

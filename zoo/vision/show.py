@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from zoo.vision.learner import ConvLearner
 
 
-def picture_grid(pictures: Sequence[np.ndarray], titles: Sequence[str], *, columns: int | None = None) -> Figure:
+def picture_grid(
+    pictures: Sequence[np.ndarray], titles: Sequence[str], *, columns: int | None = None
+) -> Figure:
     """Pictures (H x W or H x W x 3, values in [0, 1]) in a grid, each with a title."""
     columns = columns or min(len(pictures), math.ceil(math.sqrt(len(pictures)))) or 1
     rows = max(1, math.ceil(len(pictures) / columns))
@@ -36,7 +38,9 @@ def picture_grid(pictures: Sequence[np.ndarray], titles: Sequence[str], *, colum
 def view(dataset: ImageDataset, row: int, *, seed: int = 0) -> np.ndarray:
     """One picture as the model sees it: H x W or H x W x 3, values in [0, 1]."""
     pixels, _ = dataset[SampleKey(row, seed)]
-    values = pixels.numpy().astype(np.float32) / 255 if pixels.dtype.is_floating_point is False else pixels.numpy()
+    values = (
+        pixels.numpy().astype(np.float32) / 255 if pixels.dtype.is_floating_point is False else pixels.numpy()
+    )
     return values[0] if len(values) not in (3, 4) else values[:3].transpose(1, 2, 0)
 
 

@@ -32,12 +32,15 @@ def existing_folder(path: Path, name: str, what: str) -> Path:
     if not folder.is_dir():
         present = sorted(p.name for p in path.iterdir() if p.is_dir())
         raise FileNotFoundError(
-            f"no {what} folder '{name}' in {path}{did_you_mean(name, present)}; folders there: {some(present) or 'none'}"
+            f"no {what} folder '{name}' in {path}{did_you_mean(name, present)}; folders there: "
+            f"{some(present) or 'none'}"
         )
     return folder
 
 
-def read_class_folders(folder: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], np.ndarray, list[str]]:
+def read_class_folders(
+    folder: Path, classes: Sequence[str] | None = None
+) -> tuple[list[Path], np.ndarray, list[str]]:
     """Pictures of a folder that holds one folder per class.
 
     Args:
@@ -71,7 +74,9 @@ def read_class_folders(folder: Path, classes: Sequence[str] | None = None) -> tu
         files += found
         numbers += [known.index(name)] * len(found)
     if empty:
-        raise ValueError(f"{folder}: class folder {some(repr(n) for n in empty)} holds no pictures; fill or remove it")
+        raise ValueError(
+            f"{folder}: class folder {some(repr(n) for n in empty)} holds no pictures; fill or remove it"
+        )
     return files, np.asarray(numbers, np.int64), known
 
 
@@ -100,7 +105,8 @@ def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str)
     if isinstance(column, str):
         if column not in names:
             raise ValueError(
-                f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: {some(names, 10)}"
+                f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: "
+                f"{some(names, 10)}"
             )
         return frame.iloc[:, names.index(column)]
     if not 0 <= column < len(names):
@@ -126,12 +132,14 @@ def missing_files_error(files: Sequence[Path], exists: np.ndarray, origin: str) 
     """The error for table rows whose picture is not there."""
     missing = [f for f, there in zip(files, exists, strict=True) if not there]
     hint = ""
-    siblings = sorted(p.name for p in missing[0].parent.iterdir())[:2000] if missing[0].parent.is_dir() else None
+    siblings = (
+        sorted(p.name for p in missing[0].parent.iterdir())[:2000] if missing[0].parent.is_dir() else None
+    )
     if siblings is None:
         hint = f"; folder {missing[0].parent} does not exist"
     elif any(name.startswith(missing[0].name + ".") for name in siblings):
         found = next(name for name in siblings if name.startswith(missing[0].name + "."))
-        hint = f"; did you mean suffix='{found[len(missing[0].name):]}'?"
+        hint = f"; did you mean suffix='{found[len(missing[0].name) :]}'?"
     return FileNotFoundError(
         f"{len(missing)} of {len(files)} pictures named by {origin} do not exist: {some(missing, 3)}{hint}; "
         "on_missing='skip' leaves them out"
@@ -150,8 +158,8 @@ def encode_labels(
     One cell with several labels makes the whole set multi-label.
 
     Args:
-        labels: one label a row (text or numbers); or text with several labels; or a list of labels a row; or a
-            rows x classes array of 0/1.
+        labels: one label a row (text or numbers); or text with several labels; or a list of labels a row; or
+            a rows x classes array of 0/1.
         cat_separator: splits the text of a cell; None never splits.
         classes: names in the order wanted; default: the labels seen, alphabetically (numbers by value).
         origin: named in errors.
@@ -176,7 +184,9 @@ def encode_labels(
     multi = any(len(cell) > 1 for cell in cells)
     if not multi and missing:
         raise ValueError(f"{origin}: {len(missing)} rows have no label (first rows, from 0: {some(missing)})")
-    numeric = bool(rows) and all(isinstance(row, int | float | np.number) for row in rows if not _is_missing(row))
+    numeric = bool(rows) and all(
+        isinstance(row, int | float | np.number) for row in rows if not _is_missing(row)
+    )
     return _encode_cells(cells, classes, multi=multi, numeric=numeric, origin=origin)
 
 
@@ -198,7 +208,9 @@ def _encode_cells(
     number = {name: i for i, name in enumerate(names)}
     unknown = sorted(seen - number.keys())
     if unknown:
-        raise ValueError(f"{origin}: label {some(map(repr, unknown))} is not among the classes {some(names, 20)}")
+        raise ValueError(
+            f"{origin}: label {some(map(repr, unknown))} is not among the classes {some(names, 20)}"
+        )
     if not names:
         raise ValueError(f"{origin}: there are no labels")
     if not multi:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +102,14 @@ class TransferModel(nn.Module):
         return {"early_body": units[: self.cut], "late_body": units[self.cut :], "head": [self.head]}
 
 
+def _body(name: str, c_in: int) -> nn.Sequential:
+    """A body; one with depthwise convolutions in channels-last layout, where these are faster."""
+    body = build_body(name, c_in)
+    if any(isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels for m in body.modules()):
+        body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return body
+
+
 def _example() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
     return transfer_model("squeezenet1_1", 3), (torch.randn(2, 3, 64, 64),), torch.tensor([0, 2])
 
@@ -124,14 +131,12 @@ def transfer_model(
         xtra_fc: sizes of the head's hidden layers.
         ps: the head's dropout, see `make_head`.
     """
-    body = build_body(arch_name(arch), c_in)
+    body = _body(arch_name(arch), c_in)
     n_features, cut = probe(body, c_in)
     return TransferModel(body, make_head(2 * n_features, n_classes, xtra_fc, ps), cut)
 
 
 def with_custom_head(arch: str, head: nn.Module, c_in: int = 3) -> TransferModel:
     """A torchvision body with your own head, which reads the N x C x H x W feature map."""
-    body = build_body(arch_name(arch), c_in)
+    body = _body(arch_name(arch), c_in)
     return TransferModel(body, head, probe(body, c_in)[1], pooled=False)
-
-

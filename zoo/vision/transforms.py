@@ -1,4 +1,4 @@
-"""From any picture to what a network reads: scale, augment, crop (on the CPU, 8 bits), normalise (on the device).
+"""From a picture to what a network reads: scale, augment, crop (CPU, 8 bits), normalise (device).
 
 `tfms_from_model` and `tfms_from_stats` return a (train, valid) pair of `ImageTransform`.
 """
@@ -72,16 +72,24 @@ class ImageTransform:
     @property
     def is_random(self) -> bool:
         """Whether two views of one picture can differ."""
-        return bool(self.augment) or self.max_zoom > 1 or self.crop == "random" or (self.pad > 0 and self.crop == "squash")
+        return (
+            bool(self.augment)
+            or self.max_zoom > 1
+            or self.crop == "random"
+            or (self.pad > 0 and self.crop == "squash")
+        )
 
-    def pixels(self, picture: Picture, rng: np.random.Generator | None = None, *, channels: int = 3) -> Tensor:
+    def pixels(
+        self, picture: Picture, rng: np.random.Generator | None = None, *, channels: int = 3
+    ) -> Tensor:
         """The CPU half: a C x height x width uint8 tensor (float for float arrays), not normalised."""
         if rng is None and self.is_random:
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         shortest = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
         item = as_pixels(picture, channels=channels, min_size=shortest)
         if self.size is not None:
-            item = self._resize(item, 1.0 if rng is None else float(rng.uniform(1.0, self.max_zoom)))
+            zoom = 1.0 if rng is None else float(rng.uniform(1.0, self.max_zoom))
+            item = self._resize(item, self.size, zoom)
         if rng is not None:
             for transform in self.augment:
                 params = transform.draw(rng, *picture_size(item))
@@ -89,13 +97,12 @@ class ImageTransform:
                     item = transform.apply(item, params)
         item = pad_by(item, self.pad, self.pad, self.pad_mode)
         if self.size is not None:
-            item = self._crop(item, rng)
+            item = self._crop(item, self.size, rng)
         return F.pil_to_tensor(item) if isinstance(item, Image.Image) else item.contiguous()
 
-    def _resize(self, item: Pixels, zoom: float) -> Pixels:
-        assert self.size is not None
+    def _resize(self, item: Pixels, size: tuple[int, int], zoom: float) -> Pixels:
         height, width = picture_size(item)
-        scale_y, scale_x = self.size[0] / height, self.size[1] / width
+        scale_y, scale_x = size[0] / height, size[1] / width
         if self.crop == "letterbox":
             scale_y = scale_x = min(scale_y, scale_x)
         elif self.crop != "squash":
@@ -105,18 +112,17 @@ class ImageTransform:
             return item
         return F.resize(item, wanted, interpolation=InterpolationMode(self.interpolation), antialias=True)
 
-    def _crop(self, item: Pixels, rng: np.random.Generator | None) -> Pixels:
-        assert self.size is not None
+    def _crop(self, item: Pixels, size: tuple[int, int], rng: np.random.Generator | None) -> Pixels:
         height, width = picture_size(item)
-        if (height, width) == self.size:
+        if (height, width) == size:
             return item
-        spare_y, spare_x = height - self.size[0], width - self.size[1]
+        spare_y, spare_x = height - size[0], width - size[1]
         if rng is None or self.crop == "letterbox" or min(spare_y, spare_x) < 0:
-            return F.center_crop(item, list(self.size))
+            return F.center_crop(item, list(size))
         if self.crop != "center":
             top, left = int(rng.integers(spare_y + 1)), int(rng.integers(spare_x + 1))
-            return F.crop(item, top, left, *self.size)
-        return F.center_crop(item, list(self.size))
+            return F.crop(item, top, left, *size)
+        return F.center_crop(item, list(size))
 
     def normalize(self, batch: Tensor) -> Tensor:
         """The device half: N x C x H x W pixels (uint8, or float in [0, 1]) -> normalised float32."""
@@ -236,7 +242,9 @@ def tfms_from_stats(
     if crop is None:
         crop = "random" if augment or pad or (max_zoom or 1) > 1 else "center"
     valid = ImageTransform(size, mean, std, interpolation, crop="center" if crop == "random" else crop)
-    train = replace(valid, augment=augment, max_zoom=float(max_zoom or 1.0), pad=pad, pad_mode=pad_mode, crop=crop)
+    train = replace(
+        valid, augment=augment, max_zoom=float(max_zoom or 1.0), pad=pad, pad_mode=pad_mode, crop=crop
+    )
     return train, valid
 
 
@@ -269,9 +277,15 @@ def tfms_from_model(
 
     mean, std, interpolation = pretraining_preset(arch)
     return tfms_from_stats(
-        (mean, std), sz, aug_tfms=aug_tfms, max_zoom=max_zoom, pad=pad, pad_mode=pad_mode, crop=crop,
+        (mean, std),
+        sz,
+        aug_tfms=aug_tfms,
+        max_zoom=max_zoom,
+        pad=pad,
+        pad_mode=pad_mode,
+        crop=crop,
         interpolation=interpolation,
-    )  # fmt: skip
+    )
 
 
 def _check_size(sz: int | tuple[int, int]) -> tuple[int, int]:

@@ -43,9 +43,10 @@ def _example() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
 
 @register_model("vision.resnet_small", example=_example)
 class ResNetSmall(nn.Module):
-    """3x3 stem, stages of residual blocks (each after the first halves the picture), mean pooling, dropout, linear.
+    """3x3 stem, stages of residual blocks (all but the first halve the picture), mean pooling, linear layer.
 
-    Convolutions start with Kaiming's rule, the last batch norm of each block at zero (each block starts as identity).
+    Convolutions start with Kaiming's rule, the last batch norm of each block at zero (each block starts as
+    identity).
 
     Args:
         n_classes: outputs.
@@ -59,11 +60,18 @@ class ResNetSmall(nn.Module):
     """
 
     def __init__(
-        self, n_classes: int, widths: Sequence[int] = (32, 64, 128, 256), depth: int = 2, p: float = 0.2, c_in: int = 3
+        self,
+        n_classes: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        depth: int = 2,
+        p: float = 0.2,
+        c_in: int = 3,
     ) -> None:
         super().__init__()
         if not widths or depth < 1:
-            raise ValueError(f"need at least one stage of one block, got widths={list(widths)}, depth={depth}")
+            raise ValueError(
+                f"need at least one stage of one block, got widths={list(widths)}, depth={depth}"
+            )
         self.stem = nn.Sequential(conv_bn(c_in, widths[0]), nn.ReLU(inplace=True))
         stages = []
         for i, width in enumerate(widths):
