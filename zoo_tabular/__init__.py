@@ -1,0 +1,84 @@
+"""Deep learning on tables: dates, events, categories and missing values in; forecasts and classes out.
+
+Names are imported when first used: everything that prepares frames works without torch, for other models too.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo_tabular.data import ColumnarModelData as ColumnarModelData
+    from zoo_tabular.dates import add_datepart as add_datepart
+    from zoo_tabular.events import add_elapsed as add_elapsed
+    from zoo_tabular.events import add_event_counts as add_event_counts
+    from zoo_tabular.io import read_table as read_table
+    from zoo_tabular.io import stream_table as stream_table
+    from zoo_tabular.io import write_partitioned as write_partitioned
+    from zoo_tabular.io import write_table as write_table
+    from zoo_tabular.learner import TabularLearner as TabularLearner
+    from zoo_tabular.metrics import exp_rmspe as exp_rmspe
+    from zoo_tabular.metrics import rmspe as rmspe
+    from zoo_tabular.model import MixedInputModel as MixedInputModel
+    from zoo_tabular.processing import apply_cats as apply_cats
+    from zoo_tabular.processing import proc_df as proc_df
+    from zoo_tabular.processing import train_cats as train_cats
+    from zoo_tabular.processor import TableProcessor as TableProcessor
+    from zoo_tabular.splits import TimeLeakWarning as TimeLeakWarning
+    from zoo_tabular.splits import group_split as group_split
+    from zoo_tabular.splits import last_days_split as last_days_split
+
+_HOMES = {
+    "ColumnarModelData": "zoo_tabular.data",
+    "MixedInputModel": "zoo_tabular.model",
+    "TableProcessor": "zoo_tabular.processor",
+    "TabularLearner": "zoo_tabular.learner",
+    "TimeLeakWarning": "zoo_tabular.splits",
+    "add_datepart": "zoo_tabular.dates",
+    "add_elapsed": "zoo_tabular.events",
+    "add_event_counts": "zoo_tabular.events",
+    "apply_cats": "zoo_tabular.processing",
+    "exp_rmspe": "zoo_tabular.metrics",
+    "group_split": "zoo_tabular.splits",
+    "last_days_split": "zoo_tabular.splits",
+    "proc_df": "zoo_tabular.processing",
+    "read_table": "zoo_tabular.io",
+    "rmspe": "zoo_tabular.metrics",
+    "stream_table": "zoo_tabular.io",
+    "train_cats": "zoo_tabular.processing",
+    "write_partitioned": "zoo_tabular.io",
+    "write_table": "zoo_tabular.io",
+}
+
+__all__ = [  # noqa: RUF022 (the order in which a reader meets them)
+    "add_datepart",
+    "add_elapsed",
+    "add_event_counts",
+    "train_cats",
+    "apply_cats",
+    "proc_df",
+    "TableProcessor",
+    "last_days_split",
+    "group_split",
+    "TimeLeakWarning",
+    "write_table",
+    "read_table",
+    "stream_table",
+    "write_partitioned",
+    "exp_rmspe",
+    "rmspe",
+    "ColumnarModelData",
+    "MixedInputModel",
+    "TabularLearner",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo_tabular' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

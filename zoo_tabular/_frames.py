@@ -48,6 +48,6 @@ def name_list(names: str | Sequence[str] | None, where: str) -> list[str]:
 
 def is_text(values: pd.Series) -> bool:
     """Whether a column holds text or mixed Python objects rather than numbers, dates or categories."""
-    return bool(pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype)) and (
-        not isinstance(values.dtype, pd.CategoricalDtype)
-    )
+    return bool(
+        pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype)
+    ) and (not isinstance(values.dtype, pd.CategoricalDtype))

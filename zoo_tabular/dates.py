@@ -29,7 +29,9 @@ def as_datetimes(df: pd.DataFrame, col: str, where: str) -> pd.Series:
     check_columns(df, [col], where)
     values = df[col]
     if isinstance(values.dtype, pd.ArrowDtype):
-        values = values.astype("datetime64[us]" if values.dt.tz is None else f"datetime64[us, {values.dt.tz}]")
+        values = values.astype(
+            "datetime64[us]" if values.dt.tz is None else f"datetime64[us, {values.dt.tz}]"
+        )
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return values
     if isinstance(values.dtype, pd.PeriodDtype):
@@ -121,7 +123,9 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
     if drop:
         out = out.drop(columns=col)
     for name, values in columns.items():
-        if prefix + name in out.columns and not np.array_equal(out[prefix + name].to_numpy(), np.asarray(values)):
+        if prefix + name in out.columns and not np.array_equal(
+            out[prefix + name].to_numpy(), np.asarray(values)
+        ):
             warnings.warn(
                 f"add_datepart: column {prefix + name!r} was there already and is replaced", stacklevel=2
             )

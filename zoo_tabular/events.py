@@ -64,8 +64,10 @@ def _flags(df: pd.DataFrame, name: str, where: str) -> np.ndarray:
             f"{where}: event column {name!r} holds {told}; make it true/false first, "
             f"for example df[{name!r}] = df[{name!r}] != '0'"
         )
-    return np.where(values.isna(), 0, values.to_numpy(dtype=object)).astype(bool) if values.isna().any() else (
-        values.to_numpy().astype(bool)
+    return (
+        np.where(values.isna(), 0, values.to_numpy(dtype=object)).astype(bool)
+        if values.isna().any()
+        else (values.to_numpy().astype(bool))
     )
 
 
@@ -114,7 +116,11 @@ def add_elapsed(
         last = np.maximum.accumulate(np.where(happened, position, -1)) if len(position) else position
         since = np.where(last >= calendar.start, calendar.day - calendar.day[last], np.nan)
         # the same walk from the far end: positions and group borders are mirrored
-        ahead = np.minimum.accumulate(np.where(happened, position, len(position))[::-1])[::-1] if len(position) else last
+        ahead = (
+            np.minimum.accumulate(np.where(happened, position, len(position))[::-1])[::-1]
+            if len(position)
+            else last
+        )
         inside = np.minimum(ahead, max(len(position) - 1, 0))
         same = (ahead < len(position)) & (calendar.group[inside] == calendar.group)
         until = np.where(same, calendar.day[inside] - calendar.day, np.nan)

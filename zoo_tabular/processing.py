@@ -16,7 +16,9 @@ SUBSET_SEED = 42
 
 def smallest_int(largest: int) -> np.dtype:
     """The smallest signed integer type that holds 0..largest."""
-    return next(np.dtype(kind) for kind in ("int8", "int16", "int32", "int64") if largest <= np.iinfo(kind).max)
+    return next(
+        np.dtype(kind) for kind in ("int8", "int16", "int32", "int64") if largest <= np.iinfo(kind).max
+    )
 
 
 def ordered_levels(values: Iterable[object], column: str, where: str) -> list:
@@ -159,7 +161,9 @@ def proc_df(
         values = df[name]
         if is_text(values):
             if na_dict is not None:
-                raise ValueError(f"{where}: column {name!r} holds text; call apply_cats(df, train_frame) first")
+                raise ValueError(
+                    f"{where}: column {name!r} holds text; call apply_cats(df, train_frame) first"
+                )
             values = pd.Series(
                 pd.Categorical(values, categories=ordered_levels(values.dropna().unique(), name, where))
             )
@@ -220,4 +224,6 @@ def _categories(values: pd.Series, name: str, max_n_cat: int | None) -> dict[str
     codes = values.cat.codes.to_numpy()
     if max_n_cat is None or len(levels) > max_n_cat:
         return {name: (codes.astype("int64") + 1).astype(smallest_int(len(levels)))}
-    return {f"{name}_{level}": codes == code for code, level in enumerate(levels)} | {f"{name}_nan": codes == -1}
+    return {f"{name}_{level}": codes == code for code, level in enumerate(levels)} | {
+        f"{name}_nan": codes == -1
+    }

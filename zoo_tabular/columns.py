@@ -1,0 +1,259 @@
+"""What a `TableProcessor` knows about one column, and how it turns values into codes and numbers. No torch here."""
+
+from __future__ import annotations
+
+import datetime
+import numbers
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import some
+from zoo_tabular._frames import is_text
+
+MISSING = (
+    0  # the code of a missing category; levels follow from 1, then one code for rare, one for unknown levels
+)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a single value counts as missing: None, NaN, NaT or pandas' NA."""
+    return value is None or value is pd.NA or (isinstance(value, float | np.floating) and value != value) or (
+        value is pd.NaT or (isinstance(value, np.datetime64) and bool(np.isnat(value)))
+    )  # fmt: skip
+
+
+def canonical(value: Any, kind: str) -> Any:
+    """A category's value as it is stored, so that 1, 1.0, True and "1" meet where they mean the same.
+
+    Args:
+        value: any value that is not missing.
+        kind: "number" for columns whose levels are all numbers, else "text".
+
+    Returns:
+        An int or float (for numbers; None if the value is no number), or a string (for text).
+    """
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
+        value = value.item()
+    if kind == "number" and isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool):
+        return int(value) if kind == "number" else str(value)
+    if isinstance(value, numbers.Real):
+        whole = value == value and abs(value) < 2**53 and float(value).is_integer()
+        plain = int(value) if isinstance(value, numbers.Integral) or whole else float(value)
+        return plain if kind == "number" else str(plain)
+    if kind == "number":
+        return None
+    if isinstance(value, datetime.date | np.datetime64):
+        return pd.Timestamp(value).isoformat()
+    return str(value)
+
+
+@dataclass
+class CategoryColumn:
+    """Levels of one category column.
+
+    Attributes:
+        name: the column.
+        kind: "number" or "text", see `canonical`.
+        levels: known levels; level i has code i + 1.
+        rare: levels that were seen too seldom to have a code of their own.
+        missing_seen: whether training rows had missing values here.
+    """
+
+    name: str
+    kind: str
+    levels: list
+    rare: list = field(default_factory=list)
+    missing_seen: bool = False
+
+    @property
+    def rare_code(self) -> int:
+        return len(self.levels) + 1
+
+    @property
+    def unknown_code(self) -> int:
+        return len(self.levels) + 2
+
+    @property
+    def n_codes(self) -> int:
+        """How many codes there are: missing, the levels, rare, unknown."""
+        return len(self.levels) + 3
+
+    @cached_property
+    def table(self) -> dict:
+        """Code of every level that was seen in training."""
+        return {level: code for code, level in enumerate(self.levels, 1)} | dict.fromkeys(
+            self.rare, self.rare_code
+        )
+
+    @classmethod
+    def learn(cls, values: pd.Series, min_count: int, max_levels: int | None) -> CategoryColumn:
+        """Collect the levels of a column; see `TableProcessor` for the options."""
+        codes, distinct = _factorize(values)
+        counts = np.bincount(codes + 1, minlength=len(distinct) + 1)
+        number = all(isinstance(value, bool | np.bool_ | numbers.Real) for value in distinct)
+        kind = "number" if number else "text"
+        seen: dict[Any, int] = {}
+        for value, count in zip(distinct, counts[1:].tolist(), strict=True):
+            if count:
+                level = canonical(value, kind)
+                seen[level] = seen.get(level, 0) + count
+        ranks = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
+        levels = list(seen) if ranks else sorted(seen)
+        kept = {level for level in levels if seen[level] >= min_count}
+        if max_levels is not None and len(kept) > max_levels:
+            kept = set(sorted(kept, key=lambda level: (-seen[level], levels.index(level)))[:max_levels])
+        return cls(
+            str(values.name),
+            kind,
+            [level for level in levels if level in kept],
+            [level for level in levels if level not in kept],
+            bool(counts[0]),
+        )
+
+    def encode(self, values: pd.Series) -> tuple[np.ndarray, dict[Any, int]]:
+        """Codes of a whole column, and the unknown values in it with their counts."""
+        codes, distinct = _factorize(values)
+        known = [self.table.get(canonical(value, self.kind), self.unknown_code) for value in distinct]
+        lookup = np.array([*known, MISSING], dtype="int64")  # code -1, missing, reads the last entry
+        if self.unknown_code not in known:
+            return lookup[codes], {}
+        counts = np.bincount(codes + 1, minlength=len(distinct) + 1)[1:].tolist()
+        unknown = {
+            value: count
+            for value, code, count in zip(distinct, known, counts, strict=True)
+            if code == self.unknown_code and count
+        }
+        return lookup[codes], unknown
+
+    def encode_one(self, value: Any) -> int:
+        """Code of a single value; the same as `encode` gives."""
+        try:
+            code = self.table.get(value)
+        except TypeError:  # unhashable: no level can equal it
+            return self.unknown_code
+        if code is not None:
+            return code
+        if is_missing(value):
+            return MISSING
+        return self.table.get(canonical(value, self.kind), self.unknown_code)
+
+
+@dataclass
+class NumberColumn:
+    """Median, mean and standard deviation of one numeric column, without its gaps.
+
+    Attributes:
+        scale: whether values are brought to mean 0 and deviation 1; a column that was constant in training then
+            becomes 0 throughout, since nothing can have been learned from it.
+    """
+
+    name: str
+    median: float
+    mean: float
+    std: float
+    missing_seen: bool = False
+    scale: bool = False
+
+    @classmethod
+    def learn(cls, values: pd.Series, scale: bool) -> NumberColumn:
+        """Collect the statistics of a column; gaps count with the median that will fill them."""
+        found = to_floats(values)
+        gaps = np.isnan(found)
+        present = found[~gaps]
+        median = float(np.median(present)) if len(present) else 0.0
+        found = np.where(gaps, median, found)
+        mean, std = float(found.mean()), float(found.std())
+        constant = len(present) == 0 or present.min() == present.max()
+        return cls(str(values.name), median, mean, 0.0 if constant else std, bool(gaps.any()), scale)
+
+    def encode(self, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        """Float64 values without gaps, and where the gaps were."""
+        found = to_floats(values)
+        gaps = np.isnan(found)
+        found = np.where(gaps, self.median, found)
+        if self.scale:
+            found = (found - self.mean) / self.std if self.std else np.zeros_like(found)
+        return found, gaps
+
+    def encode_one(self, value: Any) -> tuple[float, bool]:
+        """A single value; the same as `encode` gives."""
+        gap = is_missing(value)
+        if gap:
+            found = self.median
+        else:
+            if isinstance(value, datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64):
+                raise TypeError(_not_numbers(self.name, type(value).__name__))
+            try:
+                found = float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"column {self.name!r} holds numbers, got {value!r}") from None
+            gap = found != found
+            if found in (float("inf"), float("-inf")):
+                raise ValueError(f"column {self.name!r} holds an infinite value")
+            found = self.median if gap else found
+        if self.scale:
+            found = (found - self.mean) / self.std if self.std else 0.0
+        return found, gap
+
+
+def to_floats(values: pd.Series) -> np.ndarray:
+    """A column as float64 with NaN for gaps.
+
+    Raises:
+        TypeError: for dates and durations.
+        ValueError: for text that is no number, and for infinite values.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    if is_text(values):
+        parsed = pd.to_numeric(values, errors="coerce")
+        bad = values[(parsed.isna() & values.notna()).to_numpy()]
+        bad = [
+            value for value in bad.unique() if not (isinstance(value, str) and value.strip().lower() == "nan")
+        ]
+        if bad:
+            raise ValueError(
+                f"column {values.name!r} is used as numbers but holds {some(map(repr, bad), 3)}: "
+                "list it among the categories or clean it"
+            )
+        values = parsed
+    if not (pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)):
+        raise TypeError(_not_numbers(str(values.name), str(values.dtype)))
+    found = values.to_numpy(dtype="float64", na_value=np.nan)
+    if np.isinf(found).any():
+        raise ValueError(
+            f"column {values.name!r} holds {int(np.isinf(found).sum())} infinite values: clean them first"
+        )
+    return found
+
+
+def _not_numbers(name: str, kind: str) -> str:
+    return (
+        f"column {name!r} is {kind}, not numbers: use add_datepart for dates, or list it among the categories"
+    )
+
+
+def _factorize(values: pd.Series) -> tuple[np.ndarray, list]:
+    """Position of each row's value among the distinct values (-1 where missing), and these values."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.codes.to_numpy().astype("int64"), list(values.cat.categories)
+    codes, distinct = pd.factorize(values)
+    return codes, _plain(distinct)
+
+
+def _plain(distinct: Iterable) -> list:
+    return (
+        distinct.tolist()
+        if isinstance(distinct, np.ndarray) and distinct.dtype.kind in "biufO"
+        else list(distinct)
+    )

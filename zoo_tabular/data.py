@@ -1,0 +1,500 @@
+"""Tables as batches: raw frames in, codes and numbers out, and answers back in the user's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from zoo.data import ModelData, TensorLoader
+from zoo.errors import some
+from zoo.metrics import accuracy, accuracy_thresh, rmse
+from zoo_tabular._frames import check_columns, check_frame, name_list
+from zoo_tabular.metrics import exp_rmspe
+from zoo_tabular.model import MixedInputModel, default_width
+from zoo_tabular.processor import TableProcessor
+from zoo_tabular.splits import warn_if_time_leaks
+from zoo_tabular.targets import TargetTransform
+from zoo_tabular.truth import Truth, check_not_feature, read_truth
+
+if TYPE_CHECKING:
+    from zoo.callback import Callback
+    from zoo_tabular.learner import TabularLearner
+
+PREDICT_ROWS = 4096
+
+
+class CategoryDropout:
+    """Replaces a few category codes by "unknown" while training, so that this code learns what to say.
+
+    Where training rows had no missing value in a column, half of the replacements are "missing" instead, for the same
+    reason.
+
+    Args:
+        rate: probability for each value of a batch.
+        processor: tells the codes.
+    """
+
+    def __init__(self, rate: float, processor: TableProcessor) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"cat_dropout is a probability of at least 0 and below 1, got {rate}")
+        self.rate = rate
+        self.unknown = torch.tensor([column.unknown_code for column in processor.categories_])
+        seen = torch.tensor([column.missing_seen for column in processor.categories_], dtype=torch.bool)
+        self.other = torch.where(seen, self.unknown, torch.zeros_like(self.unknown))
+
+    def __call__(self, batch: tuple, training: bool, generator: torch.Generator) -> tuple:
+        codes, *rest = batch
+        if not training or not self.rate or not codes.shape[1]:
+            return batch
+        if self.unknown.device != codes.device or self.unknown.dtype != codes.dtype:
+            self.unknown, self.other = self.unknown.to(codes), self.other.to(codes)
+        draw = torch.rand(codes.shape, generator=generator, device=codes.device)
+        codes = torch.where(draw < self.rate, self.unknown, codes)
+        return torch.where(draw < self.rate / 2, self.other, codes), *rest
+
+
+class ColumnarModelData(ModelData):
+    """Training, validation and test rows of a table; made by `from_data_frame` and its siblings.
+
+    A batch is (codes, numbers, target): integer codes of shape (rows, category columns), float32 numbers of shape
+    (rows, number columns), and float32 targets of shape (rows, target columns) or int64 class numbers of shape (rows,).
+
+    Attributes:
+        processor: the fitted `TableProcessor`; set `processor.unknown = "error"` to refuse unseen categories.
+        target: the transform between the user's unit and the model's scale.
+        n_out: outputs that a model needs.
+    """
+
+    def __init__(
+        self,
+        train_dl: Any,
+        valid_dl: Any = None,
+        test_dl: Any = None,
+        path: str | Path | None = None,
+        *,
+        processor: TableProcessor,
+        task: str = "regression",
+        classes: list[str] | None = None,
+        target: TargetTransform | None = None,
+        n_out: int = 1,
+    ) -> None:
+        super().__init__(train_dl, valid_dl, test_dl, path)
+        self.processor, self.task, self.classes, self.n_out = processor, task, classes, n_out
+        self.target = TargetTransform() if target is None else target
+
+    @classmethod
+    def from_data_frame(
+        cls,
+        path: str | Path,
+        val_idxs: Sequence[int] | np.ndarray | None,
+        df: pd.DataFrame,
+        y: Any,
+        cat_flds: Sequence[str],
+        bs: int = 64,
+        test_df: pd.DataFrame | None = None,
+        *,
+        cont_flds: Sequence[str] | None = None,
+        is_reg: bool = True,
+        is_multi: bool = False,
+        target_transform: str | None = None,
+        min_count: int = 1,
+        max_levels: int | None = None,
+        cat_dropout: float = 0.01,
+        shuffle: bool = True,
+        seed: int | None = None,
+    ) -> ColumnarModelData:
+        """Data from one frame: raw columns, or those that `proc_df` made; both are coded by value.
+
+        What is learned about the columns (levels, medians, scales) comes from the training rows alone and travels with
+        an exported learner, which then reads frames of the same form as `df`, with or without the target.
+
+        Args:
+            path: where the learner keeps its files.
+            val_idxs: row numbers to validate on, or a true/false mask; None or empty trains on everything.
+            df: the rows; it is not changed.
+            y: the target: a column name or several, or an array, series or frame with one row each.
+            cat_flds: category columns; may be empty.
+            bs: rows per batch.
+            test_df: rows to predict with `learn.predict(True)`.
+            cont_flds: number columns; None takes every other column, which then must hold numbers or true/false.
+            is_reg: numbers are predicted; False means classes, whatever the type of `y`.
+            is_multi: several 0/1 columns of `y` may hold at once (multi-label).
+            target_transform: "log", "log1p" or "standardize": the model learns on that scale (metrics and `y_range` are
+                on it too), predictions come back in the unit of `y`.
+            min_count: category levels with fewer training rows share the code "rare".
+            max_levels: keep at most this many levels of a category, the most frequent.
+            cat_dropout: share of category values replaced by "unknown" while training.
+            shuffle: draw a new order of the training rows every epoch.
+            seed: of that order.
+
+        Raises:
+            ValueError: for absent columns, a target with missing values, wrong row numbers, and so on.
+
+        Example:
+            >>> df = pd.DataFrame({"Store": [1, 2, 1, 2], "Promo": [0, 1, 1, 0], "Sales": [5.0, 9.0, 7.0, 6.0]})
+            >>> md = ColumnarModelData.from_data_frame(".", [3], df, "Sales", ["Store"], bs=2)
+            >>> md
+            ColumnarModelData(train 3, valid 1)
+        """
+        where = "from_data_frame"
+        check_frame(df, where, empty_ok=False)
+        truth, names = read_truth(df, y, is_reg=is_reg, is_multi=is_multi)
+        train_rows, val_rows = _split(val_idxs, len(df))
+        warn_if_time_leaks(df, val_rows)
+        cats, conts = _features(df, cat_flds, cont_flds, names, where)
+        check_not_feature(df, truth, conts)
+        df = df[[*cats, *conts]]
+        return cls._build(
+            path, df.iloc[train_rows], df.iloc[val_rows], truth, train_rows, val_rows, cats, conts, bs, test_df,
+            target_transform, min_count, max_levels, cat_dropout, shuffle, seed,
+        )  # fmt: skip
+
+    @classmethod
+    def from_data_frames(
+        cls,
+        path: str | Path,
+        trn_df: pd.DataFrame,
+        val_df: pd.DataFrame,
+        trn_y: Any,
+        val_y: Any,
+        cat_flds: Sequence[str],
+        bs: int = 64,
+        test_df: pd.DataFrame | None = None,
+        *,
+        cont_flds: Sequence[str] | None = None,
+        is_reg: bool = True,
+        is_multi: bool = False,
+        target_transform: str | None = None,
+        min_count: int = 1,
+        max_levels: int | None = None,
+        cat_dropout: float = 0.01,
+        shuffle: bool = True,
+        seed: int | None = None,
+    ) -> ColumnarModelData:
+        """The same from two frames, one to train on and one to validate on; arguments as in `from_data_frame`."""
+        where = "from_data_frames"
+        check_frame(trn_df, f"{where}: trn_df", empty_ok=False)
+        check_frame(val_df, f"{where}: val_df", empty_ok=False)
+        if isinstance(trn_y, str) and isinstance(val_y, str) and trn_y != val_y:
+            raise ValueError(
+                f"{where}: trn_y names {trn_y!r} and val_y {val_y!r}; both must be the same target"
+            )
+        truth, names = read_truth([trn_df, val_df], [trn_y, val_y], is_reg=is_reg, is_multi=is_multi)
+        cats, conts = _features(trn_df, cat_flds, cont_flds, names, where)
+        check_columns(val_df, [*cats, *conts], f"{where}: val_df")
+        n = len(trn_df)
+        check_not_feature(trn_df, truth.rows(np.arange(n)), conts)
+        return cls._build(
+            path, trn_df, val_df, truth, np.arange(n), np.arange(n, n + len(val_df)), cats, conts, bs, test_df,
+            target_transform, min_count, max_levels, cat_dropout, shuffle, seed,
+        )  # fmt: skip
+
+    @classmethod
+    def from_arrays(
+        cls,
+        path: str | Path,
+        val_idxs: Sequence[int] | np.ndarray | None,
+        xs: Any,
+        y: Any,
+        bs: int = 64,
+        test_xs: Any = None,
+        *,
+        cats: Any = None,
+        test_cats: Any = None,
+        **options: Any,
+    ) -> ColumnarModelData:
+        """The same from arrays: `xs` of numbers and `cats` of categories, rows first; either may be None.
+
+        Number columns are then named x0, x1, ..., category columns c0, c1, ...; `options` are the keyword arguments of
+        `from_data_frame`.
+        """
+        df = _arrays_frame(xs, cats, "xs", "cats")
+        test = (
+            None
+            if test_xs is None and test_cats is None
+            else _arrays_frame(test_xs, test_cats, "test_xs", "test_cats")
+        )
+        names = [name for name in df.columns if name.startswith("c")]
+        return cls.from_data_frame(path, val_idxs, df, np.asarray(y), names, bs, test, **options)
+
+    @classmethod
+    def _build(
+        cls,
+        path: str | Path,
+        train: pd.DataFrame,
+        valid: pd.DataFrame,
+        truth: Truth,
+        train_rows: np.ndarray,
+        val_rows: np.ndarray,
+        cats: list[str],
+        conts: list[str],
+        bs: int,
+        test: pd.DataFrame | None,
+        target_transform: str | None,
+        min_count: int,
+        max_levels: int | None,
+        cat_dropout: float,
+        shuffle: bool,
+        seed: int | None,
+    ) -> ColumnarModelData:
+        if target_transform is not None and truth.task != "regression":
+            raise ValueError(
+                f"target_transform={target_transform!r} needs numbers to predict; this is {truth.task}"
+            )
+        truth.check_classes_trained(train_rows)
+        processor = TableProcessor(
+            cats, conts, min_count=min_count, max_levels=max_levels, na_columns="seen", scale=True
+        ).fit(train)
+        target = TargetTransform(target_transform or "none").fit(truth.values[train_rows])
+        values = (
+            truth.values if truth.task != "regression" else target.forward(truth.values).astype("float32")
+        )
+        n = len(train_rows)
+        train_dl = TensorLoader(
+            *processor.transform_arrays(train),
+            values[train_rows],
+            bs=bs,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=n > bs and n % bs == 1,  # batch norm cannot learn from a single row
+            batch_transform=CategoryDropout(cat_dropout, processor),
+        )
+        valid_dl = None
+        if len(val_rows):
+            arrays = processor.transform_arrays(valid)
+            valid_dl = TensorLoader(*arrays, values[val_rows], bs=max(bs, PREDICT_ROWS))
+        data = cls(
+            train_dl, valid_dl, None, path,
+            processor=processor, task=truth.task, classes=truth.classes, target=target, n_out=truth.n_out,
+        )  # fmt: skip
+        if test is not None:
+            data.set_test(test)
+        return data
+
+    def set_test(self, test_df: pd.DataFrame) -> None:
+        """Replace the test rows, which `learn.predict(True)` predicts; their target, if any, is not looked at."""
+        check_frame(test_df, "test_df", empty_ok=False)
+        check_columns(test_df, self.processor.feature_names_in_, "test_df")
+        blank = np.zeros(len(test_df), dtype="int64" if self.task == "classification" else "float32")
+        self.test_dl = TensorLoader(*self.processor.transform_arrays(test_df), blank, bs=PREDICT_ROWS)
+
+    def embedding_sizes(self) -> list[tuple[int, int]]:
+        """The default (levels, width) of each category column.
+
+        The width is half of the known levels plus one, at most 50; the table also has rows for missing, rare and unknown.
+        """
+        return [(c.n_codes, default_width(len(c.levels) + 1)) for c in self.processor.categories_]
+
+    def get_learner(
+        self,
+        emb_szs: Sequence[Sequence[int]] | None = None,
+        n_cont: int | None = None,
+        emb_drop: float = 0.0,
+        out_sz: int | None = None,
+        szs: Sequence[int] = (200, 100),
+        drops: float | Sequence[float] = 0.0,
+        y_range: Sequence[float] | None = None,
+        use_bn: bool = True,
+        *,
+        opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
+        loss_fn: Callable[..., Tensor] | None = None,
+        metrics: Sequence[Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        device: str | torch.device | None = None,
+        wd: Any = 0.01,
+        clip: float | None = None,
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> TabularLearner:
+        """A learner around a new `MixedInputModel`.
+
+        Args:
+            emb_szs: (levels, width) for each category column in order; None takes the default widths. Levels are at least
+                the known ones of the column; rows for missing, rare and unknown are added where there is no room.
+            n_cont: number columns, checked against the data if given.
+            emb_drop: dropout of the embeddings.
+            out_sz: outputs; what the target needs if None.
+            szs: hidden sizes.
+            drops: dropout after each hidden layer: one number for all, or one each.
+            y_range: (low, high) of the outputs, on the model's scale, by a sigmoid.
+            use_bn: batch norm on numbers and hidden layers.
+            opt_fn, loss_fn, metrics, callbacks, device, wd, clip, seed, progress: as in `Learner`.
+
+        Raises:
+            ValueError: when sizes do not fit the data.
+        """
+        from zoo_tabular.learner import TabularLearner
+
+        given = len(self.processor.numbers_)
+        actual = len(self.processor.number_names_)
+        if n_cont is not None and n_cont not in (given, actual):
+            raise ValueError(f"n_cont={n_cont}, but the data have {given} number columns")
+        if out_sz is not None and out_sz != self.n_out:
+            raise ValueError(f"out_sz={out_sz}, but the target needs {self.n_out} ({self.task})")
+        sizes = self.embedding_sizes() if emb_szs is None else self._checked_sizes(emb_szs)
+        model = MixedInputModel(sizes, actual, emb_drop, self.n_out, szs, drops, y_range, use_bn)
+        return TabularLearner(
+            self, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device, wd=wd,
+            clip=clip, seed=seed, progress=progress,
+        )  # fmt: skip
+
+    def default_metrics(self) -> list:
+        if self.task == "regression":
+            return [exp_rmspe if self.target.name == "log" else rmse]
+        return [accuracy if self.task == "classification" else accuracy_thresh()]
+
+    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
+        """Rows as batches of (codes, numbers).
+
+        Args:
+            items: a frame, a dict, a series, a list of dicts, or an array with the columns in the order of
+                `processor.feature_names_in_`. Other columns, such as the target, are not looked at.
+        """
+        if isinstance(items, Mapping):
+            items = [items]
+        if isinstance(items, list | tuple) and len(items) == 1 and isinstance(items[0], Mapping):
+            yield self.row_inputs(items[0])
+            return
+        codes, numbers = self.processor.transform_arrays(self._frame(items))
+        for start in range(0, len(codes), PREDICT_ROWS):
+            yield tuple(torch.from_numpy(part[start : start + PREDICT_ROWS]) for part in (codes, numbers))
+
+    def row_inputs(self, row: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """One row given as a dict as a batch of one."""
+        codes, numbers = self.processor.transform_row(row)
+        return torch.tensor([codes], dtype=torch.int64), torch.tensor([numbers], dtype=torch.float32)
+
+    def invert_target(self, values: np.ndarray) -> np.ndarray:
+        """Model outputs or targets in the user's unit; shape (rows,) for a single target."""
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        return self.target.inverse(values)
+
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state = {
+            "task": self.task,
+            "classes": self.classes,
+            "n_out": self.n_out,
+            "processor": self.processor.to_dict(),
+            "target": self.target.to_dict(),
+        }
+        return state, {}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> ColumnarModelData:
+        return cls(
+            None,
+            processor=TableProcessor.from_dict(state["processor"]),
+            task=state["task"],
+            classes=state["classes"],
+            target=TargetTransform.from_dict(state["target"]),
+            n_out=state["n_out"],
+        )
+
+    def _checked_sizes(self, emb_szs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+        columns = self.processor.categories_
+        if len(emb_szs) != len(columns):
+            raise ValueError(
+                f"emb_szs: {len(emb_szs)} pairs for {len(columns)} category columns "
+                f"({some(column.name for column in columns)}); give one (levels, width) each"
+            )
+        sizes = []
+        for column, pair in zip(columns, emb_szs, strict=True):
+            if len(pair) != 2 or pair[1] < 1:
+                raise ValueError(
+                    f"emb_szs: expected a pair (levels, width) for {column.name!r}, got {pair!r}"
+                )
+            if pair[0] < len(column.levels):
+                raise ValueError(
+                    f"emb_szs: {pair[0]} levels for {column.name!r}, which has {len(column.levels)} known ones"
+                )
+            sizes.append((max(int(pair[0]), column.n_codes), int(pair[1])))
+        return sizes
+
+    def _frame(self, items: Any) -> pd.DataFrame:
+        names = self.processor.feature_names_in_
+        if isinstance(items, pd.DataFrame):
+            frame = items
+        elif isinstance(items, pd.Series):
+            frame = pd.DataFrame([items.to_dict()])
+        elif isinstance(items, np.ndarray):
+            if items.ndim != 2 or items.shape[1] != len(names):
+                raise ValueError(
+                    f"expected an array of {len(names)} columns ({some(names)}), got shape {items.shape}"
+                )
+            frame = pd.DataFrame(items, columns=names)
+        elif isinstance(items, list | tuple) and all(isinstance(item, Mapping) for item in items):
+            for number, row in enumerate(items):
+                absent = [name for name in names if name not in row]
+                if absent:
+                    raise ValueError(f"row {number} has no value for {some(map(repr, absent))}")
+            frame = pd.DataFrame({name: [row[name] for row in items] for name in names})
+        else:
+            raise TypeError(f"expected a data frame, a dict, or a list of dicts, got {type(items).__name__}")
+        return check_frame(frame, "predict", empty_ok=False)
+
+
+def _split(val_idxs: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers to train on and to validate on."""
+    rows = np.asarray([] if val_idxs is None else val_idxs)
+    if rows.dtype == bool:
+        if len(rows) != n:
+            raise ValueError(f"val_idxs: a mask of {len(rows)} values for {n} rows")
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise ValueError("val_idxs: expected row numbers (whole numbers from 0) or a true/false mask")
+    rows = rows.astype("int64")
+    if len(rows) and (rows.min() < 0 or rows.max() >= n):
+        raise ValueError(f"val_idxs: row numbers must lie in 0..{n - 1}, got {rows.min()}..{rows.max()}")
+    if len(np.unique(rows)) != len(rows):
+        raise ValueError("val_idxs: a row number is repeated")
+    train = np.setdiff1d(np.arange(n), rows, assume_unique=True)
+    if len(train) < 2:
+        raise ValueError(f"val_idxs: {len(train)} of {n} rows are left to train on, at least 2 are needed")
+    return train, rows
+
+
+def _features(
+    df: pd.DataFrame, cat_flds: Any, cont_flds: Any, targets: Sequence[str], where: str
+) -> tuple[list[str], list[str]]:
+    """Names of the category and the number columns, checked."""
+    cats = name_list(cat_flds, f"{where}: cat_flds")
+    check_columns(df, cats, f"{where}: cat_flds")
+    if cont_flds is None:
+        conts = [name for name in df.columns if name not in cats and name not in targets]
+        for name in conts:
+            kind = df[name].dtype
+            if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
+                raise ValueError(
+                    f"{where}: column {name!r} is {kind} and not among cat_flds: list it there, drop it, "
+                    "use add_datepart for dates, or name the number columns with cont_flds"
+                )
+    else:
+        conts = name_list(cont_flds, f"{where}: cont_flds")
+        check_columns(df, conts, f"{where}: cont_flds")
+    leaked = [name for name in [*cats, *conts] if name in targets]
+    if leaked:
+        raise ValueError(f"{where}: {some(map(repr, leaked))} is the target and cannot be a feature too")
+    return cats, conts
+
+
+def _arrays_frame(xs: Any, cats: Any, xs_name: str, cats_name: str) -> pd.DataFrame:
+    columns: dict[str, np.ndarray] = {}
+    for letter, name, values in (("c", cats_name, cats), ("x", xs_name, xs)):
+        if values is None:
+            continue
+        array = np.asarray(values)
+        if array.ndim != 2:
+            raise ValueError(f"from_arrays: {name} must have the shape (rows, columns), got {array.shape}")
+        columns |= {f"{letter}{i}": array[:, i] for i in range(array.shape[1])}
+    if len({len(column) for column in columns.values()}) != 1:
+        raise ValueError(
+            f"from_arrays: {xs_name} and {cats_name} must have the same number of rows, and at least one column"
+        )
+    return pd.DataFrame(columns)

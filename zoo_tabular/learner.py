@@ -1,0 +1,108 @@
+"""The learner for tables: predicts raw rows, also one at a time, and writes submissions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from zoo.archive import atomic_write
+from zoo.data import ModelData
+from zoo.errors import did_you_mean
+from zoo.learner import Learner
+from zoo_tabular.data import ColumnarModelData
+from zoo_tabular.model import MixedInputModel
+
+
+class TabularLearner(Learner):
+    """Trains a model on a table; made by `ColumnarModelData.get_learner`.
+
+    After `learn.export(path)` and `load_learner(path)` it predicts raw rows: frames, dicts, lists of dicts.
+    """
+
+    domain: ClassVar[str] = "tabular"
+    data_class: ClassVar[type[ModelData]] = ColumnarModelData
+    data: ColumnarModelData
+
+    def predict_one(self, raw: Any) -> Any:
+        """The answer for one row, without building a frame or a loop.
+
+        Args:
+            raw: a dict or series of column values; more columns than needed are fine.
+
+        Returns:
+            A number in the unit of the target (an array for several targets), or a `Prediction` for classes.
+        """
+        if isinstance(raw, pd.Series):
+            raw = raw.to_dict()
+        if not isinstance(raw, Mapping):
+            raise TypeError(f"predict_one: expected a dict of column values, got {type(raw).__name__}")
+        if self.model.training:
+            self.model.eval()
+        inputs = [part.to(self.device) for part in self.data.row_inputs(raw)]
+        short = self._autocast is not None
+        with torch.inference_mode():
+            with torch.autocast(self.device.type, torch.bfloat16) if short else contextlib.nullcontext():
+                outputs = self.model(*inputs)
+            outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+            answer = self.data.decode(self.activation(outputs.float().cpu()))[0]
+        return float(answer) if isinstance(answer, np.floating) else answer
+
+    def write_submission(
+        self, path: str | Path, ids: Any, id_column: str = "Id", target_column: str | list[str] = "target"
+    ) -> pd.DataFrame:
+        """Predict the test rows and write them as a CSV file with an id column.
+
+        Args:
+            path: the file; a name ending in ".gz" is compressed.
+            ids: one id for each test row, in their order.
+            id_column: heading of the ids.
+            target_column: heading of the predictions; several for several targets. Classes are written by name.
+
+        Returns:
+            What was written.
+
+        Raises:
+            ValueError: without test rows, or when there are not as many ids.
+        """
+        answers = self.predict(is_test=True)
+        if self.data.task == "classification" and self.data.classes is not None:
+            answers = np.asarray(self.data.classes)[answers.argmax(1)]
+        elif self.data.task == "multilabel":
+            answers = self.predict_proba(is_test=True)
+        names = [target_column] if isinstance(target_column, str) else list(target_column)
+        table = answers.reshape(len(answers), -1)
+        if self.data.task == "multilabel" and len(names) != table.shape[1] and self.data.classes is not None:
+            names = list(self.data.classes)
+        if len(ids) != len(table):
+            raise ValueError(f"write_submission: {len(ids)} ids for {len(table)} test rows")
+        if len(names) != table.shape[1]:
+            raise ValueError(
+                f"write_submission: {len(names)} headings for {table.shape[1]} predictions a row"
+            )
+        frame = pd.DataFrame(
+            {id_column: np.asarray(ids)} | {name: table[:, i] for i, name in enumerate(names)}
+        )
+        with atomic_write(path) as temporary:
+            frame.to_csv(temporary, index=False, compression="gzip" if str(path).endswith(".gz") else None)
+        return frame
+
+    def embedding(self, column: str) -> pd.DataFrame:
+        """What the model learned about the levels of a category column: one row a level, one column a dimension.
+
+        Raises:
+            ValueError: for a name that is no category column.
+        """
+        names = [category.name for category in self.data.processor.categories_]
+        if column not in names:
+            raise ValueError(f"no category column {column!r}{did_you_mean(column, names)}; there are {names}")
+        if not isinstance(self.model, MixedInputModel) or self.model.embeddings is None:
+            raise TypeError(f"embedding: {type(self.model).__name__} has no embedding tables of this package")
+        levels = self.data.processor.categories_[names.index(column)].levels
+        table = self.model.embeddings.table(names.index(column)).detach().cpu().float().numpy()
+        return pd.DataFrame(table[1 : len(levels) + 1], index=pd.Index(levels, name=column))

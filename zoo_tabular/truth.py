@@ -1,0 +1,158 @@
+"""Reads the target of a table: numbers, classes, or several labels. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import some
+from zoo_tabular._frames import check_columns
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Targets as a model takes them.
+
+    Attributes:
+        values: float of shape (rows, columns) for numbers (float64) and labels (float32), int64 class numbers (rows,).
+        task: "regression", "classification" or "multilabel".
+        classes: names of classes or labels.
+        n_out: outputs that a model needs.
+    """
+
+    values: np.ndarray
+    task: str
+    classes: list[str] | None
+    n_out: int
+
+    def rows(self, rows: np.ndarray) -> Truth:
+        """The same for some of the rows."""
+        return replace(self, values=self.values[rows])
+
+    def check_classes_trained(self, train_rows: np.ndarray) -> None:
+        """Raise when a class has no training row."""
+        if self.task == "classification" and self.classes is not None:
+            counts = np.bincount(self.values[train_rows], minlength=self.n_out)
+            absent = [repr(name) for name, count in zip(self.classes, counts, strict=True) if not count]
+            if absent:
+                raise ValueError(
+                    f"class {some(absent)} occurs only in validation rows: there is nothing to learn it from"
+                )
+
+
+def read_truth(df: Any, y: Any, *, is_reg: bool, is_multi: bool) -> tuple[Truth, list[str]]:
+    """The target of one frame, or of several that belong together.
+
+    Args:
+        df: a frame, or a list of frames.
+        y: column names or values; a list of as many for a list of frames.
+        is_reg: numbers are predicted.
+        is_multi: several 0/1 columns may hold at once.
+
+    Returns:
+        The target of all rows, and the names of columns that hold it (which are no features).
+    """
+    pairs = list(zip(df, y, strict=True)) if isinstance(df, list) else [(df, y)]
+    parts = [_columns(frame, part) for frame, part in pairs]
+    names = parts[0][1]
+    if any(part.shape[1] != parts[0][0].shape[1] for part, _ in parts):
+        raise ValueError("the targets to train and to validate on have different numbers of columns")
+    table = pd.concat([part.set_axis(range(part.shape[1]), axis=1) for part, _ in parts], ignore_index=True)
+    gaps = int(table.isna().any(axis=1).sum())
+    if gaps:
+        label = f" {some(map(repr, names))}" if names else ""
+        raise ValueError(
+            f"the target{label} is missing in {gaps} of {len(table)} rows: drop those rows first"
+        )
+    if is_multi:
+        return _labels(table, names), names
+    if is_reg:
+        return _numbers(table), names
+    return _classes(table), names
+
+
+def check_not_feature(df: pd.DataFrame, truth: Truth, conts: Sequence[str]) -> None:
+    """Raise when a number column is the target itself."""
+    if truth.task != "regression" or truth.values.shape[1] != 1:
+        return
+    values = truth.values[:, 0]
+    if len(values) < 10 or values.min() == values.max():
+        return
+    for name in conts:
+        column = df[name]
+        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+            if np.array_equal(column.to_numpy(dtype="float64", na_value=np.nan), values):
+                raise ValueError(
+                    f"number column {name!r} equals the target: drop it, or name it as the target"
+                )
+
+
+def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str]]:
+    """The target as a frame of one column or more, and the names it has in `df`."""
+    if isinstance(y, str) or (
+        isinstance(y, list | tuple) and len(y) and all(isinstance(name, str) for name in y)
+    ):
+        names = [y] if isinstance(y, str) else list(y)
+        if isinstance(y, str) or len(names) != len(df) or all(name in df.columns for name in names):
+            check_columns(df, names, "target")
+            return df[names], names
+    if isinstance(y, pd.DataFrame):
+        table = y
+    elif isinstance(y, pd.Series):
+        table = y.to_frame()
+    else:
+        values = y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)
+        if values.ndim not in (1, 2):
+            raise ValueError(f"the target must have the shape (rows,) or (rows, columns), got {values.shape}")
+        table = pd.DataFrame(values if values.ndim == 2 else values[:, None])
+    if len(table) != len(df):
+        raise ValueError(f"the target has {len(table)} rows, the data frame has {len(df)}")
+    named = [name for name in table.columns if isinstance(name, str) and name in df.columns]
+    return table, named
+
+
+def _numbers(table: pd.DataFrame) -> Truth:
+    for name in table.columns:
+        kind = table[name].dtype
+        if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
+            raise ValueError(f"the target holds {kind}, not numbers: pass is_reg=False to predict classes")
+    values = table.to_numpy(dtype="float64")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"the target holds {int((~np.isfinite(values)).sum())} infinite values: clean them first"
+        )
+    return Truth(values, "regression", None, values.shape[1])
+
+
+def _labels(table: pd.DataFrame, names: Sequence[str]) -> Truth:
+    values = table.to_numpy(dtype="float32")
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("multi-label targets must be 0 or 1 in every column")
+    return Truth(values, "multilabel", [str(name) for name in names] or None, values.shape[1])
+
+
+def _classes(table: pd.DataFrame) -> Truth:
+    if table.shape[1] != 1:
+        raise ValueError(
+            f"classes need one target column, got {table.shape[1]}; pass is_multi=True for labels"
+        )
+    column = table[0]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+        codes, levels = column.cat.codes.to_numpy().astype("int64"), list(column.cat.categories)
+    else:
+        codes, levels = pd.factorize(column, sort=True)
+    if len(levels) < 2:
+        raise ValueError(f"the target has only one class, {levels[0]!r}: there is nothing to learn")
+    if len(levels) > max(1000, len(table) // 2):
+        raise ValueError(
+            f"the target has {len(levels)} classes in {len(table)} rows; pass is_reg=True to predict numbers"
+        )
+    names = [
+        str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in levels
+    ]
+    return Truth(codes.astype("int64"), "classification", names, len(levels))
