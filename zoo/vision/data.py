@@ -98,6 +98,7 @@ class ImageClassifierData(ModelData):
         test_name: str | None = None,
         num_workers: int | None = None,
         *,
+        n_per_class: int | None = None,
         seed: int | None = None,
     ) -> ImageClassifierData:
         """Read ``path/train/CLASS/*.jpg`` and ``path/valid/CLASS/*.jpg``.
@@ -111,6 +112,7 @@ class ImageClassifierData(ModelData):
             val_name: name of the validation folder; None: no validation.
             test_name: name of a folder of unlabelled pictures.
             num_workers: decoding processes; None chooses.
+            n_per_class: take only the first so many pictures of each class folder, for a quick trial.
             seed: of the order and the augmentation.
 
         Raises:
@@ -118,14 +120,13 @@ class ImageClassifierData(ModelData):
             ValueError: an empty class folder, or a class that only validation has.
         """
         path = Path(path)
-        train_files, train_y, classes = sources.read_class_folders(
-            sources.existing_folder(path, trn_name, "training")
-        )
-        train = ImageDataset(train_files, train_y, tfms[0])
+        folder = sources.existing_folder(path, trn_name, "training")
+        files, y, classes = sources.read_class_folders(folder, limit=n_per_class)
+        train = ImageDataset(files, y, tfms[0])
         valid = test = None
         if val_name is not None:
             folder = sources.existing_folder(path, val_name, "validation")
-            files, y, _ = sources.read_class_folders(folder, classes)
+            files, y, _ = sources.read_class_folders(folder, classes, limit=n_per_class)
             valid = ImageDataset(files, y, tfms[1])
         if test_name is not None:
             files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))

@@ -39,13 +39,14 @@ def existing_folder(path: Path, name: str, what: str) -> Path:
 
 
 def read_class_folders(
-    folder: Path, classes: Sequence[str] | None = None
+    folder: Path, classes: Sequence[str] | None = None, *, limit: int | None = None
 ) -> tuple[list[Path], np.ndarray, list[str]]:
     """Pictures of a folder that holds one folder per class.
 
     Args:
         folder: e.g. ``data/train`` with ``data/train/cats`` and ``data/train/dogs``. Links are followed.
         classes: when given, the only classes allowed; otherwise the sub-folders in alphabetical order.
+        limit: largest number of pictures of one class, the first in sorted order.
 
     Returns:
         Paths, class numbers (int64), class names.
@@ -63,12 +64,14 @@ def read_class_folders(
                 f"{folder}: class {some(repr(n) for n in unknown)} does not exist in the training folder"
                 f"{did_you_mean(unknown[0], classes)}; its classes: {some(classes)}"
             )
+    if limit is not None and limit < 1:
+        raise ValueError(f"the number of pictures per class must be at least 1, got {limit}")
     known = list(classes if classes is not None else names)
     files: list[Path] = []
     numbers: list[int] = []
     empty: list[str] = []
     for name in names:
-        found = walk_images(folder / name)
+        found = walk_images(folder / name)[:limit]
         if not found:
             empty.append(name)
         files += found
