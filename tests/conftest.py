@@ -39,6 +39,8 @@ def data_dir() -> Callable[..., Path]:
         try:
             return local_dataset(root, name, marker)
         except FileNotFoundError:
-            pytest.skip(f"the data set {name!r} is not on this machine: set ZOO_DATA to the folder that holds it")
+            pytest.skip(
+                f"the data set {name!r} is not on this machine: set ZOO_DATA to the folder that holds it"
+            )
 
     return find

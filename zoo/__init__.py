@@ -1,7 +1,7 @@
 """One fit API for images, tables, text and recommendations.
 
-The names are imported when first used, so that `import zoo` stays light and torch-free parts of the domain packages stay
-usable without torch.
+The names are imported when first used, so that `import zoo` stays light and torch-free parts of the domain
+packages stay usable without torch.
 """
 
 from importlib import import_module

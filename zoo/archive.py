@@ -1,7 +1,8 @@
 """What is written to disk: JSON and safetensors, never code.
 
-An exported learner is a folder, or a zip file when the path ends in ".zip", with `config.json`, `preprocess.json`,
-`model.safetensors` and, where the preprocessing needs arrays, `preprocess.safetensors`. Reading one runs nothing from it.
+An exported learner is a folder, or a zip file when the path ends in ".zip", with `config.json`,
+`preprocess.json`, `model.safetensors` and, where the preprocessing needs arrays, `preprocess.safetensors`.
+Reading one runs nothing from it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from torch import Tensor
 from zoo._version import __version__
 
 FORMAT_VERSION = 1
-CONFIG, PREPROCESS, WEIGHTS, ARRAYS = "config.json", "preprocess.json", "model.safetensors", "preprocess.safetensors"
+CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
+    "config.json",
+    "preprocess.json",
+    "model.safetensors",
+    "preprocess.safetensors",
+)
 _ALIASES = "zoo.aliases"
 
 
@@ -80,7 +86,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def save_state(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_state(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors as a safetensors file, atomically; shared tensors are written once."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(tensors_to_bytes(tensors, metadata))
@@ -109,7 +117,9 @@ def load_metadata(path: str | Path) -> dict[str, str]:
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Tensors in safetensors format; names that share memory are written once and remembered in the metadata."""
+    """Tensors in safetensors format; names that share memory are written once and remembered in the
+    metadata.
+    """
     first: dict[tuple, str] = {}
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
@@ -128,7 +138,9 @@ def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
-        raise ArchiveError(f"{where} is not a safetensors file (damaged, or of another format): {error}") from None
+        raise ArchiveError(
+            f"{where} is not a safetensors file (damaged, or of another format): {error}"
+        ) from None
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     for name, source in json.loads(header.get("__metadata__", {}).get(_ALIASES, "{}")).items():
         tensors[name] = tensors[source]
@@ -206,7 +218,8 @@ def read_archive(path: str | Path) -> Archive:
     version = config.get("format")
     if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise ArchiveError(
-            f"{path} has format {version!r}; this zoo ({FORMAT_VERSION}) reads 1 to {FORMAT_VERSION}: upgrade zoo to read it"
+            f"{path} has format {version!r}; this zoo ({FORMAT_VERSION}) reads 1 to {FORMAT_VERSION}: "
+            "upgrade zoo to read it"
         )
     arrays = tensors_from_bytes(members[ARRAYS], f"{path}: {ARRAYS}") if ARRAYS in members else {}
     return Archive(

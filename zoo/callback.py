@@ -46,18 +46,18 @@ class CancelFit(Exception):
 class Callback:
     """Listens to the events of a fit; override the methods you need.
 
-    Every method gets the running `State` and may change it: `state.loss` before the backward pass, the gradients in
-    `after_backward`, the rates in `before_batch`. Raise `CancelBatch`, `CancelEpoch` or `CancelFit` to skip or stop.
-    Within one event callbacks run by ascending `order`, equal ones in the order given. `cleanup_fit` always runs, also
-    after an error.
+    Every method gets the running `State` and may change it: `state.loss` before the backward pass, the
+    gradients in `after_backward`, the rates in `before_batch`. Raise `CancelBatch`, `CancelEpoch` or
+    `CancelFit` to skip or stop. Within one event callbacks run by ascending `order`, equal ones in the order
+    given. `cleanup_fit` always runs, also after an error.
 
-    The batch events `before_batch`, `after_predict`, `after_loss` and `after_batch` also fire on validation batches:
-    look at `state.training`.
+    The batch events `before_batch`, `after_predict`, `after_loss` and `after_batch` also fire on validation
+    batches: look at `state.training`.
 
     Attributes:
         order: position among the callbacks. The built-in ones lie between -100 and 100.
-        in_finder: whether the callback belongs to the training step itself (clipping, precision, state resets), and so
-            also runs inside the learning-rate finder and `predict`.
+        in_finder: whether the callback belongs to the training step itself (clipping, precision, state
+            resets), and so also runs inside the learning-rate finder and `predict`.
 
     Example:
         >>> class StopEarly(Callback):
@@ -98,13 +98,18 @@ class Callback:
 
 
 class Dispatcher:
-    """The overridden methods of a list of callbacks, sorted once per event; an event nobody listens to costs nothing."""
+    """The overridden methods of a list of callbacks, sorted once per event; an event nobody listens to costs
+    nothing.
+    """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self.callbacks: Sequence[Callback] = sorted(callbacks, key=lambda callback: callback.order)
-        for callback in self.callbacks:
+        given = list(callbacks)
+        for callback in given:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must be zoo Callback objects, got {type(callback).__name__}: {callback!r}")
+                raise TypeError(
+                    f"callbacks must be zoo Callback objects, got {type(callback).__name__}: {callback!r}"
+                )
+        self.callbacks: Sequence[Callback] = sorted(given, key=lambda callback: callback.order)
         self._listeners: dict[str, list[Callable[[State], None]]] = {
             event: [
                 getattr(callback, event)
@@ -119,7 +124,9 @@ class Dispatcher:
             listener(state)
 
     def every(self, event: str, state: State) -> None:
-        """Call all listeners even if some raise; the first error is raised at the end, later ones noted on it."""
+        """Call all listeners even if some raise; the first error is raised at the end, later ones noted on
+        it.
+        """
         first: BaseException | None = None
         for listener in self._listeners[event]:
             try:

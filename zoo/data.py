@@ -1,4 +1,6 @@
-"""What a learner trains on: loaders whose order is a pure function of (seed, epoch), bundled as `ModelData`."""
+"""What a learner trains on: loaders whose order is a pure function of (seed, epoch), bundled as
+`ModelData`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from zoo.device import prefetch
 from zoo.prediction import Prediction, decode_labels
@@ -21,8 +23,8 @@ BatchTransform = Callable[[tuple, bool, torch.Generator], tuple]
 class TensorLoader:
     """Batches of tensors that lie in memory: one indexed read per batch, never one per row.
 
-    The tensors move to the learner's device once, if they fill less than half of its free memory; otherwise every batch
-    is moved. Rows of memory-mapped arrays are read as they are needed.
+    The tensors move to the learner's device once, if they fill less than half of its free memory; otherwise
+    every batch is moved. Rows of memory-mapped arrays are read as they are needed.
 
     Args:
         tensors: tensors or numpy arrays with the same first dimension; the last one is the target.
@@ -138,7 +140,7 @@ class DatasetLoader:
 
     def __init__(
         self,
-        dataset: Dataset | Any,
+        dataset: Any,
         bs: int = 64,
         shuffle: bool = False,
         *,
@@ -172,7 +174,9 @@ class DatasetLoader:
 
     @property
     def order(self) -> Tensor | None:
-        """Row numbers in the order of this epoch's batches, or `None` when they come in their natural order."""
+        """Row numbers in the order of this epoch's batches, or `None` when they come in their natural
+        order.
+        """
         if self.plan is None and not self.shuffle:
             return None
         return torch.tensor([row for rows in self._rows() for row in rows])
@@ -192,7 +196,9 @@ class DatasetLoader:
     def _rows(self) -> Iterable[Sequence[int]]:
         if self.plan is not None:
             return self.plan.batches(self.epoch, self.seed)
-        order = epoch_order(self.n_rows, self.seed, self.epoch).tolist() if self.shuffle else range(self.n_rows)
+        order = (
+            epoch_order(self.n_rows, self.seed, self.epoch).tolist() if self.shuffle else range(self.n_rows)
+        )
         return (order[start : start + self.bs] for start in range(0, len(self) * self.bs, self.bs))
 
 
@@ -215,8 +221,9 @@ class _EpochSampler:
 class ModelData:
     """Training, validation and test batches, and how to read raw inputs and answer in the user's terms.
 
-    Any iterable with a length that yields `(inputs..., target)` will do as a loader: `TensorLoader`, `DatasetLoader`, a
-    plain torch `DataLoader`. With `valid_dl=None` everything is trained on and nothing validated, for a final fit.
+    Any iterable with a length that yields `(inputs..., target)` will do as a loader: `TensorLoader`,
+    `DatasetLoader`, a plain torch `DataLoader`. With `valid_dl=None` everything is trained on and nothing
+    validated, for a final fit.
 
     Attributes:
         task: "classification", "multilabel", "regression", "sequence", or `None` when unknown.
@@ -244,7 +251,8 @@ class ModelData:
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Raw inputs as batches of model inputs, in order."""
         raise TypeError(
-            f"{type(self).__name__} does not know how to read raw inputs; use predict_array with tensors instead"
+            f"{type(self).__name__} does not know how to read raw inputs; use predict_array with tensors "
+            "instead"
         )
 
     def decode(self, outputs: Tensor) -> list[Prediction] | np.ndarray:
@@ -321,6 +329,10 @@ def _as_tensor(array: Tensor | np.ndarray) -> Tensor:
     if isinstance(array, Tensor):
         return array
     array = np.asarray(array)
-    if not array.flags.writeable:  # memory-mapped or shared with a frame: torch only ever reads it here
-        array = array.copy() if not isinstance(array, np.memmap) else np.memmap(array.filename, array.dtype, "c", array.offset, array.shape)
-    return torch.from_numpy(array)
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    if isinstance(array, np.memmap) and array.filename is not None:
+        # opened read-only; copy-on-write keeps it mapped, and the file unchanged, whatever happens to the
+        # tensor
+        return torch.from_numpy(np.memmap(array.filename, array.dtype, "c", array.offset, array.shape))
+    return torch.from_numpy(array.copy())

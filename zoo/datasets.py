@@ -20,8 +20,8 @@ def local_dataset(root: str | Path, name: str, marker: str | None = None) -> Pat
     """The folder (or file) of a data set.
 
     Args:
-        root: the data set's own folder, a folder that holds it as `name/`, or one that holds `name.zip`, which is unpacked
-            once into the cache.
+        root: the data set's own folder, a folder that holds it as `name/`, or one that holds `name.zip`,
+            which is unpacked once into the cache.
         name: of the data set.
         marker: a file or folder inside the data set, by which `root` itself is recognised.
 

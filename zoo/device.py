@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,11 +32,13 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(device)!r} is not available here: {str(error).splitlines()[0]}") from None
+        raise ValueError(
+            f"device {str(device)!r} is not available here: {str(error).splitlines()[0]}"
+        ) from None
     return found
 
 
-def to_device(batch: object, device: torch.device) -> object:
+def to_device(batch: Any, device: torch.device) -> Any:
     """Every tensor of a (nested) batch on `device`; other leaves are kept as they are."""
     if isinstance(batch, Tensor):
         return batch if batch.device == device else batch.to(device, non_blocking=True)
@@ -50,8 +53,8 @@ def to_device(batch: object, device: torch.device) -> object:
 def prefetch(batches: Iterable, device: torch.device) -> Iterator:
     """Yield batches on `device`, copying one batch ahead of the one in use.
 
-    The copy is asynchronous when the batches lie in pinned memory, so it overlaps with the work on the previous
-    batch. On the CPU batches pass through untouched.
+    The copy is asynchronous when the batches lie in pinned memory, so it overlaps with the work on the
+    previous batch. On the CPU batches pass through untouched.
     """
     if device.type == "cpu":
         yield from batches

@@ -15,9 +15,10 @@ class NonFiniteLossError(FloatingPointError):
 class FiniteGuard:
     """Stops training before a non-finite loss touches the weights.
 
-    On the CPU the loss is looked at directly. On an accelerator that would make the host wait for every batch, so fused
-    optimizers are told on the device to skip their update (`found_inf`, the mechanism of gradient scaling) from the
-    first bad batch on, and the host looks at the flag only now and then; the message still names the right batch.
+    On the CPU the loss is looked at directly. On an accelerator that would make the host wait for every
+    batch, so fused optimizers are told on the device to skip their update (`found_inf`, the mechanism of
+    gradient scaling) from the first bad batch on, and the host looks at the flag only now and then; the
+    message still names the right batch.
 
     Args:
         optimizer: the torch optimizer whose updates are guarded.
@@ -65,6 +66,8 @@ class FiniteGuard:
 
 def _error(value: float, epoch: int, batch_index: int) -> NonFiniteLossError:
     return NonFiniteLossError(
-        f"the loss is {value} in epoch {epoch}, batch {batch_index}; training stopped before the weights were touched. "
-        "Try a lower learning rate or gradient clipping (clip=...), and look for NaN or huge values in that batch."
+        f"the loss is {value} in epoch {epoch}, batch {batch_index}; training stopped before the weights "
+        "were touched. "
+        "Try a lower learning rate or gradient clipping (clip=...), and look for NaN or huge values in that "
+        "batch."
     )

@@ -1,4 +1,6 @@
-"""Ordered groups of layers: freezing, a rate and a weight decay per group, and the optimizer that carries them."""
+"""Ordered groups of layers: freezing, a rate and a weight decay per group, and the optimizer that carries
+them.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,9 @@ class LayerGroups(Sequence[LayerGroup]):
 
     Args:
         model: the model; with a method `layer_groups()` it declares its own groups.
-        spec: `{name: module or modules}`, a list with one entry a group (a module or a list of modules), or a function
-            of the model that returns either. `None` asks the model, else makes one group of everything.
+        spec: `{name: module or modules}`, a list with one entry a group (a module or a list of modules), or a
+            function of the model that returns either. `None` asks the model, else makes one group of
+            everything.
 
     Raises:
         ValueError: if a parameter belongs to no group (it is named).
@@ -53,12 +56,13 @@ class LayerGroups(Sequence[LayerGroup]):
     """
 
     def __init__(self, model: nn.Module, spec: GroupSpec | None = None) -> None:
+        parts: Any = spec
         if spec is None:
-            declared = getattr(model, "layer_groups", None)
-            spec = declared() if callable(declared) else {"model": model}
+            declared: Any = getattr(model, "layer_groups", None)
+            parts = declared() if callable(declared) else {"model": model}
         elif callable(spec) and not isinstance(spec, nn.Module):
-            spec = spec(model)
-        named = dict(spec) if isinstance(spec, Mapping) else {f"group{i}": part for i, part in enumerate(spec)}
+            parts = spec(model)
+        named = dict(parts) if isinstance(parts, Mapping) else {f"group{i}": p for i, p in enumerate(parts)}
         self._groups = _assign(model, {name: _modules(name, part) for name, part in named.items()})
         self._bn_frozen = False
         self._n_frozen = 0
@@ -85,7 +89,8 @@ class LayerGroups(Sequence[LayerGroup]):
         count = len(self)
         if not -count <= n < count:
             raise ValueError(
-                f"freeze_to({n}): this model has {count} layer group{'s' * (count > 1)} ({', '.join(self.names)}); "
+                f"freeze_to({n}): this model has {count} layer group{'s' * (count > 1)} "
+                f"({', '.join(self.names)}); "
                 f"use a number from {-count} to {count - 1}"
             )
         self._n_frozen = n % count
@@ -106,7 +111,9 @@ class LayerGroups(Sequence[LayerGroup]):
         self.freeze_to(-1)
 
     def bn_freeze(self, on: bool) -> None:
-        """Keep (`True`) the running statistics of all normalisation layers but the last group's, frozen or not."""
+        """Keep (`True`) the running statistics of all normalisation layers but the last group's, frozen or
+        not.
+        """
         self._bn_frozen = on
 
     def train_mode(self, model: nn.Module) -> None:
@@ -127,7 +134,8 @@ class LayerGroups(Sequence[LayerGroup]):
         `slice(hi)` gives the last group `hi` and the others `hi / 10`.
 
         Raises:
-            ValueError: if a sequence has another length than there are groups, or a value is negative or not finite.
+            ValueError: if a sequence has another length than there are groups, or a value is negative or not
+                finite.
         """
         count = len(self)
         if isinstance(rates, slice):
@@ -136,7 +144,9 @@ class LayerGroups(Sequence[LayerGroup]):
             if rates.start is None:
                 values = [rates.stop / 10] * (count - 1) + [rates.stop]
             elif rates.start <= 0 or rates.stop <= 0:
-                raise ValueError(f"{what}: slice(lo, hi) is spread geometrically, so both must be positive, got {rates}")
+                raise ValueError(
+                    f"{what}: slice(lo, hi) is spread geometrically, so both must be positive, got {rates}"
+                )
             else:
                 values = list(np.geomspace(rates.start, rates.stop, count)) if count > 1 else [rates.stop]
         elif isinstance(rates, Sequence | np.ndarray | Tensor) and not isinstance(rates, str):
@@ -150,7 +160,9 @@ class LayerGroups(Sequence[LayerGroup]):
             try:
                 values = [float(rates)] * count
             except (TypeError, ValueError):
-                raise TypeError(f"{what}: a number, a sequence or a slice was expected, got {rates!r}") from None
+                raise TypeError(
+                    f"{what}: a number, a sequence or a slice was expected, got {rates!r}"
+                ) from None
         for value in values:
             if not np.isfinite(value) or value < 0:
                 raise ValueError(f"{what}: values must be finite and not negative, got {value}")
@@ -161,7 +173,9 @@ class LayerGroups(Sequence[LayerGroup]):
         wide = max(len("group"), *(len(name) for name, _, _ in rows))
         long = max(len("parameters"), *(len(size) for _, size, _ in rows))
         lines = [f"{'group':<{wide}}  {'parameters':>{long}}  trainable"]
-        lines += [f"{name:<{wide}}  {size:>{long}}  {'no' if group.frozen else 'yes'}" for name, size, group in rows]
+        lines += [
+            f"{name:<{wide}}  {size:>{long}}  {'no' if group.frozen else 'yes'}" for name, size, group in rows
+        ]
         return "\n".join(lines)
 
 
@@ -189,18 +203,23 @@ def _assign(model: nn.Module, named: Mapping[str, list[nn.Module]]) -> list[Laye
         groups.append(LayerGroup(name, [m for m in modules if isinstance(m, nn.Module)], params))
     left = [name for key, name in names.items() if key not in taken]
     if left:
-        raise ValueError(f"these parameters belong to no layer group: {some(left)}; add their modules to one of {list(named)}")
+        raise ValueError(
+            f"these parameters belong to no layer group: {some(left)}; add their modules to one of "
+            f"{list(named)}"
+        )
     return groups
 
 
 class LayerOptimizer:
     """Any torch optimizer over layer groups, with decoupled weight decay.
 
-    Weight decay never enters the gradient averages: before the update each weight is multiplied by `1 - lr * wd`
-    (AdamW, Loshchilov & Hutter 2019), whatever the optimizer. `AdamW` does this itself; for the others it is done here.
+    Weight decay never enters the gradient averages: before the update each weight is multiplied by `1 - lr *
+    wd` (AdamW, Loshchilov & Hutter 2019), whatever the optimizer. `AdamW` does this itself; for the others it
+    is done here.
 
     Args:
-        opt_class: a torch optimizer class, or a function `(param_groups) -> optimizer` such as a `functools.partial`.
+        opt_class: a torch optimizer class, or a function `(param_groups) -> optimizer` such as a
+            `functools.partial`.
         groups: `LayerGroups`, or a list with one entry a group (a module, or a list of modules).
         lrs: a number, one number a group, or a slice.
         wds: likewise.
@@ -223,11 +242,15 @@ class LayerOptimizer:
         decay_bias_and_norm: bool = True,
     ) -> None:
         if not isinstance(groups, LayerGroups):
-            holder = nn.ModuleList(m for part in groups for m in ([part] if isinstance(part, nn.Module) else part))
+            holder = nn.ModuleList(
+                m for part in groups for m in ([part] if isinstance(part, nn.Module) else part)
+            )
             groups = LayerGroups(holder, groups)
         self.groups = groups
         param_groups = [part for group in groups for part in _param_groups(group, decay_bias_and_norm)]
-        self._owner = [index for index, group in enumerate(groups) for _ in _param_groups(group, decay_bias_and_norm)]
+        self._owner = [
+            index for index, group in enumerate(groups) for _ in _param_groups(group, decay_bias_and_norm)
+        ]
         self.opt = _build(opt_class, param_groups, groups)
         self._native_decay = isinstance(self.opt, torch.optim.AdamW)
         for param_group, made in zip(self.opt.param_groups, param_groups, strict=True):
@@ -244,7 +267,9 @@ class LayerOptimizer:
     @property
     def lrs(self) -> list[float]:
         """The current rate of each layer group, earliest first."""
-        found: dict[int, float] = dict(zip(self._owner, (float(g["lr"]) for g in self.param_groups), strict=True))
+        found: dict[int, float] = dict(
+            zip(self._owner, (float(g["lr"]) for g in self.param_groups), strict=True)
+        )
         return [found.get(index, 0.0) for index in range(len(self.groups))]
 
     @property
@@ -273,7 +298,9 @@ class LayerOptimizer:
                     param_group["weight_decay"] = 0
 
     def set_momentum(self, momentum: float) -> None:
-        """Set the momentum, or the first beta of Adam-like optimizers; optimizers without either are left alone."""
+        """Set the momentum, or the first beta of Adam-like optimizers; optimizers without either are left
+        alone.
+        """
         for param_group in self.opt.param_groups:
             if "betas" in param_group:
                 param_group["betas"] = (momentum, *param_group["betas"][1:])
@@ -286,7 +313,9 @@ class LayerOptimizer:
         if not self._native_decay:
             for param_group in self.opt.param_groups:
                 decay = param_group["decoupled_decay"]
-                decaying = [param for param in param_group["params"] if param.grad is not None] if decay else []
+                decaying = (
+                    [param for param in param_group["params"] if param.grad is not None] if decay else []
+                )
                 if decaying:
                     torch._foreach_mul_(decaying, 1 - float(param_group["lr"]) * decay)
         self.opt.step()
@@ -334,13 +363,24 @@ def _param_groups(group: LayerGroup, decay_bias_and_norm: bool) -> list[dict[str
     if decay_bias_and_norm:
         parts = [(group.params, True)]
     else:
-        plain = {id(p) for m in group.modules for layer in m.modules() if isinstance(layer, _NORMS) for p in layer.parameters()}
+        plain = {
+            id(p)
+            for m in group.modules
+            for layer in m.modules()
+            if isinstance(layer, _NORMS)
+            for p in layer.parameters()
+        }
         plain |= {id(param) for param in group.params if param.ndim <= 1}
-        parts = [([p for p in group.params if id(p) not in plain], True), ([p for p in group.params if id(p) in plain], False)]
+        parts = [
+            ([p for p in group.params if id(p) not in plain], True),
+            ([p for p in group.params if id(p) in plain], False),
+        ]
     return [{"params": params, "decays": decays} for params, decays in parts if params]
 
 
-def _build(opt_class: Callable[..., Any], param_groups: list[dict[str, Any]], groups: Iterable[LayerGroup]) -> Any:
+def _build(
+    opt_class: Callable[..., Any], param_groups: list[dict[str, Any]], groups: Iterable[LayerGroup]
+) -> Any:
     """The torch optimizer, with its fused kernel where the device has one and nothing else was asked for."""
     plain = [{"params": part["params"]} for part in param_groups]
     if not plain:

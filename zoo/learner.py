@@ -11,7 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.archive import Archive, ArchiveError, load_metadata, load_state, read_archive, save_state, write_archive
+from zoo.archive import (
+    Archive,
+    ArchiveError,
+    load_metadata,
+    load_state,
+    read_archive,
+    save_state,
+    write_archive,
+)
 from zoo.callback import Callback
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
@@ -40,16 +48,19 @@ class Learner:
     Args:
         data: loaders and preprocessing; any `ModelData`.
         model: any module. It is moved to the device and kept as `learn.model`, unwrapped.
-        opt_fn: a torch optimizer class or a function of param groups; AdamW (fused where possible) by default.
+        opt_fn: a torch optimizer class or a function of param groups; AdamW (fused where possible) by
+            default.
         loss_fn: `(predictions, targets) -> scalar`; chosen from the data by default.
         metrics: functions `(predictions, targets) -> number` or streaming objects; the data's own by default.
-        layer_groups: `{name: modules}`, a list of groups, or a function of the model; asked of the model by default.
+        layer_groups: `{name: modules}`, a list of groups, or a function of the model; asked of the model by
+            default.
         callbacks: listeners of every fit.
         device: "cuda", "mps", "cpu", ...; the best of the machine by default.
         wd: decoupled weight decay; a number, one a group, or a slice.
         clip: largest gradient norm, or `None`.
         path: where files are kept; the data's path by default.
-        seed: if given, `zoo.set_seed(seed)` is called first thing in every fit, so equal fits give equal results.
+        seed: if given, `zoo.set_seed(seed)` is called first thing in every fit, so equal fits give equal
+            results.
         progress: whether fits print their epoch table and bar.
 
     Attributes:
@@ -109,7 +120,8 @@ class Learner:
         self._autocast: Autocast | None = None
         self._activation: Activation | None = None
 
-    # -- training --------------------------------------------------------------------------------------------------
+    # -- training
+    # --------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -128,14 +140,16 @@ class Learner:
         """Train at a constant rate, or with warm restarts (SGDR) when `cycle_len` is given.
 
         Args:
-            lrs: a number, one number a layer group (earliest first), `slice(lo, hi)` or `slice(hi)`. With `cycle_len` the
-                rate at the start of each cycle, from which a cosine falls to 0 within the cycle.
+            lrs: a number, one number a layer group (earliest first), `slice(lo, hi)` or `slice(hi)`. With
+                `cycle_len` the rate at the start of each cycle, from which a cosine falls to 0 within the
+                cycle.
             n_cycle: without `cycle_len` the number of epochs, with it the number of cycles.
             wds: weight decay of this fit, like `lrs`.
             cycle_len: epochs of the first cycle.
             cycle_mult: every cycle is this many times as long as the one before.
             cycle_save_name: save the weights at each cycle's end as `{name}_cyc_0`, `_cyc_1`, ...
-            best_save_name: save the weights under this name whenever the validation loss is the lowest so far.
+            best_save_name: save the weights under this name whenever the validation loss is the lowest so
+                far.
             metrics: of this fit instead of the learner's.
             callbacks: listeners of this fit only.
             clip: largest gradient norm in this fit.
@@ -188,8 +202,8 @@ class Learner:
             max_lr: the largest rate; a number, one number a group, or a slice.
             pct_start: share of the run that warms up.
             div_factor: the first rate is `max_lr / div_factor`.
-            moms: momentum at the start, at the peak, at the end (the start's, if only two are given); `None` leaves the
-                optimizer's own.
+            moms: momentum at the start, at the peak, at the end (the start's, if only two are given); `None`
+                leaves the optimizer's own.
             wds, best_save_name, metrics, callbacks, clip: as in `fit`.
         """
         _positive(n_epochs=n_epochs)
@@ -209,13 +223,14 @@ class Learner:
     ) -> LRFinderResult:
         """Raise the rate at every batch and record the loss, to find a good rate; leaves no trace.
 
-        Weights, optimizer, running statistics, generators and the order of the data are afterwards exactly as before, also
-        after Ctrl-C or an error, so that a following `fit` is bit-identical to one without the finder. Small data are
-        passed over as often as needed. The test ends early when the loss exceeds four times its lowest value.
+        Weights, optimizer, running statistics, generators and the order of the data are afterwards exactly as
+        before, also after Ctrl-C or an error, so that a following `fit` is bit-identical to one without the
+        finder. Small data are passed over as often as needed. The test ends early when the loss exceeds four
+        times its lowest value.
 
         Args:
-            start_lr: the first rate, of the last layer group; given one rate a group, or a slice, the groups keep that
-                ratio.
+            start_lr: the first rate, of the last layer group; given one rate a group, or a slice, the groups
+                keep that ratio.
             end_lr: the last group's final rate.
             num_it: number of steps.
             linear: raise the rate linearly instead of by a constant factor.
@@ -231,7 +246,9 @@ class Learner:
         wraps = -(-num_it // max(1, len(self.data.train_dl)))
         with no_trace(self):
             schedule = RangeTest(num_it, starts[-1], end_lr, linear)
-            loop = self._loop([found, Scheduler(schedule, ratios), *self._step_callbacks(self.clip)], metrics=())
+            loop = self._loop(
+                [found, Scheduler(schedule, ratios), *self._step_callbacks(self.clip)], metrics=()
+            )
             self._prepare_optimizer(ratios, None)
             loop.state.opt = self.opt
             loop.fit(wraps, validate=False)
@@ -319,12 +336,16 @@ class Learner:
     def _require_training_data(self) -> None:
         if self.data.train_dl is None:
             raise ValueError(
-                "this learner has no training data (a loaded learner has none): set learn.data to a ModelData first"
+                "this learner has no training data (a loaded learner has none): set learn.data to a "
+                "ModelData first"
             )
         if len(self.data.train_dl) == 0:
-            raise ValueError("the training loader yields no batches: use a smaller batch size or drop_last=False")
+            raise ValueError(
+                "the training loader yields no batches: use a smaller batch size or drop_last=False"
+            )
 
-    # -- layer groups ----------------------------------------------------------------------------------------------
+    # -- layer groups
+    # ----------------------------------------------------------------------------------------------
 
     def freeze(self) -> None:
         """Train only the last layer group."""
@@ -352,7 +373,8 @@ class Learner:
         self._autocast = None
         return self
 
-    # -- evaluation and prediction ---------------------------------------------------------------------------------
+    # -- evaluation and prediction
+    # ---------------------------------------------------------------------------------
 
     def evaluate(self, loader: Any = None, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Mean loss and metrics over the validation set, or another loader.
@@ -460,7 +482,8 @@ class Learner:
         invert = getattr(self.data, "invert_target", None)
         return values if invert is None or self.activation.kind != "identity" else invert(values)
 
-    # -- files -----------------------------------------------------------------------------------------------------
+    # -- files
+    # -----------------------------------------------------------------------------------------------------
 
     def save(self, name: str) -> Path:
         """Write the weights to `path/models/{name}.safetensors`, atomically.
@@ -469,7 +492,9 @@ class Learner:
             The file.
         """
         target = self._weights_file(name)
-        save_state(target, self.model.state_dict(), {"zoo.kind": "weights", "zoo.model": type(self.model).__name__})
+        save_state(
+            target, self.model.state_dict(), {"zoo.kind": "weights", "zoo.model": type(self.model).__name__}
+        )
         return target
 
     def load(self, name: str) -> Self:
@@ -484,7 +509,8 @@ class Learner:
         if not source.is_file():
             present = sorted(file.stem for file in source.parent.glob("*.safetensors"))
             raise FileNotFoundError(
-                f"no saved weights {source}{did_you_mean(name, present)}; saved here: {', '.join(present) or 'none'}"
+                f"no saved weights {source}{did_you_mean(name, present)}; saved here: "
+                f"{', '.join(present) or 'none'}"
             )
         tensors = load_state(source)
         _load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
@@ -528,7 +554,8 @@ class Learner:
         learn.model.eval()
         return learn
 
-    # -- looking ---------------------------------------------------------------------------------------------------
+    # -- looking
+    # ---------------------------------------------------------------------------------------------------
 
     def summary(self) -> Summary:
         """Every layer with output shape (-1 is the batch), parameters and whether it trains; print it."""
@@ -576,7 +603,9 @@ def load_learner(path: str | Path, device: str | torch.device | None = None) -> 
         domain = archive.config["domain"]
         return domain_learner(domain).from_archive(archive, device)
     except (KeyError, TypeError) as error:
-        raise ArchiveError(f"{path}: the configuration is incomplete or damaged: {json.dumps(str(error))}") from error
+        raise ArchiveError(
+            f"{path}: the configuration is incomplete or damaged: {json.dumps(str(error))}"
+        ) from error
 
 
 class _InputsOnly:
@@ -605,23 +634,25 @@ def _load_weights(model: nn.Module, tensors: dict[str, Tensor], where: str, kind
     if missing or extra or other:
         parts = [
             f"{what}: {some(names)}"
-            for what, names in (("missing", missing), ("not in the model", extra), ("of another shape", other))
+            for what, names in (
+                ("missing", missing),
+                ("not in the model", extra),
+                ("of another shape", other),
+            )
             if names
         ]
         of = f" of a {kind}" if kind and kind != type(model).__name__ else ""
-        raise ValueError(f"the weights{of} in {where} do not fit this {type(model).__name__}: {'; '.join(parts)}")
+        raise ValueError(
+            f"the weights{of} in {where} do not fit this {type(model).__name__}: {'; '.join(parts)}"
+        )
     model.load_state_dict(tensors)
 
 
 def _default_metrics(data: Any) -> list[Any]:
-    chosen = getattr(data, "default_metrics", None)
-    return chosen() if callable(chosen) else []
+    return data.default_metrics() if hasattr(data, "default_metrics") else []
 
 
 def _positive(**counts: int) -> None:
     for name, value in counts.items():
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-
-
-

@@ -6,8 +6,8 @@ Three nested levels, each `before_X`, body, `after_X`, with `cleanup_X` in `fina
     epoch:  for every batch of the loader
     batch:  predict -> loss -> [backward -> step -> zero_grad]
 
-Callbacks listen (see `zoo.callback`); `CancelBatch`, `CancelEpoch` and `CancelFit` leave one level. Everything that trains
-or evaluates in this library passes through here.
+Callbacks listen (see `zoo.callback`); `CancelBatch`, `CancelEpoch` and `CancelFit` leave one level.
+Everything that trains or evaluates in this library passes through here.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Loop:
         self.state = state
         self.emit = Dispatcher(callbacks)
 
-    # -- fit -------------------------------------------------------------------------------------------------------
+    # -- fit
+    # -------------------------------------------------------------------------------------------------------
 
     def fit(self, n_epochs: int, *, validate: bool = True) -> list[dict[str, Any]]:
         """Train for `n_epochs`; returns one dict an epoch.
@@ -99,12 +100,15 @@ class Loop:
         try:
             self.emit("before_fit", s)
             with contextlib.suppress(CancelFit):
-                for s.epoch in range(s.first_epoch, s.first_epoch + n_epochs):
+                for epoch in range(s.first_epoch, s.first_epoch + n_epochs):
+                    s.epoch = epoch
                     self._epoch(guard, validate)
             self.emit("after_fit", s)
         except KeyboardInterrupt:
             s.interrupted = True
-            log.warning("interrupted in epoch %d, batch %d; weights and history are kept", s.epoch, s.batch_index)
+            log.warning(
+                "interrupted in epoch %d, batch %d; weights and history are kept", s.epoch, s.batch_index
+            )
         finally:
             guard.close()
             s.opt.zero_grad()
@@ -140,7 +144,8 @@ class Loop:
         s.n_batches = len(s.loader)
         try:
             self.emit("before_train", s)
-            for s.batch_index, batch in enumerate(device_batches(s.loader, s.device, training=True)):
+            for index, batch in enumerate(device_batches(s.loader, s.device, training=True)):
+                s.batch_index = index
                 self._train_batch(batch, guard)
         except CancelEpoch:
             s.opt.zero_grad()
@@ -190,7 +195,8 @@ class Loop:
         self.state.opt.step()
         self.state.opt.zero_grad()
 
-    # -- evaluate --------------------------------------------------------------------------------------------------
+    # -- evaluate
+    # --------------------------------------------------------------------------------------------------
 
     def validate(self, loader: Any) -> dict[str, float]:
         """Mean loss and metrics over a whole loader; draws of random numbers inside leave no trace."""
@@ -211,13 +217,16 @@ class Loop:
 
         self.evaluate(loader, collect)
         result: dict[str, float] = {"valid_loss": float(total) / max(1, rows)}
-        for meter in meters:
-            result[metric_name(meter)] = _number(meter.compute())
+        with preserve_rng():
+            for meter in meters:
+                result[metric_name(meter)] = _number(meter.compute())
         return result
 
     @torch.no_grad()
     def evaluate(self, loader: Any, collect: Callable[[], None]) -> None:
-        """Run the model over a loader without training, calling `collect` once `state.preds` stands for a batch."""
+        """Run the model over a loader without training, calling `collect` once `state.preds` stands for a
+        batch.
+        """
         s, emit = self.state, self.emit
         s.training, s.loader = False, loader
         s.n_batches = len(loader)
@@ -226,7 +235,8 @@ class Loop:
             if hasattr(loader, "set_epoch"):
                 loader.set_epoch(0)
             emit("before_validate", s)
-            for s.batch_index, batch in enumerate(device_batches(loader, s.device, training=False)):
+            for index, batch in enumerate(device_batches(loader, s.device, training=False)):
+                s.batch_index = index
                 try:
                     s.inputs, s.target = split_batch(batch)
                     emit("before_batch", s)
@@ -254,8 +264,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train any module with any torch optimizer and any loss function.
 
-    The model is trained where it lies; batches are moved to it. Repeated calls go on from where the last one ended, since
-    all state lies in the model and the optimizer; change rates in between with `set_lrs`.
+    The model is trained where it lies; batches are moved to it. Repeated calls go on from where the last one
+    ended, since all state lies in the model and the optimizer; change rates in between with `set_lrs`.
 
     Args:
         model: any module; called with the inputs of a batch.
@@ -263,7 +273,8 @@ def fit(
         n_epochs: passes over the training data.
         opt: a torch optimizer, or a `LayerOptimizer`.
         loss_fn: `(predictions, targets) -> scalar tensor`.
-        metrics: functions `(predictions, targets) -> number` of the whole validation set, or streaming objects.
+        metrics: functions `(predictions, targets) -> number` of the whole validation set, or streaming
+            objects.
         callbacks: listeners; the list is not changed.
 
     Returns:

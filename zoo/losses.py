@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,8 +17,8 @@ class Activation:
     """How raw model outputs become probabilities (or stay values), and the logarithms of those.
 
     Args:
-        kind: "softmax", "sigmoid", "exp" (outputs are log-probabilities), "probability" (outputs are probabilities) or
-            "identity" (outputs are values; their logarithm is not taken).
+        kind: "softmax", "sigmoid", "exp" (outputs are log-probabilities), "probability" (outputs are
+            probabilities) or "identity" (outputs are values; their logarithm is not taken).
         axis: the dimension of the classes, for "softmax".
 
     Example:
@@ -57,7 +56,8 @@ class CrossEntropyFlat(nn.Module):
     """Cross entropy in nats over class scores, whatever the number of other dimensions.
 
     Args:
-        axis: the dimension of the classes in the predictions: -1 for rows and sequences, 1 for images of scores.
+        axis: the dimension of the classes in the predictions: -1 for rows and sequences, 1 for images of
+            scores.
         weight: one weight a class.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
         ignore_index: targets that do not count.
@@ -72,7 +72,12 @@ class CrossEntropyFlat(nn.Module):
     """
 
     def __init__(
-        self, axis: int = -1, *, weight: Tensor | None = None, label_smoothing: float = 0.0, ignore_index: int = -100
+        self,
+        axis: int = -1,
+        *,
+        weight: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
     ) -> None:
         super().__init__()
         self.axis, self.label_smoothing, self.ignore_index = axis, label_smoothing, ignore_index
@@ -93,7 +98,11 @@ class CrossEntropyFlat(nn.Module):
         else:
             raise TypeError(f"cross entropy needs integer class numbers as targets, got {targets.dtype}")
         return F.cross_entropy(
-            flat.float(), labels, self.weight, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing
+            flat.float(),
+            labels,
+            self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
         )
 
 
@@ -106,7 +115,8 @@ class _Elementwise(nn.Module):
     def _pairs(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if preds.numel() != targets.numel():
             raise ValueError(
-                f"{self.name}: predictions of shape {tuple(preds.shape)} and targets of shape {tuple(targets.shape)} "
+                f"{self.name}: predictions of shape {tuple(preds.shape)} and targets of shape "
+                f"{tuple(targets.shape)} "
                 "do not hold the same number of values"
             )
         return preds.reshape(-1).float(), targets.reshape(-1).float()

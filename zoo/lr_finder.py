@@ -34,8 +34,8 @@ class LRFinderResult:
         linear: whether the rates rose linearly.
         interrupted: whether Ctrl-C ended the test early.
 
-    The suggestions look at the curve without its first tenth, where it is still noise, and are `nan` when fewer than four
-    steps were taken.
+    The suggestions look at the curve without its first tenth, where it is still noise, and are `nan` when
+    fewer than four steps were taken.
     """
 
     lrs: list[float]
@@ -107,17 +107,22 @@ class RangeTestRecorder(Callback):
         self.lrs.append(float(state.opt.param_groups[-1]["lr"]))
         self.losses.append(smoothed)
         self._best = min(self._best, smoothed)
-        explodes = smoothed > 4 * self._best if self._best > 0 else smoothed > self._best + 3 * abs(self._best) + 1
+        explodes = (
+            smoothed > 4 * self._best if self._best > 0 else smoothed > self._best + 3 * abs(self._best) + 1
+        )
         if len(self.losses) >= self.num_it or (len(self.losses) > 10 and explodes):
             raise CancelFit
 
 
 @contextlib.contextmanager
 def no_trace(learn: Learner) -> Iterator[None]:
-    """Whatever trains inside leaves the learner as it was: weights, buffers, optimizer, gradients, modes, generators."""
+    """Whatever trains inside leaves the learner as it was: weights, buffers, optimizer, gradients, modes,
+    generators.
+    """
     model = learn.model
     weights = copy.deepcopy(model.state_dict())
-    optimizer = copy.deepcopy(learn.opt.state_dict()) if learn.opt is not None else None
+    opt = learn.opt
+    optimizer = None if opt is None else copy.deepcopy(opt.state_dict())
     callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in learn.callbacks]
     modes = [(module, module.training) for module in model.modules()]
     orders = [(loader, loader.epoch) for loader in (learn.data.train_dl,) if hasattr(loader, "epoch")]
@@ -127,10 +132,9 @@ def no_trace(learn: Learner) -> Iterator[None]:
         finally:
             model.load_state_dict(weights)
             model.zero_grad(set_to_none=True)
-            if optimizer is None:
-                learn.opt = None
-            else:
-                learn.opt.load_state_dict(optimizer)
+            learn.opt = opt
+            if opt is not None and optimizer is not None:
+                opt.load_state_dict(optimizer)
             for callback, state in callbacks:
                 callback.load_state_dict(state)
             for module, mode in modes:

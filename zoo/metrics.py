@@ -1,8 +1,9 @@
-"""Metrics: functions of all predictions and targets, or streaming objects where those would not fit in memory.
+"""Metrics: functions of all predictions and targets, or streaming objects where those would not fit in
+memory.
 
-A metric is any `(predictions, targets) -> number`; it sees the whole validation set at once, so measures that are not
-means of batch values come out right. An object with `reset`, `update(preds, targets)` and `compute` (for example of
-torchmetrics) is fed batch by batch instead. Predictions are the raw model outputs.
+A metric is any `(predictions, targets) -> number`; it sees the whole validation set at once, so measures that
+are not means of batch values come out right. An object with `reset`, `update(preds, targets)` and `compute`
+(for example of torchmetrics) is fed batch by batch instead. Predictions are the raw model outputs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Metric = Callable[[Tensor, Tensor], Any]
 
 
 def batch_mean(function: Metric) -> Metric:
-    """Mark a metric that is a plain mean over rows: it is then streamed, weighted by rows, with the same result."""
+    """Mark a metric that is a plain mean over rows: it is then streamed, weighted by rows, with the same
+    result.
+    """
     function.is_row_mean = True  # type: ignore[attr-defined]
     return function
 
@@ -28,13 +31,17 @@ def batch_mean(function: Metric) -> Metric:
 def _labels(preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     flat, labels = preds.reshape(-1, preds.shape[-1]), targets.reshape(-1)
     if len(flat) != len(labels):
-        raise ValueError(f"predictions of shape {tuple(preds.shape)} do not fit targets of shape {tuple(targets.shape)}")
+        raise ValueError(
+            f"predictions of shape {tuple(preds.shape)} do not fit targets of shape {tuple(targets.shape)}"
+        )
     return flat, labels
 
 
 def _values(preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if preds.numel() != targets.numel():
-        raise ValueError(f"predictions of shape {tuple(preds.shape)} do not fit targets of shape {tuple(targets.shape)}")
+        raise ValueError(
+            f"predictions of shape {tuple(preds.shape)} do not fit targets of shape {tuple(targets.shape)}"
+        )
     return preds.reshape(-1).double(), targets.reshape(-1).double()
 
 
@@ -61,7 +68,9 @@ def top_k_accuracy(k: int = 5) -> Metric:
     def metric(preds: Tensor, targets: Tensor) -> Tensor:
         flat, labels = _labels(preds, targets)
         if not 1 <= k <= flat.shape[-1]:
-            raise ValueError(f"top_k_accuracy: k must lie between 1 and the {flat.shape[-1]} classes, got {k}")
+            raise ValueError(
+                f"top_k_accuracy: k must lie between 1 and the {flat.shape[-1]} classes, got {k}"
+            )
         return (flat.topk(k, dim=-1).indices == labels[:, None]).any(-1).float().mean()
 
     metric.__name__ = f"top_{k}_accuracy"
@@ -92,7 +101,9 @@ def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool = True) -> Me
         truth = (targets > 0.5).float()
         hit, n_chosen, n_true = (chosen * truth).sum(1), chosen.sum(1), truth.sum(1)
         bottom = beta**2 * n_true + n_chosen
-        return torch.where(bottom > 0, (1 + beta**2) * hit / bottom.clamp(min=1e-12), torch.ones_like(bottom)).mean()
+        return torch.where(
+            bottom > 0, (1 + beta**2) * hit / bottom.clamp(min=1e-12), torch.ones_like(bottom)
+        ).mean()
 
     metric.__name__ = f"f{beta:g}"
     return metric
@@ -139,8 +150,8 @@ def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) ->
 
     Args:
         function: `(y_true, y_pred, ...) -> number`.
-        on: what it gets as predictions: "labels" (the class with the largest score; for multi-label targets scores above
-            0), "probs" (softmax), or "values" (raw outputs).
+        on: what it gets as predictions: "labels" (the class with the largest score; for multi-label targets
+            scores above 0), "probs" (softmax), or "values" (raw outputs).
         options: passed on, for example `average="macro"`.
 
     Example:
@@ -250,5 +261,7 @@ def streaming(metric: Any) -> Any:
     if all(hasattr(metric, name) for name in ("reset", "update", "compute")):
         return metric
     if not callable(metric):
-        raise TypeError(f"a metric is a function (preds, targets) -> number or a streaming object, got {metric!r}")
+        raise TypeError(
+            f"a metric is a function (preds, targets) -> number or a streaming object, got {metric!r}"
+        )
     return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)

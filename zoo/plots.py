@@ -34,7 +34,9 @@ def losses(train: Sequence[float], valid: Sequence[tuple[int, float]]) -> Figure
     return drawn
 
 
-def range_test(lrs: Sequence[float], smoothed: Sequence[float], marks: dict[str, float], *, linear: bool) -> Figure:
+def range_test(
+    lrs: Sequence[float], smoothed: Sequence[float], marks: dict[str, float], *, linear: bool
+) -> Figure:
     """Loss against learning rate with the suggested rates."""
     drawn = figure()
     axis = drawn.add_subplot()

@@ -13,8 +13,10 @@ class Prediction:
     """What a classifier says about one input.
 
     Attributes:
-        label: the most probable class; for multi-label models the tuple of all classes with probability 0.5 or more.
-        probability: of `label`; for multi-label models of its least certain member (1 - the largest, if none is set).
+        label: the most probable class; for multi-label models the tuple of all classes with probability 0.5
+            or more.
+        probability: of `label`; for multi-label models of its least certain member (1 - the largest, if none
+            is set).
         probabilities: of every class, by name.
     """
 
@@ -23,7 +25,9 @@ class Prediction:
     probabilities: dict[str, float]
 
 
-def decode_labels(probs: Tensor, classes: Sequence[str] | None, *, multilabel: bool = False) -> list[Prediction]:
+def decode_labels(
+    probs: Tensor, classes: Sequence[str] | None, *, multilabel: bool = False
+) -> list[Prediction]:
     """Class probabilities of many rows as predictions.
 
     Args:
@@ -41,7 +45,9 @@ def decode_labels(probs: Tensor, classes: Sequence[str] | None, *, multilabel: b
     """
     names = [str(i) for i in range(probs.shape[1])] if classes is None else [str(name) for name in classes]
     if len(names) != probs.shape[1]:
-        raise ValueError(f"the model gives {probs.shape[1]} values a row, but there are {len(names)} classes: {names}")
+        raise ValueError(
+            f"the model gives {probs.shape[1]} values a row, but there are {len(names)} classes: {names}"
+        )
     answers = []
     for row in probs.tolist():
         by_name = dict(zip(names, row, strict=True))

@@ -31,7 +31,8 @@ class Registered:
 
     Attributes:
         build: makes the model.
-        example: returns `(model, inputs, target)`, small and on the CPU, for checks that every model must pass.
+        example: returns `(model, inputs, target)`, small and on the CPU, for checks that every model must
+            pass.
     """
 
     build: Callable[..., nn.Module]
@@ -44,7 +45,8 @@ _MODELS: dict[str, Registered] = {}
 def register_model(
     name: str, *, example: Callable[[], tuple[nn.Module, tuple, Any]] | None = None
 ) -> Callable[[Made], Made]:
-    """Decorate a module class, or a function that returns a module, so that learners around it can be exported.
+    """Decorate a module class, or a function that returns a module, so that learners around it can be
+    exported.
 
     The arguments of every construction are kept as `model.model_spec`; to be exported they must be JSON-able.
 
@@ -88,7 +90,8 @@ def build_model(name: str, args: dict[str, Any]) -> nn.Module:
     """
     if name not in _MODELS:
         raise ValueError(
-            f"no model named {name!r} is registered{did_you_mean(name, _MODELS)}; import the module that defines it first"
+            f"no model named {name!r} is registered{did_you_mean(name, _MODELS)}; import the module that "
+            "defines it first"
         )
     return _MODELS[name].build(**args)
 
@@ -107,7 +110,8 @@ def spec_of(model: nn.Module) -> ModelSpec:
     spec = getattr(model, "model_spec", None)
     if not isinstance(spec, ModelSpec):
         raise TypeError(
-            f"{type(model).__name__} is not a registered model, so it can't be rebuilt when loaded: decorate its class with "
+            f"{type(model).__name__} is not a registered model, so it can't be rebuilt when loaded: "
+            "decorate its class with "
             "@zoo.registry.register_model('your.name'), or keep only the weights with learn.save(name)"
         )
     for argument, value in spec.args.items():
@@ -115,8 +119,10 @@ def spec_of(model: nn.Module) -> ModelSpec:
             json.dumps(value)
         except TypeError:
             raise TypeError(
-                f"argument {argument!r} of model {spec.name!r} is a {type(value).__name__}, which can't be written as JSON; "
-                "register a model that builds it from plain values, or keep only the weights with learn.save(name)"
+                f"argument {argument!r} of model {spec.name!r} is a {type(value).__name__}, which can't be "
+                "written as JSON; "
+                "register a model that builds it from plain values, or keep only the weights with "
+                "learn.save(name)"
             ) from None
     return spec
 

@@ -1,7 +1,8 @@
 """Learning-rate schedules: pure functions of the step.
 
-A schedule maps the number of optimizer steps already taken, `t`, to a multiplier of each group's base rate (and, where
-it has an opinion, to a momentum). Nothing here remembers anything, so resuming a run needs only the step.
+A schedule maps the number of optimizer steps already taken, `t`, to a multiplier of each group's base rate
+(and, where it has an opinion, to a momentum). Nothing here remembers anything, so resuming a run needs only
+the step.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """What the loop needs of a schedule. `n_steps` is the length of the whole run."""
+    """What the loop needs of a schedule."""
 
-    n_steps: int
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole run."""
+        ...
 
     def lr(self, t: int) -> float:
         """Multiplier of the base rate at step `t` (0 <= t < n_steps)."""
@@ -56,8 +60,8 @@ class Constant:
 class CosineRestarts:
     """Cosine annealing with warm restarts (SGDR, Loshchilov & Hutter 2017).
 
-    Inside a cycle of `n` steps the multiplier is `(1 + cos(pi * i / n)) / 2` for `i = 0 .. n - 1`: it starts at the
-    given rate, heads for 0, and jumps back when the next cycle begins.
+    Inside a cycle of `n` steps the multiplier is `(1 + cos(pi * i / n)) / 2` for `i = 0 .. n - 1`: it starts
+    at the given rate, heads for 0, and jumps back when the next cycle begins.
 
     Args:
         cycle_steps: the number of steps of each cycle, in order.
@@ -108,8 +112,9 @@ def cycle_lengths(n_cycle: int, cycle_len: int, cycle_mult: int) -> list[int]:
 class OneCycle:
     """Warm-up to the maximum, then annealing to almost nothing (the 1cycle policy, Smith & Topin 2018).
 
-    The rate climbs on a half cosine from `max / div_factor` to the maximum during the first `pct_start` of the run, then
-    falls on a half cosine to `max / final_div`. Momentum mirrors it: from `moms[0]` down to `moms[1]`, back to `moms[2]`.
+    The rate climbs on a half cosine from `max / div_factor` to the maximum during the first `pct_start` of
+    the run, then falls on a half cosine to `max / final_div`. Momentum mirrors it: from `moms[0]` down to
+    `moms[1]`, back to `moms[2]`.
 
     Example:
         >>> cycle = OneCycle(5, pct_start=0.5, div_factor=10)
@@ -125,7 +130,9 @@ class OneCycle:
 
     def __post_init__(self) -> None:
         if not 0 < self.pct_start < 1:
-            raise ValueError(f"pct_start is the warm-up's share of the run, between 0 and 1, got {self.pct_start}")
+            raise ValueError(
+                f"pct_start is the warm-up's share of the run, between 0 and 1, got {self.pct_start}"
+            )
         if self.div_factor < 1 or self.final_div < 1:
             raise ValueError("div_factor and final_div divide the maximal rate and must be at least 1")
 

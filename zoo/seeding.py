@@ -1,4 +1,6 @@
-"""Seeds: one call for every generator, pure per-epoch orders, and blocks that leave no trace in the generators."""
+"""Seeds: one call for every generator, pure per-epoch orders, and blocks that leave no trace in the
+generators.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
 
     Args:
         seed: any integer from 0 to 2**32 - 1.
-        deterministic: also ask torch for deterministic kernels (slower on a GPU; an operation that has none raises).
+        deterministic: also ask torch for deterministic kernels (slower on a GPU; an operation that has none
+            raises).
 
     Example:
         >>> set_seed(1); a = torch.rand(1); set_seed(1); bool(a == torch.rand(1))
@@ -28,7 +31,7 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
     if not 0 <= seed < 2**32:
         raise ValueError(f"set_seed: seed must lie in [0, 2**32), got {seed}")
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (users' own code may draw from the global generator)
+    np.random.seed(seed)
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -70,14 +73,16 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
 @contextlib.contextmanager
 def preserve_rng() -> Iterator[None]:
     """Whatever runs inside leaves Python's, numpy's and torch's generators as they were."""
-    python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = (
+        torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    )
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        np.random.set_state(numpy_state)
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)

@@ -38,7 +38,12 @@ class Summary:
 
     def __repr__(self) -> str:
         cells = [
-            (f"{row.name} ({row.kind})", str(list(row.shape)) if row.shape else "-", f"{row.n_params:,}", row.trainable)
+            (
+                f"{row.name} ({row.kind})",
+                str(list(row.shape)) if row.shape else "-",
+                f"{row.n_params:,}",
+                row.trainable,
+            )
             for row in self.rows
         ]
         wide = max([5, *(len(cell[0]) for cell in cells)])
@@ -89,6 +94,7 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
 
 
 def _shape(output: Any) -> tuple[int, ...] | None:
-    while isinstance(output, tuple | list) and output:
-        output = output[0]
-    return (-1, *output.shape[1:]) if isinstance(output, Tensor) and output.ndim else None
+    first: Any = output
+    while isinstance(first, tuple | list) and first:
+        first = first[0]
+    return (-1, *first.shape[1:]) if isinstance(first, Tensor) and first.ndim else None

@@ -24,5 +24,7 @@ class ClipGradients(Callback):
         self.max_norm = max_norm
 
     def before_step(self, state: State) -> None:
-        params = [param for group in state.opt.param_groups for param in group["params"] if param.grad is not None]
+        params = [
+            param for group in state.opt.param_groups for param in group["params"] if param.grad is not None
+        ]
         torch.nn.utils.clip_grad_norm_(params, self.max_norm)

@@ -53,7 +53,9 @@ class CSVLogger(Callback):
 
 
 class TensorBoardLogger(Callback):
-    """Writes the epoch numbers and the training loss of every batch for TensorBoard (`pip install zoo[tensorboard]`)."""
+    """Writes the epoch numbers and the training loss of every batch for TensorBoard (`pip install
+    zoo[tensorboard]`).
+    """
 
     order = 70
 
@@ -66,7 +68,9 @@ class TensorBoardLogger(Callback):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise ImportError("TensorBoardLogger needs the package tensorboard: pip install zoo[tensorboard]") from None
+            raise ImportError(
+                "TensorBoardLogger needs the package tensorboard: pip install zoo[tensorboard]"
+            ) from None
         self._writer = SummaryWriter(str(self.folder))
 
     def after_epoch(self, state: State) -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class Autocast(Callback):
-    """Runs the forward pass and the loss under `torch.autocast` with bfloat16, which needs no gradient scaling."""
+    """Runs the forward pass and the loss under `torch.autocast` with bfloat16, which needs no gradient
+    scaling.
+    """
 
     order = -60
     in_finder = True

@@ -23,18 +23,26 @@ def make_bar(total: int, description: str, **options: Any) -> Any:
     """A tqdm bar that fits where the output goes: a terminal or a notebook, and nothing when piped."""
     if in_notebook():
         try:
-            import ipywidgets  # noqa: F401  (tqdm's notebook bar needs it)
+            import ipywidgets  # noqa: F401  # pyright: ignore[reportMissingImports]  (tqdm's notebook bar needs it)
             from tqdm.notebook import tqdm
         except ImportError:
             from tqdm.std import tqdm
         return tqdm(total=total, desc=description, leave=False, **options)
     from tqdm.std import tqdm
 
-    return tqdm(total=total, desc=description, leave=False, disable=not sys.stdout.isatty(), file=sys.stdout, **options)
+    return tqdm(
+        total=total,
+        desc=description,
+        leave=False,
+        disable=not sys.stdout.isatty(),
+        file=sys.stdout,
+        **options,
+    )
 
 
 class Progress(Callback):
-    """Prints the epoch table line by line, under a live bar with rate, ETA and loss in a terminal or notebook.
+    """Prints the epoch table line by line, under a live bar with rate, ETA and loss in a terminal or
+    notebook.
 
     Piped output holds one line an epoch and no control characters.
     """

@@ -89,7 +89,9 @@ class Recorder(Callback):
     def plot(self) -> Figure:
         """Loss against learning rate, after `lr_find`."""
         if self.finder is None:
-            raise ValueError("sched.plot() draws the learning-rate finder's curve: call learn.lr_find() first")
+            raise ValueError(
+                "sched.plot() draws the learning-rate finder's curve: call learn.lr_find() first"
+            )
         return self.finder.plot()
 
     def plot_lr(self) -> Figure:

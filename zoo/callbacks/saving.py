@@ -33,7 +33,9 @@ class SaveBest(Callback):
 
     def before_fit(self, state: State) -> None:
         if state.data.valid_dl is None:
-            raise ValueError("best_save_name needs validation data to tell which weights are best; this data has none")
+            raise ValueError(
+                "best_save_name needs validation data to tell which weights are best; this data has none"
+            )
 
     def after_epoch(self, state: State) -> None:
         if state.row["valid_loss"] < self.best:

@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from zoo import DatasetLoader, ModelData, TensorLoader, get_cv_idxs
+from zoo.data import SampleKey, device_batches
+from zoo.seeding import epoch_order, preserve_rng
+
+
+class Noisy(Dataset):
+    """Rows whose value depends on the row's own seed."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, key):
+        draw = (
+            torch.rand(1, generator=torch.Generator().manual_seed(key.seed))
+            if isinstance(key, SampleKey)
+            else 0
+        )
+        return torch.tensor([float(key)]) + draw, int(key)
+
+
+def rows(loader):
+    return [target.tolist() for *_, target in loader]
+
+
+def flat(batches):
+    return [row for batch in batches for row in batch]
+
+
+def test_the_order_is_a_pure_function_of_seed_and_epoch():
+    x = torch.arange(10)
+    loader = TensorLoader(x, x, bs=4, shuffle=True, seed=3)
+    first, again = rows(loader), rows(loader)
+    loader.set_epoch(1)
+    second = rows(loader)
+    assert first == again
+    assert first != second
+    assert sorted(flat(second)) == list(range(10))
+    assert torch.equal(epoch_order(10, 3, 1), torch.tensor(flat(second)))
+
+
+def test_a_loader_can_start_at_any_batch():
+    x = torch.arange(10)
+    for loader in (
+        TensorLoader(x, x, bs=3, shuffle=True, seed=3),
+        DatasetLoader(Noisy(), bs=3, shuffle=True, seed=3),
+    ):
+        loader.set_epoch(4)
+        everything = rows(loader)
+        loader.set_epoch(4, start_batch=2)
+        assert rows(loader) == everything[2:]
+
+
+def test_augmentation_does_not_depend_on_the_number_of_workers():
+    def values(workers, epoch):
+        loader = DatasetLoader(Noisy(), bs=6, shuffle=True, seed=7, num_workers=workers)
+        loader.set_epoch(epoch)
+        return torch.cat([x for x, _ in loader])
+
+    assert torch.equal(values(0, 0), values(2, 0))
+    assert not torch.equal(values(0, 0), values(0, 1))
+
+
+def test_iterating_does_not_draw_from_the_global_generator():
+    for loader in (
+        TensorLoader(torch.arange(4), torch.arange(4), shuffle=True),
+        DatasetLoader(Noisy(), shuffle=True),
+    ):
+        before = torch.get_rng_state()
+        list(loader)
+        assert torch.equal(before, torch.get_rng_state())
+
+
+def test_seed_comes_from_the_global_generator():
+    def seed():
+        torch.manual_seed(5)
+        return TensorLoader(torch.arange(4), torch.arange(4), shuffle=True).seed
+
+    assert seed() == seed()
+
+
+def test_numpy_and_memory_mapped_arrays_are_read_without_copying_them_whole(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(12, dtype=np.float32).reshape(6, 2))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    loader = TensorLoader(mapped, np.arange(6), bs=4, shuffle=True, seed=1)
+    for x, y in loader:
+        assert torch.equal(x[:, 0], (2 * y).float())
+    own = np.zeros(3)
+    TensorLoader(own, own).tensors[0][0] = 5
+    assert own[0] == 5
+
+
+def test_bad_loaders_are_refused():
+    with pytest.raises(ValueError, match=r"same number of rows, got \[3, 4\]"):
+        TensorLoader(torch.zeros(3), torch.zeros(4))
+    with pytest.raises(ValueError, match="no rows"):
+        TensorLoader(torch.zeros(0), torch.zeros(0))
+    with pytest.raises(ValueError, match="bs must be at least 1"):
+        TensorLoader(torch.zeros(3), bs=0)
+    with pytest.raises(ValueError, match="no rows"):
+        DatasetLoader([])
+
+
+def test_batch_transform_runs_after_the_move_with_its_own_generator():
+    def jitter(batch, training, generator):
+        x, y = batch
+        return (x + torch.rand(len(x), generator=generator) if training else x), y
+
+    loader = TensorLoader(torch.zeros(6), torch.arange(6), bs=2, batch_transform=jitter, seed=1)
+    once = torch.cat([x for x, _ in device_batches(loader, torch.device("cpu"), True)])
+    again = torch.cat([x for x, _ in device_batches(loader, torch.device("cpu"), True)])
+    plain = torch.cat([x for x, _ in device_batches(loader, torch.device("cpu"), False)])
+    assert torch.equal(once, again)
+    assert (once > 0).all()
+    assert (plain == 0).all()
+    assert len(set(once.tolist())) == 6
+
+
+def test_plans_choose_the_batches_and_predictions_come_back_in_order():
+    class Longest:
+        def __len__(self):
+            return 2
+
+        def batches(self, epoch, seed):
+            return [[3, 1], [0, 2]]
+
+    data = TensorDataset(torch.arange(4.0)[:, None], torch.arange(4))
+    loader = DatasetLoader(data, plan=Longest())
+    assert rows(loader) == [[3, 1], [0, 2]]
+    assert loader.order.tolist() == [3, 1, 0, 2]
+    from zoo import Learner
+
+    learn = Learner(ModelData(loader, loader), torch.nn.Linear(1, 4), device="cpu", progress=False)
+    _, targets = learn.predict_with_targs()
+    assert targets.tolist() == [0, 1, 2, 3]
+
+
+def test_preserve_rng_covers_all_generators():
+    import random
+
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    with preserve_rng():
+        inside = draw()
+    assert draw() == inside
+
+
+def test_get_cv_idxs_is_fixed_by_its_seed():
+    a, b = get_cv_idxs(1000), get_cv_idxs(1000)
+    assert (a == b).all()
+    assert len(set(a.tolist())) == 200
+    assert set(get_cv_idxs(1000, seed=1)) != set(a)
+    assert len(get_cv_idxs(10, val_pct=0)) == 0
+    with pytest.raises(ValueError, match="share between 0 and 1"):
+        get_cv_idxs(10, val_pct=20)
+
+
+def test_repr_tells_the_sizes():
+    loader = DataLoader(TensorDataset(torch.zeros(5), torch.zeros(5)))
+    assert (
+        repr(ModelData(loader, TensorLoader(torch.zeros(3), torch.zeros(3)))) == "ModelData(train 5, valid 3)"
+    )

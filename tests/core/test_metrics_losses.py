@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import cohen_kappa_score, fbeta_score
+from torch import nn
+
+from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of
+from zoo.metrics import (
+    Perplexity,
+    RowMean,
+    WholeSet,
+    accuracy,
+    accuracy_thresh,
+    auc,
+    fbeta,
+    mae,
+    metric_name,
+    r2,
+    rmse,
+    sklearn_metric,
+    streaming,
+    top_k_accuracy,
+)
+
+
+def test_classification_metrics_on_known_values():
+    preds = torch.tensor([[3.0, 1, 2], [0, 2, 1], [1, 2, 3], [5, 1, 4]])
+    targets = torch.tensor([0, 2, 2, 2])
+    assert accuracy(preds, targets).item() == 0.5
+    assert top_k_accuracy(2)(preds, targets).item() == 1.0
+    assert metric_name(top_k_accuracy(2)) == "top_2_accuracy"
+    assert accuracy(preds.reshape(2, 2, 3), targets.reshape(2, 2)).item() == 0.5
+    with pytest.raises(ValueError, match="do not fit"):
+        accuracy(preds, targets[:2])
+
+
+def test_fbeta_equals_scikit_learn():
+    torch.manual_seed(0)
+    scores, truth = torch.randn(50, 7), (torch.rand(50, 7) > 0.6).float()
+    chosen = (scores.sigmoid() > 0.2).numpy()
+    expected = fbeta_score(truth.numpy(), chosen, beta=2, average="samples", zero_division=1.0)
+    assert fbeta()(scores, truth).item() == pytest.approx(expected)
+    assert accuracy_thresh(0.5)(scores, truth).item() == pytest.approx(
+        ((scores > 0) == (truth > 0)).float().mean().item()
+    )
+
+
+def test_regression_metrics_on_known_values():
+    preds, targets = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([1.0, 3.0, 2.0])
+    assert rmse(preds, targets) == pytest.approx(math.sqrt(5 / 3))
+    assert mae(preds, targets) == pytest.approx(1.0)
+    assert r2(preds, targets) == pytest.approx(1 - 5 / 2)
+    assert auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])) == pytest.approx(0.75)
+
+
+def test_any_scikit_learn_metric_can_be_used():
+    metric = sklearn_metric(cohen_kappa_score)
+    assert metric_name(metric) == "cohen_kappa_score"
+    assert metric(torch.eye(3), torch.tensor([0, 1, 2])) == 1.0
+    with pytest.raises(ValueError, match="on must be"):
+        sklearn_metric(cohen_kappa_score, on="nothing")
+
+
+def test_streamed_row_means_equal_the_whole_set_value():
+    torch.manual_seed(0)
+    preds, targets = torch.randn(70, 5), torch.randint(0, 5, (70,))
+    for metric in (accuracy, top_k_accuracy(3)):
+        meter = streaming(metric)
+        assert isinstance(meter, RowMean)
+        for start in range(0, 70, 32):
+            meter.update(preds[start : start + 32], targets[start : start + 32])
+        assert meter.compute() == pytest.approx(metric(preds, targets).item())
+    assert isinstance(streaming(rmse), WholeSet)
+    meter = streaming(Perplexity)
+    meter.update(preds, targets)
+    assert meter.compute() == pytest.approx(F.cross_entropy(preds, targets).exp().item(), rel=1e-5)
+    with pytest.raises(TypeError, match="a metric is"):
+        streaming(3)
+
+
+def test_losses_take_extra_dimensions():
+    torch.manual_seed(0)
+    scores, labels = torch.randn(2, 5, 4), torch.randint(0, 4, (2, 5))
+    expected = F.cross_entropy(scores.reshape(-1, 4), labels.reshape(-1))
+    assert CrossEntropyFlat()(scores, labels) == expected
+    assert CrossEntropyFlat()(scores, labels.reshape(-1).to(torch.int32)) == expected
+    image = scores.permute(0, 2, 1)[..., None]
+    assert CrossEntropyFlat(axis=1)(image, labels[..., None]) == expected
+    smooth = CrossEntropyFlat(label_smoothing=0.1)(scores, labels)
+    assert smooth == F.cross_entropy(scores.reshape(-1, 4), labels.reshape(-1), label_smoothing=0.1)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(MSEFlat(), 2.0), (L1Flat(), 4 / 3)])
+def test_columns_against_flat_targets_pair_up(loss, expected):
+    preds, targets = (
+        torch.tensor([[1.0], [2.0], [3.0]]),
+        torch.tensor([2.0, 2.0, 3.0]) + torch.tensor([1.0, -1, -1]),
+    )
+    value = {2.0: ((preds[:, 0] - targets) ** 2).mean(), 4 / 3: (preds[:, 0] - targets).abs().mean()}[
+        expected
+    ]
+    assert loss(preds, targets).item() == pytest.approx(value.item())
+
+
+def test_mismatches_are_refused_with_the_shapes():
+    with pytest.raises(ValueError, match=r"shape \(3, 1\) and targets of shape \(4,\)"):
+        MSEFlat()(torch.zeros(3, 1), torch.zeros(4))
+    with pytest.raises(ValueError, match="3 rows of scores"):
+        CrossEntropyFlat()(torch.zeros(3, 2), torch.zeros(4).long())
+    with pytest.raises(TypeError, match="integer class numbers"):
+        CrossEntropyFlat()(torch.zeros(3, 2), torch.zeros(3))
+
+
+def test_activations_follow_the_loss():
+    scores = torch.tensor([[0.0, math.log(3.0)]])
+    for loss in (CrossEntropyFlat(), nn.CrossEntropyLoss(), F.cross_entropy):
+        assert activation_of(loss)(scores).tolist() == [pytest.approx([0.25, 0.75])]
+        assert activation_of(loss).log(scores).tolist() == [pytest.approx([math.log(0.25), math.log(0.75)])]
+    assert activation_of(BCEWithLogitsFlat())(torch.zeros(1)).item() == 0.5
+    assert activation_of(MSEFlat())(torch.ones(1)).item() == 1.0
