@@ -1,0 +1,37 @@
+"""The demo's HTML page: one file, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from jinja2 import Environment, StrictUndefined
+
+from zoo.archive import atomic_write
+from zoo.demo.section import Section
+
+
+def summary_rows(sections: Sequence[Section]) -> list[tuple[str, str, str, str, str]]:
+    """Rows of the closing table: domain, metric, reached, reference, seconds."""
+    return [(s.domain, s.metric, f"{s.reached:.3f}", s.reference, f"{s.seconds:.0f}") for s in sections]
+
+
+def render(sections: Sequence[Section], seconds: float) -> str:
+    """The report as HTML; every text is escaped, tables and pictures come as HTML made by `Section`."""
+    template = files("zoo.demo").joinpath("template.html.j2").read_text(encoding="utf8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
+    return page.render(
+        sections=sections, rows=summary_rows(sections), seconds=seconds,
+        machine=f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads",
+    )
+
+
+def write_report(sections: Sequence[Section], path: Path, seconds: float) -> Path:
+    """Write the report to `path`, replacing an older one only when complete."""
+    html = render(sections, seconds)
+    with atomic_write(path) as temporary:
+        temporary.write_text(html, encoding="utf8")
+    return path
