@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zoo.errors import did_you_mean
 from zoo.registry import register_model
+from zoo_text.softmax import Deferred
 
 State = tuple[Tensor, ...]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -260,7 +261,8 @@ class LanguageModel(nn.Module):
 
     Shape:
         ids (rows, steps) -> logits (rows x steps, vocab_sz), and for regularisation the last layer's output before and
-        after dropout (rows, steps, emb_sz).
+        after dropout (rows, steps, emb_sz). While `defer_output` is True (a `LanguageLearner` sets it), training gets the
+        logits as `Deferred`, for a loss that computes them block by block.
     """
 
     def __init__(
@@ -303,21 +305,24 @@ class LanguageModel(nn.Module):
         self.tie_weights = tie_weights
         if tie_weights:
             self.decoder.weight = self.encoder.embedding.weight
+        self.defer_output = False
         self._state: list[State] | None = None
 
     def reset(self) -> None:
         """Forget the carried state."""
         self._state = None
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, ids: Tensor) -> tuple[Tensor | Deferred, Tensor, Tensor]:
         carried = self._state
         if carried is not None and (carried[0][0].shape[1] != len(ids) or carried[0][0].device != ids.device):
             carried = None
         raw, state = self.encoder(ids, carried)
         self._state = detached(state)
         dropped = self.output_dropout(raw)
-        logits = self.decoder(dropped.reshape(-1, dropped.shape[-1]))
-        return logits, raw, dropped
+        flat = dropped.reshape(-1, dropped.shape[-1])
+        if self.defer_output and self.training:
+            return Deferred(flat, self.decoder.weight, self.decoder.bias), raw, dropped
+        return self.decoder(flat), raw, dropped
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_state": None}  # type: ignore[misc]

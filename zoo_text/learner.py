@@ -1,0 +1,149 @@
+"""The learner of language models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from zoo.callback import Callback
+from zoo.learner import Learner
+from zoo_text.awd_lstm import LanguageModel, seq2seq_reg
+from zoo_text.data import LanguageModelData
+from zoo_text.generate import generate_ids
+from zoo_text.softmax import FusedCrossEntropy
+from zoo_text.transfer import encoder_file, load_encoder, save_encoder
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from zoo.loop import State
+
+log = logging.getLogger("zoo")
+
+
+class CarriedState(Callback):
+    """Starts every pass over a text with a fresh hidden state, and forgets it at the end."""
+
+    in_finder = True
+
+    def before_train(self, state: State) -> None:
+        state.model.reset()
+
+    def after_train(self, state: State) -> None:
+        state.model.reset()
+
+    def before_validate(self, state: State) -> None:
+        state.model.reset()
+
+    def after_validate(self, state: State) -> None:
+        state.model.reset()
+
+
+class ActivationRegularisation(Callback):
+    """Applies a learner's `reg_fn` to the training loss, after the recorder has noted the plain one."""
+
+    in_finder = True
+    order = 10
+
+    def __init__(self, reg_fn: Callable[[Tensor, tuple[Tensor, ...]], Tensor]) -> None:
+        self.reg_fn = reg_fn
+
+    def after_loss(self, state: State) -> None:
+        if state.training and state.extras:
+            state.loss = self.reg_fn(state.loss, state.extras)
+
+
+class EncoderMixin:
+    """Saving and loading of the encoder, for learners whose model has one and whose data have a field."""
+
+    model: Any
+    data: Any
+    path: Path
+
+    def save_encoder(self, name: str | Path) -> Path:
+        """Writes the encoder with its vocabulary to `path/models/{name}.encoder.safetensors`.
+
+        Args:
+            name: A name, or a path that ends in ".safetensors".
+        """
+        return save_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field.vocab)
+
+    def load_encoder(self, name: str | Path) -> Self:
+        """Reads an encoder that `save_encoder` wrote; the vocabularies may differ.
+
+        Words that the encoder does not know get the mean vector of those that it knows.
+
+        Args:
+            name: A name under `path/models`, or a path that ends in ".safetensors".
+        """
+        new = load_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field.vocab)
+        if new:
+            log.info("%d of %d words are new to the encoder", new, len(self.data.field.vocab))
+        return self
+
+
+class LanguageLearner(EncoderMixin, Learner):
+    """Trains a language model; made by `LanguageModelData.get_model`.
+
+    Args:
+        data: The corpus.
+        model: A `LanguageModel` of its vocabulary, or any module with its interface (`encoder`, `reset`).
+        options: As for `zoo.Learner`.
+
+    Attributes:
+        reg_fn: Activation regularisation, `(loss, extras) -> loss`; by default `seq2seq_reg` with alpha 2 and beta 1.
+            None switches it off.
+        clip: Largest gradient norm; 0.3 is usual.
+    """
+
+    domain = "language_model"
+    data_class = LanguageModelData
+
+    def __init__(self, data: Any, model: Any, **options: Any) -> None:
+        super().__init__(data, model, **options)
+        self.reg_fn: Callable[[Tensor, tuple[Tensor, ...]], Tensor] | None = partial(seq2seq_reg, alpha=2.0, beta=1.0)
+        if isinstance(model, LanguageModel):
+            model.defer_output = isinstance(self.loss_fn, FusedCrossEntropy)
+
+    def _domain_callbacks(self) -> list[Callback]:
+        regularise = [] if self.reg_fn is None else [ActivationRegularisation(self.reg_fn)]
+        return [CarriedState(), *regularise]
+
+    def generate(
+        self,
+        prompt: str,
+        n: int = 50,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> str:
+        """Continues a text.
+
+        Args:
+            prompt: How it begins.
+            n: Words (tokens) to add.
+            temperature: Below 1 keeps to likely words, 0 always takes the likeliest.
+            top_k: Choose among this many likeliest words.
+            top_p: Choose among the likeliest words that make up this share of probability.
+            seed: Makes the answer repeatable.
+
+        Returns:
+            The prompt and its continuation.
+        """
+        field = self.data.field
+        prompted = field.numericalize(prompt)
+        if not prompted:
+            raise ValueError("generate() needs a prompt of at least one word")
+        ids = generate_ids(
+            self.model, prompted, n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, device=self.device
+        )
+        words = [field.vocab.itos[number] for number in ids]
+        joint = "" if field.tokenizer.name == "chars" else " "
+        return prompt.rstrip(joint or None) + joint + field.detokenize(words) if words else prompt

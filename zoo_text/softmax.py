@@ -1,0 +1,115 @@
+"""The output layer of a language model and its loss in one step, without keeping a score for every word of the vocabulary.
+
+Scores of a batch over a vocabulary are by far the largest tensors of a language model (4,480 tokens x 20,000 words is
+360 MB). `FusedCrossEntropy` makes them block by block and computes the gradients on the way, exactly; with `sampled` it
+scores only some random words besides the right one, which is many times faster still and approximate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.losses import CrossEntropyFlat
+
+_BLOCK_SCORES = 1 << 22
+
+
+@dataclass
+class Deferred:
+    """Logits that have not been computed: `hidden @ weight.T + bias`."""
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Mean cross entropy of a linear layer's scores, block by block."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, correction: Tensor | None,
+        low: torch.dtype | None,
+    ) -> Tensor:  # fmt: skip
+        rows, words = len(hidden), len(weight)
+        x, w = (hidden.to(low), weight.to(low)) if low else (hidden.float(), weight)
+        step = max(1, min(rows, _BLOCK_SCORES // words))
+        grad_hidden = torch.empty_like(x)
+        grad_weight = torch.zeros_like(weight)
+        grad_bias = torch.zeros_like(bias)
+        losses = hidden.new_zeros(rows, dtype=torch.float32)
+        offset = bias if correction is None else bias - correction
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
+            scores = (x[part] @ w.t()).float().add_(offset)
+            right = target[part, None]
+            top = scores.amax(1, keepdim=True)
+            chosen = scores.gather(1, right)
+            probs = scores.sub_(top).exp_()
+            total = probs.sum(1, keepdim=True)
+            losses[part] = (total.log() + top - chosen).squeeze(1)
+            probs.div_(total).scatter_add_(1, right, torch.full_like(chosen, -1.0))
+            grad_bias += probs.sum(0)
+            slope = probs.to(low) if low else probs
+            grad_hidden[part] = slope @ w
+            grad_weight += slope.t() @ x[part]
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+        ctx.rows = rows
+        return losses.mean()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        scale = grads[0] / ctx.rows
+        hidden, weight, bias = ctx.saved_tensors
+        return hidden.float() * scale, weight * scale, bias * scale, None, None, None
+
+
+class FusedCrossEntropy(nn.Module):
+    """Cross entropy in nats of logits, or of a linear layer that has not been applied yet (`Deferred`).
+
+    Args:
+        sampled: In training score only the words that occur in the batch and this many others, drawn evenly, each
+            score corrected for the chance of being among them (after Jean et al. 2015). The training loss is then an
+            estimate; the validation loss stays exact. None scores all words.
+        counts: How often each word occurs in training, for that correction; (vocab_sz,).
+    """
+
+    def __init__(self, sampled: int | None = None, counts: Tensor | None = None) -> None:
+        super().__init__()
+        if sampled is not None and sampled < 1:
+            raise ValueError(f"sampled must be at least 1, not {sampled}")
+        self.sampled = sampled
+        if sampled is not None and counts is None:
+            raise ValueError("sampled needs counts, how often each word occurs in training")
+        self.plain = CrossEntropyFlat()
+        self.activation = self.plain.activation
+        self.share: Tensor | None
+        self.register_buffer("share", None if counts is None else (counts + 1.0) / (counts + 1.0).sum())
+
+    def forward(self, preds: Tensor | Deferred, target: Tensor) -> Tensor:
+        """The mean loss over tokens."""
+        if isinstance(preds, Tensor):
+            return self.plain(preds, target)
+        hidden, weight, bias, target = preds.hidden, preds.weight, preds.bias, target.reshape(-1).long()
+        device = hidden.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        correction = None
+        with torch.autocast(device, enabled=False):
+            if self.sampled is not None and self.sampled < len(weight):
+                words, target, correction = self._choose(target, len(weight))
+                weight, bias = F.embedding(words, weight), bias[words]
+            return _LinearCrossEntropy.apply(hidden, weight, bias, target, correction, low)
+
+    def _choose(self, target: Tensor, n_words: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Words to score, the targets' places among them, and each word's log-probability of being there."""
+        assert self.sampled is not None and self.share is not None  # noqa: S101 (checked when made)
+        draws = torch.randint(n_words, (self.sampled,), device=target.device)
+        present, place = torch.unique(torch.cat([target, draws]), return_inverse=True)
+        missing = len(target) * torch.log1p(-self.share[present]) + self.sampled * math.log1p(-1 / n_words)
+        return present, place[: len(target)], (-torch.expm1(missing)).log()
