@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -331,8 +332,8 @@ def _as_tensor(array: Tensor | np.ndarray) -> Tensor:
     array = np.asarray(array)
     if array.flags.writeable:
         return torch.from_numpy(array)
-    if isinstance(array, np.memmap) and array.filename is not None:
-        # opened read-only; copy-on-write keeps it mapped, and the file unchanged, whatever happens to the
-        # tensor
-        return torch.from_numpy(np.memmap(array.filename, array.dtype, "c", array.offset, array.shape))
+    if isinstance(array, np.memmap):
+        with warnings.catch_warnings():  # a read-only map stays one: batches are copies or are only read
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            return torch.from_numpy(array)
     return torch.from_numpy(array.copy())

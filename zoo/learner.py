@@ -5,44 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zoo.archive import (
-    Archive,
     ArchiveError,
-    load_metadata,
-    load_state,
     read_archive,
-    save_state,
-    write_archive,
 )
 from zoo.callback import Callback
-from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
-from zoo.data import ModelData, device_batches, n_rows, split_batch
+from zoo.data import device_batches, n_rows, split_batch
 from zoo.device import resolve_device, to_device
-from zoo.errors import did_you_mean, some
 from zoo.layer_groups import GroupSpec, LayerGroups, LayerOptimizer, Rates
-from zoo.loop import Loop, State
-from zoo.losses import Activation, activation_of, default_loss
+from zoo.losses import Activation, default_loss
 from zoo.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
 from zoo.metrics import metric_name
-from zoo.prediction import Prediction
-from zoo.registry import build_model, domain_learner, spec_of
+from zoo.predictor import Predictor, load_weights
+from zoo.registry import build_model, domain_learner
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
 from zoo.seeding import preserve_rng, set_seed
 from zoo.summary import Summary, summarize
 
 
-class Learner:
+class Learner(Predictor):
     """Trains a model on data, explains itself, predicts, saves.
 
     Args:
@@ -79,9 +71,6 @@ class Learner:
         >>> rows[-1]["valid_loss"] < 0.3
         True
     """
-
-    domain: ClassVar[str] = "core"
-    data_class: ClassVar[type[ModelData]] = ModelData
 
     def __init__(
         self,
@@ -287,32 +276,6 @@ class Learner:
         loop.fit(n_epochs)
         return self.history[start:]
 
-    def _loop(self, callbacks: Iterable[Callback], metrics: Sequence[Any]) -> Loop:
-        state = State(
-            self.model,
-            self.data,
-            self.opt,
-            self.loss_fn,
-            self.device,
-            metrics=list(metrics),
-            learner=self,
-            train_mode=self.groups.train_mode,
-        )
-        return Loop(state, callbacks)
-
-    def _step_callbacks(self, clip: float | None) -> list[Callback]:
-        """What belongs to the training step itself, and so runs in the finder and in `predict` too."""
-        parts = [*self._domain_callbacks(), *(callback for callback in self.callbacks if callback.in_finder)]
-        if self._autocast is not None:
-            parts.append(self._autocast)
-        if clip is not None:
-            parts.append(ClipGradients(clip))
-        return parts
-
-    def _domain_callbacks(self) -> list[Callback]:
-        """Callbacks that a domain's models always need, such as the reset of a recurrent state."""
-        return []
-
     def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
         decay = self.wd if wds is None else wds
         if self.opt is None:
@@ -373,182 +336,12 @@ class Learner:
         self._autocast = None
         return self
 
-    # -- evaluation and prediction
-    # ---------------------------------------------------------------------------------
-
-    def evaluate(self, loader: Any = None, metrics: Sequence[Any] | None = None) -> dict[str, float]:
-        """Mean loss and metrics over the validation set, or another loader.
-
-        Returns:
-            `valid_loss` and each metric by name.
-        """
-        loader = self._loader(is_test=False) if loader is None else loader
-        chosen = self.metrics if metrics is None else metrics
-        return self._loop(self._step_callbacks(None), chosen).validate(loader)
-
-    def predict(self, is_test: bool = False) -> np.ndarray:
-        """Predictions for every row of the validation (or test) set, in order; silent.
-
-        Returns:
-            For classifiers log-probabilities, shape (rows, classes); otherwise values in the user's units.
-        """
-        outputs, _ = self._outputs(self._loader(is_test))
-        return self._answers(outputs, log=True)
-
-    def predict_proba(self, is_test: bool = False) -> np.ndarray:
-        """Class probabilities, shape (rows, classes).
-
-        Raises:
-            ValueError: if this is no classifier.
-        """
-        if self.activation.kind == "identity":
-            raise ValueError("predict_proba needs a classifier; this learner predicts values: use predict()")
-        outputs, _ = self._outputs(self._loader(is_test))
-        return self._answers(outputs, log=False)
-
-    def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """What `predict` gives, and the targets in the same order (and in the user's units)."""
-        outputs, targets = self._outputs(self._loader(is_test))
-        return self._answers(outputs, log=True), self._invert(targets.numpy())
-
-    def predict_array(self, x: Any) -> np.ndarray:
-        """Predictions for one prepared batch of model inputs.
-
-        Args:
-            x: an array or tensor (several inputs as a tuple) with a batch dimension, for instance `x[None]`.
-
-        Returns:
-            What `predict` would give for these rows.
-        """
-        given = x if isinstance(x, tuple) else (x,)
-        inputs = tuple(torch.as_tensor(part) for part in given)
-        outputs = self._forward_batches([inputs])
-        return self._answers(outputs, log=True)
-
-    def predict_one(self, raw: Any) -> Prediction | Any:
-        """The answer for one raw input (a path, a text, a row, ...) in the user's terms."""
-        return self.predict_batch([raw])[0]
-
-    def predict_batch(self, items: Any) -> Any:
-        """The answers for a list (or frame) of raw inputs, batched, in input order, in the user's terms."""
-        return self.data.decode(self.activation(self._forward_batches(self.data.batches_from_raw(items))))
-
-    @property
-    def activation(self) -> Activation:
-        """What the model's outputs mean."""
-        return activation_of(self.loss_fn, self.data) if self._activation is None else self._activation
-
-    def _loader(self, is_test: bool) -> Any:
-        loader = self.data.test_dl if is_test else self.data.valid_dl
-        if loader is None:
-            kind = "test" if is_test else "validation"
-            raise ValueError(f"there is no {kind} set: give it when the data are made")
-        return loader
-
-    def _outputs(self, loader: Any) -> tuple[Tensor, Tensor]:
-        """Raw model outputs and targets of every row, on the CPU, in input order."""
-        outputs: list[Tensor] = []
-        targets: list[Tensor] = []
-        loop = self._loop(self._step_callbacks(None), ())
-
-        def collect() -> None:
-            outputs.append(loop.state.preds.float().cpu())
-            targets.append(loop.state.target.cpu())
-
-        loop.evaluate(loader, collect)
-        order = getattr(loader, "order", None)
-        all_outputs, all_targets = torch.cat(outputs), torch.cat(targets)
-        if order is None:
-            return all_outputs, all_targets
-        back = torch.argsort(torch.as_tensor(order))
-        return all_outputs[back], all_targets[back]
-
-    def _forward_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
-        """Raw outputs for batches of inputs without targets."""
-        outputs: list[Tensor] = []
-        loop = self._loop(self._step_callbacks(None), ())
-        loop.evaluate(_InputsOnly(batches), lambda: outputs.append(loop.state.preds.float().cpu()))
-        if not outputs:
-            raise ValueError("there is nothing to predict: the input is empty")
-        return torch.cat(outputs)
-
-    def _answers(self, outputs: Tensor, *, log: bool) -> np.ndarray:
-        activation = self.activation
-        if activation.kind == "identity":
-            return self._invert(outputs.numpy())
-        return (activation.log(outputs) if log else activation(outputs)).numpy()
-
-    def _invert(self, values: np.ndarray) -> np.ndarray:
-        invert = getattr(self.data, "invert_target", None)
-        return values if invert is None or self.activation.kind != "identity" else invert(values)
-
-    # -- files
-    # -----------------------------------------------------------------------------------------------------
-
-    def save(self, name: str) -> Path:
-        """Write the weights to `path/models/{name}.safetensors`, atomically.
-
-        Returns:
-            The file.
-        """
-        target = self._weights_file(name)
-        save_state(
-            target, self.model.state_dict(), {"zoo.kind": "weights", "zoo.model": type(self.model).__name__}
-        )
-        return target
-
-    def load(self, name: str) -> Self:
-        """Read weights that `save` wrote, on whatever device.
-
-        Raises:
-            FileNotFoundError: if there are none of that name.
-            ArchiveError: if the file is no safetensors file.
-            ValueError: if they belong to another model; nothing is changed then.
-        """
-        source = self._weights_file(name)
-        if not source.is_file():
-            present = sorted(file.stem for file in source.parent.glob("*.safetensors"))
-            raise FileNotFoundError(
-                f"no saved weights {source}{did_you_mean(name, present)}; saved here: "
-                f"{', '.join(present) or 'none'}"
-            )
-        tensors = load_state(source)
-        _load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
-        return self
-
-    def _weights_file(self, name: str) -> Path:
-        return self.path / "models" / (name if name.endswith(".safetensors") else f"{name}.safetensors")
-
-    def export(self, path: str | Path) -> Path:
-        """Write everything that prediction needs: weights, labels, preprocessing. `load_learner` reads it.
-
-        Args:
-            path: a folder, or a file ending in ".zip".
-
-        Raises:
-            TypeError: if the model is not registered (see `zoo.registry.register_model`).
-        """
-        spec = spec_of(self.model)
-        state, arrays = self.data.export_state()
-        activation = self.activation
-        config = {
-            "domain": self.domain,
-            "model": {"name": spec.name, "args": spec.args},
-            "activation": {"kind": activation.kind, "axis": activation.axis},
-            **self._export_config(),
-        }
-        return write_archive(path, config, state, self.model.state_dict(), arrays)
-
-    def _export_config(self) -> dict[str, Any]:
-        """Further entries of an archive's `config.json`."""
-        return {}
-
     @classmethod
     def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:
         """The learner of a read archive."""
         data = cls.data_class.from_state(archive.preprocess, archive.arrays)
         model = build_model(archive.config["model"]["name"], archive.config["model"]["args"])
-        _load_weights(model, archive.tensors, "the archive", None)
+        load_weights(model, archive.tensors, "the archive", None)
         learn = cls(data, model, device=device)
         learn._activation = Activation(**archive.config["activation"])
         learn.model.eval()
@@ -606,46 +399,6 @@ def load_learner(path: str | Path, device: str | torch.device | None = None) -> 
         raise ArchiveError(
             f"{path}: the configuration is incomplete or damaged: {json.dumps(str(error))}"
         ) from error
-
-
-class _InputsOnly:
-    """Batches of inputs as a loader: the missing target is filled with the row numbers."""
-
-    def __init__(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches) if hasattr(self.batches, "__len__") else 0  # type: ignore[arg-type]
-
-    def __iter__(self) -> Any:
-        for inputs in self.batches:
-            yield (*inputs, torch.arange(len(inputs[0])))
-
-
-def _load_weights(model: nn.Module, tensors: dict[str, Tensor], where: str, kind: str | None) -> None:
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in tensors]
-    extra = [name for name in tensors if name not in expected]
-    other = [
-        f"{name} ({tuple(tensors[name].shape)} instead of {tuple(value.shape)})"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if missing or extra or other:
-        parts = [
-            f"{what}: {some(names)}"
-            for what, names in (
-                ("missing", missing),
-                ("not in the model", extra),
-                ("of another shape", other),
-            )
-            if names
-        ]
-        of = f" of a {kind}" if kind and kind != type(model).__name__ else ""
-        raise ValueError(
-            f"the weights{of} in {where} do not fit this {type(model).__name__}: {'; '.join(parts)}"
-        )
-    model.load_state_dict(tensors)
 
 
 def _default_metrics(data: Any) -> list[Any]:

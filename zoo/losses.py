@@ -22,6 +22,7 @@ class Activation:
         axis: the dimension of the classes, for "softmax".
 
     Example:
+        >>> import torch
         >>> Activation("softmax")(torch.zeros(1, 2)).tolist()
         [[0.5, 0.5]]
     """
@@ -66,6 +67,7 @@ class CrossEntropyFlat(nn.Module):
         predictions (..., classes), targets (...) or flattened; result: a scalar.
 
     Example:
+        >>> import torch
         >>> loss = CrossEntropyFlat()
         >>> round(loss(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.long)).item(), 4)
         1.3863

@@ -1,0 +1,3 @@
+"""The `zoo` command."""
+
+from zoo.cli.app import main as main
