@@ -20,11 +20,11 @@ from zoo_tabular import (
 )
 
 NOISE = 0.08
-DAYS, HELD_OUT = 900, 42
+DAYS, AHEAD, HELD_OUT = 900, 150, 42
 HOLIDAYS = ((1, 1), (5, 1), (6, 6), (10, 3), (12, 25), (12, 26))
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-CATEGORIES = ["Store", "Kind", "Region", "Promo", "Holiday", "School", "Year", "Month", "Day", "Dayofweek", "Week"]
-NUMBERS = ["CompetitionDistance", "AfterHoliday", "BeforeHoliday", "AfterPromo", "BeforePromo", "Dayofyear", "Elapsed"]
+CATEGORIES = ["Store", "Kind", "Region", "Promo", "Holiday", "School", "Month", "Dayofweek"]
+NUMBERS = ["CompetitionDistance", "AfterHoliday", "BeforeHoliday", "AfterPromo", "BeforePromo", "Dayofyear"]
 
 
 def simulate(n_stores: int, seed: int) -> pd.DataFrame:
@@ -35,17 +35,19 @@ def simulate(n_stores: int, seed: int) -> pd.DataFrame:
     far away its competition is.
 
     Returns:
-        Frame with one row a store and day; `Expected` holds the sales without the noise.
+        Frame with one row a store and day; `Expected` holds the sales without the noise. The calendar of holidays and
+        promotions goes on for 150 days in which there are no sales yet.
     """
     rng = np.random.default_rng(seed)
-    dates = pd.date_range("2021-01-01", periods=DAYS)
-    store, day = np.divmod(np.arange(n_stores * DAYS), DAYS)
+    n_days = DAYS + AHEAD
+    dates = pd.date_range("2021-01-01", periods=n_days)
+    store, day = np.divmod(np.arange(n_stores * n_days), n_days)
     kind, region = rng.integers(0, 3, n_stores)[store], rng.integers(0, 4, n_stores)[store]
     distance = np.where(rng.random(n_stores) < 0.33, np.nan, rng.lognormal(7, 1, n_stores).round())
     weekday, week = dates.dayofweek.to_numpy()[day], day // 7
-    promo = (weekday < 5) & (week % 2 == 0) & (rng.random((n_stores, DAYS // 7 + 1)) < 0.8)[store, week]
+    promo = (weekday < 5) & (week % 2 == 0) & (rng.random((n_stores, n_days // 7 + 1)) < 0.8)[store, week]
     holiday = np.array([(date.month, date.day) in HOLIDAYS for date in dates])
-    rush = np.array([holiday[number + 1 : number + 6].any() for number in range(DAYS)])
+    rush = np.array([holiday[number + 1 : number + 6].any() for number in range(n_days)])
     school = ((dates.isocalendar().week.to_numpy()[day] + 2 * region) % 13) < 2
     by_weekday = rng.normal(0, 0.15, (3, 7))
     nearness = np.nan_to_num(0.1 * np.log(distance / 1000), nan=0.1)
@@ -65,7 +67,7 @@ def simulate(n_stores: int, seed: int) -> pd.DataFrame:
             "Promo": promo.astype(np.int8),
             "Holiday": holiday[day].astype(np.int8),
             "School": school.astype(np.int8),
-            "Sales": np.exp(expected + rng.normal(0, NOISE, len(store))),
+            "Sales": np.where(day < DAYS, np.exp(expected + rng.normal(0, NOISE, len(store))), np.nan),
             "Expected": np.exp(expected),
         }
     )
@@ -76,6 +78,7 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     file = write_table(simulate(max(4, int(50 * scale)), seed), out / "data" / "sales.feather")
     raw = read_table(file)
     df = add_datepart(add_elapsed(raw, ["Holiday", "Promo"], "Date", "Store"), "Date", drop=False)
+    df = df[df["Sales"].notna()].reset_index(drop=True)
     rows = last_days_split(df, "Date", HELD_OUT)
     features = df[[*CATEGORIES, *NUMBERS]]
     data = ColumnarModelData.from_data_frame(
@@ -84,10 +87,10 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     held_out, train = df.iloc[rows], df.drop(df.index[rows])
     logs = np.log(train["Sales"])
     learn = data.get_learner(
-        szs=[200, 100], y_range=(float(logs.min()) - 0.5, float(logs.max()) + 0.5), metrics=[exp_rmspe], wd=0.1, seed=seed
+        szs=[200, 100], y_range=(float(logs.min()) - 0.5, float(logs.max()) + 0.5), metrics=[exp_rmspe], wd=0.3, seed=seed
     )
     finder = learn.lr_find()
-    learn.fit_one_cycle(8, 5e-3)
+    learn.fit_one_cycle(10, 1e-2)
 
     floor = rmspe(held_out["Expected"], held_out["Sales"])
     usual = train.groupby(["Store", "Dayofweek", "Promo"])["Sales"].median().rename("usual").reset_index()
