@@ -1,12 +1,14 @@
-"""AWD-LSTM (Merity, Keskar & Socher 2017): a recurrent encoder with dropout everywhere it helps, and the language model.
+"""AWD-LSTM (Merity, Keskar & Socher 2017): a recurrent encoder with dropout everywhere it helps, and the
+language model.
 
-All tensors are batch first: token ids (rows, steps), activations (rows, steps, features). The recurrent layers are
-single fused kernels, without a Python loop over steps.
+All tensors are batch first: token ids (rows, steps), activations (rows, steps, features). The recurrent
+layers are single fused kernels, without a Python loop over steps.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +26,8 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 def locked_mask(x: Tensor, p: float) -> Tensor:
-    """A dropout mask for activations (rows, steps, features) that is the same at every step (Gal & Ghahramani 2016)."""
+    """A dropout mask for activations (rows, steps, features) that is the same at every step (Gal & Ghahramani
+    2016)."""
     return x.new_empty(x.shape[0], 1, x.shape[2]).bernoulli_(1 - p).div_(1 - p)
 
 
@@ -73,14 +76,16 @@ class WordEmbedding(nn.Embedding):
 
 
 class RecurrentLayer(nn.Module):
-    """One LSTM, GRU or plain tanh layer whose recurrent weights are dropped in training (DropConnect, Wan et al. 2013).
+    """One LSTM, GRU or plain tanh layer whose recurrent weights are dropped in training (DropConnect, Wan et
+    al. 2013).
 
     Args:
         n_in: Input features.
         n_out: Output features.
         wdrop: Share of recurrent weights set to zero, drawn once per call.
         rnn: "lstm", "gru" or "rnn".
-        identity_init: Start with recurrent weights that hand the state on unchanged (Le, Jaitly & Hinton 2015).
+        identity_init: Start with recurrent weights that hand the state on unchanged (Le, Jaitly & Hinton
+            2015).
     """
 
     def __init__(
@@ -88,7 +93,9 @@ class RecurrentLayer(nn.Module):
     ) -> None:
         super().__init__()
         if rnn not in GATES:
-            raise ValueError(f"rnn={rnn!r} is not known{did_you_mean(rnn, GATES)}: use 'lstm', 'gru' or 'rnn'")
+            raise ValueError(
+                f"rnn={rnn!r} is not known{did_you_mean(rnn, GATES)}: use 'lstm', 'gru' or 'rnn'"
+            )
         rows = GATES[rnn] * n_out
         self.n_in, self.n_out, self.wdrop, self.rnn = n_in, n_out, wdrop, rnn
         self.weight_ih = nn.Parameter(torch.empty(rows, n_in))
@@ -144,11 +151,14 @@ def identity_recurrent_(weight: Tensor) -> Tensor:
         [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
     size = weight.shape[1]
-    return weight.copy_(torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(len(weight) // size, 1))
+    return weight.copy_(
+        torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(len(weight) // size, 1)
+    )
 
 
 class AWDLSTM(nn.Module):
-    """Embedding and recurrent layers; the last layer is as wide as the embedding, so that weights can be tied.
+    """Embedding and recurrent layers; the last layer is as wide as the embedding, so that weights can be
+    tied.
 
     Args:
         vocab_sz: Number of words.
@@ -180,7 +190,12 @@ class AWDLSTM(nn.Module):
         identity_init: bool = False,
     ) -> None:
         super().__init__()
-        for name, size in (("vocab_sz", vocab_sz), ("emb_sz", emb_sz), ("n_hid", n_hid), ("n_layers", n_layers)):
+        for name, size in (
+            ("vocab_sz", vocab_sz),
+            ("emb_sz", emb_sz),
+            ("n_hid", n_hid),
+            ("n_layers", n_layers),
+        ):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
         rates = {"dropouti": dropouti, "dropoute": dropoute, "dropouth": dropouth, "wdrop": wdrop}
@@ -193,7 +208,7 @@ class AWDLSTM(nn.Module):
         sizes = [emb_sz, *[n_hid] * (n_layers - 1), emb_sz]
         self.layers = nn.ModuleList(
             RecurrentLayer(n_in, n_out, wdrop * drop_mult, rnn, identity_init)
-            for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+            for n_in, n_out in itertools.pairwise(sizes)
         )
         self.hidden_dropout = LockedDropout(dropouth * drop_mult)
 
@@ -260,9 +275,9 @@ class LanguageModel(nn.Module):
         identity_init: Identity recurrent weights at the start.
 
     Shape:
-        ids (rows, steps) -> logits (rows x steps, vocab_sz), and for regularisation the last layer's output before and
-        after dropout (rows, steps, emb_sz). While `defer_output` is True (a `LanguageLearner` sets it), training gets the
-        logits as `Deferred`, for a loss that computes them block by block.
+        ids (rows, steps) -> logits (rows x steps, vocab_sz), and for regularisation the last layer's output
+        before and after dropout (rows, steps, emb_sz). While `defer_output` is True (a `LanguageLearner` sets
+        it), training gets the logits as `Deferred`, for a loss that computes them block by block.
     """
 
     def __init__(

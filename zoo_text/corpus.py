@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import did_you_mean
-
 from zoo_text.vocab import Field, ProvisionalIds
 
 _BLOCK_CHARACTERS = 1 << 21
@@ -37,7 +36,7 @@ class IdStore:
         self._total += len(ids)
         if len(self._ids) >= self.in_memory:
             if self._file is None:
-                self._file = tempfile.NamedTemporaryFile(prefix="zoo_text_", suffix=".i32")
+                self._file = tempfile.NamedTemporaryFile(prefix="zoo_text_", suffix=".i32")  # noqa: SIM115
             self._ids.tofile(self._file)
             self._ids = array("i")
 
@@ -129,7 +128,9 @@ def text_files(path: Path) -> list[Path]:
     if not path.exists():
         there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(f"no file or folder {path}{did_you_mean(path.name, there)}")
-    files = sorted(path.rglob("*.txt")) or sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+    files = sorted(path.rglob("*.txt")) or sorted(
+        p for p in path.rglob("*") if p.is_file() and p.name[0] != "."
+    )
     if not files:
         raise FileNotFoundError(f"no text files in {path}")
     return files

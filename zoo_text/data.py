@@ -29,9 +29,9 @@ __all__ = ["LanguageModelData", "LanguageModelLoader"]
 class LanguageModelLoader:
     """One long text cut into `bs` equal columns, read in step, a stretch of them a batch.
 
-    Row r of batch k goes on where row r of batch k - 1 ended, so that a model can carry its state. In training the
-    length of a stretch is random (bptt, in 5% of batches half of it, plus normal jitter), the same for all rows, and a pure
-    function of `(seed, epoch)`.
+    Row r of batch k goes on where row r of batch k - 1 ended, so that a model can carry its state. In
+    training the length of a stretch is random (bptt, in 5% of batches half of it, plus normal jitter), the
+    same for all rows, and a pure function of `(seed, epoch)`.
 
     Args:
         ids: The whole text, integers; may be memory-mapped.
@@ -50,7 +50,13 @@ class LanguageModelLoader:
     """
 
     def __init__(
-        self, ids: np.ndarray, bs: int = 64, bptt: int = 70, *, random_length: bool = False, seed: int | None = None
+        self,
+        ids: np.ndarray,
+        bs: int = 64,
+        bptt: int = 70,
+        *,
+        random_length: bool = False,
+        seed: int | None = None,
     ) -> None:
         for name, value in (("bs", bs), ("bptt", bptt)):
             if value < 1:
@@ -58,8 +64,8 @@ class LanguageModelLoader:
         steps = len(ids) // bs
         if steps < 2:
             raise ValueError(
-                f"a text of {len(ids)} tokens is too short for {bs} columns: use bs of at most {max(1, len(ids) // 2)}, "
-                "or more text"
+                f"a text of {len(ids)} tokens is too short for {bs} columns: "
+                f"use bs of at most {max(1, len(ids) // 2)}, or more text"
             )
         self.bs, self.bptt, self.random_length = bs, bptt, random_length
         self.seed = draw_seed() if seed is None and random_length else seed or 0
@@ -184,7 +190,9 @@ class LanguageModelData(ModelData):
             path: Where the learner keeps files.
         """
         if isinstance(train, str):
-            raise TypeError("train is one string: give a list of texts, or use from_text_files for a file name")
+            raise TypeError(
+                "train is one string: give a list of texts, or use from_text_files for a file name"
+            )
         if field.vocab is None:
             numbers = field.counter()
             ids, _ = encode_texts(train, numbers)
@@ -230,7 +238,9 @@ class LanguageModelData(ModelData):
         root = Path(path)
         if not root.is_dir():
             raise FileNotFoundError(f"no folder {root}")
-        texts = [None if name is None else read_files(root / name, field) for name in (train, validation, test)]
+        texts = [
+            None if name is None else read_files(root / name, field) for name in (train, validation, test)
+        ]
         return cls.from_texts(
             field, texts[0] or (), texts[1], texts[2],
             bs=bs, bptt=bptt, min_freq=min_freq, max_size=max_size, seed=seed, path=root,
@@ -299,8 +309,9 @@ class LanguageModelData(ModelData):
             drop_mult: Multiplies all dropouts.
             rnn: "lstm", "gru" or "rnn".
             identity_init: Identity recurrent weights at the start.
-            sampled: Score only the batch's words and this many others in training: several times faster with a large
-                vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an estimate.
+            sampled: Score only the batch's words and this many others in training: several times faster with
+                a large vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an
+                estimate.
             options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...).
         """
         from zoo_text.awd_lstm import LanguageModel
@@ -342,10 +353,13 @@ def text_column(frame: pd.DataFrame, name: str) -> list[str]:
     """A column of strings, checked."""
     if name not in frame.columns:
         raise ValueError(
-            f"no column {name!r}{did_you_mean(name, frame.columns)}: the frame has {', '.join(map(str, frame.columns))}"
+            f"no column {name!r}{did_you_mean(name, frame.columns)}: "
+            f"the frame has {', '.join(map(str, frame.columns))}"
         )
     texts = frame[name].tolist()
     for row, text in zip(frame.index, texts, strict=True):
         if not isinstance(text, str):
-            raise ValueError(f"column {name!r}, row {row}: {text!r} is not a text; fill or drop such rows first")
+            raise ValueError(
+                f"column {name!r}, row {row}: {text!r} is not a text; fill or drop such rows first"
+            )
     return texts

@@ -63,7 +63,11 @@ def generate_ids(
 
 
 def _draw(
-    scores: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator | None
+    scores: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generator: torch.Generator | None,
 ) -> int:
     if temperature == 0:
         return int(scores.argmax())

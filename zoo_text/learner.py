@@ -96,8 +96,8 @@ class LanguageLearner(EncoderMixin, Learner):
         options: As for `zoo.Learner`.
 
     Attributes:
-        reg_fn: Activation regularisation, `(loss, extras) -> loss`; by default `seq2seq_reg` with alpha 2 and beta 1.
-            None switches it off.
+        reg_fn: Activation regularisation, `(loss, extras) -> loss`; by default `seq2seq_reg` with alpha 2 and
+            beta 1. None switches it off.
         clip: Largest gradient norm; 0.3 is usual.
     """
 
@@ -106,7 +106,9 @@ class LanguageLearner(EncoderMixin, Learner):
 
     def __init__(self, data: Any, model: Any, **options: Any) -> None:
         super().__init__(data, model, **options)
-        self.reg_fn: Callable[[Tensor, tuple[Tensor, ...]], Tensor] | None = partial(seq2seq_reg, alpha=2.0, beta=1.0)
+        self.reg_fn: Callable[[Tensor, tuple[Tensor, ...]], Tensor] | None = partial(
+            seq2seq_reg, alpha=2.0, beta=1.0
+        )
         if isinstance(model, LanguageModel):
             model.defer_output = isinstance(self.loss_fn, FusedCrossEntropy)
 
@@ -142,7 +144,14 @@ class LanguageLearner(EncoderMixin, Learner):
         if not prompted:
             raise ValueError("generate() needs a prompt of at least one word")
         ids = generate_ids(
-            self.model, prompted, n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, device=self.device
+            self.model,
+            prompted,
+            n,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            device=self.device,
         )
         words = [field.vocab.itos[number] for number in ids]
         joint = "" if field.tokenizer.name == "chars" else " "

@@ -1,8 +1,10 @@
-"""The output layer of a language model and its loss in one step, without keeping a score for every word of the vocabulary.
+"""The output layer of a language model and its loss in one step, without keeping a score for every word of
+the vocabulary.
 
-Scores of a batch over a vocabulary are by far the largest tensors of a language model (4,480 tokens x 20,000 words is
-360 MB). `FusedCrossEntropy` makes them block by block and computes the gradients on the way, exactly; with `sampled` it
-scores only some random words besides the right one, which is many times faster still and approximate.
+Scores of a batch over a vocabulary are by far the largest tensors of a language model (4,480 tokens x 20,000
+words is 360 MB). `FusedCrossEntropy` makes them block by block and computes the gradients on the way,
+exactly; with `sampled` it scores only some random words besides the right one, which is many times faster
+still and approximate.
 """
 
 from __future__ import annotations
@@ -74,9 +76,9 @@ class FusedCrossEntropy(nn.Module):
     """Cross entropy in nats of logits, or of a linear layer that has not been applied yet (`Deferred`).
 
     Args:
-        sampled: In training score only the words that occur in the batch and this many others, drawn evenly, each
-            score corrected for the chance of being among them (after Jean et al. 2015). The training loss is then an
-            estimate; the validation loss stays exact. None scores all words.
+        sampled: In training score only the words that occur in the batch and this many others, drawn evenly,
+            each score corrected for the chance of being among them (after Jean et al. 2015). The training
+            loss is then an estimate; the validation loss stays exact. None scores all words.
         counts: How often each word occurs in training, for that correction; (vocab_sz,).
     """
 
@@ -108,7 +110,8 @@ class FusedCrossEntropy(nn.Module):
 
     def _choose(self, target: Tensor, n_words: int) -> tuple[Tensor, Tensor, Tensor]:
         """Words to score, the targets' places among them, and each word's log-probability of being there."""
-        assert self.sampled is not None and self.share is not None  # noqa: S101 (checked when made)
+        if self.sampled is None or self.share is None:
+            raise RuntimeError("all words are scored: there is nothing to choose")
         draws = torch.randint(n_words, (self.sampled,), device=target.device)
         present, place = torch.unique(torch.cat([target, draws]), return_inverse=True)
         missing = len(target) * torch.log1p(-self.share[present]) + self.sampled * math.log1p(-1 / n_words)

@@ -5,9 +5,10 @@ Every tokeniser here works in two steps, so that one cache serves them all:
 1. `split(text)` cuts a text into *pieces* (for English: whitespace-separated chunks);
 2. `resolve(pieces)` gives the tokens of each distinct piece.
 
-spaCy's English tokeniser never looks across a whitespace chunk, so the tokens of a text are those of its chunks one
-after the other, and a chunk has to be taken apart only the first time it is seen. The one exception, an emoticon found
-inside a chunk, is recognised and such a text goes to spaCy whole (see `EnglishTokenizer.risky`).
+spaCy's English tokeniser never looks across a whitespace chunk, so the tokens of a text are those of its
+chunks one after the other, and a chunk has to be taken apart only the first time it is seen. The one
+exception, an emoticon found inside a chunk, is recognised and such a text goes to spaCy whole (see
+`EnglishTokenizer.risky`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ RULES = ("caps", "repetition", "start")
 
 _PIECES = re.compile(r"\S+ ?|\s+")
 _REPETITION = re.compile(r"(\S)\1{3,}")
-# chunks simple enough to take apart here, the way spaCy does: an ASCII word ending in a small letter, perhaps one
-# hyphen in it, perhaps 's, one mark before and one after
+# chunks simple enough to take apart here, the way spaCy does: an ASCII word ending in a small letter, perhaps
+# one hyphen in it, perhaps 's, one mark before and one after
 _SIMPLE = re.compile(r"""([("])?([A-Za-z]*[a-z])(?:(-)([A-Za-z]*[a-z]))?('s)?([,.!?;:)"])?""")
 _SEPARATOR = "\n\n"
 _LONGEST_PIECE = 100
@@ -36,8 +37,11 @@ _ORTH = 65  # spaCy's number for "the text of the token"
 class Tokenizer(Protocol):
     """What a tokeniser offers; see the module's text."""
 
-    name: str | None
-    risky: set[str]
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def risky(self) -> set[str]: ...
 
     def split(self, text: str) -> list[str]: ...
 
@@ -106,8 +110,9 @@ class EnglishTokenizer:
 
     Args:
         lower: Lower-case each token (after tokenising, as spaCy's exceptions depend on case).
-        rules: Which marks to add: "caps" puts `<up>` before a word in capitals and `<cap>` before a capitalised one;
-            "repetition" turns "!!!!!" into `<rep> 5 !`. Without rules the tokens are exactly spaCy's.
+        rules: Which marks to add: "caps" puts `<up>` before a word in capitals and `<cap>` before a
+            capitalised one; "repetition" turns "!!!!!" into `<rep> 5 !`. Without rules the tokens are exactly
+            spaCy's.
 
     Example:
         >>> tokenizer = EnglishTokenizer()
@@ -131,13 +136,13 @@ class EnglishTokenizer:
                 import spacy
             except ImportError as error:
                 raise ImportError(
-                    "tokenize='spacy' needs spaCy: pip install spacy, or use tokenize='whitespace' or a function"
+                    "tokenize='spacy' needs spaCy (pip install spacy); or use tokenize='whitespace' or a function"
                 ) from error
             self._spacy = spacy.blank("en").tokenizer
             self._seen = 0
             self._exceptions = frozenset(self._spacy.rules)
-            # exceptions that change the tokens of a chunk they are found in, by the first token they leave there:
-            # their text, their tokens, and the tokens they would have otherwise, by which spaCy finds them
+            # exceptions that change the tokens of a chunk they are found in, by the first token they leave
+            # there: their text, their tokens, and the tokens they would have otherwise, by which spaCy finds them
             self._plain = spacy.blank("en").tokenizer
             self._plain.rules = {}
             self._inside: dict[str, list[tuple[str, list[str], list[str]]]] = {}
@@ -160,9 +165,10 @@ class EnglishTokenizer:
     def _holds_exception(self, chunk: str, tokens: list[str]) -> bool:
         for token in tokens:
             for text, parts, otherwise in self._inside.get(token, ()):
-                if text != chunk and _within(parts, tokens):
-                    if _within(otherwise, [plain.text for plain in self._plain(chunk)]):
-                        return True
+                if text == chunk or not _within(parts, tokens):
+                    continue
+                if _within(otherwise, [plain.text for plain in self._plain(chunk)]):
+                    return True
         return False
 
     def _simple(self, chunk: str) -> tuple[str, ...]:

@@ -61,7 +61,11 @@ def load_encoder(path: Path, encoder: AWDLSTM, vocab: Vocab) -> int:
     if described.get("zoo.kind") != "text.encoder":
         raise ArchiveError(f"{path} holds no encoder: write one with learn.save_encoder(name)")
     sizes, own = json.loads(described["zoo.sizes"]), _sizes(encoder)
-    other = [f"{name} {sizes.get(name)} instead of {value}" for name, value in own.items() if sizes.get(name) != value]
+    other = [
+        f"{name} {sizes.get(name)} instead of {value}"
+        for name, value in own.items()
+        if sizes.get(name) != value
+    ]
     if other:
         raise ValueError(f"the encoder in {path} has {', '.join(other)}: make the model with the same sizes")
     known = Vocab(json.loads(described["zoo.vocab"]))

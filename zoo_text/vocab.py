@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import did_you_mean
-
 from zoo_text.tokenize import (
     CAPITAL,
     PADDING,
@@ -95,9 +94,11 @@ class Field:
 
     Args:
         lower: Lower-case the tokens.
-        tokenize: "spacy" (English), "chars", "whitespace", or any function from a text to its tokens. `list` and
-            `str.split` mean "chars" and "whitespace". A function of your own works everywhere except in `export`.
-        rules: Marks to add (needs "spacy" for the first two): "caps", "repetition", "start" (`<bos>` opens each text).
+        tokenize: "spacy" (English), "chars", "whitespace", or any function from a text to its tokens. `list`
+            and `str.split` mean "chars" and "whitespace". A function of your own works everywhere except in
+            `export`.
+        rules: Marks to add (needs "spacy" for the first two): "caps", "repetition", "start" (`<bos>` opens
+            each text).
 
     Attributes:
         vocab: The vocabulary, None until data (or `build_vocab`) makes one.
@@ -122,7 +123,9 @@ class Field:
         self.rules = (rules,) if isinstance(rules, str) else tuple(rules)
         for rule in self.rules:
             if rule not in RULES:
-                raise ValueError(f"no rule {rule!r}{did_you_mean(rule, RULES)}: the rules are {', '.join(RULES)}")
+                raise ValueError(
+                    f"no rule {rule!r}{did_you_mean(rule, RULES)}: the rules are {', '.join(RULES)}"
+                )
         self.tokenizer: Tokenizer = make_tokenizer(tokenize, lower, self.rules)
         self._vocab: Vocab | None = None
         self._cache: PieceCache | None = None
@@ -150,7 +153,9 @@ class Field:
 
     def _known(self) -> Vocab:
         if self._vocab is None:
-            raise ValueError("the field has no vocabulary yet: build data with it, or call field.build_vocab(texts)")
+            raise ValueError(
+                "the field has no vocabulary yet: build data with it, or call field.build_vocab(texts)"
+            )
         return self._vocab
 
     def numericalize(self, text: str) -> list[int]:
@@ -200,8 +205,8 @@ class Field:
         """Options and vocabulary as JSON-able values."""
         if self.tokenizer.name is None:
             raise ValueError(
-                "a tokenize function of your own cannot be written to a file: use tokenize='spacy', 'chars' or "
-                "'whitespace', or pass the same function when you load"
+                "a tokenize function of your own cannot be written to a file: "
+                "use tokenize='spacy', 'chars' or 'whitespace'"
             )
         return {
             "lower": self.lower,
@@ -227,7 +232,9 @@ _CLOSING = set(".,!?;:)]%") | {"...", "''"}
 
 
 def _add(totals: np.ndarray, encoded: list[list[int]]) -> np.ndarray:
-    ids = np.concatenate([np.asarray(part, dtype=np.int64) for part in encoded] or [np.zeros(0, dtype=np.int64)])
+    ids = np.concatenate(
+        [np.asarray(part, dtype=np.int64) for part in encoded] or [np.zeros(0, dtype=np.int64)]
+    )
     counts = np.bincount(ids, minlength=len(totals))
     counts[: len(totals)] += totals
     return counts

@@ -1,0 +1,187 @@
+"""The text classifier: an AWD-LSTM encoder, pooling over real words only, a small head."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.learner import Learner
+from zoo.registry import register_model
+from zoo_text.awd_lstm import AWDLSTM, State, detached
+from zoo_text.labelled import TextData
+from zoo_text.learner import EncoderMixin
+
+
+class PoolState:
+    """Running last, largest and mean activation of each row's real words."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        self.lengths = lengths
+        self.start = 0
+        self.last: Tensor | float = 0.0
+        self.top: Tensor | None = None
+        self.total: Tensor | float = 0.0
+
+    def add(self, x: Tensor) -> None:
+        """Takes in the next steps, (rows, steps, features)."""
+        x = x.float()
+        steps = torch.arange(self.start, self.start + x.shape[1], device=x.device)
+        real = (steps < self.lengths[:, None])[..., None]
+        top = x.masked_fill(~real, -torch.inf).amax(1)
+        self.top = top if self.top is None else torch.maximum(self.top, top)
+        # sums by a matrix product with the mask: rows x 2 x steps times rows x steps x features
+        is_last = (steps == self.lengths[:, None] - 1)[..., None]
+        sums = torch.cat([real, is_last], -1).to(x.dtype).transpose(1, 2) @ x
+        self.total = self.total + sums[:, 0]
+        self.last = self.last + sums[:, 1]
+        self.start += x.shape[1]
+
+    def cut(self) -> None:
+        """Drops the gradient history."""
+        self.top, self.total, self.last = (
+            part.detach() if isinstance(part, Tensor) else part for part in (self.top, self.total, self.last)
+        )
+
+    def pooled(self) -> Tensor:
+        """Last, max and mean side by side, (rows, 3 x features)."""
+        assert self.top is not None  # noqa: S101
+        mean = self.total / self.lengths[:, None]
+        return torch.cat([torch.as_tensor(self.last), self.top, torch.as_tensor(mean)], 1)
+
+
+def _classifier_example() -> tuple[nn.Module, tuple, Tensor]:
+    model = TextClassifier(20, 3, 6, 8, 2, max_len=4)
+    ids = torch.randint(2, 20, (4, 7))
+    lengths = torch.tensor([7, 5, 5, 2])
+    ids[torch.arange(7) >= lengths[:, None]] = 1
+    return model, (ids, lengths), torch.tensor([0, 2, 1, 0])
+
+
+@register_model("text.classifier", example=_classifier_example)
+class TextClassifier(nn.Module):
+    """Encoder, then last, max and mean over each text's own words, then a small head (ULMFiT, Howard & Ruder
+    2018).
+
+    Padding comes at the end of a row and changes nothing. Long batches: gradients flow through the last
+    `max_len` steps, earlier ones are read without keeping them, so memory stays bounded; all words are
+    pooled.
+
+    Args:
+        vocab_sz: Number of words.
+        n_classes: Number of classes.
+        emb_sz: Features of a word.
+        n_hid: Features of the inner layers.
+        n_layers: Number of recurrent layers.
+        dropouti: Dropout on the embedded input.
+        dropout: Dropout on the pooled features; a quarter of it before the last layer.
+        wdrop: Dropout of recurrent weights.
+        dropoute: Share of words dropped.
+        dropouth: Dropout between the layers.
+        max_len: Steps of a batch that gradients flow through.
+        hidden: Features between the pooled ones and the classes.
+        drop_mult: Multiplies all dropouts.
+        rnn: "lstm", "gru" or "rnn".
+
+    Shape:
+        ids (rows, steps), lengths (rows,) -> logits (rows, n_classes).
+    """
+
+    def __init__(
+        self,
+        vocab_sz: int,
+        n_classes: int,
+        emb_sz: int = 200,
+        n_hid: int = 400,
+        n_layers: int = 2,
+        *,
+        dropouti: float = 0.0,
+        dropout: float = 0.0,
+        wdrop: float = 0.0,
+        dropoute: float = 0.0,
+        dropouth: float = 0.0,
+        max_len: int = 1400,
+        hidden: int = 50,
+        drop_mult: float = 1.0,
+        rnn: str = "lstm",
+    ) -> None:
+        super().__init__()
+        if max_len < 1:
+            raise ValueError(f"max_len must be at least 1, not {max_len}")
+        if not 0 <= dropout * drop_mult < 1:
+            raise ValueError(f"dropout x drop_mult must be in [0, 1), not {dropout} x {drop_mult}")
+        self.max_len = max_len
+        self.encoder = AWDLSTM(
+            vocab_sz, emb_sz, n_hid, n_layers,
+            dropouti=dropouti, dropoute=dropoute, dropouth=dropouth, wdrop=wdrop,
+            drop_mult=drop_mult, rnn=rnn,
+        )  # fmt: skip
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(3 * emb_sz),
+            nn.Dropout(dropout * drop_mult),
+            nn.Linear(3 * emb_sz, hidden),
+            nn.ReLU(),
+            nn.BatchNorm1d(hidden),
+            nn.Dropout(dropout * drop_mult / 4),
+            nn.Linear(hidden, n_classes),
+        )
+
+    def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The pooled features (rows, 3 x emb_sz)."""
+        steps = ids.shape[1]
+        pool = PoolState(lengths)
+        state: list[State] | None = None
+        # whole stretches of max_len from the end; what is left over comes first
+        first = steps % self.max_len or self.max_len
+        edges = [0, *range(first, steps + 1, self.max_len)]
+        for start, end in itertools.pairwise(edges):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and end == steps):
+                if state is not None:
+                    state = detached(state)
+                    pool.cut()
+                x, state = self.encoder(ids[:, start:end], state)
+                pool.add(x)
+        return pool.pooled()
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        return self.head(self.features(ids, lengths))
+
+    def layer_groups(self) -> dict[str, list[nn.Module]]:
+        """Embedding, each recurrent layer, head."""
+        return {**self.encoder.groups(), "head": [self.head]}
+
+
+class TextClassifierLearner(EncoderMixin, Learner):
+    """Trains a text classifier; made by `TextData.get_model`.
+
+    `predict_one("a text")` and `predict_batch(texts or frame)` answer with labels and probabilities.
+    """
+
+    domain = "text"
+    data_class = TextData
+
+    def fine_tune_gradually(
+        self, max_lr: float, *, epochs: int = 1, last_epochs: int = 2, decay: float = 2.6, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Trains the head, then unfreezes one layer group more at a time, with graded rates, as ULMFiT does.
+
+        Args:
+            max_lr: Rate of the last group; each earlier group has `decay` times less.
+            epochs: Length of the cycle of each stage.
+            last_epochs: Length of the last cycle, with everything unfrozen.
+            decay: Factor between the rates of neighbouring groups.
+            options: As for `fit_one_cycle`.
+
+        Returns:
+            One dict an epoch.
+        """
+        count = len(self.groups)
+        rates = [max_lr / decay ** (count - 1 - number) for number in range(count)]
+        rows = []
+        for trained in range(1, count + 1):
+            self.freeze_to(-trained)
+            rate = [one / 2 ** (trained - 1) for one in rates]
+            rows += self.fit_one_cycle(epochs if trained < count else last_epochs, rate, **options)
+        return rows
