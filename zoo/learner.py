@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.archive import (
+    Archive,
     ArchiveError,
     read_archive,
 )
