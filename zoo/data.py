@@ -68,6 +68,7 @@ class TensorLoader:
         self.seed = draw_seed() if seed is None and shuffle else seed or 0
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
+        self._pin = False
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Choose the order of the coming passes, and the batch at which they begin."""
@@ -80,6 +81,7 @@ class TensorLoader:
         if device.type == "cuda":
             size = sum(tensor.numel() * tensor.element_size() for tensor in self.tensors)
             if size > torch.cuda.mem_get_info(device)[0] / 2:
+                self._pin = True
                 return
         self.tensors = tuple(tensor.to(device) for tensor in self.tensors)
 
@@ -87,6 +89,11 @@ class TensorLoader:
         return self.n_rows // self.bs if self.drop_last else -(-self.n_rows // self.bs)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        if self._pin:  # the copy to the device can then overlap with the work on the batch before
+            return (tuple(part.pin_memory() for part in batch) for batch in self._batches())
+        return self._batches()
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         tensors, bs = self.tensors, self.bs
         starts = range(self.start_batch * bs, len(self) * bs, bs)
         if not self.shuffle:

@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ class LayerGroups(Sequence[LayerGroup]):
 
     Args:
         model: the model; with a method `layer_groups()` it declares its own groups.
-        spec: `{name: module or modules}`, a list with one entry a group (a module or a list of modules), or a
+        spec: `{name: module, modules or pattern}` (a pattern is a regular expression that layer names match
+            from their start), a list with one entry a group (a module or a list of modules), or a
             function of the model that returns either. `None` asks the model, else makes one group of
             everything.
 
@@ -63,7 +65,7 @@ class LayerGroups(Sequence[LayerGroup]):
         elif callable(spec) and not isinstance(spec, nn.Module):
             parts = spec(model)
         named = dict(parts) if isinstance(parts, Mapping) else {f"group{i}": p for i, p in enumerate(parts)}
-        self._groups = _assign(model, {name: _modules(name, part) for name, part in named.items()})
+        self._groups = _assign(model, {name: _modules(model, name, part) for name, part in named.items()})
         self._bn_frozen = False
         self._n_frozen = 0
 
@@ -179,7 +181,18 @@ class LayerGroups(Sequence[LayerGroup]):
         return "\n".join(lines)
 
 
-def _modules(name: str, part: Any) -> list[nn.Module]:
+def _modules(model: nn.Module, name: str, part: Any) -> list[nn.Module]:
+    if isinstance(part, str):
+        modules = [
+            module
+            for place, module in model.named_modules()
+            if re.match(part, place) and next(module.parameters(recurse=False), None) is not None
+        ]
+        if not modules:
+            raise ValueError(
+                f"layer group {name!r}: no layer with parameters has a name that matches {part!r}"
+            )
+        return modules
     modules = [part] if isinstance(part, nn.Module) else list(part)
     for module in modules:
         if not isinstance(module, nn.Module | nn.Parameter):

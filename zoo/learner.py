@@ -31,7 +31,7 @@ from zoo.metrics import metric_name
 from zoo.predictor import Predictor, load_weights
 from zoo.registry import build_model, domain_learner
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
-from zoo.seeding import preserve_rng, set_seed
+from zoo.seeding import mix_seeds, preserve_rng, set_seed
 from zoo.summary import Summary, summarize
 
 
@@ -258,8 +258,7 @@ class Learner(Predictor):
         clip: float | None,
     ) -> list[dict[str, Any]]:
         base = self.groups.spread(lrs)
-        if self.seed is not None:
-            set_seed(self.seed)
+        self._seed_run()
         listeners = [
             self.sched,
             Scheduler(schedule, base),
@@ -284,6 +283,16 @@ class Learner(Predictor):
         else:
             self.opt.set_lrs(lrs)
             self.opt.set_wds(decay)
+
+    def _seed_run(self) -> None:
+        """With a seed: a state of the generators that depends on it and on the epochs done, and the data's
+        order.
+        """
+        if self.seed is None:
+            return
+        set_seed(mix_seeds(self.seed, len(self.history)) % 2**32)
+        if hasattr(self.data.train_dl, "seed"):
+            self.data.train_dl.seed = self.seed
 
     def _steps_per_epoch(self, n_epochs: int) -> list[int]:
         loader = self.data.train_dl

@@ -175,6 +175,11 @@ def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) ->
     return metric
 
 
+def _wide(value: Tensor) -> Tensor:
+    """In float64, so that long sums stay exact, where the device has it."""
+    return value if value.device.type == "mps" else value.double()
+
+
 class RowMean:
     """Streams a metric that is a mean over rows."""
 
@@ -189,7 +194,7 @@ class RowMean:
     def update(self, preds: Tensor, targets: Tensor) -> None:
         rows = targets.shape[0] if targets.ndim else 1
         value = self.function(preds, targets)
-        self._total = self._total + (value.double() if isinstance(value, Tensor) else value) * rows
+        self._total = self._total + (_wide(value) if isinstance(value, Tensor) else value) * rows
         self._rows += rows
 
     def compute(self) -> float:
@@ -210,7 +215,7 @@ class Perplexity:
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
         flat, labels = _labels(preds, targets)
-        self._total = self._total + F.cross_entropy(flat.float(), labels.long(), reduction="sum").double()
+        self._total = self._total + _wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
         self._rows += len(labels)
 
     def compute(self) -> float:

@@ -160,3 +160,14 @@ def test_printing_the_groups_tells_names_sizes_and_what_trains():
         "1 middle       1,120  no",
         "2 head           330  yes",
     ]
+
+
+def test_patterns_over_layer_names_make_groups():
+    net = DigitsNet()
+    groups = LayerGroups(net, {"body": r"body\.|middle\.", "head": "head"})
+    assert [group.n_params for group in groups] == [2144 + 1120, 330]
+    groups.freeze()
+    groups.train_mode(net)
+    assert not net.body[1].training
+    with pytest.raises(ValueError, match=r"no layer with parameters has a name that matches 'tail'"):
+        LayerGroups(net, {"body": "body", "tail": "tail"})

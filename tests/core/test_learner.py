@@ -223,6 +223,23 @@ def test_same_seed_same_result():
     assert same(run(), run())
 
 
+def test_the_seed_of_a_learner_fixes_order_and_draws():
+    def run(seed):
+        x, y = digits()
+        torch.manual_seed(3)
+        net = DigitsNet()
+        torch.seed()  # whatever went on before must not matter
+        data = ModelData(TensorLoader(x, y, bs=64, shuffle=True))
+        learn = Learner(data, net, device="cpu", progress=False, seed=seed)
+        learn.lr_find(num_it=3)
+        learn.fit(0.01, 1)
+        learn.fit(0.01, 1)
+        return weights(learn.model)
+
+    assert same(run(5), run(5))
+    assert not same(run(5), run(6))
+
+
 def test_optimizer_state_lives_on_between_fits_and_follows_new_decay():
     learn = digits_learner()
     learn.fit(0.01, 1)

@@ -23,10 +23,15 @@ def zoo() -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report and the exported models.")] = Path("zoo-demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the report and the exported models.")] = Path(
+        "zoo-demo"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of the simulated data and of the training.")] = 0,
     scale: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Share of the full demo's data; small values only show that it runs.")
+        float,
+        typer.Option(
+            min=0.01, max=1.0, help="Share of the full demo's data; small values only show that it runs."
+        ),
     ] = 1.0,
 ) -> None:
     """Train all four domains offline, on data made on the spot, and write one HTML report."""
