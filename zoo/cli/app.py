@@ -26,7 +26,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report and the exported models.")] = Path(
         "zoo-demo"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of the simulated data and of the training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated data and of the training.")] = 42,
     scale: Annotated[
         float,
         typer.Option(
