@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -207,23 +208,36 @@ class DatasetLoader:
         order = (
             epoch_order(self.n_rows, self.seed, self.epoch).tolist() if self.shuffle else range(self.n_rows)
         )
-        return (order[start : start + self.bs] for start in range(0, len(self) * self.bs, self.bs))
+        bs = self.bs
+        return (order[start : start + bs] for start in range(0, len(self) * bs, bs))
 
 
 class _EpochSampler:
     """Batches of sample keys for torch's `DataLoader`."""
 
     def __init__(self, loader: DatasetLoader) -> None:
-        self.loader = loader
+        # Weak: in a reference cycle the collector closes the workers' pipes before telling them to stop, and
+        # then waits five seconds for each.
+        self._loader = weakref.ref(loader)
+
+    def _owner(self) -> DatasetLoader:
+        loader = self._loader()
+        if loader is None:
+            raise RuntimeError("the DatasetLoader of this sampler is gone: keep a reference to it")
+        return loader
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self._owner())
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        seed, epoch = self.loader.seed, self.loader.epoch
-        for number, rows in enumerate(self.loader._rows()):
-            if number >= self.loader.start_batch:
-                yield [SampleKey(row, mix_seeds(seed, epoch, row)) for row in rows]
+        loader = self._owner()
+        return _keyed(loader._rows(), loader.seed, loader.epoch, loader.start_batch)
+
+
+def _keyed(batches: Iterable[Sequence[int]], seed: int, epoch: int, first: int) -> Iterator[list[SampleKey]]:
+    for number, rows in enumerate(batches):
+        if number >= first:
+            yield [SampleKey(row, mix_seeds(seed, epoch, row)) for row in rows]
 
 
 class ModelData:

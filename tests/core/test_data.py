@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -165,3 +168,18 @@ def test_repr_tells_the_sizes():
     assert (
         repr(ModelData(loader, TensorLoader(torch.zeros(3), torch.zeros(3)))) == "ModelData(train 5, valid 3)"
     )
+
+
+def test_a_dropped_loader_goes_at_once_and_takes_its_workers_along():
+    loader = DatasetLoader(list(zip(torch.arange(20.0), torch.arange(20), strict=True)), 4, num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    workers = loader._loader._iterator._workers
+    gone = weakref.ref(loader)
+    gc.disable()
+    try:
+        del loader, batches
+        assert gone() is None
+        assert all(worker.exitcode is not None for worker in workers)
+    finally:
+        gc.enable()
