@@ -41,9 +41,10 @@ class PoolState:
 
     def cut(self) -> None:
         """Drops the gradient history."""
-        self.top, self.total, self.last = (
-            part.detach() if isinstance(part, Tensor) else part for part in (self.top, self.total, self.last)
-        )
+        if self.top is not None:
+            self.top = self.top.detach()
+            self.total = torch.as_tensor(self.total).detach()
+            self.last = torch.as_tensor(self.last).detach()
 
     def pooled(self) -> Tensor:
         """Last, max and mean side by side, (rows, 3 x features)."""

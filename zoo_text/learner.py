@@ -31,17 +31,21 @@ class CarriedState(Callback):
 
     in_finder = True
 
+    @staticmethod
+    def _reset(model: Any) -> None:
+        model.reset()
+
     def before_train(self, state: State) -> None:
-        state.model.reset()
+        self._reset(state.model)
 
     def after_train(self, state: State) -> None:
-        state.model.reset()
+        self._reset(state.model)
 
     def before_validate(self, state: State) -> None:
-        state.model.reset()
+        self._reset(state.model)
 
     def after_validate(self, state: State) -> None:
-        state.model.reset()
+        self._reset(state.model)
 
 
 class ActivationRegularisation(Callback):
@@ -154,5 +158,6 @@ class LanguageLearner(EncoderMixin, Learner):
             device=self.device,
         )
         words = [field.vocab.itos[number] for number in ids]
-        joint = "" if field.tokenizer.name == "chars" else " "
-        return prompt.rstrip(joint or None) + joint + field.detokenize(words) if words else prompt
+        if field.tokenizer.name == "chars" or not words:
+            return prompt + "".join(words)
+        return f"{prompt.rstrip()} {field.detokenize(words)}"

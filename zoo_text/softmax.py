@@ -51,6 +51,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             part = slice(start, start + step)
             scores = (x[part] @ w.t()).float().add_(offset)
             right = target[part, None]
+            if correction is not None:  # the right word is there for certain
+                scores.scatter_add_(1, right, correction[right])
             top = scores.amax(1, keepdim=True)
             chosen = scores.gather(1, right)
             probs = scores.sub_(top).exp_()

@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 from zoo.errors import did_you_mean
+from zoo_text.english import english
 
 UNKNOWN, PADDING, START = "<unk>", "<pad>", "<bos>"
 UPPER, CAPITAL, REPEATED = "<up>", "<cap>", "<rep>"
@@ -26,12 +27,7 @@ RULES = ("caps", "repetition", "start")
 
 _PIECES = re.compile(r"\S+ ?|\s+")
 _REPETITION = re.compile(r"(\S)\1{3,}")
-# chunks simple enough to take apart here, the way spaCy does: an ASCII word ending in a small letter, perhaps
-# one hyphen in it, perhaps 's, one mark before and one after
-_SIMPLE = re.compile(r"""([("])?([A-Za-z]*[a-z])(?:(-)([A-Za-z]*[a-z]))?('s)?([,.!?;:)"])?""")
-_SEPARATOR = "\n\n"
 _LONGEST_PIECE = 100
-_ORTH = 65  # spaCy's number for "the text of the token"
 
 
 class Tokenizer(Protocol):
@@ -101,10 +97,6 @@ class CallableTokenizer(_Plain):
         return list(self.function(text))
 
 
-def _within(part: list[str], whole: list[str]) -> bool:
-    return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))
-
-
 class EnglishTokenizer:
     """spaCy's English tokens, many times faster on a corpus than spaCy called per document.
 
@@ -126,70 +118,10 @@ class EnglishTokenizer:
         self.lower = lower
         self.rules = frozenset(rules)
         self.risky: set[str] = set()
-        self._spacy: Any = None
-        self._seen = 0
-
-    def _library(self) -> Any:
-        # spaCy keeps every string it has met: start afresh now and then, so that memory stays bounded
-        if self._spacy is None or self._seen > 1_000_000:
-            try:
-                import spacy
-            except ImportError as error:
-                raise ImportError(
-                    "tokenize='spacy' needs spaCy (pip install spacy); or use tokenize='whitespace' or a function"
-                ) from error
-            self._spacy = spacy.blank("en").tokenizer
-            self._seen = 0
-            self._exceptions = frozenset(self._spacy.rules)
-            # exceptions that change the tokens of a chunk they are found in, by the first token they leave
-            # there: their text, their tokens, and the tokens they would have otherwise, by which spaCy finds them
-            self._plain = spacy.blank("en").tokenizer
-            self._plain.rules = {}
-            self._inside: dict[str, list[tuple[str, list[str], list[str]]]] = {}
-            for text, rule in self._spacy.rules.items():
-                tokens = [part.get(_ORTH, part.get("ORTH", "")) for part in rule]
-                otherwise = [token.text for token in self._plain(text)]
-                if tokens != otherwise and (
-                    " " in text
-                    or self._spacy.find_prefix(text)
-                    or self._spacy.find_infix(text)
-                    or self._spacy.find_suffix(text)
-                ):
-                    self._inside.setdefault(tokens[0], []).append((text, tokens, otherwise))
-        return self._spacy
 
     def split(self, text: str) -> list[str]:
         pieces = text.split(" ")
         return pieces if pieces == text.split() else _PIECES.findall(text)
-
-    def _holds_exception(self, chunk: str, tokens: list[str]) -> bool:
-        for token in tokens:
-            for text, parts, otherwise in self._inside.get(token, ()):
-                if text == chunk or not _within(parts, tokens):
-                    continue
-                if _within(otherwise, [plain.text for plain in self._plain(chunk)]):
-                    return True
-        return False
-
-    def _simple(self, chunk: str) -> tuple[str, ...]:
-        exceptions = self._exceptions
-        if chunk in exceptions:
-            return ()
-        match = _SIMPLE.fullmatch(chunk)
-        if match is None:
-            return (chunk.lower() if self.lower else chunk,) if chunk.isascii() and chunk.isalpha() else ()
-        before, word, hyphen, second, owner, after = match.groups()
-        if before or owner or after:
-            # no exception may appear on the way from the outside in
-            start, end = len(before or ""), len(chunk) - len(after or "")
-            if chunk[start:] in exceptions or chunk[:end] in exceptions or chunk[start:end] in exceptions:
-                return ()
-            if second and chunk[match.start(4) :] in exceptions:
-                return ()
-            if owner and (chunk[: end - 2] in exceptions or chunk[start : end - 2] in exceptions):
-                return ()
-        parts = [before, word, hyphen, second, owner, after]
-        return tuple([part.lower() if self.lower else part for part in parts if part])
 
     def _finish(self, tokens: list[str]) -> list[str]:
         if "caps" in self.rules:
@@ -203,50 +135,36 @@ class EnglishTokenizer:
             tokens = marked
         return [token.lower() for token in tokens] if self.lower else tokens
 
-    def _repeated(self, piece: str) -> list[str]:
-        tokenizer, tokens, end = self._library(), [], 0
-        for match in _REPETITION.finditer(piece):
-            tokens += [token.text for token in tokenizer(piece[end : match.start()])]
+    def _repeated(self, chunk: str) -> list[str]:
+        tokens, end = [], 0
+        for match in _REPETITION.finditer(chunk):
+            tokens += english().tokens(chunk[end : match.start()])
             tokens += [REPEATED, str(len(match[0])), match[1]]
             end = match.end()
-        return tokens + [token.text for token in tokenizer(piece[end:])]
+        return tokens + english().tokens(chunk[end:])
 
     def resolve(self, pieces: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The tokens of each piece."""
-        tokenizer = self._library()
+        library = english()
         found: dict[str, tuple[str, ...]] = {}
         waiting: list[str] = []
-        bare: list[str] = []
+        chunks: list[str] = []
         for piece in pieces:
             # a piece carries the one space that follows it, which is not a token
             chunk = piece[:-1] if piece[-1:] == " " and not piece.isspace() else piece
-            simple = () if self.rules else self._simple(chunk)
-            if simple:
-                found[piece] = simple
+            if not self.rules and (simple := library.simple(chunk)):
+                found[piece] = tuple([token.lower() for token in simple]) if self.lower else simple
             elif piece.isspace() or not piece:
-                found[piece] = tuple(token.text for token in tokenizer(piece))
+                found[piece] = tuple(library.tokens(piece))
             elif "repetition" in self.rules and _REPETITION.search(chunk):
                 found[piece] = tuple(self._finish(self._repeated(chunk)))
             else:
                 waiting.append(piece)
-                bare.append(chunk)
-        self._seen += len(waiting)
-        for start in range(0, len(waiting), 5000):
-            # many chunks in one call; the blank lines between them keep them apart
-            block = tokenizer(_SEPARATOR.join(bare[start : start + 5000]))
-            tokens: list[list[str]] = [[]]
-            for token in block:
-                text = token.text
-                if text == _SEPARATOR:
-                    tokens.append([])
-                else:
-                    tokens[-1].append(text)
-            for piece, chunk, own in zip(
-                waiting[start : start + 5000], bare[start : start + 5000], tokens, strict=True
-            ):
-                if not self.rules and len(own) > 1 and self._holds_exception(chunk, own):
-                    self.risky.add(piece)
-                found[piece] = tuple(self._finish(own))
+                chunks.append(chunk)
+        for piece, (tokens, holds_find) in zip(waiting, library.chunks(chunks), strict=True):
+            if holds_find and not self.rules:
+                self.risky.add(piece)
+            found[piece] = tuple(self._finish(tokens))
         return found
 
     def whole(self, text: str) -> list[str]:
@@ -255,7 +173,7 @@ class EnglishTokenizer:
             pieces = self.split(text)
             found = self.resolve(set(pieces))
             return [token for piece in pieces for token in found[piece]]
-        return self._finish([token.text for token in self._library()(text)])
+        return self._finish(english().tokens(text))
 
 
 _NAMED: dict[str, Callable[..., Tokenizer]] = {
