@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import urllib.error
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -170,7 +171,9 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             loaded: Any = load_file(file)
         else:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # about unusual pickle protocols; refused below
+                loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError, ValueError, OSError) as err:
         reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
         raise ValueError(

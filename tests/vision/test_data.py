@@ -1,0 +1,317 @@
+"""Folders, tables and arrays become the right pictures with the right labels, or one clear error."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
+from zoo.data import device_batches
+from zoo.vision import (
+    ImageClassifierData,
+    imagenet_stats,
+    tfms_from_stats,
+    transforms_side_on,
+    transforms_top_down,
+)
+
+TFMS = tfms_from_stats(imagenet_stats, 32)
+
+
+def first_batch(loader, training=False):
+    return next(iter(device_batches(loader, torch.device("cpu"), training)))
+
+
+class TestFolders:
+    def test_dogscats(self, data_dir, tmp_path):
+        path = link_slice(data_dir("dogscats"), tmp_path, 8)
+        (path / "test").symlink_to(data_dir("dogscats") / "test")
+        data = ImageClassifierData.from_paths(path, bs=5, tfms=TFMS, test_name="test")
+        assert data.classes == ["cats", "dogs"]
+        assert (data.c, data.sz, data.task, data.is_multi) == (2, (32, 32), "classification", False)
+        assert (data.train_dl.n_rows, data.valid_dl.n_rows, data.test_dl.n_rows) == (16, 16, 100)
+        assert data.val_y.tolist() == [0] * 8 + [1] * 8
+        assert all(
+            ("/cats/" in name) == (y == 0)
+            for name, y in zip(data.filenames["train"], data.trn_y, strict=True)
+        )
+        x, y = first_batch(data.valid_dl)
+        assert x.shape == (5, 3, 32, 32)
+        assert x.dtype == torch.float32
+        assert torch.allclose(x[0], TFMS[1](data.filenames["valid"][0]), atol=1e-5)
+        assert y.tolist() == [0] * 5
+        assert first_batch(data.test_dl)[1].tolist() == [-1] * 5
+
+    def test_other_names_and_no_validation(self, tmp_path):
+        path = two_class_folders(tmp_path, names=("learn", "check"))
+        assert len(ImageClassifierData.from_paths(path, trn_name="learn", val_name="check").val_y) == 12
+        alone = ImageClassifierData.from_paths(path, trn_name="learn", val_name=None)
+        assert alone.valid_dl is None
+        with pytest.raises(ValueError, match="no validation pictures"):
+            _ = alone.val_y
+
+    def test_first_pictures_of_each_class(self, tmp_path):
+        path = two_class_folders(tmp_path)
+        few = ImageClassifierData.from_paths(path, n_per_class=2)
+        assert few.trn_y.tolist() == [0, 0, 1, 1]
+        with pytest.raises(ValueError, match="at least 1"):
+            ImageClassifierData.from_paths(path, n_per_class=0)
+
+    def test_pictures_reach_the_loader_as_bytes(self, tmp_path):
+        data = ImageClassifierData.from_paths(two_class_folders(tmp_path), tfms=TFMS)
+        assert next(iter(data.train_dl))[0].dtype == torch.uint8
+
+    def test_bad_folders(self, tmp_path):
+        path = two_class_folders(tmp_path)
+        make = ImageClassifierData.from_paths
+        with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+            make(tmp_path / "nowhere")
+        with pytest.raises(FileNotFoundError, match=r"no training folder 'trian'.*did you mean 'train'"):
+            make(path, trn_name="trian")
+        with pytest.raises(ValueError, match="bs must be at least 1"):
+            make(path, bs=0)
+        (path / "test").mkdir()
+        with pytest.raises(ValueError, match="holds no pictures"):
+            make(path, test_name="test")
+        (path / "valid" / "green").mkdir()
+        with pytest.raises(ValueError, match=r"class 'green' does not exist in the training folder"):
+            make(path)
+        (path / "train" / "green").mkdir()
+        with pytest.raises(ValueError, match=r"class folder 'green' holds no pictures"):
+            make(path)
+        with pytest.raises(ValueError, match="holds no class folders"):
+            make(path, trn_name="test")
+
+    def test_a_broken_picture_is_named_with_and_without_workers(self, tmp_path):
+        path = two_class_folders(tmp_path)
+        (path / "train" / "red" / "001.png").write_bytes(b"nothing")
+        for workers in (0, 1):
+            data = ImageClassifierData.from_paths(path, tfms=TFMS, num_workers=workers)
+            with pytest.raises(ValueError, match=r"cannot read picture .*001\.png"):
+                list(data.train_dl)
+
+    def test_different_sizes_without_transforms(self, tmp_path):
+        path = two_class_folders(tmp_path)
+        Image.fromarray(gradient(20, 21)).save(path / "train" / "red" / "x.png")
+        data = ImageClassifierData.from_paths(path)
+        with pytest.raises(ValueError, match=r"different sizes .*tfms_from_model"):
+            list(data.train_dl)
+
+
+class TestRepeatability:
+    def test_augmentation_does_not_depend_on_the_workers(self, tmp_path):
+        path = two_class_folders(tmp_path)
+        tfms = tfms_from_stats(imagenet_stats, 32, aug_tfms=transforms_top_down, max_zoom=1.2)
+
+        def batches(workers, epoch):
+            data = ImageClassifierData.from_paths(path, bs=4, tfms=tfms, num_workers=workers, seed=3)
+            data.train_dl.set_epoch(epoch)
+            return [(x.clone(), y.clone()) for x, y in data.train_dl]
+
+        alone, helped = batches(0, 1), batches(2, 1)
+        assert all(
+            torch.equal(a, b)
+            for one, two in zip(alone, helped, strict=True)
+            for a, b in zip(one, two, strict=True)
+        )
+        assert not torch.equal(alone[0][0], batches(0, 2)[0][0])
+
+    def test_a_last_batch_of_one_picture_is_left_out_of_training_only(self):
+        x, y = two_class_arrays(9)
+        data = ImageClassifierData.from_arrays(None, (x, y), (x, y), bs=4)
+        assert [len(t) for _, t in data.train_dl] == [4, 4]
+        assert [len(t) for _, t in data.valid_dl] == [4, 4, 1]
+
+
+class TestTables:
+    def frame(self, path, labels):
+        for i in range(len(labels)):
+            Image.fromarray(gradient(seed=i)).save(path / "pics" / f"p{i}.png")
+        return pd.DataFrame({"name": [f"p{i}" for i in range(len(labels))], "tag": labels})
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        (tmp_path / "pics").mkdir()
+        return tmp_path
+
+    def test_single_label_csv(self, path):
+        self.frame(path, ["b", "a", "c", "a", "NA"]).to_csv(path / "labels.csv", index=False)
+        data = ImageClassifierData.from_csv(
+            path, "pics", "labels.csv", suffix=".png", val_idxs=[1, 3], tfms=TFMS
+        )
+        assert data.classes == ["NA", "a", "b", "c"]
+        assert not data.is_multi
+        assert data.trn_y.tolist() == [2, 3, 0]
+        assert data.val_y.tolist() == [1, 1]
+        assert [name[-6:] for name in data.filenames["valid"]] == ["p1.png", "p3.png"]
+
+    def test_one_cell_with_two_labels_makes_the_set_multi_label(self, path):
+        self.frame(path, ["b", "a", "c a", "a", ""]).to_csv(path / "labels.csv", index=False)
+        data = ImageClassifierData.from_csv(
+            path, "pics", "labels.csv", suffix=".png", val_idxs=[2, 4], tfms=TFMS
+        )
+        assert (data.is_multi, data.task) == (True, "multilabel")
+        assert data.val_y.tolist() == [[1, 0, 1], [0, 0, 0]]
+        assert first_batch(data.train_dl)[1].dtype == torch.float32
+
+    def test_other_separator_no_header_named_columns(self, path):
+        frame = self.frame(path, ["x y;z", "z", "x y"])
+        frame.to_csv(path / "labels.csv", index=False, header=False)
+        make = ImageClassifierData.from_csv
+        data = make(
+            path, "pics", "labels.csv", suffix=".png", skip_header=False, cat_separator=";", val_idxs=[0]
+        )
+        assert data.classes == ["x y", "z"]
+        swapped = frame[["tag", "name"]]
+        kept = swapped.copy()
+        data = ImageClassifierData.from_df(
+            path,
+            "pics",
+            swapped,
+            suffix=".png",
+            id_col="name",
+            label_col="tag",
+            cat_separator=";",
+            val_idxs=[1],
+        )
+        assert data.val_y.tolist() == [[0, 1]]
+        pd.testing.assert_frame_equal(swapped, kept)
+
+    def test_default_split_is_a_fixed_fifth(self, path):
+        frame = self.frame(path, ["a", "b"] * 10)
+        one, two = (ImageClassifierData.from_df(path, "pics", frame, suffix=".png") for _ in range(2))
+        assert one.filenames == two.filenames
+        assert len(one.val_y) == 4
+
+    def test_numbers_as_labels_sort_by_value(self, path):
+        frame = self.frame(path, [10, 9, 2, 10])
+        assert ImageClassifierData.from_df(path, "pics", frame, suffix=".png").classes == ["2", "9", "10"]
+
+    def test_satellite_tags(self, data_dir, caplog):
+        path = data_dir("planet_tiny")
+        with caplog.at_level(logging.WARNING):
+            data = ImageClassifierData.from_csv(
+                path,
+                "train-jpg",
+                "train_v2.csv",
+                suffix=".jpg",
+                on_missing="skip",
+                tfms=TFMS,
+                test_name="test-jpg",
+            )
+        assert "40449 of 40479 pictures" in caplog.text
+        assert data.is_multi
+        assert data.c == 17
+        assert len(data.trn_y) + len(data.val_y) == 30
+        tags = pd.read_csv(path / "train_v2.csv", index_col=0)["tags"]
+        for file, y in zip(data.filenames["valid"], data.val_y, strict=True):
+            truth = tags[file.rsplit("/", 1)[1].removesuffix(".jpg")].split()
+            assert sorted(np.asarray(data.classes)[y == 1]) == sorted(truth)
+
+    def test_bad_tables(self, path):
+        frame = self.frame(path, ["a", "b", "a"])
+        frame.to_csv(path / "labels.csv", index=False)
+        frame[["name"]].to_csv(path / "names.csv", index=False)
+        make = ImageClassifierData.from_csv
+        with pytest.raises(
+            FileNotFoundError, match=r"label\.csv does not exist \(did you mean 'labels\.csv'"
+        ):
+            make(path, "pics", "label.csv")
+        with pytest.raises(ValueError, match=r"names\.csv has no column number 1 for the labels"):
+            make(path, "pics", "names.csv")
+        with pytest.raises(ValueError, match=r"no column 'tags' for the labels \(did you mean 'tag'"):
+            make(path, "pics", "labels.csv", label_col="tags")
+        with pytest.raises(FileNotFoundError, match=r"3 of 3 pictures .*p0.*did you mean suffix='.png'"):
+            make(path, "pics", "labels.csv")
+        with pytest.raises(FileNotFoundError, match=r"folder .*picts does not exist"):
+            make(path, "picts", "labels.csv", suffix=".png")
+        (path / "pics" / "p1.png").unlink()
+        with pytest.raises(FileNotFoundError, match=r"1 of 3 pictures .*p1\.png"):
+            make(path, "pics", "labels.csv", suffix=".png")
+        kept = make(path, "pics", "labels.csv", suffix=".png", on_missing="skip", val_idxs=[2])
+        assert kept.val_y.tolist() == [0]
+        with pytest.raises(ValueError, match="on_missing must be"):
+            make(path, "pics", "labels.csv", on_missing="ignore")
+
+    def test_bad_rows(self, path):
+        make = ImageClassifierData.from_df
+        frame = self.frame(path, ["a", None, "a", float("nan")])
+        with pytest.raises(ValueError, match=r"2 rows have no label \(first rows, from 0: 1, 3\)"):
+            make(path, "pics", frame, suffix=".png")
+        frame["tag"] = "a"
+        for val_idxs, message in (
+            ([0, 9], "row 9 is outside the 4 rows"),
+            ([0, 1, 2, 3], "leaves no training rows"),
+            ([True, False, True, False], "numpy.flatnonzero"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                make(path, "pics", frame, suffix=".png", val_idxs=val_idxs)
+        with pytest.raises(ValueError, match="has no rows"):
+            make(path, "pics", frame[:0], suffix=".png")
+
+    def test_names_and_label_lists(self, path):
+        self.frame(path, ["a"] * 3)
+        names = [f"pics/p{i}.png" for i in range(3)]
+        make = ImageClassifierData.from_names_and_labels
+        assert make(path, names, [["x"], ["y", "x"], []], val_idxs=[2]).val_y.tolist() == [[0, 0]]
+        matrix = make(path, names, np.array([[1, 0], [1, 1], [0, 1]]), classes=["x", "y"], val_idxs=[2])
+        assert matrix.val_y.tolist() == [[0, 1]]
+        with pytest.raises(ValueError, match="3 file names but 2 labels"):
+            make(path, names, ["a", "b"])
+        with pytest.raises(ValueError, match="label 'z' is not among the classes x, y"):
+            make(path, names, ["x", "y", "z"], classes=["x", "y"])
+
+
+class TestArrays:
+    def test_bytes_are_not_copied(self):
+        x, y = two_class_arrays(20)
+        data = ImageClassifierData.from_arrays(
+            None, (x, y), (x[:4], y[:4]), tfms=tfms_from_stats(imagenet_stats, 16)
+        )
+        assert data.trn_ds.items is x
+        assert data.classes == ["blue", "red"]
+        assert torch.allclose(first_batch(data.valid_dl)[0][0], TFMS_16[1](x[0]), atol=1e-5)
+
+    def test_grey_and_float(self):
+        x, y = two_class_arrays(6)
+        grey = x[:, :, :, 0]
+        data = ImageClassifierData.from_arrays(None, (grey, y), (grey, y))
+        assert data.channels == 1
+        plain = first_batch(data.valid_dl)[0]
+        assert plain.shape == (6, 1, 16, 16)
+        assert torch.allclose(plain[:, 0], torch.from_numpy(grey).float() / 255)
+        floats = ImageClassifierData.from_arrays(None, (grey / 255, y), (grey / 255, y))
+        assert torch.allclose(first_batch(floats.valid_dl)[0], plain, atol=1e-6)
+
+    def test_four_channels_with_augmentation(self):
+        x, y = two_class_arrays(6)
+        four = np.concatenate([x, x[..., :1]], 3)
+        tfms = tfms_from_stats(imagenet_stats, 12, aug_tfms=transforms_side_on)
+        data = ImageClassifierData.from_arrays(None, (four, y), (four, y), tfms=tfms)
+        assert first_batch(data.train_dl)[0].shape == (6, 4, 12, 12)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda x, y: (x.transpose(0, 3, 1, 2), y), "channels must come last"),
+            (lambda x, y: (x.astype(np.float32), y), r"must lie in \[0, 1\]"),
+            (lambda x, y: (x.reshape(6, -1), y), "rows x H x W"),
+            (lambda x, y: (x, y[:3]), "6 pictures but 3 labels"),
+            (lambda x, y: (x, [*y[:5], None]), "1 rows have no label"),
+        ],
+    )
+    def test_bad_arrays(self, change, message):
+        x, y = two_class_arrays(6)
+        with pytest.raises(ValueError, match=message):
+            ImageClassifierData.from_arrays(None, change(x, y))
+
+    def test_a_label_of_validation_only(self):
+        x, y = two_class_arrays(6)
+        with pytest.raises(ValueError, match="'red' exists only in the validation"):
+            ImageClassifierData.from_arrays(None, (x[y == "blue"], y[y == "blue"]), (x, y))
+
+
+TFMS_16 = tfms_from_stats(imagenet_stats, 16)

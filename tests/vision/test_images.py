@@ -1,0 +1,145 @@
+"""Every kind of picture is read upright as 8-bit RGB; broken ones are named."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.vision.helpers import gradient
+from zoo.vision import open_image, verify_images
+from zoo.vision.images import as_pixels, walk_images
+
+
+def close(a: Image.Image, b: np.ndarray, tolerance: float = 3.0) -> bool:
+    return a.size == (b.shape[1], b.shape[0]) and np.abs(np.asarray(a, float) - b).mean() < tolerance
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return gradient()
+
+
+def test_rgb_from_path_and_from_bytes(tmp_path, picture):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(open_image(tmp_path / "a.png")), picture)
+    assert np.array_equal(np.asarray(open_image((tmp_path / "a.png").read_bytes())), picture)
+
+
+def test_cmyk(tmp_path, picture):
+    Image.fromarray(picture).convert("CMYK").save(tmp_path / "a.jpg", quality=98)
+    img = open_image(tmp_path / "a.jpg")
+    assert img.mode == "RGB"
+    assert close(img, picture)
+
+
+def test_cmyk_satellite_tile(data_dir):
+    file = walk_images(data_dir("planet_tiny") / "train-jpg")[0]
+    with Image.open(file) as raw:
+        assert raw.mode == "CMYK"
+    values = np.asarray(open_image(file))
+    assert values.shape == (256, 256, 3)
+    assert 20 < values.mean() < 200
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_16_bit_integer_and_float_grey(tmp_path, dtype):
+    grey = gradient()[:, :, 0]
+    deep = (
+        grey.astype(np.float32) / 255 if dtype == np.float32 else (grey.astype(np.uint32) * 257).astype(dtype)
+    )
+    Image.fromarray(deep).save(tmp_path / "a.tif")
+    img = np.asarray(open_image(tmp_path / "a.tif"))
+    assert img.shape == (40, 60, 3)
+    assert np.abs(img[:, :, 1].astype(int) - grey).max() <= 1
+
+
+def test_grey_palette_and_bilevel(tmp_path, picture):
+    base = Image.fromarray(picture)
+    for mode, tolerance in (("L", 60), ("P", 15), ("1", 130)):
+        (base.quantize() if mode == "P" else base.convert(mode)).save(tmp_path / "a.png")
+        img = open_image(tmp_path / "a.png")
+        assert img.mode == "RGB"
+        assert close(img, picture, tolerance)
+
+
+def test_transparent_parts_become_white(tmp_path, picture):
+    rgba = np.dstack([picture, np.full((40, 60), 255, np.uint8)])
+    rgba[:10, :, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    values = np.asarray(open_image(tmp_path / "a.png"))
+    assert (values[:10] == 255).all()
+    assert np.array_equal(values[10:], picture[10:])
+
+
+def test_animation_gives_its_first_frame(tmp_path, picture):
+    frames = [Image.fromarray(f) for f in (picture, 255 - picture)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert close(open_image(tmp_path / "a.gif"), picture, 15)
+
+
+def test_exif_rotation(tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show rotated by 90 degrees clockwise
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif, quality=98)
+    assert close(open_image(tmp_path / "a.jpg"), np.rot90(picture, -1))
+
+
+def test_large_jpeg_is_decoded_smaller_but_never_too_small(tmp_path):
+    Image.fromarray(gradient(600, 900)).save(tmp_path / "a.jpg")
+    assert open_image(tmp_path / "a.jpg").size == (900, 600)
+    reduced = open_image(tmp_path / "a.jpg", min_size=100)
+    assert 100 <= min(reduced.size) <= 200
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
+def test_broken_file_is_one_error_that_names_it(tmp_path, picture, content):
+    file = tmp_path / "broken_cat.jpg"
+    if content == "truncated":
+        Image.fromarray(gradient(200, 200)).save(file)
+        content = file.read_bytes()[:800]
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot read picture .*broken_cat\.jpg.*verify_images"):
+        open_image(file)
+    Image.fromarray(picture).save(tmp_path / "fine.png")
+    assert list(verify_images(tmp_path)) == [file]
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png does not exist"):
+        open_image(tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match="is a folder"):
+        open_image(tmp_path)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        verify_images(tmp_path / "nowhere")
+
+
+def test_arrays_and_their_errors(picture):
+    assert as_pixels(picture).mode == "RGB"
+    assert as_pixels(picture[:, :, 0]).mode == "RGB"
+    assert as_pixels(picture[:, :, 0], channels=1).mode == "L"
+    four = np.dstack([picture, picture[:, :, 0]])
+    assert as_pixels(four, channels=4).shape == (4, 40, 60)
+    assert as_pixels(torch.rand(8, 9, 3)).dtype == torch.float32
+    with pytest.raises(ValueError, match="channels come last"):
+        as_pixels(picture.transpose(2, 0, 1))
+    with pytest.raises(ValueError, match="expected 3 channels"):
+        as_pixels(four)
+    with pytest.raises(TypeError, match="uint8 or float"):
+        as_pixels(picture.astype(np.int64))
+    with pytest.raises(TypeError, match="got builtins.int"):
+        as_pixels(7)
+    with pytest.raises(ValueError, match="4 channels"):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "png")
+        as_pixels(buffer.getvalue(), channels=4)
+
+
+def test_links_are_followed_and_cycles_are_not(tmp_path, picture):
+    (tmp_path / "real").mkdir()
+    Image.fromarray(picture).save(tmp_path / "real" / "a.png")
+    (tmp_path / "real" / "notes.txt").write_text("x")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert walk_images(tmp_path / "link") == [tmp_path / "link" / "a.png"]

@@ -1,0 +1,371 @@
+"""Training pictures from end to end: frozen bodies, cached activations, test-time augmentation, archives."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
+from zoo import load_learner, set_seed
+from zoo.metrics import accuracy
+from zoo.vision import (
+    ConvLearner,
+    ImageClassifierData,
+    imagenet_stats,
+    tfms_from_model,
+    tfms_from_stats,
+    transforms_side_on,
+)
+from zoo.vision.models import ResNetSmall
+
+ARCH = "squeezenet1_1"
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = two_class_folders(tmp_path / "data")
+    return ImageClassifierData.from_paths(path, bs=4, tfms=tfms_from_model(ARCH, 32), num_workers=0, seed=1)
+
+
+def learner(data, **options):
+    options = {"weights": None, "progress": False, "device": "cpu", **options}
+    return ConvLearner.pretrained(ARCH, data, **options)
+
+
+def body_state(learn):
+    return {k: v.clone() for k, v in learn.model.body.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class TestPretrained:
+    def test_starts_frozen_with_three_groups(self, data):
+        learn = learner(data)
+        assert [group.frozen for group in learn.groups] == [True, True, False]
+        assert [m.__name__ for m in learn.metrics] == ["accuracy"]
+        assert not any(p.requires_grad for p in learn.model.body.parameters())
+
+    def test_frozen_batch_norm_does_not_move_and_bn_freeze_keeps_it_after_unfreezing(self, data):
+        learn = ConvLearner.pretrained("mobilenet_v3_small", data, weights=None, progress=False)
+        before = body_state(learn)
+        learn.fit(1e-2, 1)
+        assert same(before, body_state(learn))
+        learn.unfreeze()
+        learn.bn_freeze(True)
+        learn.fit(1e-3, 1)
+        running = [k for k in before if "running" in k or "num_batches" in k]
+        after = body_state(learn)
+        assert running
+        assert all(torch.equal(before[k], after[k]) for k in running)
+        assert not torch.equal(before["features.0.0.weight"], after["features.0.0.weight"])
+        learn.bn_freeze(False)
+        learn.fit(1e-3, 1)
+        assert not torch.equal(
+            body_state(learn)["features.0.1.running_mean"], after["features.0.1.running_mean"]
+        )
+
+    def test_seed_fixes_head_and_training(self, data):
+        results = []
+        for _ in range(2):
+            learn = learner(data, seed=7)
+            learn.fit(1e-2, 1)
+            results.append(learn.predict())
+        assert np.array_equal(*results)
+
+    def test_weights_from_a_file_and_a_dict(self, data_dir, data):
+        file = data_dir("weights") / "squeezenet1_1_features.pth"
+        from_file = learner(data, weights=file)
+        from_dict = learner(data, weights=torch.load(file, weights_only=True))
+        assert same(body_state(from_file), body_state(from_dict))
+        with pytest.raises(ValueError, match=r"squeezenet1_1_features\.pth does not fit"):
+            ConvLearner.pretrained("resnet18", data, weights=file)
+
+    def test_custom_head(self, data):
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
+        learn = learner(data, custom_head=head)
+        learn.fit(1e-2, 1)
+        assert learn.predict().shape == (12, 2)
+        with pytest.raises(ValueError, match="standard head"):
+            learn.precompute = True
+        with pytest.raises(ValueError, match="leave out ps and xtra_fc"):
+            learner(data, custom_head=head, ps=0.1)
+
+    @pytest.mark.parametrize("channels", [1, 4])
+    def test_other_channels(self, channels):
+        x, y = two_class_arrays(12, 32)
+        x = x[..., :1] if channels == 1 else np.concatenate([x, x[..., :1]], 3)
+        data = ImageClassifierData.from_arrays(None, (x, y), (x, y), bs=6, tfms=tfms_from_model(ARCH, 32))
+        learn = learner(data)
+        learn.fit(1e-3, 1)
+        assert learn.predict_one(x[0]).label in ("blue", "red")
+
+    def test_freezing_errors(self, data):
+        with pytest.raises(ValueError, match="3 layer groups"):
+            learner(data).freeze_to(5)
+        with pytest.raises(ValueError):
+            learner(data).fit([1e-3, 1e-2], 1)
+
+
+class TestPrecompute:
+    def test_features_are_those_of_the_body(self, data):
+        learn = learner(data)
+        plain = learn.predict()
+        learn.precompute = True
+        assert np.allclose(learn.predict(), plain, atol=1e-5)
+        x = torch.stack([data.tfms[1](f) for f in data.filenames["train"]])
+        with torch.no_grad():
+            expected = learn.model.eval().features(x)
+        assert torch.allclose(learn.data.train_dl.tensors[0], expected, atol=1e-5)
+        assert learn.data.train_dl.tensors[1].tolist() == data.trn_y.tolist()
+
+    def test_frozen_training_is_the_same_with_and_without(self, data):
+        results = []
+        for precompute in (False, True):
+            set_seed(3)
+            learn = learner(data, ps=0.0, precompute=precompute)
+            learn.fit(1e-3, 2)
+            learn.precompute = False
+            results.append(learn.predict())
+        assert np.allclose(*results, atol=1e-3)
+
+    def test_cache_is_reused_and_follows_pictures_size_and_weights(self, data, tmp_path, monkeypatch):
+        import zoo.vision.precompute as module
+
+        extracted = []
+        original = module._extract
+
+        def counting(*args):
+            extracted.append(args[5])
+            return original(*args)
+
+        monkeypatch.setattr(module, "_extract", counting)
+        learn = learner(data, precompute=True)
+        state = learn.model.body.state_dict()
+        assert extracted == [f"{ARCH} features of train", f"{ARCH} features of valid"]
+        files = sorted(p.name for p in (data.path / "tmp").iterdir())
+        assert len(files) == 2
+        assert all(name.endswith(".npy") for name in files)
+        learner(data, weights=state, precompute=True)
+        assert len(extracted) == 2
+        learner(data, precompute=True)  # other random weights
+        assert len(extracted) == 4
+        picture = Path(data.filenames["train"][0])
+        Image.fromarray(gradient(40, 48)).save(picture)
+        learner(data, weights=state, precompute=True)
+        assert extracted[4:] == [f"{ARCH} features of train"]
+        bigger = ImageClassifierData.from_paths(
+            data.path, bs=4, tfms=tfms_from_model(ARCH, 48), num_workers=0
+        )
+        learner(bigger, weights=state, precompute=True)
+        assert len(extracted) == 7
+
+    def test_a_half_written_cache_cannot_exist(self, data, monkeypatch):
+        import zoo.vision.precompute as module
+
+        def interrupted(*args):
+            Path(args[3]).write_bytes(b"half")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "_extract", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learner(data, precompute=True)
+        assert list((data.path / "tmp").iterdir()) == []
+
+    def test_a_damaged_cache_is_computed_again(self, data, caplog):
+        learn = learner(data, precompute=True)
+        expected = learn.predict()
+        for file in (data.path / "tmp").iterdir():
+            file.write_bytes(file.read_bytes()[:100])
+        learn.precompute = False
+        with caplog.at_level(logging.WARNING):
+            learn.precompute = True
+        assert "computed again" in caplog.text
+        assert np.array_equal(learn.predict(), expected)
+
+    def test_augmentation_has_no_effect_and_warns(self, data):
+        tfms = tfms_from_model(ARCH, 32, aug_tfms=transforms_side_on)
+        augmented = ImageClassifierData.from_paths(data.path, bs=4, tfms=tfms, num_workers=0)
+        with pytest.warns(UserWarning, match="augmentation .* has no effect"):
+            learner(augmented, precompute=True)
+
+    def test_the_body_cannot_train_meanwhile(self, data):
+        learn = learner(data, precompute=True)
+        for call in (learn.unfreeze, lambda: learn.freeze_to(1), lambda: learn.freeze_to(-2)):
+            with pytest.raises(ValueError, match=r"set learn\.precompute = False"):
+                call()
+        learn.freeze()
+        learn.precompute = False
+        learn.unfreeze()
+        with pytest.raises(ValueError, match=r"call learn\.freeze\(\) first"):
+            learn.precompute = True
+
+    def test_loaded_weights_bring_their_own_features(self, data):
+        learn = learner(data)
+        learn.save("one")
+        expected = learn.predict()
+        other = learner(data, precompute=True)
+        other.load("one")
+        assert np.allclose(other.predict(), expected, atol=1e-5)
+
+    def test_new_data_and_summary(self, data):
+        learn = learner(data, precompute=True)
+        text = str(learn.summary())
+        assert "body" in text
+        assert learn.precompute
+        learn.set_data(
+            ImageClassifierData.from_paths(data.path, tfms=tfms_from_model(ARCH, 48), num_workers=0)
+        )
+        assert learn.precompute
+        assert learn.data.sz == (48, 48)
+        x, y = two_class_arrays(6)
+        with pytest.raises(ValueError, match="the model was made for"):
+            learn.set_data(ImageClassifierData.from_arrays(None, (x, np.where(y == "red", "a", "b"))))
+
+
+class TestPrediction:
+    def test_tta_is_the_mean_of_the_views(self, data):
+        tfms = tfms_from_model(ARCH, 32, aug_tfms=transforms_side_on, max_zoom=1.2)
+        augmented = ImageClassifierData.from_paths(data.path, bs=5, tfms=tfms, num_workers=0)
+        learn = learner(augmented)
+        probs, targets = learn.TTA()
+        again, _ = learn.TTA()
+        assert np.array_equal(probs, again)
+        assert np.allclose(probs.sum(1), 1, atol=1e-5)
+        assert targets.tolist() == augmented.val_y.tolist()
+        assert np.allclose(learn.TTA(n_aug=0)[0], np.exp(learn.predict()), atol=1e-6)
+        one, five = learn.TTA(n_aug=1)[0], learn.TTA(n_aug=4)[0]
+        assert not np.allclose(one, five, atol=1e-6)
+
+    def test_tta_without_augmentation_warns(self, data):
+        learn = learner(data)
+        with pytest.warns(UserWarning, match="TTA equals predict"):
+            probs, _ = learn.TTA()
+        assert np.allclose(probs, learn.predict_proba(), atol=1e-6)
+
+    def test_raw_pictures_of_every_kind(self, data):
+        learn = learner(data)
+        file = data.filenames["valid"][3]
+        array = np.asarray(Image.open(file).convert("RGB"))
+        items = [file, Path(file), Path(file).read_bytes(), Image.open(file), array]
+        answers = learn.predict_batch(items)
+        assert len({round(a.probability, 5) for a in answers}) == 1
+        assert np.isclose(answers[0].probability, learn.predict_proba()[3].max(), atol=1e-5)
+        assert learn.predict_one(file).label == answers[0].label
+        with pytest.raises(ValueError, match="cannot read picture"):
+            learn.predict_one(b"nothing")
+
+    def test_test_pictures(self, data, tmp_path):
+        (data.path / "new").mkdir()
+        Image.fromarray(gradient(40, 40)).save(data.path / "new" / "x.png")
+        with_test = ImageClassifierData.from_paths(
+            data.path, test_name="new", tfms=tfms_from_model(ARCH, 32), num_workers=0
+        )
+        learn = learner(with_test, precompute=True)
+        assert learn.predict(is_test=True).shape == (1, 2)
+        with pytest.raises(ValueError, match="no test"):
+            learner(data).predict(is_test=True)
+        with pytest.raises(ValueError, match="no test"):
+            learner(data).TTA(is_test=True)
+
+
+class TestArchive:
+    def test_a_fresh_process_predicts_the_same_from_raw_paths(self, data, tmp_path):
+        learn = learner(data, precompute=True, xtra_fc=[16], ps=[0.1, 0.2])
+        learn.fit(1e-2, 1)
+        learn.export(tmp_path / "model.zip")
+        files = data.filenames["valid"]
+        script = (
+            "import sys, json; from zoo import load_learner\n"
+            "answers = load_learner(sys.argv[1], 'cpu').predict_batch(json.loads(sys.argv[2]))\n"
+            "print(json.dumps([a.probabilities for a in answers]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script, str(tmp_path / "model.zip"), json.dumps(files)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told = np.array([[row["blue"], row["red"]] for row in json.loads(done.stdout)])
+        assert np.allclose(told, learn.predict_proba(), atol=1e-5)
+
+    def test_settings_survive(self, tmp_path):
+        x, _ = two_class_arrays(8, 20)
+        tfms = tfms_from_stats(([0.4], [0.3]), (12, 18), interpolation="bicubic", crop="squash")
+        labels = [["a"], ["a", "b"]] * 4
+        data = ImageClassifierData.from_arrays(
+            None, (x[..., 0], labels), (x[..., 0], labels), bs=3, tfms=tfms
+        )
+        learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1, c_in=1), data, progress=False)
+        learn.export(tmp_path / "folder")
+        again = load_learner(tmp_path / "folder")
+        assert isinstance(again, ConvLearner)
+        assert (again.data.sz, again.data.classes, again.data.is_multi) == ((12, 18), ["a", "b"], True)
+        ours, theirs = (model.predict_batch(list(x[:5, :, :, 0])) for model in (learn, again))
+        assert all(
+            np.isclose(a.probability, b.probability, atol=1e-6) for a, b in zip(ours, theirs, strict=True)
+        )
+        with pytest.raises(ValueError, match="no training data"):
+            again.fit(1e-2, 1)
+
+
+class TestRealPictures:
+    def test_cats_and_dogs_with_precompute(self, data_dir, tmp_path):
+        weights = data_dir("weights") / "mobilenet_v2.pth"
+        path = link_slice(data_dir("dogscats"), tmp_path, 50)
+        data = ImageClassifierData.from_paths(
+            path, bs=16, tfms=tfms_from_model("mobilenet_v2", 128), num_workers=0
+        )
+        learn = ConvLearner.pretrained(
+            "mobilenet_v2", data, weights=weights, precompute=True, progress=False, seed=0
+        )
+        learn.fit_one_cycle(5, 3e-3)
+        assert learn.evaluate()["accuracy"] >= 0.9
+
+    def test_cifar_from_scratch(self, data_dir, tmp_path):
+        path = link_slice(data_dir("cifar10"), tmp_path, 40, splits=("train", "test"))
+        tfms = tfms_from_stats(imagenet_stats, 32, aug_tfms=transforms_side_on, pad=4)
+        data = ImageClassifierData.from_paths(path, 32, tfms, val_name="test", num_workers=0, seed=0)
+        learn = ConvLearner.from_model_data(
+            ResNetSmall(10, (16, 32), 1), data, metrics=[accuracy], progress=False, seed=0
+        )
+        learn.fit_one_cycle(4, 1e-2)
+        assert learn.history[-1]["accuracy"] > 0.2
+        assert learn.history[-1]["valid_loss"] < 2.25
+
+    def test_satellite_tags(self, data_dir):
+        data = ImageClassifierData.from_csv(
+            data_dir("planet_tiny"), "train-jpg", "train_v2.csv", suffix=".jpg", on_missing="skip", bs=8,
+            tfms=tfms_from_model(ARCH, 64), num_workers=0,
+        )  # fmt: skip
+        learn = learner(data, weights=data_dir("weights") / "squeezenet1_1_features.pth", seed=0)
+        assert [m.__name__ for m in learn.metrics] == ["f2", "accuracy_thresh"]
+        first = learn.evaluate()
+        learn.fit(3e-3, 4)
+        last = learn.evaluate()
+        assert last["valid_loss"] < first["valid_loss"]
+        assert isinstance(learn.predict_one(data.filenames["valid"][0]).label, tuple)
+
+
+@pytest.mark.gpu
+def test_on_the_gpu(data_dir, tmp_path):
+    path = link_slice(data_dir("dogscats"), tmp_path, 20)
+    tfms = tfms_from_model("mobilenet_v2", 96, aug_tfms=transforms_side_on)
+    data = ImageClassifierData.from_paths(path, bs=16, tfms=tfms)
+    weights = data_dir("weights") / "mobilenet_v2.pth"
+    learn = ConvLearner.pretrained("mobilenet_v2", data, weights=weights, progress=False)
+    assert learn.device.type == "cuda"
+    learn.fit(1e-3, 1)
+    learn.unfreeze()
+    learn.fit(slice(1e-5, 1e-3), 1)
+    assert learn.TTA()[0].shape == (40, 2)
+    learn.export(tmp_path / "model")
+    cpu = load_learner(tmp_path / "model", "cpu").predict_one(data.filenames["valid"][0])
+    assert np.isclose(cpu.probability, learn.predict_one(data.filenames["valid"][0]).probability, atol=1e-2)
