@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.learner import Learner
@@ -13,6 +14,26 @@ from zoo.registry import register_model
 from zoo_text.awd_lstm import AWDLSTM, State, detached
 from zoo_text.labelled import TextData
 from zoo_text.learner import EncoderMixin
+
+
+class QuickBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation whose running statistics are the plain average of the first ten batches, then the usual.
+
+    The ordinary rule mixes in the arbitrary start values (0 and 1) for some fifty batches, which is all the
+    training a small set of texts gets; predictions would be off by then.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        if len(x) < 2:
+            raise ValueError("a training batch needs at least two texts: use a larger bs")
+        with torch.no_grad():
+            step = (1 / (self.num_batches_tracked + 1.0)).clamp(min=0.1)  # type: ignore[operator]
+            self.running_mean.lerp_(x.mean(0).to(self.running_mean.dtype), step)
+            self.running_var.lerp_(x.var(0).to(self.running_var.dtype), step)
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class PoolState:
@@ -120,11 +141,11 @@ class TextClassifier(nn.Module):
             drop_mult=drop_mult, rnn=rnn,
         )  # fmt: skip
         self.head = nn.Sequential(
-            nn.BatchNorm1d(3 * emb_sz),
+            QuickBatchNorm(3 * emb_sz),
             nn.Dropout(dropout * drop_mult),
             nn.Linear(3 * emb_sz, hidden),
             nn.ReLU(),
-            nn.BatchNorm1d(hidden),
+            QuickBatchNorm(hidden),
             nn.Dropout(dropout * drop_mult / 4),
             nn.Linear(hidden, n_classes),
         )

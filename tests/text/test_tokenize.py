@@ -21,10 +21,10 @@ OURS = EnglishTokenizer()
 
 PIECES = [
     "don't", "Don't", "cannot", "Dr.", "U.S.", "e.g.", ":-)", ":)", "(:", "hello:)", "o.O", "film.",
-    "Film,", "A.",
-    '"Quoted"', "(1978)", "well-made", "Elton-Ms.", "it's.", "'s", "he's", "10km", "$5", "a.", "...", "!!!", "<br",
-    "/><br", "/>The", "www.imdb.com", "x@y.org", "I'm,", "gonna", "ALL", "Mr.Smith", "naïve", "it’s", "—", "1990s.",
-    "\u00a0", "C++", "''", "St.,", "'em?\"", "i.e.,", "=D", "8)", "(8)", "xD", "we'll",
+    "Film,", "A.", "\"Quoted\"", "(1978)", "well-made", "Elton-Ms.", "it's.", "'s", "he's", "10km", "$5",
+    "a.", "...", "!!!", "<br", "/><br", "/>The", "www.imdb.com", "x@y.org", "I'm,", "gonna", "ALL",
+    "Mr.Smith", "naïve", "it’s", "—", "1990s.", "\u00a0", "C++", "''", "St.,", "'em?\"", "i.e.,", "=D",
+    "8)", "(8)", "xD", "we'll",
 ]  # fmt: skip
 SPACES = [" ", " ", " ", " ", "  ", "\n", "\n\n", " \n", "\n ", "\t", "   ", "\u00a0", ""]
 
