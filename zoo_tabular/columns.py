@@ -44,8 +44,8 @@ def canonical(value: Any, kind: str) -> Any:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool):
-        return int(value) if kind == "number" else str(value)
+    if isinstance(value, bool):  # equal values must agree: True == 1 == 1.0
+        value = int(value)
     if isinstance(value, numbers.Real):
         whole = value == value and abs(value) < 2**53 and float(value).is_integer()
         plain = int(value) if isinstance(value, numbers.Integral) or whole else float(value)

@@ -339,10 +339,28 @@ class ColumnarModelData(ModelData):
             raise ValueError(f"out_sz={out_sz}, but the target needs {self.n_out} ({self.task})")
         sizes = self.embedding_sizes() if emb_szs is None else self._checked_sizes(emb_szs)
         model = MixedInputModel(sizes, actual, emb_drop, self.n_out, szs, drops, y_range, use_bn)
+        if self.train_dl is not None:
+            model.start_at(self._base_rates())
+            self._start_reserved_rows(model)
         return TabularLearner(
             self, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device, wd=wd,
             clip=clip, seed=seed, progress=progress,
         )  # fmt: skip
+
+    @torch.no_grad()
+    def _start_reserved_rows(self, model: MixedInputModel) -> None:
+        """Missing, rare and unknown start in the middle of the levels, not at a random place."""
+        for i, column in enumerate(self.processor.categories_):
+            model.embeddings.table(i)[[0, column.rare_code, column.unknown_code]] = 0.0  # type: ignore[union-attr]
+
+    def _base_rates(self) -> Tensor:
+        """Outputs that a model without inputs would learn: means, or the logits of class frequencies."""
+        target = self.train_dl.tensors[-1]
+        if self.task == "regression":
+            return target.double().mean(0)
+        if self.task == "multilabel":
+            return torch.logit(target.double().mean(0).clamp(0.001, 0.999))
+        return torch.log(torch.bincount(target, minlength=self.n_out).double() / len(target))
 
     def default_metrics(self) -> list:
         if self.task == "regression":

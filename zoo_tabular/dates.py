@@ -16,6 +16,7 @@ _FLAGS = (
     "Is_month_end", "Is_month_start", "Is_quarter_end", "Is_quarter_start", "Is_year_end", "Is_year_start",
 )  # fmt: skip
 _TIMES = ("Hour", "Minute", "Second")
+_ACCESSORS = {"Dayofweek": "day_of_week", "Dayofyear": "day_of_year"}  # spelled so since pandas 1.1
 _NAT = np.iinfo(np.int64).min
 
 
@@ -108,7 +109,7 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
     seconds, missing = epoch_seconds(dates)
     parts: dict[str, np.ndarray] = {}
     for name in _NUMBERS + (_TIMES if time else ()):
-        part = dates.dt.isocalendar().week if name == "Week" else getattr(dates.dt, name.lower())
+        part = dates.dt.isocalendar().week if name == "Week" else getattr(dates.dt, _ACCESSORS.get(name, name.lower()))
         parts[name] = part.to_numpy(dtype="float64", na_value=np.nan)
     columns: dict[str, object] = {}
     for name in _NUMBERS:

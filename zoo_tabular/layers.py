@@ -62,10 +62,8 @@ class FusedEmbedding(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Uniform values within 2 / (width + 1), so that wide tables start small."""
-        for i, (_, width) in enumerate(self.sizes):
-            bound = 2 / (width + 1)
-            self.table(i).uniform_(-bound, bound)
+        """Normal values of deviation 1, as in `nn.Embedding`: smaller ones learned more slowly and less well."""
+        self.weight.normal_()
 
     def forward(self, codes: Tensor) -> Tensor:
         places = codes.long().index_select(1, self.column) * self.width + self.base

@@ -89,15 +89,13 @@ class MixedInputModel(nn.Module):
         layers: list[nn.Module] = []
         for size, p in zip(szs, each, strict=True):
             linear = nn.Linear(n_in, size)
-            nn.init.kaiming_normal_(linear.weight)
-            nn.init.zeros_(linear.bias)
             layers += [linear, nn.ReLU()]
             layers += [nn.BatchNorm1d(size)] if use_bn else []
             layers += [Dropout(p)] if p else []
             n_in = size
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear(n_in, out_sz)
-        nn.init.kaiming_normal_(self.output.weight)
+        nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
         self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
 
@@ -114,6 +112,21 @@ class MixedInputModel(nn.Module):
                 low, high = self.y_range
                 x = low + (high - low) * torch.sigmoid(x)
         return x
+
+    @torch.no_grad()
+    def start_at(self, outputs: Tensor) -> None:
+        """Set the last bias so that an untrained model answers about `outputs`, such as the mean of the targets.
+
+        Training then does not spend its first hundreds of steps on finding the right order of magnitude.
+
+        Args:
+            outputs: one value for each output, shape (out_sz,); values outside `y_range` are moved inside.
+        """
+        start = outputs.to(self.output.bias).clone()
+        if self.y_range is not None:
+            low, high = self.y_range
+            start = torch.logit(((start - low) / (high - low)).clamp(0.01, 0.99))
+        self.output.bias.copy_(start)
 
     def layer_groups(self) -> dict[str, Any]:
         """Embeddings, then the hidden layers, then the output layer."""

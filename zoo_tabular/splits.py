@@ -85,7 +85,8 @@ def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
             shared = np.isin(days, day[~held & known]).mean() if len(days) else 0.0
             order = np.argsort(day[known], kind="stable")
             runs = np.count_nonzero(np.diff(held[known][order].astype("int8"))) + 1
-            if shared > 0.5 or (not shared and runs > 10):
+            several = len(days) > 1 or len(np.unique(day[known])) > 1
+            if several and (shared > 0.5 or (not shared and runs > 10)):
                 warnings.warn(
                     f"validation rows lie among training rows in time (column {name!r}): the score will look better "
                     "than the forecast of coming days; hold out the last days with last_days_split",

@@ -59,9 +59,9 @@ def read_truth(df: Any, y: Any, *, is_reg: bool, is_multi: bool) -> tuple[Truth,
     pairs = list(zip(df, y, strict=True)) if isinstance(df, list) else [(df, y)]
     parts = [_columns(frame, part) for frame, part in pairs]
     names = parts[0][1]
-    if any(part.shape[1] != parts[0][0].shape[1] for part, _ in parts):
+    if any(part.shape[1] != parts[0][0].shape[1] for part, _, _ in parts):
         raise ValueError("the targets to train and to validate on have different numbers of columns")
-    table = pd.concat([part.set_axis(range(part.shape[1]), axis=1) for part, _ in parts], ignore_index=True)
+    table = pd.concat([part.set_axis(range(part.shape[1]), axis=1) for part, _, _ in parts], ignore_index=True)
     gaps = int(table.isna().any(axis=1).sum())
     if gaps:
         label = f" {some(map(repr, names))}" if names else ""
@@ -69,7 +69,7 @@ def read_truth(df: Any, y: Any, *, is_reg: bool, is_multi: bool) -> tuple[Truth,
             f"the target{label} is missing in {gaps} of {len(table)} rows: drop those rows first"
         )
     if is_multi:
-        return _labels(table, names), names
+        return _labels(table, parts[0][2]), names
     if is_reg:
         return _numbers(table), names
     return _classes(table), names
@@ -91,15 +91,15 @@ def check_not_feature(df: pd.DataFrame, truth: Truth, conts: Sequence[str]) -> N
                 )
 
 
-def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str]]:
-    """The target as a frame of one column or more, and the names it has in `df`."""
+def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The target as a frame of one column or more, the names it has in `df`, and its own names."""
     if isinstance(y, str) or (
         isinstance(y, list | tuple) and len(y) and all(isinstance(name, str) for name in y)
     ):
         names = [y] if isinstance(y, str) else list(y)
         if isinstance(y, str) or len(names) != len(df) or all(name in df.columns for name in names):
             check_columns(df, names, "target")
-            return df[names], names
+            return df[names], names, names
     if isinstance(y, pd.DataFrame):
         table = y
     elif isinstance(y, pd.Series):
@@ -112,7 +112,7 @@ def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str]]:
     if len(table) != len(df):
         raise ValueError(f"the target has {len(table)} rows, the data frame has {len(df)}")
     named = [name for name in table.columns if isinstance(name, str) and name in df.columns]
-    return table, named
+    return table, named, [str(name) for name in table.columns]
 
 
 def _numbers(table: pd.DataFrame) -> Truth:

@@ -1,0 +1,51 @@
+"""Files keep categories and indexes; large ones are read in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoo_tabular import read_table, stream_table, write_partitioned, write_table
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "State": pd.Categorical(["BE", None, "HH"], categories=["SL", "HH", "BE"], ordered=True),
+            "Sales": np.array([1.5, np.nan, 3.0], dtype="float32"),
+            "Date": pd.to_datetime(["2015-07-31", None, "2015-01-01"]),
+        },
+        index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2), ("c", 3)], names=["x", "y"]),
+    )
+
+
+@pytest.mark.parametrize("ending", [".feather", ".arrow", ".parquet"])
+def test_round_trip_keeps_categories_and_indexes(ending: str, tmp_path: Path) -> None:
+    df = frame()
+    path = write_table(df, tmp_path / f"table{ending}")
+    pd.testing.assert_frame_equal(read_table(path), df)
+    assert list(read_table(path, ["Sales"]).columns) == ["Sales"]
+    assert [file.name for file in tmp_path.iterdir()] == [f"table{ending}"]
+    with pytest.raises(ValueError, match=r"no column 'Sale' \(did you mean 'Sales'\?\)"):
+        read_table(path, ["Sale"])
+
+
+def test_partitioned_files_are_streamed(tmp_path: Path) -> None:
+    df = pd.DataFrame({"Year": np.repeat([2013, 2014], 500), "Sales": np.arange(1000)})
+    folder = write_partitioned(df, tmp_path / "sales", ["Year"])
+    pieces = list(stream_table(folder, ["Sales", "Year"], rows=100))
+    assert max(map(len, pieces)) <= 100
+    assert pd.concat(pieces)["Sales"].tolist() == list(range(1000))
+    assert len(read_table(folder)) == 1000
+    with pytest.raises(FileExistsError, match="not empty"):
+        write_partitioned(df, folder, ["Year"])
+
+
+def test_errors_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot tell the format of 'x\.csv'"):
+        write_table(frame(), tmp_path / "x.csv")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_table(tmp_path / "absent.feather")

@@ -1,0 +1,83 @@
+"""The network: one fused table equals many, dropout keeps its rate, any mix of columns works."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from zoo_tabular import MixedInputModel
+from zoo_tabular.layers import Dropout, FusedEmbedding
+
+SIZES = [(5, 3), (7, 1), (300, 50)]
+
+
+def test_fused_table_equals_one_embedding_a_column() -> None:
+    fused = FusedEmbedding(SIZES)
+    plain = nn.ModuleList(nn.Embedding(levels, width) for levels, width in SIZES)
+    for i, table in enumerate(plain):
+        table.weight.data.copy_(fused.table(i))
+    codes = torch.stack([torch.randint(0, levels, (40,)) for levels, _ in SIZES], 1)
+    weights = torch.randn(40, 54)
+    ours = fused(codes.to(torch.int16))
+    theirs = torch.cat([table(codes[:, i]) for i, table in enumerate(plain)], 1)
+    assert torch.equal(ours, theirs)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    expected = torch.cat([table.weight.grad.flatten() for table in plain])
+    torch.testing.assert_close(fused.weight.grad.flatten(), expected)
+
+
+@pytest.mark.parametrize("p", [0.001, 0.04, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_its_rate_and_the_mean(p: float, dtype: torch.dtype) -> None:
+    layer = Dropout(p).train()
+    x = torch.ones(1000, 1003, dtype=dtype, requires_grad=True)
+    out = layer(x)
+    n = x.numel()
+    dropped = (out == 0).sum().item()
+    assert abs(dropped - p * n) < 5 * (n * p * (1 - p)) ** 0.5 + n / 2**17
+    assert abs(out.float().mean().item() - 1) < 0.01
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach()), "the gradient passes where the value did"
+    by_column = (out == 0).float().mean(0)
+    assert by_column.std() < 2 * (p * (1 - p) / 1000) ** 0.5, "columns are dropped independently"
+    assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_cont", "szs"), [(SIZES, 4, [8, 4]), ([], 4, [8]), (SIZES, 0, [8]), (SIZES, 2, [])]
+)
+def test_any_mix_of_columns(sizes: list, n_cont: int, szs: list) -> None:
+    model = MixedInputModel(sizes, n_cont, 0.1, 2, szs, 0.1)
+    codes = torch.zeros(6, len(sizes), dtype=torch.int16)
+    out = model(codes, torch.randn(6, n_cont))
+    assert out.shape == (6, 2)
+    out.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert list(model.layer_groups())[-2:] == ["hidden", "output"]
+
+
+def test_range_holds_and_is_float32_under_bfloat16() -> None:
+    model = MixedInputModel(SIZES, 2, szs=[8], y_range=(2, 5)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(torch.zeros(50, 3, dtype=torch.long), torch.randn(50, 2) * 100)
+    assert out.dtype == torch.float32
+    assert out.min() >= 2
+    assert out.max() <= 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], 0), "at least one category or number column"),
+        (([(3, 0)], 1), r"expected pairs \(levels, width\)"),
+        (([], 1, 0.0, 1, [4, 4], [0.1]), "drops: 1 values for 2 hidden layers"),
+        (([], 1, 1.0), "a dropout probability"),
+        (([], 1, 0.0, 1, [4], 0.0, (5, 2)), "low < high"),
+        (([], 1, 0.0, 0), "must be positive"),
+    ],
+)
+def test_wrong_sizes_are_refused(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MixedInputModel(*arguments)

@@ -1,0 +1,146 @@
+"""TableProcessor: three separate codes, JSON state, one row like many."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo_tabular import TableProcessor
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["a", "b", "1", "", "x y"]),
+    st.floats(-3, 3), st.just(float("nan")),
+)  # fmt: skip
+NUMBERS = st.one_of(st.none(), st.integers(-(2**40), 2**40), st.floats(allow_nan=True, allow_infinity=False, width=32))
+
+
+def test_missing_rare_and_unknown_are_three_codes() -> None:
+    df = pd.DataFrame({"State": ["BE", "BE", "HH", "HH", "SL", None]})
+    processor = TableProcessor(["State"], [], min_count=2).fit(df)
+    codes = processor.transform(pd.DataFrame({"State": ["BE", "HH", "SL", "XX", None, np.nan]}))["State"]
+    assert codes.tolist() == [1, 2, 3, 4, 0, 0]
+    assert codes.dtype == "int8"
+
+
+def test_max_levels_keeps_the_most_frequent() -> None:
+    processor = TableProcessor(["x"], [], max_levels=2).fit(pd.DataFrame({"x": list("abbccc")}))
+    assert processor.transform(pd.DataFrame({"x": list("abc")}))["x"].tolist() == [3, 1, 2]
+
+
+@given(st.lists(VALUES, min_size=1), st.lists(NUMBERS, min_size=1), st.lists(st.tuples(VALUES, NUMBERS), min_size=1))
+def test_one_row_is_coded_like_a_frame_also_after_json(categories: list, numbers: list, rows: list) -> None:
+    n = max(len(categories), len(numbers))
+    df = pd.DataFrame(
+        {
+            "c": pd.Series((categories * n)[:n], dtype=object),
+            "n": pd.Series((numbers * n)[:n], dtype=object),
+        }
+    )
+    for options in ({"scale": True}, {"na_columns": "seen", "min_count": 2}):
+        fitted = TableProcessor(["c"], ["n"], **options).fit(df)
+        processor = TableProcessor.from_json(fitted.to_json())
+        assert processor.to_dict() == fitted.to_dict()
+        test = pd.DataFrame(
+            {"n": pd.Series([n for _, n in rows], dtype=object), "c": pd.Series([c for c, _ in rows], dtype=object)}
+        )
+        codes, values = processor.transform_arrays(test)
+        assert np.array_equal(codes, fitted.transform_arrays(test)[0])
+        for i, (c, number) in enumerate(rows):
+            one_code, one_value = processor.transform_row({"n": number, "c": c, "other": object()})
+            assert one_code == codes[i].tolist()
+            assert np.array_equal(np.array(one_value, dtype="float32"), values[i])
+
+
+@given(st.lists(st.sampled_from([1, 2, 3, 250]), min_size=1))
+def test_types_of_a_column_do_not_matter(values: list[int]) -> None:
+    processor = TableProcessor(["x"], []).fit(pd.DataFrame({"x": values}))
+    expected = processor.transform(pd.DataFrame({"x": values}))["x"].tolist()
+    for kind in ("float64", "Int64", "category", "object", "int16"):
+        assert processor.transform(pd.DataFrame({"x": pd.Series(values).astype(kind)}))["x"].tolist() == expected
+    assert processor.transform(pd.DataFrame({"x": [str(v) for v in values]}))["x"].tolist() == expected
+
+
+def test_a_categorical_with_other_codes_is_coded_by_value() -> None:
+    processor = TableProcessor(["x"], []).fit(pd.DataFrame({"x": ["a", "b", "c"]}))
+    other = pd.Categorical(["c", "a", "b"], categories=["c", "unused", "b", "a"])
+    assert processor.transform(pd.DataFrame({"x": other}))["x"].tolist() == [3, 1, 2]
+
+
+def test_levels_of_an_ordered_column_keep_their_order_and_unused_ones_are_unknown() -> None:
+    sizes = pd.Categorical(["small", "large"], categories=["small", "medium", "large"], ordered=True)
+    processor = TableProcessor(["x"], []).fit(pd.DataFrame({"x": sizes}))
+    assert processor.categories_[0].levels == ["small", "large"]
+    assert processor.transform(pd.DataFrame({"x": ["medium"]}))["x"].tolist() == [4]
+
+
+def test_numbers_are_filled_scaled_and_flagged() -> None:
+    df = pd.DataFrame({"d": [1.0, np.nan, 3.0, 100.0], "k": [7, 7, 7, 7]})
+    all_flags = TableProcessor([], ["d", "k"]).fit(df).transform(pd.DataFrame({"k": [np.nan], "d": [5]}))
+    assert all_flags.to_dict("records") == [{"d": 5.0, "k": 7.0, "d_na": 0.0, "k_na": 1.0}]
+    assert (all_flags.dtypes == "float32").all()
+    seen = TableProcessor([], ["d", "k"], na_columns="seen", scale=True).fit(df)
+    out = seen.transform(df)
+    assert list(out.columns) == ["d", "k", "d_na"]
+    assert abs(out["d"].mean()) < 1e-6
+    assert seen.transform(pd.DataFrame({"d": [1.0], "k": [8]}))["k"].tolist() == [0.0], "a constant column teaches nothing"
+
+
+def test_the_target_and_the_caller_s_frame_are_left_alone() -> None:
+    df = pd.DataFrame({"a": ["x", None], "n": [1.0, None], "y": [object(), object()]})
+    before = df.copy(deep=True)
+    processor = TableProcessor(["a"], ["n"]).fit(df, y=df["y"])
+    processor.transform(df)
+    processor.transform(df.drop(columns="y"))
+    pd.testing.assert_frame_equal(df, before)
+    assert json.loads(processor.to_json())["version"] == 1
+
+
+def test_columns_are_found_and_their_order_is_fixed() -> None:
+    df = pd.DataFrame({"n": [1.0], "b": [True], "s": ["x"], "c": pd.Categorical(["y"]), "t": pd.to_datetime(["2015-01-01"])})
+    processor = TableProcessor().fit(df)
+    assert processor.feature_names_in_ == ["s", "c", "n", "b"]
+    assert list(processor.transform(df[["t", "c", "b", "s", "n"]]).columns) == processor.feature_names_out_
+
+
+def test_unknown_values_are_counted_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    processor = TableProcessor(["Store"], []).fit(pd.DataFrame({"Store": [1, 2]}))
+    with caplog.at_level(logging.WARNING, "zoo_tabular"):
+        processor.transform(pd.DataFrame({"Store": [9, 9, 1]}))
+        processor.transform_row({"Store": 8})
+    assert [record.getMessage().split("column: ")[1] for record in caplog.records] == ["'Store': 2 (9)", "'Store': 1 (8)"]
+    processor.unknown = "error"
+    with pytest.raises(ValueError, match=r"not seen in training, by column: 'Store': 2 \(9\)"):
+        processor.transform(pd.DataFrame({"Store": [9, 9, 1]}))
+    with pytest.raises(ValueError, match=r"'Store': 1 \(8\)"):
+        processor.transform_row({"Store": 8})
+
+
+def test_errors_say_what_to_do() -> None:
+    df = pd.DataFrame({"StoreType": ["a", "b"], "Distance": [1.0, 2.0]})
+    processor = TableProcessor(["StoreType"], ["Distance"], extra="error").fit(df)
+    with pytest.raises(ValueError, match=r"no column 'StoreType' \(did you mean 'storetype'\?\)"):
+        processor.transform(df.rename(columns={"StoreType": "storetype"}))
+    with pytest.raises(ValueError, match="no value for 'Distance'"):
+        processor.transform_row({"StoreType": "a"})
+    with pytest.raises(ValueError, match="not there when fitted: 'Sales'"):
+        processor.transform(df.assign(Sales=1))
+    with pytest.raises(ValueError, match="column 'Distance' is used as numbers but holds 'far'"):
+        processor.transform(df[["StoreType"]].assign(Distance=["far", 1]))
+    with pytest.raises(ValueError, match="column 'Distance' holds numbers, got 'far'"):
+        processor.transform_row({"StoreType": "a", "Distance": "far"})
+    with pytest.raises(ValueError, match="holds 1 infinite values"):
+        processor.transform(df.assign(Distance=[np.inf, 1]))
+    with pytest.raises(ValueError, match="column names must be unique, repeated: StoreType"):
+        processor.fit(df.set_axis(["StoreType", "StoreType"], axis=1))
+    with pytest.raises(ValueError, match="has no rows"):
+        TableProcessor().fit(df.iloc[:0])
+    with pytest.raises(ValueError, match="call fit first"):
+        TableProcessor().transform(df)
+    with pytest.raises(ValueError, match="unknown must be one of"):
+        TableProcessor(unknown="ignore").fit(df)
