@@ -17,7 +17,7 @@ from zoo_text.learner import EncoderMixin
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation whose running statistics are the plain average of the first ten batches, then the usual.
+    """Batch normalisation whose running statistics begin as the plain average of the first ten batches.
 
     The ordinary rule mixes in the arbitrary start values (0 and 1) for some fifty batches, which is all the
     training a small set of texts gets; predictions would be off by then.

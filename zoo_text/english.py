@@ -17,10 +17,10 @@ _SIMPLE = re.compile(r"""([("])?([A-Za-z]*[a-z])(?:(-)([A-Za-z]*[a-z]))?('s)?([,
 class English:
     """The tokens of chunks, as spaCy's blank English pipeline gives them.
 
-    spaCy splits a text at whitespace and treats each chunk alone. One later step looks at the whole: it
-    finds exceptions (mostly emoticons) that were split although they should not have been, longest first. Such
-    a find inside a chunk can be lost to a longer one across chunks; those chunks are reported, so that a text
-    with one can be given to spaCy whole.
+    spaCy splits a text at whitespace and treats each chunk alone. One later step looks at the whole text: it
+    finds exceptions (mostly emoticons) that were split although they should not have been, longest first.
+    Such a find inside a chunk can be lost to a longer one across chunks; those chunks are reported, so that a
+    text with one can be given to spaCy whole.
     """
 
     def __init__(self) -> None:
