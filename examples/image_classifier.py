@@ -1,9 +1,7 @@
-"""Cats or dogs: a pretrained network, first its head on cached activations, then all of it with graded rates.
+"""Cats or dogs: a pretrained network, first its head on cached activations, then all of it, graded rates.
 
 python examples/image_classifier.py --data path/to/data
 python examples/image_classifier.py --data path/to/data --n 100 --size 128     (a quick trial)
-
-Needs the data sets "dogscats" (train/ and valid/ with one folder per class) and, offline, "weights".
 """
 
 import argparse
@@ -24,73 +22,62 @@ from zoo.vision import (
     transforms_side_on,
 )
 
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument(
+    "--data", default=os.environ.get("ZOO_DATA", "../shared/data"), help="folder of data sets"
+)
+parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
+parser.add_argument("--n", type=int, help="use the first so many pictures of each class only")
+parser.add_argument("--arch", default="mobilenet_v2", help="any torchvision classifier")
+parser.add_argument(
+    "--weights", help="weights file, or 'default' to download; otherwise the data set 'weights'"
+)
+parser.add_argument("--epochs", type=int, default=8, help="epochs of the head; the whole network gets one")
+parser.add_argument("--out", type=Path, help="folder for cached activations, plots and the exported model")
+
+
+def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
+    return float((scores.argmax(1) == targets).mean())
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", default=os.environ.get("ZOO_DATA", "../shared/data"), help="folder of the data sets"
-    )
-    parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
-    parser.add_argument("--n", type=int, help="use only this many pictures of each class")
-    parser.add_argument("--arch", default="mobilenet_v2", help="any torchvision classifier")
-    parser.add_argument(
-        "--weights", help="weights file, or 'default' to download; default: the data set 'weights'"
-    )
-    parser.add_argument(
-        "--epochs", type=int, default=8, help="epochs of the head; the whole network gets one"
-    )
-    parser.add_argument(
-        "--out", type=Path, help="folder for cached activations, plots and the exported model"
-    )
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="image-classifier-"))
-
-    set_seed(42)
     path = local_dataset(args.data, "dogscats", marker="train")
     weights = args.weights or local_dataset(args.data, "weights") / f"{args.arch}.pth"
-
-    def read(**augmentation) -> ImageClassifierData:
-        tfms = tfms_from_model(args.arch, args.size, **augmentation)
-        return ImageClassifierData.from_paths(path, bs=64, tfms=tfms, n_per_class=args.n)
+    set_seed(42)
 
     # the head, on activations that are computed once
     started = time.perf_counter()
-    data = read()
+    plain = tfms_from_model(args.arch, args.size)
+    data = ImageClassifierData.from_paths(path, tfms=plain, n_per_class=args.n)
     learn = ConvLearner.pretrained(args.arch, data, weights=weights, precompute=True, path=out)
-    print(f"{data}, activations after {time.perf_counter() - started:.0f} s")
+    print(f"{data}; activations in {time.perf_counter() - started:.1f} s")
     started = time.perf_counter()
     print(learn.lr_find())
     learn.fit_one_cycle(args.epochs, 3e-3)
-    print(
-        f"head: accuracy {accuracy(learn.predict(), data.val_y):.4f} in {time.perf_counter() - started:.1f} s"
-    )
+    seconds = time.perf_counter() - started
+    print(f"head: accuracy {accuracy(learn.predict(), data.val_y):.4f}; finder and fit in {seconds:.1f} s")
 
-    # the whole network on augmented pictures, low rates for early layers
+    # the whole network, on augmented pictures, with low rates for early layers
     learn.precompute = False
-    learn.set_data(read(aug_tfms=transforms_side_on, max_zoom=1.1))
+    augmented = tfms_from_model(args.arch, args.size, aug_tfms=transforms_side_on, max_zoom=1.1)
+    learn.set_data(ImageClassifierData.from_paths(path, tfms=augmented, n_per_class=args.n))
     learn.unfreeze()
     learn.bn_freeze(True)
     learn.fit(slice(1e-6, 1e-4), 1, cycle_len=1)
-    print(f"all layers: accuracy {accuracy(learn.predict(), data.val_y):.4f}")
     probs, targets = learn.TTA()
-    print(f"with test-time augmentation: accuracy {accuracy(probs, targets):.4f}")
+    print(f"all layers, test-time augmentation: accuracy {accuracy(probs, targets):.4f}")
 
-    # look
+    # look, keep, predict a new picture
     results = ImageModelResults(data, np.log(probs.clip(1e-7)), targets)
     print("most confused:", results.most_confused())
     results.plot_most_incorrect(n=9).savefig(out / "most_incorrect.png")
     results.plot_confusion_matrix().savefig(out / "confusion_matrix.png")
-
-    # keep, and predict new pictures
     model = learn.export(out / "model.zip")
     picture = data.filenames["valid"][0]
     answer = load_learner(model).predict_one(picture)
-    print(f"{Path(picture).name}: {answer.label} ({answer.probability:.3f}); saved as {model}")
-
-
-def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Share of rows whose largest score is the target's."""
-    return float((scores.argmax(1) == targets).mean())
+    print(f"{Path(picture).name} shows {answer.label} ({answer.probability:.3f}); model and plots in {out}")
 
 
 if __name__ == "__main__":

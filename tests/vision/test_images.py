@@ -128,7 +128,7 @@ def test_arrays_and_their_errors(picture):
         as_pixels(four)
     with pytest.raises(TypeError, match="uint8 or float"):
         as_pixels(picture.astype(np.int64))
-    with pytest.raises(TypeError, match="got builtins.int"):
+    with pytest.raises(TypeError, match=r"got builtins\.int"):
         as_pixels(7)
     with pytest.raises(ValueError, match="4 channels"):
         buffer = io.BytesIO()

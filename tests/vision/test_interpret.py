@@ -30,7 +30,7 @@ def test_rows(results):
     assert results.most_incorrect().tolist() == [5, 2, 3]
     assert results.most_incorrect("red").tolist() == [5, 3]
     assert results.most_incorrect(0).tolist() == [2]
-    assert results.most_uncertain(n=2).tolist() == [4, 2]
+    assert results.most_uncertain(n=2).tolist() == [4, 3]
     assert sorted(results.random(False)) == [2, 3, 5]
 
 

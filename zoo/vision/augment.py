@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-Pixels: TypeAlias = "Image.Image | torch.Tensor"
+Pixels: TypeAlias = Any
+"""A Pillow image or a C x H x W tensor; torchvision's functions take both but are typed for one."""
 PadMode: TypeAlias = Literal["reflect", "constant", "edge"]
 
 
@@ -120,7 +121,8 @@ class RandomLighting(RandomTransform):
     def apply(self, item: Pixels, params: tuple[float, float]) -> Pixels:
         brightness, contrast = params
         if isinstance(item, Image.Image):
-            return F.adjust_contrast(F.adjust_brightness(item, brightness), contrast)
+            lit: Pixels = F.adjust_brightness(cast("Any", item), brightness)
+            return F.adjust_contrast(lit, contrast)
         values = item.float() * brightness
         values = (values - values.mean()) * contrast + values.mean()
         return (

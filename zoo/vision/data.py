@@ -17,7 +17,6 @@ from torch import Tensor
 from zoo.data import ModelData
 from zoo.errors import some
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
-from zoo.splits import get_cv_idxs
 from zoo.vision import sources
 from zoo.vision.dataset import ImageDataset, picture_loader
 from zoo.vision.transforms import ImageTransform
@@ -302,17 +301,12 @@ class ImageClassifierData(ModelData):
             )
         encoded = sources.encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
         kept = np.flatnonzero(exists)
-        is_valid = _valid_mask(val_idxs, len(files), kept, origin)
+        is_valid = sources.valid_mask(val_idxs, len(files), kept, origin)
         train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
         if not len(train_rows):
             raise ValueError(f"{origin}: val_idxs leaves no training rows")
-        seen = (
-            encoded.y[train_rows].any(0)
-            if encoded.multi
-            else np.isin(np.arange(len(encoded.classes)), encoded.y[train_rows])
-        )
-        if not seen.all():
-            unseen = [name for name, there in zip(encoded.classes, seen, strict=True) if not there]
+        unseen = sources.classes_without_rows(encoded, train_rows)
+        if unseen:
             log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
         train, valid = (
             ImageDataset([files[i] for i in rows], encoded.y[rows], tfm) if len(rows) else None
@@ -364,7 +358,9 @@ class ImageClassifierData(ModelData):
             seed: of the order and the augmentation.
         """
         pictures = {"trn": trn[0], "val": None if val is None else val[0], "test": test}
-        checked = {name: _check_array(array, name) for name, array in pictures.items() if array is not None}
+        checked = {
+            name: sources.check_array(array, name) for name, array in pictures.items() if array is not None
+        }
         channels = {name: 1 if a.ndim == 3 else a.shape[3] for name, a in checked.items()}
         if len(set(channels.values())) > 1:
             raise ValueError(f"pictures must have the same number of channels, got {channels}")
@@ -484,40 +480,3 @@ class ImageClassifierData(ModelData):
         from zoo.vision.show import show_batch
 
         return show_batch(self, n, epoch=epoch)
-
-
-def _valid_mask(
-    val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
-) -> np.ndarray:
-    """True for validation rows; by default a fixed random fifth of the rows that are kept."""
-    mask = np.zeros(n, bool)
-    if val_idxs is None:
-        mask[kept[get_cv_idxs(len(kept))]] = True
-        return mask
-    rows = np.asarray(val_idxs)
-    if rows.dtype == bool:
-        raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
-    outside = [int(i) for i in rows if not 0 <= i < n]
-    if outside:
-        raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
-    mask[rows.astype(np.int64)] = True
-    return mask
-
-
-def _check_array(array: Any, name: str) -> np.ndarray:
-    array = np.asarray(array)
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise ValueError(
-            f"{name}: expected pictures of shape rows x H x W [x channels], got shape {array.shape}"
-        )
-    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
-        raise ValueError(
-            f"{name}: channels must come last (rows x H x W x channels), got shape {array.shape}"
-        )
-    if array.dtype == np.uint8:
-        return array
-    if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"{name}: expected pictures as uint8 or float, got {array.dtype}")
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise ValueError(f"{name}: float pictures must lie in [0, 1]; divide by 255 or pass uint8")
-    return array.astype(np.float32, copy=False)

@@ -69,7 +69,7 @@ class ImageDataset(Dataset):
         if isinstance(self.items, np.ndarray):
             digest.update(f"{self.items.shape}{self.items.dtype}".encode())
             for start in range(0, len(self), 4096):
-                digest.update(np.ascontiguousarray(self.items[start : start + 4096]))
+                digest.update(np.ascontiguousarray(self.items[start : start + 4096]).tobytes())
         else:
             for path in self.items:
                 stat = os.stat(path)

@@ -38,7 +38,7 @@ class ImageModelResults:
             raise ValueError("ImageModelResults needs one label per picture; these data have several")
         if data.val_ds is None:
             raise ValueError("these data have no validation pictures")
-        self.data = data
+        self.data, self.dataset = data, data.val_ds
         self.log_probs = np.asarray(log_probs, np.float64)
         self.targets = np.asarray(data.val_y if targets is None else targets).astype(np.int64)
         rows, classes = len(data.val_ds), data.c
@@ -171,10 +171,9 @@ class ImageModelResults:
 
     def plot_rows(self, rows: np.ndarray) -> Figure:
         """Validation pictures by row number, with prediction, probability and truth."""
-        dataset = self.data.val_ds
         titles = [
             f"{label_text(self.data, self.preds[row])} {self.probs[row, self.preds[row]]:.2f}\n"
             f"truth: {label_text(self.data, self.targets[row])}"
             for row in rows
         ]
-        return picture_grid([view(dataset, int(row)) for row in rows], titles)
+        return picture_grid([view(self.dataset, int(row)) for row in rows], titles)

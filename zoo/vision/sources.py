@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import did_you_mean, some
+from zoo.splits import get_cv_idxs
 from zoo.vision.images import walk_images
 
 
@@ -232,3 +233,48 @@ def _encode_matrix(array: np.ndarray, classes: Sequence[str] | None, origin: str
     if len(names) != values.shape[1]:
         raise ValueError(f"{origin}: {values.shape[1]} label columns but {len(names)} class names")
     return Labels(values, names, True)
+
+
+def classes_without_rows(labels: Labels, rows: np.ndarray) -> list[str]:
+    """Names of the classes that none of these rows has."""
+    y = labels.y[rows]
+    counts = y.sum(0) if labels.multi else np.bincount(y, minlength=len(labels.classes))
+    return [name for name, count in zip(labels.classes, counts.tolist(), strict=True) if not count]
+
+
+def valid_mask(
+    val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
+) -> np.ndarray:
+    """True for validation rows; by default a fixed random fifth of the rows that are kept."""
+    mask = np.zeros(n, bool)
+    if val_idxs is None:
+        mask[kept[get_cv_idxs(len(kept))]] = True
+        return mask
+    rows = np.asarray(val_idxs)
+    if rows.dtype == bool:
+        raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
+    outside = [int(i) for i in rows if not 0 <= i < n]
+    if outside:
+        raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
+    mask[rows.astype(np.int64)] = True
+    return mask
+
+
+def check_array(array: Any, name: str) -> np.ndarray:
+    """Pictures in memory, checked: rows x H x W [x C], uint8 or float in [0, 1]."""
+    array = np.asarray(array)
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise ValueError(
+            f"{name}: expected pictures of shape rows x H x W [x channels], got shape {array.shape}"
+        )
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
+        raise ValueError(
+            f"{name}: channels must come last (rows x H x W x channels), got shape {array.shape}"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"{name}: expected pictures as uint8 or float, got {array.dtype}")
+    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+        raise ValueError(f"{name}: float pictures must lie in [0, 1]; divide by 255 or pass uint8")
+    return array.astype(np.float32, copy=False)

@@ -86,7 +86,7 @@ class ResNetSmall(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, ResidualBlock):
-                nn.init.zeros_(module.conv2[1].weight)
+                nn.init.zeros_(module.conv2[1].get_parameter("weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """N x c_in x H x W -> N x n_classes (no softmax)."""
