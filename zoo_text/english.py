@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 _ORTH = 65  # spaCy's number for "the text of the token"
-_SEPARATOR = "\n\n"
 _RENEW_AFTER = 1_000_000
 # chunks simple enough to take apart here, the way spaCy does: an ASCII word ending in a small letter, perhaps
 # one hyphen in it, perhaps 's, one mark before and one after
 _SIMPLE = re.compile(r"""([("])?([A-Za-z]*[a-z])(?:(-)([A-Za-z]*[a-z]))?('s)?([,.!?;:)"])?""")
+
+# a chunk with one longer word in it: what stands around the word decides how it is split, not the word
+_AROUND_WORD = re.compile(r"([^A-Za-z]*)([A-Za-z]{2,}[a-z]{2})([^A-Za-z]*)")
+_RUNS = re.compile(r"[A-Za-z]+")
 
 
 class English:
@@ -33,6 +35,8 @@ class English:
         self.spacy: Any = spacy.blank("en").tokenizer
         self.seen = 0
         self._exceptions = frozenset(self.spacy.rules)
+        self._words_in_exceptions = {word for text in self._exceptions for word in _RUNS.findall(text)}
+        self._shapes: dict[tuple[str, str, str], tuple[str, ...] | None] = {}
         self._plain = spacy.blank("en").tokenizer
         self._plain.rules = {}
         # exceptions that change the tokens of a chunk they are found in, by the first token they leave there:
@@ -73,21 +77,28 @@ class English:
                 return ()
         return tuple(part for part in match.groups() if part)
 
-    def chunks(self, chunks: list[str]) -> Iterable[tuple[list[str], bool]]:
-        """The tokens of each chunk (none of them whitespace), and whether it holds a find (see the class)."""
-        self.seen += len(chunks)
-        for start in range(0, len(chunks), 5000):
-            # many in one call; the blank lines between them keep them apart
-            part = chunks[start : start + 5000]
-            tokens: list[list[str]] = [[]]
-            for token in self.spacy(_SEPARATOR.join(part)):
-                text = token.text
-                if text == _SEPARATOR:
-                    tokens.append([])
-                else:
-                    tokens[-1].append(text)
-            for chunk, own in zip(part, tokens, strict=True):
-                yield own, len(own) > 1 and self._holds_find(chunk, own)
+    def around_word(self, chunk: str) -> tuple[str, ...] | None:
+        """The tokens of a chunk with one longer word, by what is known of chunks of the same shape."""
+        match = _AROUND_WORD.fullmatch(chunk)
+        if match is None or len(match[1]) + len(match[3]) > 12 or match[2] in self._words_in_exceptions:
+            return None
+        before, word, after = match.groups()
+        stand_in = "Zqvzq" if word[0].isupper() else "zqvzq"
+        shape = (before, stand_in, after)
+        if shape not in self._shapes:
+            if len(self._shapes) > 50_000:
+                self._shapes.clear()
+            tokens, holds_find = self.chunk(before + stand_in + after)
+            once = sum(stand_in in token for token in tokens) == 1
+            self._shapes[shape] = tuple(tokens) if once and not holds_find else None
+        known = self._shapes[shape]
+        return None if known is None else tuple([token.replace(stand_in, word) for token in known])
+
+    def chunk(self, chunk: str) -> tuple[list[str], bool]:
+        """The tokens of any chunk, and whether it holds a find (see the class)."""
+        self.seen += 1
+        tokens = [token.text for token in self.spacy(chunk)]
+        return tokens, len(tokens) > 1 and self._holds_find(chunk, tokens)
 
     def _holds_find(self, chunk: str, tokens: list[str]) -> bool:
         for token in tokens:

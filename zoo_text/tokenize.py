@@ -3,7 +3,7 @@
 Every tokeniser here works in two steps, so that one cache serves them all:
 
 1. `split(text)` cuts a text into *pieces* (for English: whitespace-separated chunks);
-2. `resolve(pieces)` gives the tokens of each distinct piece.
+2. `piece(piece)` gives the tokens of one piece.
 
 spaCy's English tokeniser never looks across a whitespace chunk, so the tokens of a text are those of its
 chunks one after the other, and a chunk has to be taken apart only the first time it is seen. The one
@@ -36,12 +36,9 @@ class Tokenizer(Protocol):
     @property
     def name(self) -> str | None: ...
 
-    @property
-    def risky(self) -> set[str]: ...
-
     def split(self, text: str) -> list[str]: ...
 
-    def resolve(self, pieces: Iterable[str]) -> dict[str, tuple[str, ...]]: ...
+    def piece(self, piece: str) -> tuple[str, ...] | None: ...
 
     def whole(self, text: str) -> list[str]: ...
 
@@ -53,15 +50,12 @@ class _Plain:
 
     def __init__(self, lower: bool = True) -> None:
         self.lower = lower
-        self.risky: set[str] = set()
 
     def split(self, text: str) -> list[str]:
         raise TypeError(f"{type(self).__name__} does not say how to split a text")
 
-    def resolve(self, pieces: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        if self.lower:
-            return {piece: (piece.lower(),) for piece in pieces}
-        return {piece: (piece,) for piece in pieces}
+    def piece(self, piece: str) -> tuple[str, ...] | None:
+        return (piece.lower() if self.lower else piece,)
 
     def whole(self, text: str) -> list[str]:
         pieces = self.split(text)
@@ -117,11 +111,12 @@ class EnglishTokenizer:
     def __init__(self, lower: bool = True, rules: Iterable[str] = ()) -> None:
         self.lower = lower
         self.rules = frozenset(rules)
-        self.risky: set[str] = set()
 
     def split(self, text: str) -> list[str]:
-        pieces = text.split(" ")
-        return pieces if pieces == text.split() else _PIECES.findall(text)
+        # the quick way, for texts in which single blanks are the only whitespace
+        if text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
+            return text.split(" ") if text else []
+        return _PIECES.findall(text)
 
     def _finish(self, tokens: list[str]) -> list[str]:
         if "caps" in self.rules:
@@ -143,36 +138,27 @@ class EnglishTokenizer:
             end = match.end()
         return tokens + english().tokens(chunk[end:])
 
-    def resolve(self, pieces: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The tokens of each piece."""
+    def piece(self, piece: str) -> tuple[str, ...] | None:
+        """The tokens of one piece; None if only the whole text can tell."""
         library = english()
-        found: dict[str, tuple[str, ...]] = {}
-        waiting: list[str] = []
-        chunks: list[str] = []
-        for piece in pieces:
-            # a piece carries the one space that follows it, which is not a token
-            chunk = piece[:-1] if piece[-1:] == " " and not piece.isspace() else piece
-            if not self.rules and (simple := library.simple(chunk)):
-                found[piece] = tuple([token.lower() for token in simple]) if self.lower else simple
-            elif piece.isspace() or not piece:
-                found[piece] = tuple(library.tokens(piece))
-            elif "repetition" in self.rules and _REPETITION.search(chunk):
-                found[piece] = tuple(self._finish(self._repeated(chunk)))
-            else:
-                waiting.append(piece)
-                chunks.append(chunk)
-        for piece, (tokens, holds_find) in zip(waiting, library.chunks(chunks), strict=True):
-            if holds_find and not self.rules:
-                self.risky.add(piece)
-            found[piece] = tuple(self._finish(tokens))
-        return found
+        if piece.isspace():
+            return tuple(library.tokens(piece))
+        # a piece carries the one space that follows it, which is not a token
+        chunk = piece[:-1] if piece[-1] == " " else piece
+        if self.rules:
+            repeated = "repetition" in self.rules and _REPETITION.search(chunk)
+            return tuple(self._finish(self._repeated(chunk) if repeated else library.tokens(chunk)))
+        tokens = library.simple(chunk) or library.around_word(chunk)
+        if tokens is None:
+            tokens, holds_find = library.chunk(chunk)
+            if holds_find:
+                return None
+        return tuple([token.lower() for token in tokens]) if self.lower else tuple(tokens)
 
     def whole(self, text: str) -> list[str]:
         """The tokens of one text, without the detour over pieces."""
         if self.rules:
-            pieces = self.split(text)
-            found = self.resolve(set(pieces))
-            return [token for piece in pieces for token in found[piece]]
+            return [token for piece in self.split(text) for token in self.piece(piece) or ()]
         return self._finish(english().tokens(text))
 
 
@@ -210,7 +196,7 @@ def make_tokenizer(
     return CallableTokenizer(tokenize, lower)
 
 
-class PieceCache:
+class PieceCache(dict):
     """Ids of pieces already met: piece -> tuple of ids. Emptied when it holds `limit` pieces.
 
     Args:
@@ -220,33 +206,30 @@ class PieceCache:
     """
 
     def __init__(self, tokenizer: Tokenizer, lookup: Callable[[str], int], limit: int = 1_000_000) -> None:
-        self.tokenizer = tokenizer
-        self.lookup = lookup
-        self.limit = limit
-        self._ids: dict[str, tuple[int, ...]] = {}
+        super().__init__()
+        self.tokenizer, self.lookup, self.limit = tokenizer, lookup, limit
+        self._undecided = False
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def __missing__(self, piece: str) -> tuple[int, ...]:
+        tokens = self.tokenizer.piece(piece)
+        if tokens is None:
+            self._undecided = True
+            return ()
+        ids = tuple([self.lookup(token) for token in tokens])
+        if len(piece) <= _LONGEST_PIECE:
+            if len(self) >= self.limit:
+                self.clear()
+            self[piece] = ids
+        return ids
+
+    def encode(self, texts: Iterable[str]) -> list[list[int]]:
         """Ids of each text."""
-        tokenizer, lookup, known = self.tokenizer, self.lookup, self._ids
-        pieces = [tokenizer.split(text) for text in texts]
-        distinct = set(chain.from_iterable(pieces))
-        missing = distinct.difference(known)
-        long: list[str] = []
-        if missing:
-            if len(known) + len(missing) > self.limit:
-                missing = distinct
-                known.clear()
-            for piece, tokens in tokenizer.resolve(sorted(missing)).items():
-                known[piece] = tuple([lookup(token) for token in tokens])
-                if len(piece) > _LONGEST_PIECE:
-                    long.append(piece)
-        risky = tokenizer.risky
+        split, find = self.tokenizer.split, self.__getitem__
         encoded = []
-        for text, own in zip(texts, pieces, strict=True):
-            if risky and not risky.isdisjoint(own):
-                encoded.append([lookup(token) for token in tokenizer.whole(text)])
-            else:
-                encoded.append(list(chain.from_iterable(map(known.__getitem__, own))))
-        for piece in long:
-            del known[piece]
+        for text in texts:
+            self._undecided = False
+            ids = list(chain.from_iterable(map(find, split(text))))
+            if self._undecided:
+                ids = [self.lookup(token) for token in self.tokenizer.whole(text)]
+            encoded.append(ids)
         return encoded

@@ -90,7 +90,7 @@ def test_a_full_cache_is_emptied_and_nothing_changes() -> None:
     numbers: dict[str, int] = {}
     cache = PieceCache(OURS, lambda token: numbers.setdefault(token, len(numbers)), limit=20)
     encoded = [cache.encode([text])[0] for text in texts]
-    assert len(cache._ids) <= 20
+    assert len(cache) <= 20
     assert encoded == [[numbers[token] for token in spacy_tokens(text)] for text in texts]
 
 
