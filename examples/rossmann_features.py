@@ -10,24 +10,33 @@ import pandas as pd
 from zoo_tabular import add_datepart, add_elapsed, add_event_counts
 
 CATEGORIES = [
-    "Store", "DayOfWeek", "Year", "Month", "Day", "StateHoliday", "CompetitionMonthsOpen", "Promo2Weeks", "StoreType",
-    "Assortment", "PromoInterval", "CompetitionOpenSinceYear", "Promo2SinceYear", "State", "Week", "Events",
-    "Promo_fw", "Promo_bw", "StateHoliday_fw", "StateHoliday_bw", "SchoolHoliday_fw", "SchoolHoliday_bw",
+    "Store", "DayOfWeek", "Year", "Month", "Day", "StateHoliday", "CompetitionMonthsOpen", "Promo2Weeks",
+    "StoreType", "Assortment", "PromoInterval", "CompetitionOpenSinceYear", "Promo2SinceYear", "State",
+    "Week", "Events", "Promo_fw", "Promo_bw", "StateHoliday_fw", "StateHoliday_bw", "SchoolHoliday_fw",
+    "SchoolHoliday_bw",
 ]  # fmt: skip
 NUMBERS = [
     "CompetitionDistance", "Max_TemperatureC", "Mean_TemperatureC", "Min_TemperatureC", "Max_Humidity",
-    "Mean_Humidity", "Min_Humidity", "Max_Wind_SpeedKm_h", "Mean_Wind_SpeedKm_h", "CloudCover", "trend", "trend_DE",
-    "AfterStateHoliday", "BeforeStateHoliday", "Promo", "SchoolHoliday",
+    "Mean_Humidity", "Min_Humidity", "Max_Wind_SpeedKm_h", "Mean_Wind_SpeedKm_h", "CloudCover", "trend",
+    "trend_DE", "AfterStateHoliday", "BeforeStateHoliday", "Promo", "SchoolHoliday",
 ]  # fmt: skip
 WEATHER = NUMBERS[1:10]
 EVENTS = ["Promo", "StateHoliday", "SchoolHoliday"]
 
 
-def load_rossmann(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The open days with sales, in order of time, and the days to forecast, both with all features."""
+def load_rossmann(folder: Path, rows: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The open days with sales, in order of time, and the days to forecast, both with all features.
+
+    Args:
+        folder: holds `train.csv`, `test.csv`, `store.csv` and `external/`.
+        rows: keep the first stores, with about this many training rows in all.
+    """
     sales = pd.read_csv(folder / "train.csv", dtype={"StateHoliday": str}, parse_dates=["Date"])
     coming = pd.read_csv(folder / "test.csv", dtype={"StateHoliday": str}, parse_dates=["Date"])
     days = pd.concat([sales, coming], ignore_index=True)  # events are counted over closed and coming days too
+    if rows is not None:
+        stores = round(days["Store"].nunique() * rows / len(sales))
+        days = days[days["Store"] <= max(2, stores)].reset_index(drop=True)
     days["StateHoliday"] = days["StateHoliday"] != "0"
     days = add_elapsed(days, EVENTS, "Date", "Store", fill=0)
     days = add_event_counts(days, EVENTS, "Date", "Store", days=7)
@@ -38,14 +47,16 @@ def load_rossmann(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def join_tables(days: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Stores, their states, the weather there, and what was searched for in that week, joined to every day."""
+    """Stores, their states, the weather there, and searches in that week, joined to every day."""
     external = folder / "external"
     states = pd.read_csv(external / "combined" / "state_names.csv").replace({"State": {"NI": "HB,NI"}})
     weather = pd.read_csv(external / "combined" / "weather.csv", parse_dates=["Date"])
     weather = weather.merge(states, left_on="file", right_on="StateName")
     weather["Events"] = weather["Events"].fillna("none")
     trends = pd.read_csv(external / "combined" / "googletrend.csv")
-    trends["Monday"] = pd.to_datetime(trends["week"].str[:10]) + pd.Timedelta(days=1)  # those weeks begin on Sunday
+    trends["Monday"] = pd.to_datetime(trends["week"].str[:10]) + pd.Timedelta(
+        days=1
+    )  # those weeks begin on Sunday
     trends["State"] = trends["file"].str.split("_").str[2].replace({"NI": "HB,NI"})
     germany = trends.loc[trends["State"].isna(), ["Monday", "trend"]].rename(columns={"trend": "trend_DE"})
 
@@ -54,7 +65,11 @@ def join_tables(days: pd.DataFrame, folder: Path) -> pd.DataFrame:
     days = days.merge(trends[["Monday", "State", "trend"]], on=["Monday", "State"], how="left")
     days = days.merge(germany, on="Monday", how="left")
     days = days.merge(weather[["Date", "State", "Events", *WEATHER]], on=["Date", "State"], how="left")
-    months = (days["Year"] - days["CompetitionOpenSinceYear"]) * 12 + days["Month"] - days["CompetitionOpenSinceMonth"]
+    months = (
+        (days["Year"] - days["CompetitionOpenSinceYear"]) * 12
+        + days["Month"]
+        - days["CompetitionOpenSinceMonth"]
+    )
     days["CompetitionMonthsOpen"] = months.clip(0, 24).fillna(0).astype("int16")
     weeks = (days["Date"] - days["Promo2Since"]).dt.days // 7
     days["Promo2Weeks"] = weeks.clip(0, 25).fillna(0).astype("int16")
@@ -63,9 +78,13 @@ def join_tables(days: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def stores_with_starts(folder: Path) -> pd.DataFrame:
     """One row a store: what it is, where it is, since when it has a competitor and a standing promotion."""
-    stores = pd.read_csv(folder / "store.csv").merge(pd.read_csv(folder / "external" / "store_states.csv"), on="Store")
+    stores = pd.read_csv(folder / "store.csv").merge(
+        pd.read_csv(folder / "external" / "store_states.csv"), on="Store"
+    )
     year, week = stores["Promo2SinceYear"], stores["Promo2SinceWeek"]
-    fourth = pd.to_datetime((year * 10000 + 104).astype("Int64").astype("str"), format="%Y%m%d", errors="coerce")
+    fourth = pd.to_datetime(
+        (year * 10000 + 104).astype("Int64").astype("str"), format="%Y%m%d", errors="coerce"
+    )
     monday = fourth - pd.to_timedelta(fourth.dt.day_of_week, unit="D")  # 4 January always lies in ISO week 1
     stores["Promo2Since"] = monday + pd.to_timedelta((week - 1) * 7, unit="D")
     stores["CompetitionOpenSinceYear"] = stores["CompetitionOpenSinceYear"].fillna(1990).clip(lower=1990)
@@ -79,6 +98,8 @@ def boosting_forecast(train: pd.DataFrame, valid: pd.DataFrame, rounds: int = 10
     from zoo_tabular import TableProcessor
 
     processor = TableProcessor(CATEGORIES, NUMBERS, na_columns="seen").fit(train)
-    model = HistGradientBoostingRegressor(max_iter=rounds, max_leaf_nodes=127, learning_rate=0.1, random_state=0)
+    model = HistGradientBoostingRegressor(
+        max_iter=rounds, max_leaf_nodes=127, learning_rate=0.1, random_state=0
+    )
     model.fit(processor.transform(train), np.log(train["Sales"]))
     return np.exp(model.predict(processor.transform(valid)))

@@ -1,4 +1,4 @@
-"""What a `TableProcessor` knows about one column, and how it turns values into codes and numbers. No torch here."""
+"""What a `TableProcessor` knows about a column: how values become codes and numbers. No torch here."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def canonical(value: Any, kind: str) -> Any:
     if isinstance(value, bool):  # equal values must agree: True == 1 == 1.0
         value = int(value)
     if isinstance(value, numbers.Real):
-        whole = value == value and abs(value) < 2**53 and float(value).is_integer()
-        plain = int(value) if isinstance(value, numbers.Integral) or whole else float(value)
+        found = float(value)
+        whole = isinstance(value, numbers.Integral) or (abs(found) < 2**53 and found.is_integer())
+        plain = int(value) if whole else found  # type: ignore[call-overload]
         return plain if kind == "number" else str(plain)
     if kind == "number":
         return None
@@ -153,8 +154,8 @@ class NumberColumn:
     """Median, mean and standard deviation of one numeric column, without its gaps.
 
     Attributes:
-        scale: whether values are brought to mean 0 and deviation 1; a column that was constant in training then
-            becomes 0 throughout, since nothing can have been learned from it.
+        scale: whether values are brought to mean 0 and deviation 1; a column that was constant in training
+            then becomes 0 throughout, since nothing can have been learned from it.
     """
 
     name: str

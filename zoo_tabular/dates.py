@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,14 +30,15 @@ def as_datetimes(df: pd.DataFrame, col: str, where: str) -> pd.Series:
     """
     check_columns(df, [col], where)
     values = df[col]
-    if isinstance(values.dtype, pd.ArrowDtype):
-        values = values.astype(
-            "datetime64[us]" if values.dt.tz is None else f"datetime64[us, {values.dt.tz}]"
+    if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
+        zone = values.dt.tz
+        values = (
+            values.astype("datetime64[us]") if zone is None else values.astype(pd.DatetimeTZDtype("us", zone))
         )
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return values
     if isinstance(values.dtype, pd.PeriodDtype):
-        return values.dt.to_timestamp()
+        return values.dt.to_timestamp()  # type: ignore[attr-defined]
     if pd.api.types.is_numeric_dtype(values.dtype) and len(values):
         raise TypeError(
             f"{where}: column {col!r} holds numbers ({values.dtype}), not dates: "
@@ -81,8 +83,9 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
     Adds `Year, Month, Week` (ISO), `Day, Dayofweek` (Monday is 0), `Dayofyear, Is_month_end, Is_month_start,
     Is_quarter_end, Is_quarter_start, Is_year_end, Is_year_start` and `Elapsed`, whole seconds since
     1970-01-01 UTC at every datetime resolution. Each name is prefixed by the column's name without a trailing
-    "Date" or "date": `Date` gives `Year`, `SaleDate` gives `SaleYear`. Parts of dates with a time zone are those of
-    the local calendar. A missing date gives missing parts, in pandas' nullable integer and boolean columns.
+    "Date" or "date": `Date` gives `Year`, `SaleDate` gives `SaleYear`. Parts of dates with a time zone are
+    those of the local calendar. A missing date gives missing parts, in pandas' nullable integer and boolean
+    columns.
 
     Args:
         df: frame with the column; it is not changed, whatever its index.
@@ -109,9 +112,10 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
     seconds, missing = epoch_seconds(dates)
     parts: dict[str, np.ndarray] = {}
     for name in _NUMBERS + (_TIMES if time else ()):
-        part = dates.dt.isocalendar().week if name == "Week" else getattr(dates.dt, _ACCESSORS.get(name, name.lower()))
+        found = dates.dt.isocalendar() if name == "Week" else dates.dt
+        part = getattr(found, _ACCESSORS.get(name, name.lower()))
         parts[name] = part.to_numpy(dtype="float64", na_value=np.nan)
-    columns: dict[str, object] = {}
+    columns: dict[str, Any] = {}
     for name in _NUMBERS:
         columns[name] = _integers(parts[name], missing, "int32")
     for name in _FLAGS:
@@ -124,17 +128,14 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
     if drop:
         out = out.drop(columns=col)
     for name, values in columns.items():
-        if prefix + name in out.columns and not np.array_equal(
-            out[prefix + name].to_numpy(), np.asarray(values)
-        ):
-            warnings.warn(
-                f"add_datepart: column {prefix + name!r} was there already and is replaced", stacklevel=2
-            )
-        out[prefix + name] = values
+        made = prefix + name
+        if made in out.columns and not np.array_equal(out[made].to_numpy(), np.asarray(values)):
+            warnings.warn(f"add_datepart: column {made!r} was there already and is replaced", stacklevel=2)
+        out[made] = values
     return out
 
 
-def _integers(values: np.ndarray, missing: np.ndarray, dtype: str) -> object:
+def _integers(values: np.ndarray, missing: np.ndarray, dtype: str) -> Any:
     """Whole numbers as a numpy array, or as a nullable column where some are missing."""
     if not missing.any():
         return values.astype(dtype)

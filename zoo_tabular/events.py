@@ -81,8 +81,8 @@ def add_elapsed(
 ) -> pd.DataFrame:
     """Add days since (`After<event>`) and until (`Before<event>`) the nearest event of the same group.
 
-    Both are 0 on the day of an event. Rows may come in any order and days may be absent: distances are counted on
-    the calendar. Several rows of one group and day share their events.
+    Both are 0 on the day of an event. Rows may come in any order and days may be absent: distances are
+    counted on the calendar. Several rows of one group and day share their events.
 
     Args:
         df: frame with the columns; it is not changed.
@@ -92,7 +92,8 @@ def add_elapsed(
         fill: value where a group has no event yet (or no more); None leaves them missing.
 
     Returns:
-        A new frame: the columns of `df`, then float32 columns `AfterX` and `BeforeX` for each event X, in days.
+        A new frame: the columns of `df`, then float32 columns `AfterX` and `BeforeX` for each event X, in
+            days.
 
     Raises:
         ValueError: for absent columns, missing dates, or an event column that holds text.
@@ -139,7 +140,8 @@ def add_event_counts(
     *,
     days: int = 7,
 ) -> pd.DataFrame:
-    """Add on how many of the last (`<event>_bw`) and coming (`<event>_fw`) days an event happened in the group.
+    """Add on how many of the last (`<event>_bw`) and coming (`<event>_fw`) days an event happened in the
+    group.
 
     A window holds `days` calendar days and includes the row's own day.
 

@@ -17,8 +17,8 @@ from zoo_tabular._frames import check_frame
 def write_table(df: pd.DataFrame, path: str | Path) -> Path:
     """Write a frame as Feather (".feather", ".arrow") or Parquet (".parquet"), atomically.
 
-    Categories keep their levels and order, indexes their values and names. Feather files are not compressed, so that
-    `read_table` can map them into memory.
+    Categories keep their levels and order, indexes their values and names. Feather files are not compressed,
+    so that `read_table` can map them into memory.
 
     Raises:
         ValueError: for another file ending.
@@ -55,7 +55,8 @@ def write_table(df: pd.DataFrame, path: str | Path) -> Path:
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read what `write_table` (or pandas) wrote; Feather files are mapped into memory, not copied, where possible.
+    """Read what `write_table` (or pandas) wrote; Feather files are mapped into memory, not copied, where
+    possible.
 
     Args:
         path: a ".feather", ".arrow" or ".parquet" file, or a folder of partitioned Parquet files.
@@ -89,7 +90,8 @@ def stream_table(
     """Read a file or a folder of partitioned Parquet files piece by piece, for tables larger than memory.
 
     Args:
-        path: a ".feather", ".arrow" or ".parquet" file, or a folder of Parquet files (`key=value` folders become columns).
+        path: a ".feather", ".arrow" or ".parquet" file, or a folder of Parquet files (`key=value` folders
+            become columns).
         columns: only these columns.
         rows: the largest number of rows of a piece.
         where: a pyarrow filter expression, such as `pyarrow.dataset.field("Year") == 2015`.

@@ -1,4 +1,4 @@
-"""Two layers that make tabular networks fast: one table for all embeddings, and a cheap dropout on the CPU."""
+"""Two layers that make tabular networks fast: one table for all embeddings, and a cheap dropout."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LEVELS = 2**16  # a dropout probability is rounded to a multiple of 1 / _LEVELS
 class FusedEmbedding(nn.Module):
     """Looks up all category columns at once: every table lies in one vector, one gather reads them.
 
-    The values and gradients are those of one `nn.Embedding` a column, concatenated; there is a single kernel forward and
-    backward instead of one a column, which counts most when a single row is predicted.
+    The values and gradients are those of one `nn.Embedding` a column, concatenated; there is a single kernel
+    forward and backward instead of one a column, which counts most when a single row is predicted.
 
     Args:
         sizes: (levels, width) of every column.
@@ -62,7 +62,7 @@ class FusedEmbedding(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Normal values of deviation 1, as in `nn.Embedding`: smaller ones learned more slowly and less well."""
+        """Normal values of deviation 1, as in `nn.Embedding`; smaller ones learned more slowly."""
         self.weight.normal_()
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -70,14 +70,15 @@ class FusedEmbedding(nn.Module):
         return F.embedding(places, self.weight).squeeze(-1)
 
     def extra_repr(self) -> str:
-        return f"{len(self.sizes)} columns, {sum(levels for levels, _ in self.sizes)} levels -> {self.out_features}"
+        levels = sum(levels for levels, _ in self.sizes)
+        return f"{len(self.sizes)} columns, {levels} levels -> {self.out_features}"
 
 
 class Dropout(nn.Dropout):
     """`nn.Dropout` that draws a quarter of the random numbers on the CPU, where they cost as much as a layer.
 
-    There, each 64-bit draw decides four values, and the probability is rounded to a multiple of 1/65536; the scale is
-    that of the rounded probability, so the mean is kept.
+    There, each 64-bit draw decides four values, and the probability is rounded to a multiple of 1/65536; the
+    scale is that of the rounded probability, so the mean is kept.
 
     Example:
         >>> Dropout(0.5).eval()(torch.ones(2)).tolist()

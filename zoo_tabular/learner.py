@@ -62,7 +62,8 @@ class TabularLearner(Learner):
             path: the file; a name ending in ".gz" is compressed.
             ids: one id for each test row, in their order.
             id_column: heading of the ids.
-            target_column: heading of the predictions; several for several targets. Classes are written by name.
+            target_column: heading of the predictions; several for several targets. Classes are written by
+                name.
 
         Returns:
             What was written.
@@ -93,7 +94,8 @@ class TabularLearner(Learner):
         return frame
 
     def embedding(self, column: str) -> pd.DataFrame:
-        """What the model learned about the levels of a category column: one row a level, one column a dimension.
+        """What the model learned about the levels of a category column: one row a level, one column a
+        dimension.
 
         Raises:
             ValueError: for a name that is no category column.

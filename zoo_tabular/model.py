@@ -34,9 +34,9 @@ def _example() -> tuple[nn.Module, tuple[Tensor, Tensor], Tensor]:
 class MixedInputModel(nn.Module):
     """Entity embeddings and numbers into a fully connected network (Guo & Berkhahn 2016).
 
-    Embeddings -> dropout; numbers -> batch norm; both concatenated -> [Linear, ReLU, BatchNorm, Dropout] for each
-    hidden size -> Linear -> optionally a sigmoid into `y_range`. The last layer runs in float32 under mixed precision,
-    so that a bounded output keeps its resolution.
+    Embeddings -> dropout; numbers -> batch norm; both concatenated -> [Linear, ReLU, BatchNorm, Dropout] for
+    each hidden size -> Linear -> optionally a sigmoid into `y_range`. The last layer runs in float32 under
+    mixed precision, so that a bounded output keeps its resolution.
 
     Args:
         emb_szs: (levels, width) of every category column; may be empty.
@@ -95,7 +95,7 @@ class MixedInputModel(nn.Module):
             n_in = size
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear(n_in, out_sz)
-        nn.init.normal_(self.output.weight, std=0.01)
+        nn.init.normal_(self.output.weight, std=0.003)
         nn.init.zeros_(self.output.bias)
         self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
 
@@ -115,7 +115,7 @@ class MixedInputModel(nn.Module):
 
     @torch.no_grad()
     def start_at(self, outputs: Tensor) -> None:
-        """Set the last bias so that an untrained model answers about `outputs`, such as the mean of the targets.
+        """Set the last bias so that an untrained model answers about `outputs`, such as the targets' mean.
 
         Training then does not spend its first hundreds of steps on finding the right order of magnitude.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def ordered_levels(values: Iterable[object], column: str, where: str) -> list:
         kinds = sorted({type(value).__name__ for value in distinct})
         warnings.warn(
             f"{where}: column {column!r} mixes {' and '.join(kinds)} values, for example "
-            f"{some(map(repr, distinct), 3)}; 0 and '0' count as two levels, so convert the column to one type first",
+            f"{some(map(repr, distinct), 3)}; 0 and '0' are two levels: convert the column to one type first",
             stacklevel=3,
         )
         return sorted(distinct, key=lambda value: (str(value), type(value).__name__))
@@ -93,7 +94,9 @@ def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
             levels = like[name].cat.categories
             codes = levels.get_indexer(pd.Index(values))
             codes = np.where(values.isna(), -1, codes)
-            out[name] = pd.Categorical.from_codes(codes, dtype=like[name].dtype)
+            out[name] = pd.Categorical.from_codes(
+                codes, dtype=pd.CategoricalDtype(levels, like[name].cat.ordered)
+            )
     return out
 
 
@@ -110,33 +113,37 @@ def proc_df(
 ) -> tuple:
     """Split off the target and turn the rest into numbers that any model takes.
 
-    Missing numbers are replaced by the median, and every numeric column gets a true/false partner `<name>_na`, whether
-    or not this frame has gaps: so a gap that is first seen in the test set changes no shape. Categories become codes:
-    missing is 0, the levels are 1, 2, ... in their order. Use it on the training frame, then on the test frame after
-    `apply_cats(test, train)` with the returned `nas` (and `mapper`).
+    Missing numbers are replaced by the median, and every numeric column gets a true/false partner
+    `<name>_na`, whether
+    or not this frame has gaps: so a gap that is first seen in the test set changes no shape. Categories
+        become codes:
+    missing is 0, the levels are 1, 2, ... in their order. Use it on the training frame, then on the test
+    frame after `apply_cats(test, train)` with the returned `nas` (and `mapper`).
 
     Args:
         df: the frame; it is not changed.
-        y_fld: name of the target column, None when there is none. Text and category targets become codes 0, 1, ...
+        y_fld: name of the target column, None when there is none. Text and category targets become codes 0,
+            1, ...
         skip_flds: columns to leave out.
         ignore_flds: columns to pass through untouched; they come first in the result.
         do_scale: bring numbers to mean 0 and standard deviation 1; a fourth value, the mapper, is returned.
         na_dict: medians learned before (`nas`), for the test frame.
-        mapper: means and deviations learned before, `{column: (mean, deviation)}`, for the test frame.
-        max_n_cat: categories with at most this many levels become 0/1 columns (`<name>_<level>` and `<name>_nan`)
-            instead of codes.
+        mapper: means and deviations learned before, `{column: (mean, deviation)}`, to scale the test frame.
+        max_n_cat: categories with at most this many levels become 0/1 columns (`<name>_<level>` and
+            `<name>_nan`) instead of codes.
         subset: keep this many random rows, the same ones each time, in their order.
 
     Returns:
-        `(frame, y, nas)`, or `(frame, y, nas, mapper)` with `do_scale`. `y` is None or an array; `nas` holds the
-        median of every numeric column.
+        `(frame, y, nas)`, or `(frame, y, nas, mapper)` with `do_scale`. `y` is None or an array; `nas` holds
+        the median of every numeric column.
 
     Raises:
-        ValueError: for absent columns, a target with missing values, date columns, or text columns in a test frame.
+        ValueError: for absent columns, a target with missing values, date columns, or text columns in a test
+            frame.
 
     Example:
         >>> import pandas as pd
-        >>> df = pd.DataFrame({"StoreType": pd.Categorical(["a", None]), "Distance": [10.0, None], "Sales": [5, 6]})
+        >>> df = pd.DataFrame({"StoreType": ["a", None], "Distance": [10.0, None], "Sales": [5, 6]})
         >>> frame, y, nas = proc_df(df, "Sales")
         >>> frame.values.tolist(), y.tolist(), nas
         ([[1, 10.0, False], [0, 10.0, True]], [5, 6], {'Distance': 10.0})
@@ -146,7 +153,7 @@ def proc_df(
     skipped, ignored = name_list(skip_flds, where), name_list(ignore_flds, where)
     check_columns(df, skipped + ignored + ([y_fld] if y_fld is not None else []), where)
     if subset is not None:
-        if not 0 < subset:
+        if subset < 1:
             raise ValueError(f"{where}: subset is a number of rows and must be positive, got {subset}")
         rows = np.random.default_rng(SUBSET_SEED).permutation(len(df))[:subset]
         df = df.iloc[np.sort(rows)]
@@ -155,7 +162,7 @@ def proc_df(
     names = [name for name in df.columns if name not in left_out]
     nas = dict(na_dict or {})
     scales = {name: (float(pair[0]), float(pair[1])) for name, pair in (mapper or {}).items()}
-    out: dict[str, object] = {name: df[name] for name in ignored}
+    out: dict[str, Any] = {name: df[name].array for name in ignored}
     indicators: dict[str, np.ndarray] = {}
     for name in names:
         values = df[name]
@@ -168,7 +175,7 @@ def proc_df(
                 pd.Categorical(values, categories=ordered_levels(values.dropna().unique(), name, where))
             )
         if isinstance(values.dtype, pd.CategoricalDtype):
-            out.update(_categories(values, name, max_n_cat))
+            out |= _categories(values, name, max_n_cat)
         elif pd.api.types.is_bool_dtype(values.dtype) and not values.isna().any():
             out[name] = values.to_numpy(dtype=bool)
         elif pd.api.types.is_numeric_dtype(values.dtype):
@@ -189,16 +196,15 @@ def proc_df(
     clash = [name for name in indicators if name in out]
     if clash:
         raise ValueError(f"{where}: the frame already has a column {some(clash)}; rename or skip it")
-    frame = pd.DataFrame({name: np.asarray(v) if name not in ignored else v.array for name, v in out.items()}
-                         | indicators, index=df.index)  # fmt: skip
-    return (frame, y, nas, scales) if do_scale or mapper is not None else (frame, y, nas)
+    frame = pd.DataFrame(out | indicators, index=df.index)
+    return (frame, y, nas, scales) if do_scale else (frame, y, nas)
 
 
 def _target(values: pd.Series, name: str) -> np.ndarray:
     missing = int(values.isna().sum())
     if missing:
         raise ValueError(
-            f"proc_df: the target {name!r} is missing in {missing} of {len(values)} rows: drop those rows first"
+            f"proc_df: the target {name!r} is missing in {missing} of {len(values)} rows: drop those rows"
         )
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.cat.codes.to_numpy()

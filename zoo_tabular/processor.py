@@ -1,4 +1,4 @@
-"""A fitted description of a table: what each column holds and how it becomes codes and numbers. No torch here."""
+"""A fitted description of a table, which turns frames into codes and numbers. No torch here."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ log = logging.getLogger("zoo_tabular")
 class TableProcessor:
     """Turns raw frames into category codes and float32 numbers, the same way every time.
 
-    Each category column gets the codes: missing 0, its levels 1..n, rare n + 1, unknown n + 2. "Rare" are levels that
-    training rows showed too seldom to learn from, "unknown" are values that training rows never showed. Numbers have
-    their gaps filled with the training median, with a 0/1 column `<name>_na` that tells where. The order of the
-    columns is fixed when fitted, other columns of a frame (such as the target) are never looked at, and nothing
-    that is passed in is changed.
+    Each category column gets the codes: missing 0, its levels 1..n, rare n + 1, unknown n + 2. "Rare" are
+        levels that
+    training rows showed too seldom to learn from, "unknown" are values that training rows never showed.
+    Numbers have their gaps filled with the training median, with a 0/1 column `<name>_na` that tells where.
+    The order of the columns is fixed when fitted, other columns of a frame (such as the target) are never
+    looked at, and nothing that is passed in is changed.
 
     Args:
         cat_names: category columns; None takes every text and category column.
         cont_names: number columns; None takes every other column that holds numbers or true/false.
         min_count: levels with fewer training rows are rare.
         max_levels: keep at most this many levels a column, the most frequent; the others are rare.
-        na_columns: "all" makes an `_na` column for every number column, so gaps first seen later change no shape;
-            "seen" only for those that had gaps in training.
+        na_columns: "all" makes an `_na` column for every number column, so gaps first seen later change no
+            shape; "seen" only for those that had gaps in training.
         scale: bring numbers to mean 0 and standard deviation 1 (constant columns to 0).
-        unknown: "code" gives unknown values their code and logs how many there were; "error" raises, naming them.
+        unknown: "code" gives unknown values their code and logs how many there were; "error" raises, naming
+            them.
         extra: "ignore" leaves columns that were not fitted alone; "error" refuses frames that have any.
 
     Attributes:
@@ -106,7 +108,8 @@ class TableProcessor:
         """Codes (compact integers) and numbers (float32) as a new frame with the index of `df`.
 
         Raises:
-            ValueError: for absent columns (or others, with `extra="error"`), unknown values with `unknown="error"`.
+            ValueError: for absent columns (or others, with `extra="error"`), unknown values with
+                `unknown="error"`.
         """
         codes, numbers = self.transform_arrays(df)
         columns: dict[str, np.ndarray] = {
@@ -124,8 +127,8 @@ class TableProcessor:
         """The same as two arrays for a model.
 
         Returns:
-            Codes of shape (rows, category columns) in the smallest integer type that holds them all, and float32
-            numbers of shape (rows, number columns and their `_na` columns).
+            Codes of shape (rows, category columns) in the smallest integer type that holds them all, and
+            float32 numbers of shape (rows, number columns and their `_na` columns).
         """
         self._check_fitted()
         where = "TableProcessor.transform"

@@ -69,8 +69,8 @@ def group_split(
 def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
     """Warn when validation rows are scattered among training rows in time, judged by the first date column.
 
-    Looks at datetime columns and at the `Elapsed` seconds of `add_datepart`. A block of days held out, also one in the
-    middle, is no leak.
+    Looks at datetime columns and at the `Elapsed` seconds of `add_datepart`. A block of days held out, also
+    one in the middle, is no leak.
     """
     held = np.zeros(len(df), dtype=bool)
     held[val_idxs] = True
@@ -88,8 +88,8 @@ def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
             several = len(days) > 1 or len(np.unique(day[known])) > 1
             if several and (shared > 0.5 or (not shared and runs > 10)):
                 warnings.warn(
-                    f"validation rows lie among training rows in time (column {name!r}): the score will look better "
-                    "than the forecast of coming days; hold out the last days with last_days_split",
+                    f"validation rows lie among training rows in time (column {name!r}): the score will look "
+                    "better than the forecast of coming days; hold out the last days with last_days_split",
                     TimeLeakWarning,
                     stacklevel=4,
                 )

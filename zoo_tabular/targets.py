@@ -16,7 +16,8 @@ class TargetTransform:
     """Carries a regression target to the scale that a model learns on, and predictions back.
 
     Args:
-        name: "log" (positive targets), "log1p" (targets of 0 and above), "standardize" (mean 0, deviation 1), "none".
+        name: "log" (positive targets), "log1p" (targets of 0 and above), "standardize" (mean 0, deviation 1),
+            "none".
         mean, std: of each target column, for "standardize"; learned by `fit`.
 
     Example:
@@ -30,7 +31,8 @@ class TargetTransform:
     ) -> None:
         if name not in TRANSFORMS:
             raise ValueError(
-                f"target_transform must be one of {', '.join(TRANSFORMS)}, got {name!r}{did_you_mean(name, TRANSFORMS)}"
+                f"target_transform must be one of {', '.join(TRANSFORMS)}, "
+                f"got {name!r}{did_you_mean(name, TRANSFORMS)}"
             )
         self.name, self.mean, self.std = name, mean, std
 
@@ -56,7 +58,7 @@ class TargetTransform:
             self._check(y < 0, "must not be negative", "")
             return np.log1p(y)
         if self.name == "standardize":
-            return ((y.reshape(len(y), -1) - self.mean) / self.std).reshape(y.shape)
+            return ((y.reshape(len(y), -1) - np.array(self.mean)) / np.array(self.std)).reshape(y.shape)
         return y
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
@@ -70,7 +72,8 @@ class TargetTransform:
             elif self.name == "log1p":
                 wide = np.expm1(wide)
             elif self.name == "standardize":
-                wide = (wide.reshape(len(wide), -1) * self.std + self.mean).reshape(wide.shape)
+                columns = wide.reshape(len(wide), -1)
+                wide = (columns * np.array(self.std) + np.array(self.mean)).reshape(wide.shape)
             return wide.astype(kind)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,5 +88,6 @@ class TargetTransform:
     def _check(self, bad: np.ndarray, rule: str, hint: str) -> None:
         if bad.any():
             raise ValueError(
-                f"target_transform={self.name!r}: targets {rule}, {int(bad.sum())} of {bad.size} are not{hint}"
+                f"target_transform={self.name!r}: targets {rule}, "
+                f"{int(bad.sum())} of {bad.size} are not{hint}"
             )

@@ -18,7 +18,8 @@ class Truth:
     """Targets as a model takes them.
 
     Attributes:
-        values: float of shape (rows, columns) for numbers (float64) and labels (float32), int64 class numbers (rows,).
+        values: float of shape (rows, columns) for numbers (float64) and labels (float32), int64 class numbers
+            (rows,).
         task: "regression", "classification" or "multilabel".
         classes: names of classes or labels.
         n_out: outputs that a model needs.
@@ -61,7 +62,9 @@ def read_truth(df: Any, y: Any, *, is_reg: bool, is_multi: bool) -> tuple[Truth,
     names = parts[0][1]
     if any(part.shape[1] != parts[0][0].shape[1] for part, _, _ in parts):
         raise ValueError("the targets to train and to validate on have different numbers of columns")
-    table = pd.concat([part.set_axis(range(part.shape[1]), axis=1) for part, _, _ in parts], ignore_index=True)
+    table = pd.concat(
+        [part.set_axis(range(part.shape[1]), axis=1) for part, _, _ in parts], ignore_index=True
+    )
     gaps = int(table.isna().any(axis=1).sum())
     if gaps:
         label = f" {some(map(repr, names))}" if names else ""
@@ -84,11 +87,10 @@ def check_not_feature(df: pd.DataFrame, truth: Truth, conts: Sequence[str]) -> N
         return
     for name in conts:
         column = df[name]
-        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
-            if np.array_equal(column.to_numpy(dtype="float64", na_value=np.nan), values):
-                raise ValueError(
-                    f"number column {name!r} equals the target: drop it, or name it as the target"
-                )
+        if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+            continue
+        if np.array_equal(column.to_numpy(dtype="float64", na_value=np.nan), values):
+            raise ValueError(f"number column {name!r} equals the target: drop it, or name it as the target")
 
 
 def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str], list[str]]:
@@ -105,7 +107,8 @@ def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str], list[st
     elif isinstance(y, pd.Series):
         table = y.to_frame()
     else:
-        values = y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)
+        tensor: Any = y
+        values = tensor.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)
         if values.ndim not in (1, 2):
             raise ValueError(f"the target must have the shape (rows,) or (rows, columns), got {values.shape}")
         table = pd.DataFrame(values if values.ndim == 2 else values[:, None])

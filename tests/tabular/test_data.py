@@ -28,7 +28,9 @@ def table(n: int = 200) -> pd.DataFrame:
 def test_batches_hold_codes_numbers_and_targets() -> None:
     df = table()
     before = df.copy()
-    md = ColumnarModelData.from_data_frame(".", [0, 5], df, "Sales", ["Store", "Kind"], 64, test_df=df.drop(columns="Sales"))
+    md = ColumnarModelData.from_data_frame(
+        ".", [0, 5], df, "Sales", ["Store", "Kind"], 64, test_df=df.drop(columns="Sales")
+    )
     pd.testing.assert_frame_equal(df, before)
     codes, numbers, target = next(iter(md.train_dl))
     assert (codes.dtype, numbers.dtype, target.dtype) == (torch.int8, torch.float32, torch.float32)
@@ -60,23 +62,30 @@ def test_raw_and_processed_frames_give_the_same_batches() -> None:
 
 def test_targets_of_every_kind() -> None:
     df = table()
-    two = ColumnarModelData.from_data_frame(".", [1], df.assign(More=df["Sales"] * 2), ["Sales", "More"], ["Kind"],
+    both = df.assign(More=df["Sales"] * 2)
+    two = ColumnarModelData.from_data_frame(".", [1], both, ["Sales", "More"], ["Kind"],
                                             cont_flds=["Distance"])  # fmt: skip
     assert (two.n_out, two.task) == (2, "regression")
     whole = ColumnarModelData.from_data_frame(".", [1], df, np.arange(200), ["Kind"], cont_flds=["Distance"])
     assert next(iter(whole.train_dl))[2].dtype == torch.float32
-    classes = ColumnarModelData.from_data_frame(".", [1], df, "Kind", ["Store"], cont_flds=["Distance"], is_reg=False)
+    classes = ColumnarModelData.from_data_frame(
+        ".", [1], df, "Kind", ["Store"], cont_flds=["Distance"], is_reg=False
+    )
     assert (classes.n_out, classes.classes, classes.task) == (3, ["a", "b", "c"], "classification")
     assert next(iter(classes.train_dl))[2].dtype == torch.int64
     labels = pd.DataFrame({"big": df["Sales"] > 1.5, "near": df["Distance"] < 0})
-    multi = ColumnarModelData.from_data_frame(".", [1], df.drop(columns="Sales"), labels, ["Kind", "Store"], is_multi=True)
+    multi = ColumnarModelData.from_data_frame(
+        ".", [1], df.drop(columns="Sales"), labels, ["Kind", "Store"], is_multi=True
+    )
     assert (multi.n_out, multi.classes, multi.task) == (2, ["big", "near"], "multilabel")
 
 
 def test_arrays_with_only_numbers_or_only_categories() -> None:
     rng = np.random.default_rng(0)
     y = rng.random(50)
-    numbers = ColumnarModelData.from_arrays(".", [0], rng.random((50, 3)), y, bs=16, test_xs=rng.random((5, 3)))
+    numbers = ColumnarModelData.from_arrays(
+        ".", [0], rng.random((50, 3)), y, bs=16, test_xs=rng.random((5, 3))
+    )
     assert [tuple(part.shape) for part in next(iter(numbers.train_dl))] == [(16, 0), (16, 3), (16, 1)]
     assert numbers.test_dl.n_rows == 5
     categories = ColumnarModelData.from_arrays(".", [0], None, y, cats=rng.integers(0, 4, (50, 2)))
@@ -93,7 +102,9 @@ def test_two_frames() -> None:
 def test_target_transforms_are_undone() -> None:
     df = table()
     for name in ("log", "log1p", "standardize"):
-        md = ColumnarModelData.from_data_frame(".", [0, 1], df, "Sales", ["Kind"], cont_flds=["Distance"], target_transform=name)
+        md = ColumnarModelData.from_data_frame(
+            ".", [0, 1], df, "Sales", ["Kind"], cont_flds=["Distance"], target_transform=name
+        )
         scaled = next(iter(md.valid_dl))[2].numpy()
         assert np.allclose(md.invert_target(scaled), df["Sales"].iloc[:2], rtol=1e-6)
         assert not np.allclose(scaled[:, 0], df["Sales"].iloc[:2])
@@ -103,7 +114,7 @@ def test_category_dropout_uses_the_codes_that_training_rows_lack() -> None:
     df = table()
     df.loc[df["Kind"] == "a", "Kind"] = None
     md = ColumnarModelData.from_data_frame(".", [0], df, "Sales", ["Store", "Kind"], cont_flds=["Distance"])
-    transform = CategoryDropout(0.2, md.processor)
+    transform = CategoryDropout(0.4, md.processor)
     codes = torch.ones(20_000, 2, dtype=torch.int8)
     batch = (codes, "numbers", "target")
     assert transform(batch, False, torch.Generator()) is batch
@@ -111,7 +122,9 @@ def test_category_dropout_uses_the_codes_that_training_rows_lack() -> None:
     assert rest == ["numbers", "target"]
     assert changed.dtype == torch.int8
     for column, described in enumerate(md.processor.categories_):
-        share = {code: (changed[:, column] == code).float().mean().item() for code in (0, described.unknown_code)}
+        share = {
+            code: (changed[:, column] == code).float().mean().item() for code in (0, described.unknown_code)
+        }
         if described.missing_seen:
             assert share[0] == 0
             assert abs(share[described.unknown_code] - 0.2) < 0.015
@@ -119,6 +132,7 @@ def test_category_dropout_uses_the_codes_that_training_rows_lack() -> None:
             assert abs(share[0] - 0.1) < 0.015
             assert abs(share[described.unknown_code] - 0.1) < 0.015
     assert codes.eq(1).all()
+    assert ((changed != 1).sum(1) <= 1).all()
 
 
 def test_a_lone_last_row_is_not_trained_on() -> None:
@@ -160,14 +174,20 @@ def test_bad_input_gives_one_clear_line() -> None:
         (lambda: make(val=[1, 1]), "a row number is repeated"),
         (lambda: make(val=[0.5]), "expected row numbers"),
         (lambda: make(val=range(199)), "1 of 200 rows are left to train on"),
-        (lambda: make(df.assign(Sales=0.0), target_transform="log"), "targets must be above 0, 200 of 200 are not"),
+        (
+            lambda: make(df.assign(Sales=0.0), target_transform="log"),
+            "targets must be above 0, 200 of 200 are not",
+        ),
         (lambda: make(target_transform="exp"), "target_transform must be one of"),
         (lambda: make(df.assign(Sales="x")), "pass is_reg=False"),
         (lambda: make(df.assign(Sales="x"), is_reg=False), "only one class"),
-        (lambda: make(df.assign(Sales=["v", *"ab" * 99, "a"]), is_reg=False), "class 'v' occurs only in validation rows"),
+        (
+            lambda: make(df.assign(Sales=["v", *"ab" * 99, "a"]), is_reg=False),
+            "class 'v' occurs only in validation rows",
+        ),
         (lambda: make(df.assign(Day=pd.Timestamp("2015-01-01"))), "use add_datepart for dates"),
         (lambda: make(cats=["Store", "Kind", "Kind"]), "named more than once: Kind"),
-        (lambda: make(cat_dropout=1.5), "cat_dropout is a probability"),
+        (lambda: make(cat_dropout=1.5), "cat_dropout is a share of rows"),
     ]
     for action, message in cases:
         with pytest.raises(ValueError, match=message) as caught:
@@ -187,7 +207,9 @@ def test_splits() -> None:
 
 
 def test_random_split_over_time_warns() -> None:
-    df = pd.DataFrame({"Date": pd.date_range("2015-01-01", periods=60).repeat(2), "x": range(120), "y": range(1, 121)})
+    df = pd.DataFrame(
+        {"Date": pd.date_range("2015-01-01", periods=60).repeat(2), "x": range(120), "y": range(1, 121)}
+    )
     random = np.random.default_rng(0).permutation(120)[:24]
     with pytest.warns(TimeLeakWarning, match="column 'Date'"):
         ColumnarModelData.from_data_frame(".", random, df, "y", [], cont_flds=["x"])

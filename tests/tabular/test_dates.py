@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from zoo_tabular import add_datepart
 
 PARTS = [
-    "Year", "Month", "Week", "Day", "Dayofweek", "Dayofyear", "Is_month_end", "Is_month_start", "Is_quarter_end",
-    "Is_quarter_start", "Is_year_end", "Is_year_start", "Elapsed",
+    "Year", "Month", "Week", "Day", "Dayofweek", "Dayofyear", "Is_month_end", "Is_month_start",
+    "Is_quarter_end", "Is_quarter_start", "Is_year_end", "Is_year_start", "Elapsed",
 ]  # fmt: skip
 GOLDEN = {
     "2015-07-31": [2015, 7, 31, 31, 4, 212, True, False, False, False, False, False, 1438300800],
@@ -53,7 +53,13 @@ def test_time_zone_gives_local_parts_and_utc_seconds() -> None:
     stamp = pd.Timestamp("2015-07-31 23:30:15", tz="America/New_York")  # already August in UTC
     out = add_datepart(pd.DataFrame({"soldDate": [stamp]}), "soldDate", time=True)
     row = out.iloc[0]
-    assert (row["soldMonth"], row["soldDay"], row["soldHour"], row["soldMinute"], row["soldSecond"]) == (7, 31, 23, 30, 15)
+    assert (row["soldMonth"], row["soldDay"], row["soldHour"], row["soldMinute"], row["soldSecond"]) == (
+        7,
+        31,
+        23,
+        30,
+        15,
+    )
     assert row["soldElapsed"] == stamp.timestamp()
 
 

@@ -10,7 +10,8 @@ import zoo_tabular
 SCRIPT = """
 import sys
 import zoo_tabular
-from zoo_tabular import (add_datepart, add_elapsed, add_event_counts, train_cats, apply_cats, proc_df, TableProcessor,
+from zoo_tabular import (add_datepart, add_elapsed, add_event_counts, train_cats, apply_cats, proc_df,
+    TableProcessor,
     exp_rmspe, rmspe, last_days_split, group_split, read_table, write_table)
 import pandas as pd
 df = pd.DataFrame({"Date": ["2015-07-31", "2015-08-01"], "Kind": ["a", "b"], "Sales": [1.0, 2.0]})

@@ -22,7 +22,9 @@ EFFECT = {"a": 1.0, "b": 2.0, "c": 4.0}
 def table(n: int = 1500) -> pd.DataFrame:
     """Sales = store effect x kind effect x exp(number), with 3% noise."""
     rng = np.random.default_rng(1)
-    df = pd.DataFrame({"Store": rng.integers(1, 21, n), "Kind": rng.choice(list("abc"), n), "Promo": rng.random(n)})
+    df = pd.DataFrame(
+        {"Store": rng.integers(1, 21, n), "Kind": rng.choice(list("abc"), n), "Promo": rng.random(n)}
+    )
     df["Sales"] = 100 * (1 + df["Store"] / 10) * df["Kind"].map(EFFECT) * np.exp(df["Promo"])
     df["Sales"] *= np.exp(rng.normal(0, 0.03, n))
     df.loc[::50, "Promo"] = np.nan
@@ -37,7 +39,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TabularLearner:
         tmp_path_factory.mktemp("tabular"), range(1200, 1500), df, "Sales", ["Store", "Kind"], 64,
         test_df=df.drop(columns="Sales")[:70], target_transform="log", seed=0,
     )  # fmt: skip
-    learn = md.get_learner(emb_drop=0.01, szs=[50, 20], drops=[0.0, 0.01], y_range=(3, 10), progress=False, device="cpu")
+    learn = md.get_learner(
+        emb_drop=0.01, szs=[50, 20], drops=[0.0, 0.01], y_range=(3, 10), progress=False, device="cpu"
+    )
     learn.fit_one_cycle(12, 0.01)
     return learn
 
@@ -76,11 +80,12 @@ def test_a_fresh_process_predicts_the_same_from_raw_rows(trained: TabularLearner
         "from zoo import load_learner\n"
         "learn = load_learner(sys.argv[1], device='cpu')\n"
         "rows = json.loads(sys.argv[2])\n"
-        "print(json.dumps([learn.predict_batch(pd.DataFrame(rows)).tolist(), [learn.predict_one(row) for row in rows]]))\n"
+        "ones = [learn.predict_one(row) for row in rows]\n"
+        "print(json.dumps([learn.predict_batch(pd.DataFrame(rows)).tolist(), ones]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(archive), json.dumps(rows)], capture_output=True, text=True, cwd=tmp_path,
-        check=False,
+        [sys.executable, "-c", script, str(archive), json.dumps(rows)],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     batch, ones = json.loads(done.stdout)
@@ -96,7 +101,10 @@ def test_unknown_category_is_trained_counted_and_can_be_refused(
     with caplog.at_level(logging.WARNING, "zoo_tabular"):
         stranger = trained.predict_one(row | {"Store": 999})
         trained.predict_batch(pd.DataFrame([row, row]).assign(Store=999))
-    assert [r.getMessage()[-15:] for r in caplog.records] == ["'Store': 1 (999)"[-15:], "'Store': 2 (999)"[-15:]]
+    assert [r.getMessage()[-15:] for r in caplog.records] == [
+        "'Store': 1 (999)"[-15:],
+        "'Store': 2 (999)"[-15:],
+    ]
     known = [trained.predict_one(row | {"Store": store}) for store in range(1, 21)]
     assert min(known) < stranger < max(known), "an unknown store is forecast like a store in between"
     learn = load_learner(trained.export(tmp_path / "strict"), device="cpu")
@@ -108,7 +116,9 @@ def test_unknown_category_is_trained_counted_and_can_be_refused(
 def test_the_unknown_row_moves_only_with_category_dropout() -> None:
     moved = {}
     for rate in (0.0, 0.05):
-        md = ColumnarModelData.from_data_frame(".", None, table(600), "Sales", ["Store", "Kind"], 64, cat_dropout=rate)
+        md = ColumnarModelData.from_data_frame(
+            ".", None, table(600), "Sales", ["Store", "Kind"], 64, cat_dropout=rate
+        )
         learn = md.get_learner(szs=[16], progress=False, device="cpu", wd=0.0)
         unknown = [column.unknown_code for column in md.processor.categories_]
         before = [learn.model.embeddings.table(i)[code].detach().clone() for i, code in enumerate(unknown)]
@@ -123,7 +133,15 @@ def test_classes_of_a_table(tmp_path: Path) -> None:
     df = table(800)
     df["Size"] = np.where(df["Sales"] > 600, "large", "small")
     md = ColumnarModelData.from_data_frame(
-        tmp_path, range(600, 800), df, "Size", ["Store", "Kind"], cont_flds=["Promo"], is_reg=False, test_df=df[:30], seed=0
+        tmp_path,
+        range(600, 800),
+        df,
+        "Size",
+        ["Store", "Kind"],
+        cont_flds=["Promo"],
+        is_reg=False,
+        test_df=df[:30],
+        seed=0,
     )
     learn = md.get_learner(szs=[32], progress=False, device="cpu")
     learn.fit_one_cycle(8, 0.02)

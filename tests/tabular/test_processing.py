@@ -76,7 +76,7 @@ def test_dummies_skipped_ignored_and_subset() -> None:
     assert frame["StoreType_nan"].tolist() == [False, False, True, False]
     assert np.isnan(frame["Distance"].iloc[1])
     small, y, _ = proc_df(raw(), "Sales", subset=2)
-    again, y2, _ = proc_df(raw(), "Sales", subset=2)
+    _, y2, _ = proc_df(raw(), "Sales", subset=2)
     assert len(small) == len(y) == 2
     assert y.tolist() == y2.tolist() == sorted(y)
 
@@ -91,7 +91,10 @@ def test_text_targets_become_codes() -> None:
     assert proc_df(pd.DataFrame({"x": [1.0, 2, 3], "y": ["no", "yes", "no"]}), "y")[1].tolist() == [0, 1, 0]
 
 
-@given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1), st.lists(st.sampled_from("abcz"), min_size=1))
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1),
+    st.lists(st.sampled_from("abcz"), min_size=1),
+)
 def test_same_value_same_code(train_values: list, test_values: list) -> None:
     train = train_cats(pd.DataFrame({"x": train_values, "n": 1.0}))
     test = apply_cats(pd.DataFrame({"x": test_values, "n": 1.0}), train) if len(train["x"].dropna()) else None

@@ -17,7 +17,9 @@ VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["a", "b", "1", "", "x y"]),
     st.floats(-3, 3), st.just(float("nan")),
 )  # fmt: skip
-NUMBERS = st.one_of(st.none(), st.integers(-(2**40), 2**40), st.floats(allow_nan=True, allow_infinity=False, width=32))
+NUMBERS = st.one_of(
+    st.none(), st.integers(-(2**40), 2**40), st.floats(allow_nan=True, allow_infinity=False, width=32)
+)
 
 
 def test_missing_rare_and_unknown_are_three_codes() -> None:
@@ -33,7 +35,11 @@ def test_max_levels_keeps_the_most_frequent() -> None:
     assert processor.transform(pd.DataFrame({"x": list("abc")}))["x"].tolist() == [3, 1, 2]
 
 
-@given(st.lists(VALUES, min_size=1), st.lists(NUMBERS, min_size=1), st.lists(st.tuples(VALUES, NUMBERS), min_size=1))
+@given(
+    st.lists(VALUES, min_size=1),
+    st.lists(NUMBERS, min_size=1),
+    st.lists(st.tuples(VALUES, NUMBERS), min_size=1),
+)
 def test_one_row_is_coded_like_a_frame_also_after_json(categories: list, numbers: list, rows: list) -> None:
     n = max(len(categories), len(numbers))
     df = pd.DataFrame(
@@ -47,7 +53,10 @@ def test_one_row_is_coded_like_a_frame_also_after_json(categories: list, numbers
         processor = TableProcessor.from_json(fitted.to_json())
         assert processor.to_dict() == fitted.to_dict()
         test = pd.DataFrame(
-            {"n": pd.Series([n for _, n in rows], dtype=object), "c": pd.Series([c for c, _ in rows], dtype=object)}
+            {
+                "n": pd.Series([n for _, n in rows], dtype=object),
+                "c": pd.Series([c for c, _ in rows], dtype=object),
+            }
         )
         codes, values = processor.transform_arrays(test)
         assert np.array_equal(codes, fitted.transform_arrays(test)[0])
@@ -62,7 +71,9 @@ def test_types_of_a_column_do_not_matter(values: list[int]) -> None:
     processor = TableProcessor(["x"], []).fit(pd.DataFrame({"x": values}))
     expected = processor.transform(pd.DataFrame({"x": values}))["x"].tolist()
     for kind in ("float64", "Int64", "category", "object", "int16"):
-        assert processor.transform(pd.DataFrame({"x": pd.Series(values).astype(kind)}))["x"].tolist() == expected
+        assert (
+            processor.transform(pd.DataFrame({"x": pd.Series(values).astype(kind)}))["x"].tolist() == expected
+        )
     assert processor.transform(pd.DataFrame({"x": [str(v) for v in values]}))["x"].tolist() == expected
 
 
@@ -88,7 +99,9 @@ def test_numbers_are_filled_scaled_and_flagged() -> None:
     out = seen.transform(df)
     assert list(out.columns) == ["d", "k", "d_na"]
     assert abs(out["d"].mean()) < 1e-6
-    assert seen.transform(pd.DataFrame({"d": [1.0], "k": [8]}))["k"].tolist() == [0.0], "a constant column teaches nothing"
+    assert seen.transform(pd.DataFrame({"d": [1.0], "k": [8]}))["k"].tolist() == [0.0], (
+        "a constant column teaches nothing"
+    )
 
 
 def test_the_target_and_the_caller_s_frame_are_left_alone() -> None:
@@ -102,7 +115,9 @@ def test_the_target_and_the_caller_s_frame_are_left_alone() -> None:
 
 
 def test_columns_are_found_and_their_order_is_fixed() -> None:
-    df = pd.DataFrame({"n": [1.0], "b": [True], "s": ["x"], "c": pd.Categorical(["y"]), "t": pd.to_datetime(["2015-01-01"])})
+    df = pd.DataFrame(
+        {"n": [1.0], "b": [True], "s": ["x"], "c": pd.Categorical(["y"]), "t": pd.to_datetime(["2015-01-01"])}
+    )
     processor = TableProcessor().fit(df)
     assert processor.feature_names_in_ == ["s", "c", "n", "b"]
     assert list(processor.transform(df[["t", "c", "b", "s", "n"]]).columns) == processor.feature_names_out_
@@ -113,7 +128,10 @@ def test_unknown_values_are_counted_and_reported(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING, "zoo_tabular"):
         processor.transform(pd.DataFrame({"Store": [9, 9, 1]}))
         processor.transform_row({"Store": 8})
-    assert [record.getMessage().split("column: ")[1] for record in caplog.records] == ["'Store': 2 (9)", "'Store': 1 (8)"]
+    assert [record.getMessage().split("column: ")[1] for record in caplog.records] == [
+        "'Store': 2 (9)",
+        "'Store': 1 (8)",
+    ]
     processor.unknown = "error"
     with pytest.raises(ValueError, match=r"not seen in training, by column: 'Store': 2 \(9\)"):
         processor.transform(pd.DataFrame({"Store": [9, 9, 1]}))

@@ -47,7 +47,9 @@ def test_features_of_known_days(days: tuple[pd.DataFrame, pd.DataFrame], feature
     assert row["Promo2Weeks"] == 25, "since week 13 of 2010, capped"
     assert row["CompetitionMonthsOpen"] == 24, "since November 2007, capped"
     first = train[(train["Store"] == 1) & (train["Date"] == "2013-01-02")].iloc[0]
-    assert (first["AfterStateHoliday"], first["BeforeStateHoliday"]) == (1, 86), "after New Year, before Good Friday"
+    assert (first["AfterStateHoliday"], first["BeforeStateHoliday"]) == (1, 86), (
+        "after New Year, before Good Friday"
+    )
     assert first["StateHoliday_bw"] == 1
 
 
@@ -61,8 +63,8 @@ def test_a_slice_trains_exports_and_forecasts_raw_days(
         cont_flds=features.NUMBERS, target_transform="log", seed=0,
     )  # fmt: skip
     learn = md.get_learner(
-        emb_drop=0.04, szs=[100, 50], drops=[0.001, 0.01], y_range=(0, 12), metrics=[exp_rmspe], progress=False,
-        device="cpu", seed=0,
+        emb_drop=0.04, szs=[100, 50], drops=[0.001, 0.01], y_range=(0, 12), metrics=[exp_rmspe],
+        progress=False, device="cpu", seed=0,
     )  # fmt: skip
     learn.fit(3e-3, 2, cycle_len=1, cycle_mult=2)
     sales, actual = learn.predict_with_targs()
