@@ -1,9 +1,9 @@
 """What the training loop costs: the same small network by a hand-written PyTorch loop, by zoo, and by fastai.
 
-Every contestant trains the same network from the same weights on the same rows for the same number of steps, with AdamW at
-a constant rate, without validation, metrics or printing. Rounds alternate in one process; medians count. The hand-written
-loop and zoo read batches by `index_select` from tensors in memory; fastai uses its own loader for data in memory. Where
-fastai is not installed, it is left out.
+Every contestant trains the same network from the same weights on the same rows for the same number of steps,
+with AdamW at a constant rate, without validation, metrics or printing. Rounds alternate in one process;
+medians count. The hand-written loop and zoo read batches by `index_select` from tensors in memory; fastai
+uses its own loader for data in memory. Where fastai is not installed, it is left out.
 
     python benchmarks/loop_overhead.py --steps 1500 --rounds 7
 """
@@ -70,8 +70,12 @@ def by_zoo(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tuple[
     from zoo import Learner, ModelData, TensorLoader
 
     learn = Learner(
-        ModelData(TensorLoader(x, y, bs=BATCH, shuffle=True, seed=0)), make_model(hidden), metrics=[], wd=0.01,
-        device="cpu", progress=False,
+        ModelData(TensorLoader(x, y, bs=BATCH, shuffle=True, seed=0)),
+        make_model(hidden),
+        metrics=[],
+        wd=0.01,
+        device="cpu",
+        progress=False,
     )
     started = time.perf_counter()
     rows = learn.fit(1e-3, epochs)
@@ -109,7 +113,12 @@ def by_fastai(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tup
 
     train = Batches(list(range(len(x))), bs=BATCH, shuffle=True, num_workers=0)
     learn = Learner(
-        DataLoaders(train, []), make_model(hidden), loss_func=nn.CrossEntropyLoss(), opt_func=Adam, wd=0.01, train_bn=True
+        DataLoaders(train, []),
+        make_model(hidden),
+        loss_func=nn.CrossEntropyLoss(),
+        opt_func=Adam,
+        wd=0.01,
+        train_bn=True,
     )
     with learn.no_bar(), learn.no_logging():
         started = time.perf_counter()
@@ -135,11 +144,17 @@ def machine() -> dict[str, str | int]:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        models = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
         name = models[0] if models else name
     return {
-        "cpu": name, "cores": os.cpu_count() or 1, "threads": torch.get_num_threads(), "system": platform.platform(),
-        "python": platform.python_version(), "torch": torch.__version__,
+        "cpu": name,
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
     }
 
 
@@ -167,12 +182,22 @@ def main() -> None:
     print(f"{steps} steps of {BATCH} rows, hidden {args.hidden}, medians of {args.rounds} alternating rounds")
     print(f"{'':<14}{'seconds':>9}{'us/step':>9}{'ratio':>8}{'last loss':>11}")
     for name, median in medians.items():
-        print(f"{name:<14}{median:>9.3f}{1e6 * median / steps:>9.0f}{median / base:>8.2f}{losses[name]:>11.4f}")
+        print(
+            f"{name:<14}{median:>9.3f}{1e6 * median / steps:>9.0f}{median / base:>8.2f}{losses[name]:>11.4f}"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     result = {
-        "benchmark": "loop_overhead", "when": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(),
-        "steps": steps, "batch": BATCH, "hidden": args.hidden, "rounds": args.rounds, "seconds": seconds,
-        "median": medians, "ratio": {name: median / base for name, median in medians.items()}, "last_loss": losses,
+        "benchmark": "loop_overhead",
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "steps": steps,
+        "batch": BATCH,
+        "hidden": args.hidden,
+        "rounds": args.rounds,
+        "seconds": seconds,
+        "median": medians,
+        "ratio": {name: median / base for name, median in medians.items()},
+        "last_loss": losses,
     }
     path = args.out / "loop_overhead.json"
     path.write_text(json.dumps(result, indent=1) + "\n")

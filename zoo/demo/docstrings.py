@@ -27,7 +27,10 @@ LIBRARIES = {
 """Libraries, with the words that would give each away; they are taken out of every text."""
 
 _GIVEAWAY = re.compile(
-    r"\b(" + "|".join(sorted({w for words in LIBRARIES.values() for w in words}, key=len, reverse=True)) + r")\b", re.I
+    r"\b("
+    + "|".join(sorted({w for words in LIBRARIES.values() for w in words}, key=len, reverse=True))
+    + r")\b",
+    re.I,
 )
 _CODE = re.compile(r"^\s*(>>>|\.\.\. ).*$", re.M)
 _MARKUP = re.compile(r"[`*_|=~#<>\\{}\[\]-]{2,}|:\w+:|`|\.\. \w+::?.*$", re.M)
@@ -51,15 +54,19 @@ def _docstrings(file: Path) -> Iterator[str]:
             tree = ast.parse(file.read_text(encoding="utf8", errors="replace"))
         except (SyntaxError, ValueError):
             return
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node, clean=False)
             if text:
                 yield text
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [child for child in getattr(node, "body", []) if isinstance(child, ast.stmt)]
 
 
-def collect(per_library: int, seed: int, *, seconds: float = 20.0) -> dict[str, list[str]]:
-    """Docstrings of at least 12 words, cut after 120, by library.
+def collect(per_library: int, seed: int, *, seconds: float = 60.0) -> dict[str, list[str]]:
+    """Docstrings of at least 12 words, cut after 80, by library.
 
     Args:
         per_library: at most this many of each, from files drawn at random.
@@ -88,7 +95,7 @@ def collect(per_library: int, seed: int, *, seconds: float = 20.0) -> dict[str, 
             for text in drawn[:12]:  # no file, nor its way of writing, shall fill a library
                 words = clean(text).split()
                 if len(words) >= 12:
-                    texts[" ".join(words[:120])] = None
+                    texts[" ".join(words[:80])] = None
         if len(texts) >= 20:
             found[library] = list(texts)[:per_library]
     return found

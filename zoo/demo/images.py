@@ -45,8 +45,12 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     root = out / "data" / f"digits-{seed}-{scale:g}"
     simple = write_folders(root, scale, seed)
     tfms = tfms_from_stats(([0.3] * 3, [0.35] * 3), SIDE, aug_tfms=transforms_basic, pad=1)
-    data = ImageClassifierData.from_paths(root, bs=64 if scale > 0.3 else 16, tfms=tfms, num_workers=0, seed=seed)
-    learn = ConvLearner.from_model_data(ResNetSmall(len(data.classes), widths=(16, 32, 64), depth=1), data, seed=seed)
+    data = ImageClassifierData.from_paths(
+        root, bs=64 if scale > 0.3 else 16, tfms=tfms, num_workers=0, seed=seed
+    )
+    learn = ConvLearner.from_model_data(
+        ResNetSmall(len(data.classes), widths=(16, 32, 64), depth=1), data, seed=seed
+    )
     finder = learn.lr_find(num_it=50)
     learn.fit_one_cycle(14, 5e-3)
     results = ImageModelResults.from_learner(learn)
@@ -66,8 +70,12 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
         section.add_figure("most wrong: sure and mistaken", results.plot_most_incorrect())
     section.add_figure("least certain", results.plot_most_uncertain())
     scores = learn.predict()
-    plane = principal_plane(np.stack([scores[data.val_y == number].mean(0) for number in np.unique(data.val_y)]))
+    plane = principal_plane(
+        np.stack([scores[data.val_y == number].mean(0) for number in np.unique(data.val_y)])
+    )
     names = [data.classes[number] for number in np.unique(data.val_y)]
     section.add_figure("digits that the network finds alike lie close", scatter_with_names(plane, names))
-    section.model = export_and_check(learn, out / "models" / "digits", sorted((root / "valid").glob("*/*.png"))[:40])
+    section.model = export_and_check(
+        learn, out / "models" / "digits", sorted((root / "valid").glob("*/*.png"))[:40]
+    )
     return section

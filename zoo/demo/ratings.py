@@ -18,8 +18,9 @@ GENRES = ("space opera", "western", "romance", "thriller", "musical", "documenta
 def simulate(n_users: int, n_films: int, seed: int) -> tuple[pd.DataFrame, dict[str, str]]:
     """Ratings of films by users whose tastes lie in three hidden dimensions.
 
-    rating = 3.2 + user's mildness + film's quality + taste . character + noise of standard deviation 0.4; every genre
-    has a character of its own, every film one near its genre's. Popular films are rated more often.
+    rating = 3.2 + user's mildness + film's quality + taste . character + noise of standard deviation 0.4;
+    every genre has a character of its own, every film one near its genre's. Popular films are rated more
+    often.
 
     Returns:
         Frame with the columns user, film, rating, and the title of each film.
@@ -70,7 +71,8 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     section.add_figure(
         "film factors: the model never saw the genres",
         scatter_with_names(
-            parts[["component_1", "component_2"]].to_numpy(), parts["title"].tolist(),
+            parts[["component_1", "component_2"]].to_numpy(),
+            parts["title"].tolist(),
             parts["title"].str.rsplit(n=1).str[0].tolist(),
         ),
     )

@@ -24,7 +24,9 @@ def render(sections: Sequence[Section], seconds: float) -> str:
     template = files("zoo.demo").joinpath("template.html.j2").read_text(encoding="utf8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
     return page.render(
-        sections=sections, rows=summary_rows(sections), seconds=seconds,
+        sections=sections,
+        rows=summary_rows(sections),
+        seconds=seconds,
         machine=f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads",
     )
 

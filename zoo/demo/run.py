@@ -42,12 +42,19 @@ class DemoResult:
         """The closing table as text."""
         rows = [("domain", "metric", "reached", "reference", "seconds"), *summary_rows(self.sections)]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def run(
-    out: str | os.PathLike = "zoo-demo", *, seed: int = 42, scale: float = 1.0, only: str | None = None,
+    out: str | os.PathLike = "zoo-demo",
+    *,
+    seed: int = 42,
+    scale: float = 1.0,
+    only: str | None = None,
     echo: Callable[[str], None] = print,
 ) -> DemoResult:
     """Train an image classifier, a sales forecast, a text classifier and a recommender without network or files.

@@ -30,13 +30,13 @@ NUMBERS = ["CompetitionDistance", "AfterHoliday", "BeforeHoliday", "AfterPromo",
 def simulate(n_stores: int, seed: int) -> pd.DataFrame:
     """Daily sales whose logarithm is a sum of known parts and noise.
 
-    log sales = store + trend + season + weekday (by kind of store) + promotion (by kind) + school holidays + public
-    holidays, with a rush in the week before + noise of standard deviation 0.08. A third of the stores does not know how
-    far away its competition is.
+    log sales = store + trend + season + weekday (by kind of store) + promotion (by kind) + school holidays +
+    public holidays, with a rush in the week before + noise of standard deviation 0.08. A third of the stores
+    does not know how far away its competition is.
 
     Returns:
-        Frame with one row a store and day; `Expected` holds the sales without the noise. The calendar of holidays and
-        promotions goes on for 150 days in which there are no sales yet.
+        Frame with one row a store and day; `Expected` holds the sales without the noise. The calendar of
+        holidays and promotions goes on for 150 days in which there are no sales yet.
     """
     rng = np.random.default_rng(seed)
     n_days = DAYS + AHEAD
@@ -44,7 +44,7 @@ def simulate(n_stores: int, seed: int) -> pd.DataFrame:
     store, day = np.divmod(np.arange(n_stores * n_days), n_days)
     kind, region = rng.integers(0, 3, n_stores)[store], rng.integers(0, 4, n_stores)[store]
     distance = np.where(rng.random(n_stores) < 0.33, np.nan, rng.lognormal(7, 1, n_stores).round())
-    weekday, week = dates.dayofweek.to_numpy()[day], day // 7
+    weekday, week = dates.day_of_week.to_numpy()[day], day // 7
     promo = (weekday < 5) & (week % 2 == 0) & (rng.random((n_stores, n_days // 7 + 1)) < 0.8)[store, week]
     holiday = np.array([(date.month, date.day) in HOLIDAYS for date in dates])
     rush = np.array([holiday[number + 1 : number + 6].any() for number in range(n_days)])
@@ -53,7 +53,7 @@ def simulate(n_stores: int, seed: int) -> pd.DataFrame:
     nearness = np.nan_to_num(0.1 * np.log(distance / 1000), nan=0.1)
     expected = (
         rng.normal(8.5, 0.3, n_stores)[store] + nearness[store] + 0.03 * day / 365
-        + 0.12 * np.sin(2 * np.pi * (dates.dayofyear.to_numpy()[day] - 60) / 365.25)
+        + 0.12 * np.sin(2 * np.pi * (dates.day_of_year.to_numpy()[day] - 60) / 365.25)
         + by_weekday[kind, weekday] + promo * np.array([0.15, 0.3, 0.22])[kind]
         + 0.06 * school - 0.4 * holiday[day] + 0.18 * rush[day]
     )  # fmt: skip
@@ -82,12 +82,23 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     rows = last_days_split(df, "Date", HELD_OUT)
     features = df[[*CATEGORIES, *NUMBERS]]
     data = ColumnarModelData.from_data_frame(
-        out, rows, features, df["Sales"], CATEGORIES, bs=512 if scale > 0.3 else 128, target_transform="log", seed=seed
+        out,
+        rows,
+        features,
+        df["Sales"],
+        CATEGORIES,
+        bs=512 if scale > 0.3 else 128,
+        target_transform="log",
+        seed=seed,
     )
     held_out, train = df.iloc[rows], df.drop(df.index[rows])
     logs = np.log(train["Sales"])
     learn = data.get_learner(
-        szs=[200, 100], y_range=(float(logs.min()) - 0.5, float(logs.max()) + 0.5), metrics=[exp_rmspe], wd=0.3, seed=seed
+        szs=[200, 100],
+        y_range=(float(logs.min()) - 0.5, float(logs.max()) + 0.5),
+        metrics=[exp_rmspe],
+        wd=0.3,
+        seed=seed,
     )
     finder = learn.lr_find()
     learn.fit_one_cycle(10, 1e-2)
@@ -111,7 +122,9 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     weekdays = weekdays[weekdays.index.isin(range(7))]
     section.add_figure(
         "embedding of the weekday",
-        scatter_with_names(principal_plane(weekdays.to_numpy()), [WEEKDAYS[int(day)] for day in weekdays.index]),
+        scatter_with_names(
+            principal_plane(weekdays.to_numpy()), [WEEKDAYS[int(day)] for day in weekdays.index]
+        ),
     )
     section.model = export_and_check(learn, out / "models" / "sales", features.iloc[rows[:200]])
     return section

@@ -82,7 +82,9 @@ def _equal(a: Any, b: Any) -> bool:
     )
 
 
-def scatter_with_names(points: np.ndarray, names: Sequence[str], groups: Sequence[Any] | None = None) -> Figure:
+def scatter_with_names(
+    points: np.ndarray, names: Sequence[str], groups: Sequence[Any] | None = None
+) -> Figure:
     """2-D points with their names beside them.
 
     Args:
@@ -106,12 +108,16 @@ def scatter_with_names(points: np.ndarray, names: Sequence[str], groups: Sequenc
 
 def confusion(truth: Sequence[str], guessed: Sequence[str], classes: Sequence[str]) -> Figure:
     """Counts of (true class, guessed class) as a coloured table."""
-    counts = pd.crosstab(pd.Categorical(truth, classes), pd.Categorical(guessed, classes), dropna=False).to_numpy()
+    counts = pd.crosstab(
+        pd.Categorical(truth, classes), pd.Categorical(guessed, classes), dropna=False
+    ).to_numpy()
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axis = figure.add_subplot()
     axis.imshow(counts, cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):
-        axis.text(column, row, count, ha="center", va="center", color="w" if count > counts.max() / 2 else "k")
+        axis.text(
+            column, row, count, ha="center", va="center", color="w" if count > counts.max() / 2 else "k"
+        )
     axis.set(xlabel="guess", ylabel="truth")
     axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axis.set_yticks(range(len(classes)), classes)

@@ -21,8 +21,10 @@ SIZES = {"emb_sz": 100, "n_hid": 200, "n_layers": 2}
 
 def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     """Train the language model on the training texts, then fine-tune its encoder as a classifier."""
-    found = collect(max(40, int(600 * scale)), seed)
-    table = pd.DataFrame([(text, library) for library, texts in found.items() for text in texts], columns=["text", "label"])
+    found = collect(max(40, int(450 * scale)), seed)
+    table = pd.DataFrame(
+        [(text, library) for library, texts in found.items() for text in texts], columns=["text", "label"]
+    )
     held_out = np.zeros(len(table), dtype=bool)
     held_out[get_cv_idxs(len(table), seed=seed)] = True
     train, valid = table[~held_out].reset_index(drop=True), table[held_out].reset_index(drop=True)
@@ -35,15 +37,16 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     encoder = out / "models" / "docstrings.encoder.safetensors"
     field, words = _language_model(section, encoder, train, valid, out, seed, scale)
 
-    data = TextData.from_df(out, field, train, valid, bs=64 if scale > 0.3 else 16, seed=seed)
-    learn = data.get_model(**SIZES, drop_mult=0.7, seed=seed)
+    data = TextData.from_df(out, field, train, valid, bs=32 if scale > 0.3 else 16, seed=seed)
+    learn = data.get_model(**SIZES, drop_mult=0.5, seed=seed)
     learn.load_encoder(encoder)
-    learn.freeze()
     finder = learn.lr_find(num_it=50)
-    learn.fine_tune_gradually(1e-2, last_epochs=3 if scale > 0.3 else 2)
+    learn.fit_one_cycle(5, 1e-2)
     section.add_curves(learn, finder, "classifier: ")
 
-    simple = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=300))
+    simple = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=300)
+    )
     reference = float(simple.fit(train["text"], train["label"]).score(valid["text"], valid["label"]))
     majority = float(valid["label"].value_counts(normalize=True).iloc[0])
     section.metric, section.reached = "accuracy", float(learn.history[-1]["accuracy"])
@@ -68,20 +71,37 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
 
 
 def _language_model(
-    section: Section, encoder: Path, train: pd.DataFrame, valid: pd.DataFrame, out: Path, seed: int, scale: float
+    section: Section,
+    encoder: Path,
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    out: Path,
+    seed: int,
+    scale: float,
 ) -> tuple[Field, Any]:
     """Train it, keep its encoder; returns the field with the vocabulary, and a plot of word vectors."""
     field = Field(lower=True)
     order = np.random.default_rng(seed).permutation(len(train))
     data = LanguageModelData.from_df(
-        out, field, "text", train.iloc[order], valid, bs=32 if scale > 0.3 else 8, bptt=50, min_freq=3, seed=seed
+        out,
+        field,
+        "text",
+        train.iloc[order],
+        valid,
+        bs=32 if scale > 0.3 else 8,
+        bptt=40,
+        min_freq=4,
+        seed=seed,
     )
-    learn = data.get_model(**SIZES, drop_mult=0.5, clip=0.3, seed=seed)
+    learn = data.get_model(**SIZES, drop_mult=0.3, clip=0.3, seed=seed)
     finder = learn.lr_find(num_it=50)
-    learn.fit_one_cycle(4 if scale > 0.3 else 1, 1e-2)
+    learn.fit_one_cycle(3 if scale > 0.3 else 1, 1e-2)
     section.add_curves(learn, finder, "language model: ")
     perplexity = float(np.exp(learn.history[-1]["valid_loss"]))
-    samples = [learn.generate(prompt, 25, temperature=0.7, seed=seed) for prompt in ("returns the", "the number of", "if true")]
+    samples = [
+        learn.generate(prompt, 25, temperature=0.7, seed=seed)
+        for prompt in ("returns the", "the number of", "if true")
+    ]
     section.add_table(
         f"the language model (vocabulary {data.nt:,}, perplexity {perplexity:.0f} on held-out texts) writes",
         pd.DataFrame({"text": samples}),
