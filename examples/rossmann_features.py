@@ -81,12 +81,11 @@ def stores_with_starts(folder: Path) -> pd.DataFrame:
     stores = pd.read_csv(folder / "store.csv").merge(
         pd.read_csv(folder / "external" / "store_states.csv"), on="Store"
     )
-    year, week = stores["Promo2SinceYear"], stores["Promo2SinceWeek"]
-    fourth = pd.to_datetime(
-        (year * 10000 + 104).astype("Int64").astype("str"), format="%Y%m%d", errors="coerce"
-    )
-    monday = fourth - pd.to_timedelta(fourth.dt.day_of_week, unit="D")  # 4 January always lies in ISO week 1
-    stores["Promo2Since"] = monday + pd.to_timedelta((week - 1) * 7, unit="D")
+    year = stores["Promo2SinceYear"].fillna(1990).astype("int64")
+    week = stores["Promo2SinceWeek"].fillna(1).astype("int64")
+    fourth = pd.to_datetime((year * 10000 + 104).astype("str"), format="%Y%m%d")  # always in ISO week 1
+    monday = fourth + pd.to_timedelta((week - 1) * 7 - fourth.dt.day_of_week, unit="D")
+    stores["Promo2Since"] = monday.where(stores["Promo2SinceYear"].notna())
     stores["CompetitionOpenSinceYear"] = stores["CompetitionOpenSinceYear"].fillna(1990).clip(lower=1990)
     return stores.fillna({"PromoInterval": "none", "Promo2SinceYear": 1990})
 
