@@ -31,8 +31,9 @@ class IdStore:
         self._file: tempfile._TemporaryFileWrapper | None = None
         self._total = 0
 
-    def extend(self, ids: list[int]) -> None:
-        self._ids.extend(ids)
+    def extend(self, ids: np.ndarray) -> None:
+        """Appends int32 ids."""
+        self._ids.frombytes(ids.tobytes())
         self._total += len(ids)
         if len(self._ids) >= self.in_memory:
             if self._file is None:

@@ -14,9 +14,11 @@ exception, an emoticon found inside a chunk, is recognised and such a text goes 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Protocol
+
+import numpy as np
 
 from zoo.errors import did_you_mean
 from zoo_text.english import english
@@ -197,7 +199,7 @@ def make_tokenizer(
 
 
 class PieceCache(dict):
-    """Ids of pieces already met: piece -> tuple of ids. Emptied when it holds `limit` pieces.
+    """Ids of pieces already met, as the bytes of int32. Emptied when it holds `limit` pieces.
 
     Args:
         tokenizer: Where tokens come from.
@@ -210,26 +212,26 @@ class PieceCache(dict):
         self.tokenizer, self.lookup, self.limit = tokenizer, lookup, limit
         self._undecided = False
 
-    def __missing__(self, piece: str) -> tuple[int, ...]:
+    def __missing__(self, piece: str) -> bytes:
         tokens = self.tokenizer.piece(piece)
         if tokens is None:
             self._undecided = True
-            return ()
-        ids = tuple([self.lookup(token) for token in tokens])
+            return b""
+        ids = array("i", map(self.lookup, tokens)).tobytes()
         if len(piece) <= _LONGEST_PIECE:
             if len(self) >= self.limit:
                 self.clear()
             self[piece] = ids
         return ids
 
-    def encode(self, texts: Iterable[str]) -> list[list[int]]:
-        """Ids of each text."""
+    def encode(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Ids of each text, int32."""
         split, find = self.tokenizer.split, self.__getitem__
         encoded = []
         for text in texts:
             self._undecided = False
-            ids = list(chain.from_iterable(map(find, split(text))))
+            ids = b"".join(map(find, split(text)))
             if self._undecided:
-                ids = [self.lookup(token) for token in self.tokenizer.whole(text)]
-            encoded.append(ids)
+                ids = array("i", map(self.lookup, self.tokenizer.whole(text))).tobytes()
+            encoded.append(np.frombuffer(ids, np.int32))
         return encoded

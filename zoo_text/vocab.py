@@ -160,17 +160,19 @@ class Field:
 
     def numericalize(self, text: str) -> list[int]:
         """The ids of one text; unknown words are 0."""
-        return self.encode([text])[0]
+        return self.encode([text])[0].tolist()
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """The ids of several texts."""
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """The ids of several texts, int32."""
         vocab = self._known()
         if self._cache is None:
             self._cache = PieceCache(self.tokenizer, vocab.__getitem__)
         return self._started(self._cache.encode(texts), vocab[START])
 
-    def _started(self, encoded: list[list[int]], start: int) -> list[list[int]]:
-        return [[start, *ids] for ids in encoded] if "start" in self.rules else encoded
+    def _started(self, encoded: list[np.ndarray], start: int) -> list[np.ndarray]:
+        if "start" not in self.rules:
+            return encoded
+        return [np.concatenate([np.array([start], np.int32), ids]) for ids in encoded]
 
     def counter(self) -> ProvisionalIds:
         """Numbers tokens while the vocabulary is not known yet, so that a corpus is read only once."""
@@ -231,7 +233,7 @@ class Field:
 _CLOSING = set(".,!?;:)]%") | {"...", "''"}
 
 
-def _add(totals: np.ndarray, encoded: list[list[int]]) -> np.ndarray:
+def _add(totals: np.ndarray, encoded: list[np.ndarray]) -> np.ndarray:
     ids = np.concatenate(
         [np.asarray(part, dtype=np.int64) for part in encoded] or [np.zeros(0, dtype=np.int64)]
     )
@@ -252,8 +254,8 @@ class ProvisionalIds:
         self._numbers = _Counter()
         self._cache = PieceCache(field.tokenizer, self._numbers.__getitem__)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """Provisional ids of several texts."""
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """Provisional ids of several texts, int32."""
         encoded = self._cache.encode(texts)
         return self.field._started(encoded, self._numbers[START] if "start" in self.field.rules else 0)
 

@@ -89,7 +89,7 @@ def test_a_full_cache_is_emptied_and_nothing_changes() -> None:
     texts = [f"word{number} and so on, number {number}." for number in range(50)]
     numbers: dict[str, int] = {}
     cache = PieceCache(OURS, lambda token: numbers.setdefault(token, len(numbers)), limit=20)
-    encoded = [cache.encode([text])[0] for text in texts]
+    encoded = [cache.encode([text])[0].tolist() for text in texts]
     assert len(cache) <= 20
     assert encoded == [[numbers[token] for token in spacy_tokens(text)] for text in texts]
 

@@ -62,7 +62,7 @@ def test_no_vocabulary_yet() -> None:
 def test_long_corpora_go_to_a_file(tmp_path) -> None:
     store = IdStore(in_memory=100)
     for start in range(0, 1000, 30):
-        store.extend(list(range(start, start + 30)))
+        store.extend(np.arange(start, start + 30, dtype=np.int32))
     ids = store.finish()
     assert isinstance(ids, np.memmap)
     assert ids.tolist() == list(range(len(store)))
