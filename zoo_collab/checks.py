@@ -30,7 +30,7 @@ def checked_ids(df: pd.DataFrame, column: str, where: str) -> pd.Series:
     missing = df[column].isna().to_numpy()
     if missing.any():
         raise ValueError(
-            f"{where}: column {column!r} has no id in row {_plain(df.index[missing.argmax()])!r}"
+            f"{where}: column {column!r} has no id in row {_plain(df.index[int(missing.argmax())])!r}"
             f" ({int(missing.sum())} such rows); drop them or give them an id"
         )
     return df[column].reset_index(drop=True)

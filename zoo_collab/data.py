@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class CollabData(ModelData):
         item_counts: Tensor,
         columns: tuple[str, str, str],
     ):
-        super().__init__(train_dl, valid_dl, test_dl, path)
+        super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
         if not (len(titles) == len(item_counts) == len(items) and len(seen.starts) == len(users) + 1):
             raise ValueError("the ids, titles, counts and seen pairs of the ratings do not belong together")
         if len(seen.items) and not (int(seen.items.min()) >= 0 and int(seen.items.max()) < len(items)):

@@ -68,7 +68,8 @@ class IdMap:
     @classmethod
     def fit(cls, values: Iterable[Any], name: str = "id") -> IdMap:
         """Collects the distinct ids, sorted where they can be compared, else in order of appearance."""
-        distinct = pd.Series(values).unique().tolist()
+        series = values if isinstance(values, pd.Series) else pd.Series(list(values))
+        distinct = series.unique().tolist()
         with contextlib.suppress(TypeError):  # ids of several types have no order: that of appearance stands
             distinct = sorted(distinct)
         return cls(distinct, name)

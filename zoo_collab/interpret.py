@@ -27,7 +27,7 @@ def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating
         height_ratios=(1, 4),
     )
     axes["joint"].hexbin(targets, preds, gridsize=30, mincnt=1, bins="log", cmap="viridis")
-    ends = [min(targets.min(), preds.min()), max(targets.max(), preds.max())]
+    ends = (float(min(targets.min(), preds.min())), float(max(targets.max(), preds.max())))
     axes["joint"].plot(ends, ends, color="tab:red", lw=1)
     axes["joint"].set(xlabel=f"true {name}", ylabel=f"predicted {name}", xlim=ends, ylim=ends)
     axes["top"].hist(targets, bins=30, range=ends)

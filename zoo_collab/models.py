@@ -73,8 +73,8 @@ class EmbeddingDotBias(nn.Module):
 
     Example:
         >>> model = EmbeddingDotBias(10, 20, 5, y_range=(1, 5), mean=3.5)
-        >>> model(torch.tensor([0]), torch.tensor([0])).tolist()
-        [3.5]
+        >>> round(model(torch.tensor([0]), torch.tensor([0])).item(), 4)
+        3.5
     """
 
     def __init__(

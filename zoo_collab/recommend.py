@@ -25,8 +25,9 @@ def score_items(model: nn.Module, users: Tensor, n_items: int) -> Tensor:
     """
     device = next(model.parameters()).device
     users = users.to(device)
-    if hasattr(model, "all_items"):
-        return model.all_items(users).float().cpu()
+    all_items = getattr(model, "all_items", None)
+    if callable(all_items):
+        return torch.as_tensor(all_items(users)).float().cpu()
     items = torch.arange(n_items, device=device).repeat(len(users))
     scores = model(users.repeat_interleave(n_items), items)
     return scores.reshape(len(users), n_items).float().cpu()

@@ -25,8 +25,9 @@ def write_folders(root: Path, scale: float, seed: int) -> float:
     Returns:
         The validation accuracy of a logistic regression on the same pixels, for comparison.
     """
-    digits = load_digits()
-    pixels, labels = digits.images, digits.target
+    flat_pixels, labels = load_digits(return_X_y=True)
+    pixels = np.asarray(flat_pixels).reshape(-1, 8, 8)
+    labels = np.asarray(labels)
     order = np.random.default_rng(seed).permutation(len(labels))[: max(150, int(len(labels) * min(scale, 1)))]
     valid = set(order[get_cv_idxs(len(order), seed=seed)].tolist())
     for row in order.tolist():
@@ -49,7 +50,7 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
         root, bs=64 if scale > 0.3 else 16, tfms=tfms, num_workers=0, seed=seed
     )
     learn = ConvLearner.from_model_data(
-        ResNetSmall(len(data.classes), widths=(16, 32, 64), depth=1), data, seed=seed
+        ResNetSmall(len(NAMES), widths=(16, 32, 64), depth=1), data, seed=seed
     )
     finder = learn.lr_find(num_it=50)
     learn.fit_one_cycle(14, 5e-3)
@@ -57,8 +58,10 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
 
     section = Section(
         "Images",
-        f"{len(data.trn_y):,} real handwritten digits to learn from and {len(data.val_y)} to judge by, written as PNG files"
-        " in class folders; a small residual network from scratch, slightly rotated and shifted copies in training.",
+        f"{len(data.trn_y):,} real handwritten digits to learn from and {len(data.val_y)}"
+        " to judge by, written as PNG files"
+        " in class folders; a small residual network from scratch, slightly rotated and"
+        " shifted copies in training.",
     )
     section.metric, section.reached = "accuracy", float(learn.history[-1]["accuracy"])
     majority = float(np.bincount(data.val_y).max() / len(data.val_y))
@@ -73,7 +76,8 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     plane = principal_plane(
         np.stack([scores[data.val_y == number].mean(0) for number in np.unique(data.val_y)])
     )
-    names = [data.classes[number] for number in np.unique(data.val_y)]
+    classes = data.classes or []
+    names = [classes[number] for number in np.unique(data.val_y)]
     section.add_figure("digits that the network finds alike lie close", scatter_with_names(plane, names))
     section.model = export_and_check(
         learn, out / "models" / "digits", sorted((root / "valid").glob("*/*.png"))[:40]

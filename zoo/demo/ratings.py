@@ -49,8 +49,10 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     ratings, titles = simulate(max(60, int(900 * scale)), max(50, int(300 * scale**0.5)), seed)
     section = Section(
         "Recommendations",
-        f"{len(ratings):,} ratings of {ratings['film'].nunique()} films by {ratings['user'].nunique()} users, simulated:"
-        f" mildness of the user, quality of the film, three hidden tastes, and noise of standard deviation {NOISE}."
+        f"{len(ratings):,} ratings of {ratings['film'].nunique()} films by"
+        f" {ratings['user'].nunique()} users, simulated:"
+        " mildness of the user, quality of the film, three hidden tastes, and noise of"
+        f" standard deviation {NOISE}."
         " The model sees user, film and rating; no model can predict better than the noise.",
     )
     rows = get_cv_idxs(len(ratings), seed=seed)

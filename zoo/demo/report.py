@@ -23,11 +23,12 @@ def render(sections: Sequence[Section], seconds: float) -> str:
     """The report as HTML; every text is escaped, tables and pictures come as HTML made by `Section`."""
     template = files("zoo.demo").joinpath("template.html.j2").read_text(encoding="utf8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
+    threads = torch.get_num_threads()
     return page.render(
         sections=sections,
         rows=summary_rows(sections),
         seconds=seconds,
-        machine=f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads",
+        machine=f"Python {platform.python_version()}, torch {torch.__version__}, {threads} threads",
     )
 
 

@@ -57,7 +57,7 @@ def run(
     only: str | None = None,
     echo: Callable[[str], None] = print,
 ) -> DemoResult:
-    """Train an image classifier, a sales forecast, a text classifier and a recommender without network or files.
+    """Train a model in each of the four domains, without network or files.
 
     Args:
         out: folder for data, models and `report.html`; made if missing.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from zoo.demo.section import Section, export_and_check, principal_plane, scatter_with_names
+from zoo.plots import figure
 from zoo_tabular import (
     ColumnarModelData,
     add_datepart,
@@ -109,8 +111,10 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     simple = rmspe(guess.fillna(train["Sales"].median()), held_out["Sales"])
     section = Section(
         "Tables",
-        f"{len(df):,} days of sales of {df['Store'].nunique()} stores, simulated with seasons, weekdays, promotions, public"
-        f" and school holidays, missing values, and noise of standard deviation {NOISE} on the log scale; written and read"
+        f"{len(df):,} days of sales of {df['Store'].nunique()} stores, simulated with"
+        " seasons, weekdays, promotions, public"
+        f" and school holidays, missing values, and noise of standard deviation {NOISE}"
+        " on the log scale; written and read"
         f" as Feather. The last {HELD_OUT} days are forecast; no model can do better than the noise.",
     )
     section.metric, section.reached = "exp_rmspe", float(learn.history[-1]["exp_rmspe"])
@@ -130,9 +134,7 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     return section
 
 
-def _plot_store(held_out: pd.DataFrame, predicted: np.ndarray) -> object:
-    from zoo.plots import figure
-
+def _plot_store(held_out: pd.DataFrame, predicted: np.ndarray) -> Figure:
     drawn = figure(7.0, 4.0)
     axis = drawn.add_subplot()
     frame = held_out.assign(Predicted=np.ravel(predicted))

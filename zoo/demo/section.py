@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
 
 from zoo import load_learner
 
@@ -108,9 +109,7 @@ def scatter_with_names(
 
 def confusion(truth: Sequence[str], guessed: Sequence[str], classes: Sequence[str]) -> Figure:
     """Counts of (true class, guessed class) as a coloured table."""
-    counts = pd.crosstab(
-        pd.Categorical(truth, classes), pd.Categorical(guessed, classes), dropna=False
-    ).to_numpy()
+    counts = confusion_matrix(truth, guessed, labels=list(classes))
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axis = figure.add_subplot()
     axis.imshow(counts, cmap="Blues")

@@ -16,7 +16,7 @@ from zoo.demo.section import Section, confusion, export_and_check, principal_pla
 from zoo.splits import get_cv_idxs
 from zoo_text import Field, LanguageModelData, TextData
 
-SIZES = {"emb_sz": 100, "n_hid": 200, "n_layers": 2}
+SIZES: dict[str, Any] = {"emb_sz": 100, "n_hid": 200, "n_layers": 2}
 
 
 def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
@@ -30,8 +30,10 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     train, valid = table[~held_out].reset_index(drop=True), table[held_out].reset_index(drop=True)
     section = Section(
         "Text",
-        f"{len(table):,} docstrings of {len(found)} installed libraries, their names and example code taken out: first a"
-        " language model learns from the training texts to guess the next word, then its encoder learns which library a"
+        f"{len(table):,} docstrings of {len(found)} installed libraries, their names and"
+        " example code taken out: first a"
+        " language model learns from the training texts to guess the next word, then its"
+        " encoder learns which library a"
         " text belongs to.",
     )
     encoder = out / "models" / "docstrings.encoder.safetensors"
@@ -54,7 +56,7 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     section.good = section.reached > 2 * majority
     answers = learn.predict_batch(valid)
     guessed = [answer.label for answer in answers]
-    section.add_figure("confusion matrix", confusion(valid["label"].tolist(), guessed, data.classes))
+    section.add_figure("confusion matrix", confusion(valid["label"].tolist(), guessed, list(found)))
     section.add_figure("word vectors of the language model", words)
     wrong = pd.DataFrame(
         {
