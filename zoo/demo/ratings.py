@@ -58,9 +58,9 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     rows = get_cv_idxs(len(ratings), seed=seed)
     table = CollabFilterDataset.from_data_frame(out, ratings, "user", "film", "rating", item_titles=titles)
     low, high = table.ratings.min() - 0.5, table.ratings.max() + 0.5
-    learn = table.get_learner(8, rows, bs=256, y_range=(float(low), float(high)), wd=(0.2, 0.05), seed=seed)
+    learn = table.get_learner(4, rows, bs=256, y_range=(float(low), float(high)), wd=(0.1, 0.02), seed=seed)
     finder = learn.lr_find()
-    learn.fit_one_cycle(6 if scale >= 0.5 else 10, 2e-2)
+    learn.fit_one_cycle(8 if scale >= 0.5 else 12, 1e-2)
     section.add_curves(learn, finder)
 
     section.metric, section.reached = "rmse", float(learn.history[-1]["rmse"])

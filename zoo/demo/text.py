@@ -21,7 +21,7 @@ SIZES: dict[str, Any] = {"emb_sz": 100, "n_hid": 200, "n_layers": 2}
 
 def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     """Train the language model on the training texts, then fine-tune its encoder as a classifier."""
-    found = collect(max(40, int(450 * scale)), seed)
+    found = collect(max(40, int(650 * scale)), seed)
     table = pd.DataFrame(
         [(text, library) for library, texts in found.items() for text in texts], columns=["text", "label"]
     )
@@ -43,7 +43,7 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
     learn = data.get_model(**SIZES, drop_mult=0.5, seed=seed)
     learn.load_encoder(encoder)
     finder = learn.lr_find(num_it=50)
-    learn.fit_one_cycle(5, 1e-2)
+    learn.fit_one_cycle(6, 1e-2)
     section.add_curves(learn, finder, "classifier: ")
 
     simple = make_pipeline(
