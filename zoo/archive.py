@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
     "model.safetensors",
     "preprocess.safetensors",
 )
+_MEMBERS = (CONFIG, PREPROCESS, WEIGHTS, ARRAYS)
 _ALIASES = "zoo.aliases"
 
 
@@ -78,9 +80,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -141,8 +141,13 @@ def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
         raise ArchiveError(
             f"{where} is not a safetensors file (damaged, or of another format): {error}"
         ) from None
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    for name, source in json.loads(header.get("__metadata__", {}).get(_ALIASES, "{}")).items():
+    header = _parse(data[8 : 8 + int.from_bytes(data[:8], "little")], where)
+    aliases = _parse(header.get("__metadata__", {}).get(_ALIASES, "{}").encode(), where)
+    for name, source in aliases.items():
+        if source not in tensors:
+            raise ArchiveError(
+                f"{where}: {name!r} is said to share the tensor {source!r}, which is not there"
+            )
         tensors[name] = tensors[source]
     return tensors
 
@@ -160,41 +165,61 @@ def write_archive(
         FileExistsError: if `path` is something other than an archive.
         TypeError: if the state is not JSON-able.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     full = {"format": FORMAT_VERSION, "zoo": __version__, "torch": torch.__version__, **config}
     members = {CONFIG: _json(full), PREPROCESS: _json(preprocess), WEIGHTS: tensors_to_bytes(tensors)}
     if arrays:
         members[ARRAYS] = tensors_to_bytes(arrays)
-    if path.suffix == ".zip":
-        if path.is_dir():
-            raise FileExistsError(f"{path} is a folder; choose another name for the zip file")
+    if path.exists() and not _may_replace(path):
+        raise FileExistsError(f"{path} exists and is not an exported learner; choose another path")
+    if path.suffix.lower() == ".zip":
         with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
             for name, data in members.items():
                 file.writestr(name, data)
         return path
-    if path.exists() and not (path / CONFIG).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise FileExistsError(f"{path} exists and is not an exported learner; choose another path")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    old = fresh.with_name(f"{fresh.name}.old")
     try:
         for name, data in members.items():
             with (fresh / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        fresh.chmod(0o777 & ~mask)
+        fresh.chmod(0o777 & ~_umask())
         if path.exists():
-            old = fresh.with_name(fresh.name + ".old")
             path.replace(old)
+        try:
             fresh.replace(path)
-            shutil.rmtree(old)
-        else:
-            fresh.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def _may_replace(path: Path) -> bool:
+    """Whether `path` is an archive, with nothing else in it, or an empty folder."""
+    if path.is_dir():
+        present = {file.name for file in path.iterdir()}
+        if not present:
+            return path.suffix.lower() != ".zip"
+        if not present <= set(_MEMBERS):
+            return False
+    try:
+        read_archive(path)
+    except (ArchiveError, OSError):
+        return False
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_archive(path: str | Path) -> Archive:
@@ -209,14 +234,14 @@ def read_archive(path: str | Path) -> Archive:
         raise FileNotFoundError(f"no exported learner at {path}")
     try:
         members = _read_members(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
         raise ArchiveError(f"{path} is not an exported learner: {error}") from None
     for name in (CONFIG, PREPROCESS, WEIGHTS):
         if name not in members:
             raise ArchiveError(f"{path} is not an exported learner: it holds no {name}")
     config = _parse(members[CONFIG], f"{path}: {CONFIG}")
     version = config.get("format")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ArchiveError(
             f"{path} has format {version!r}; this zoo ({FORMAT_VERSION}) reads 1 to {FORMAT_VERSION}: "
             "upgrade zoo to read it"
@@ -231,12 +256,17 @@ def read_archive(path: str | Path) -> Archive:
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    wanted = (CONFIG, PREPROCESS, WEIGHTS, ARRAYS)
     if path.is_dir():
-        return {name: (path / name).read_bytes() for name in wanted if (path / name).is_file()}
+        return {name: (path / name).read_bytes() for name in _MEMBERS if (path / name).is_file()}
     with zipfile.ZipFile(path) as file:
-        present = set(file.namelist())
-        return {name: file.read(name) for name in wanted if name in present}
+        present = {info.filename: info for info in file.infolist()}
+        found = {name: present[name] for name in _MEMBERS if name in present}
+        for name, info in found.items():
+            if info.file_size > 1_000_000 + 50 * info.compress_size:
+                raise ArchiveError(
+                    f"{path}: {name} unpacks to {info.file_size:,} bytes, far more than it takes"
+                )
+        return {name: file.read(info) for name, info in found.items()}
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
@@ -246,7 +276,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 def _parse(data: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArchiveError(f"{where} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ArchiveError(f"{where} must hold a JSON object")

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from zoo.device import prefetch
 from zoo.prediction import Prediction, decode_labels
-from zoo.seeding import draw_seed, epoch_order, mix_seeds
+from zoo.seeding import draw_seed, epoch_order, mix_seeds, seeded
 
 BatchTransform = Callable[[tuple, bool, torch.Generator], tuple]
 
@@ -29,7 +29,8 @@ class TensorLoader:
     every batch is moved. Rows of memory-mapped arrays are read as they are needed.
 
     Args:
-        tensors: tensors or numpy arrays with the same first dimension; the last one is the target.
+        tensors: tensors or numpy arrays with the same first dimension; the last one is the target. Numpy's
+            float64 becomes float32 (memory-mapped arrays stay as they are).
         bs: rows per batch.
         shuffle: draw a new order every epoch, a pure function of `(seed, epoch)`.
         seed: `None` draws one from torch's global generator.
@@ -56,7 +57,7 @@ class TensorLoader:
     ) -> None:
         if not tensors:
             raise ValueError("TensorLoader needs at least one tensor")
-        self.tensors = tuple(_as_tensor(tensor) for tensor in tensors)
+        self.tensors = tuple(as_tensor(tensor) for tensor in tensors)
         sizes = [len(tensor) for tensor in self.tensors]
         if len(set(sizes)) != 1:
             raise ValueError(f"TensorLoader: all tensors need the same number of rows, got {sizes}")
@@ -69,7 +70,17 @@ class TensorLoader:
         self.seed = draw_seed() if seed is None and shuffle else seed or 0
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
+        self.next_epoch = 0
         self._pin = False
+
+    @property
+    def order(self) -> Tensor | None:
+        """Row numbers in the order of this epoch's batches, or `None` when they come in their natural
+        order.
+        """
+        if not self.shuffle:
+            return None
+        return epoch_order(self.n_rows, self.seed, self.epoch)[: len(self) * self.bs]
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Choose the order of the coming passes, and the batch at which they begin."""
@@ -77,7 +88,7 @@ class TensorLoader:
 
     def to(self, device: torch.device) -> None:
         """Move the tensors to `device` if they fit there comfortably."""
-        if self.tensors[0].device == device:
+        if self._pin or self.tensors[0].device == device:
             return
         if device.type == "cuda":
             size = sum(tensor.numel() * tensor.element_size() for tensor in self.tensors)
@@ -98,8 +109,8 @@ class TensorLoader:
         tensors, bs = self.tensors, self.bs
         starts = range(self.start_batch * bs, len(self) * bs, bs)
         if not self.shuffle:
-            for start in starts:
-                yield tuple(tensor[start : start + bs] for tensor in tensors)
+            for start in starts:  # copies, so that no model that works in place reaches the data
+                yield tuple(tensor[start : start + bs].clone() for tensor in tensors)
             return
         order = epoch_order(self.n_rows, self.seed, self.epoch).to(tensors[0].device)
         for start in starts:
@@ -133,7 +144,8 @@ class DatasetLoader:
     """Batches of a map-style dataset whose rows must be decoded, such as image files.
 
     The dataset is indexed with `SampleKey`s: ordinary row numbers that also carry a seed, a pure function of
-    `(seed, epoch, row)`. Random augmentation drawn from it does not depend on the number of workers.
+    `(seed, epoch, row)`. Python's, numpy's and torch's generators start from it for every row, so random
+    augmentation depends neither on the number of workers nor on what was drawn before.
 
     Args:
         dataset: anything with `__len__` and `__getitem__` returning `(inputs..., target)`.
@@ -166,9 +178,10 @@ class DatasetLoader:
         self.seed = draw_seed() if seed is None else seed
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
+        self.next_epoch = 0
         self.n_rows = len(dataset)
         self._loader = DataLoader(
-            dataset,
+            _Seeded(dataset),  # type: ignore[arg-type]
             batch_sampler=_EpochSampler(self),  # type: ignore[arg-type]
             num_workers=num_workers,
             collate_fn=collate_fn,
@@ -210,6 +223,20 @@ class DatasetLoader:
         )
         bs = self.bs
         return (order[start : start + bs] for start in range(0, len(self) * bs, bs))
+
+
+class _Seeded:
+    """A dataset whose rows draw their random numbers from their own seed."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        with seeded(key.seed):
+            return self.dataset[key]
 
 
 class _EpochSampler:
@@ -333,12 +360,16 @@ def device_batches(loader: Any, device: torch.device, training: bool) -> Iterato
         yield transform(batch, training, generator)
 
 
-def split_batch(batch: Any) -> tuple[tuple, Any]:
-    """A batch as `(inputs, target)`.
+def split_batch(batch: Any, n_inputs: int | None = None) -> tuple[tuple, Any]:
+    """A batch as `(inputs, target)`; the target is `None` for a batch that holds just `n_inputs` inputs.
 
     Raises:
         TypeError: if it is not a tuple or list of at least one input and a target.
     """
+    if n_inputs is not None and isinstance(batch, Tensor):
+        batch = (batch,)
+    if isinstance(batch, tuple | list) and batch and len(batch) == n_inputs:
+        return tuple(batch), None
     if isinstance(batch, tuple | list) and len(batch) >= 2:
         return tuple(batch[:-1]), batch[-1]
     raise TypeError(
@@ -347,10 +378,13 @@ def split_batch(batch: Any) -> tuple[tuple, Any]:
     )
 
 
-def _as_tensor(array: Tensor | np.ndarray) -> Tensor:
+def as_tensor(array: Any) -> Tensor:
+    """A tensor as it is; an array as a tensor that shares its memory where it can, float64 as float32."""
     if isinstance(array, Tensor):
         return array
-    array = np.asarray(array)
+    array = np.asanyarray(array)
+    if array.dtype == np.float64 and not isinstance(array, np.memmap):
+        array = array.astype(np.float32)
     if array.flags.writeable:
         return torch.from_numpy(array)
     if isinstance(array, np.memmap):

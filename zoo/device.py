@@ -35,6 +35,8 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(
             f"device {str(device)!r} is not available here: {str(error).splitlines()[0]}"
         ) from None
+    if found.type == "cuda" and found.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return found
 
 

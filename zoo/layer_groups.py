@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import some
+from zoo.modes import train_mode
 
 Rates = float | Sequence[float] | np.ndarray | slice
 GroupSpec = Mapping[str, Any] | Sequence[Any] | Callable[[nn.Module], Any]
@@ -27,7 +28,18 @@ class LayerGroup:
     name: str
     modules: list[nn.Module]
     params: list[nn.Parameter]
-    frozen: bool = False
+
+    @property
+    def frozen(self) -> bool:
+        """Whether none of its parameters trains."""
+        return bool(self.params) and not any(param.requires_grad for param in self.params)
+
+    @property
+    def trainable(self) -> str:
+        """One of yes, no, partly."""
+        if self.frozen:
+            return "no"
+        return "yes" if all(param.requires_grad for param in self.params) else "partly"
 
     @property
     def n_params(self) -> int:
@@ -67,7 +79,6 @@ class LayerGroups(Sequence[LayerGroup]):
         named = dict(parts) if isinstance(parts, Mapping) else {f"group{i}": p for i, p in enumerate(parts)}
         self._groups = _assign(model, {name: _modules(model, name, part) for name, part in named.items()})
         self._bn_frozen = False
-        self._n_frozen = 0
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -95,12 +106,11 @@ class LayerGroups(Sequence[LayerGroup]):
                 f"({', '.join(self.names)}); "
                 f"use a number from {-count} to {count - 1}"
             )
-        self._n_frozen = n % count
         for index, group in enumerate(self):
-            group.frozen = index < self._n_frozen
+            train = index >= n % count
             for param in group.params:
-                param.requires_grad_(not group.frozen)
-                if group.frozen:
+                param.requires_grad_(train)
+                if not train:
                     param.grad = None
 
     def freeze(self) -> None:
@@ -119,8 +129,8 @@ class LayerGroups(Sequence[LayerGroup]):
         self._bn_frozen = on
 
     def train_mode(self, model: nn.Module) -> None:
-        """`model.train()`, except that running statistics of frozen groups stay fixed."""
-        model.train()
+        """`model.train()`, except that running statistics of frozen groups and layers stay fixed."""
+        train_mode(model)
         last = len(self) - 1
         for index, group in enumerate(self):
             if group.frozen or (self._bn_frozen and (index < last or last == 0)):
@@ -128,6 +138,24 @@ class LayerGroups(Sequence[LayerGroup]):
                     for layer in module.modules():
                         if getattr(layer, "running_mean", None) is not None:
                             layer.eval()
+
+    def check(self, model: nn.Module) -> None:
+        """Make sure that the groups hold all of the model's parameters and that some of them train.
+
+        Raises:
+            ValueError: naming parameters of layers that were put into the model after its groups were made.
+        """
+        held = {id(param) for group in self for param in group.params}
+        strange = [name for name, param in model.named_parameters() if id(param) not in held]
+        if strange:
+            raise ValueError(
+                f"the model has parameters that its layer groups do not know: {some(strange)}; "
+                "layers were replaced after the learner was made, so make it anew"
+            )
+        if not any(param.requires_grad for group in self for param in group.params):
+            raise ValueError(
+                "nothing would train: every parameter is frozen; call unfreeze() or freeze_to(n)"
+            )
 
     def spread(self, rates: Rates, what: str = "rates") -> list[float]:
         """One value per group out of a number, a sequence, or a slice.
@@ -151,7 +179,11 @@ class LayerGroups(Sequence[LayerGroup]):
                 )
             else:
                 values = list(np.geomspace(rates.start, rates.stop, count)) if count > 1 else [rates.stop]
-        elif isinstance(rates, Sequence | np.ndarray | Tensor) and not isinstance(rates, str):
+        elif (
+            isinstance(rates, Sequence | np.ndarray | Tensor)
+            and not isinstance(rates, str)
+            and np.ndim(rates)
+        ):
             values = [float(rate) for rate in rates]
             if len(values) != count:
                 raise ValueError(
@@ -160,7 +192,7 @@ class LayerGroups(Sequence[LayerGroup]):
                 )
         else:
             try:
-                values = [float(rates)] * count
+                values = [float(rates)] * count  # pyright: ignore[reportArgumentType]
             except (TypeError, ValueError):
                 raise TypeError(
                     f"{what}: a number, a sequence or a slice was expected, got {rates!r}"
@@ -175,9 +207,7 @@ class LayerGroups(Sequence[LayerGroup]):
         wide = max(len("group"), *(len(name) for name, _, _ in rows))
         long = max(len("parameters"), *(len(size) for _, size, _ in rows))
         lines = [f"{'group':<{wide}}  {'parameters':>{long}}  trainable"]
-        lines += [
-            f"{name:<{wide}}  {size:>{long}}  {'no' if group.frozen else 'yes'}" for name, size, group in rows
-        ]
+        lines += [f"{name:<{wide}}  {size:>{long}}  {group.trainable}" for name, size, group in rows]
         return "\n".join(lines)
 
 
@@ -186,7 +216,8 @@ def _modules(model: nn.Module, name: str, part: Any) -> list[nn.Module]:
         modules = [
             module
             for place, module in model.named_modules()
-            if re.match(part, place) and next(module.parameters(recurse=False), None) is not None
+            if re.match(rf"(?:{part})(?:\.|$)", place)
+            and next(module.parameters(recurse=False), None) is not None
         ]
         if not modules:
             raise ValueError(
@@ -235,7 +266,7 @@ class LayerOptimizer:
             `functools.partial`.
         groups: `LayerGroups`, or a list with one entry a group (a module, or a list of modules).
         lrs: a number, one number a group, or a slice.
-        wds: likewise.
+        wds: likewise; by default what the optimizer itself was given (or gives itself).
         decay_bias_and_norm: whether biases and the parameters of normalisation layers decay too.
 
     Example:
@@ -250,7 +281,7 @@ class LayerOptimizer:
         opt_class: Callable[..., torch.optim.Optimizer],
         groups: LayerGroups | Sequence[Any],
         lrs: Rates,
-        wds: Rates = 0.0,
+        wds: Rates | None = None,
         *,
         decay_bias_and_norm: bool = True,
     ) -> None:
@@ -260,17 +291,21 @@ class LayerOptimizer:
             )
             groups = LayerGroups(holder, groups)
         self.groups = groups
-        param_groups = [part for group in groups for part in _param_groups(group, decay_bias_and_norm)]
-        self._owner = [
-            index for index, group in enumerate(groups) for _ in _param_groups(group, decay_bias_and_norm)
+        parts = [
+            (index, part) for index, group in enumerate(groups) for part in _parts(group, decay_bias_and_norm)
         ]
-        self.opt = _build(opt_class, param_groups, groups)
+        self._owner = [index for index, _ in parts]
+        first = groups.spread(lrs)
+        self.opt = _build(opt_class, [params for _, (params, _) in parts], [first[i] for i in self._owner])
         self._native_decay = isinstance(self.opt, torch.optim.AdamW)
-        for param_group, made in zip(self.opt.param_groups, param_groups, strict=True):
-            param_group["decays"] = made["decays"]
-        self._wds = [0.0] * len(groups)
+        for param_group, (_, (_, decays)) in zip(self.opt.param_groups, parts, strict=True):
+            param_group["decays"] = decays
+        self.own_wds = [0.0] * len(groups)
+        for owner, param_group in zip(self._owner, self.opt.param_groups, strict=True):
+            self.own_wds[owner] = float(param_group.get("weight_decay", 0.0))
+        self._wds = list(self.own_wds)
         self.set_lrs(lrs)
-        self.set_wds(wds)
+        self.set_wds(self.own_wds if wds is None else wds)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -317,21 +352,26 @@ class LayerOptimizer:
         for param_group in self.opt.param_groups:
             if "betas" in param_group:
                 param_group["betas"] = (momentum, *param_group["betas"][1:])
-            elif "momentum" in param_group:
+            elif param_group.get("momentum"):
                 param_group["momentum"] = momentum
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:
         """Decay, then update; parameters without a gradient are left alone."""
         if not self._native_decay:
+            # set by whoever found a gradient that must not be applied; the fused kernels look at it too
+            skip = getattr(self.opt, "found_inf", None)
             for param_group in self.opt.param_groups:
-                decay = param_group["decoupled_decay"]
+                decay = float(param_group["lr"]) * param_group["decoupled_decay"]
                 decaying = (
                     [param for param in param_group["params"] if param.grad is not None] if decay else []
                 )
                 if decaying:
-                    torch._foreach_mul_(decaying, 1 - float(param_group["lr"]) * decay)
-        self.opt.step()
+                    torch._foreach_mul_(decaying, 1 - decay if skip is None else 1 - decay * (1 - skip))
+        if closure is None:
+            self.opt.step()
+        else:
+            self.opt.step(closure)
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
@@ -362,52 +402,52 @@ def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:
         opt.set_lrs(lrs)
         return
     count = len(opt.param_groups)
-    values = [lrs] * count if isinstance(lrs, int | float) else list(lrs)  # type: ignore[arg-type]
+    values = [float(lrs)] * count if np.ndim(lrs) == 0 else [float(lr) for lr in lrs]  # type: ignore[arg-type, union-attr]
     if len(values) != count:
         raise ValueError(f"got {len(values)} rates for an optimizer with {count} param groups")
     for param_group, lr in zip(opt.param_groups, values, strict=True):
-        param_group["lr"] = float(lr)
+        if not (np.isfinite(lr) and lr >= 0):
+            raise ValueError(f"rates must be finite and not negative, got {lr}")
+        param_group["lr"] = lr
 
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 
 
-def _param_groups(group: LayerGroup, decay_bias_and_norm: bool) -> list[dict[str, Any]]:
+def _parts(group: LayerGroup, decay_bias_and_norm: bool) -> list[tuple[list[nn.Parameter], bool]]:
+    """The parameters of a group, and whether they decay, as one or two torch param groups."""
     if decay_bias_and_norm:
-        parts = [(group.params, True)]
-    else:
-        plain = {
-            id(p)
-            for m in group.modules
-            for layer in m.modules()
-            if isinstance(layer, _NORMS)
-            for p in layer.parameters()
-        }
-        plain |= {id(param) for param in group.params if param.ndim <= 1}
-        parts = [
-            ([p for p in group.params if id(p) not in plain], True),
-            ([p for p in group.params if id(p) in plain], False),
-        ]
-    return [{"params": params, "decays": decays} for params, decays in parts if params]
+        return [(group.params, True)] if group.params else []
+    plain = {
+        id(param)
+        for module in group.modules
+        for layer in module.modules()
+        if isinstance(layer, _NORMS)
+        for param in layer.parameters()
+    }
+    plain |= {id(param) for param in group.params if param.ndim <= 1}
+    decaying = [param for param in group.params if id(param) not in plain]
+    rest = [param for param in group.params if id(param) in plain]
+    return [(params, decays) for params, decays in ((decaying, True), (rest, False)) if params]
 
 
-def _build(
-    opt_class: Callable[..., Any], param_groups: list[dict[str, Any]], groups: Iterable[LayerGroup]
-) -> Any:
+def _build(opt_class: Callable[..., Any], parts: list[list[nn.Parameter]], lrs: list[float]) -> Any:
     """The torch optimizer, with its fused kernel where the device has one and nothing else was asked for."""
-    plain = [{"params": part["params"]} for part in param_groups]
-    if not plain:
+    if not parts:
         raise ValueError("there are no parameters to train")
     inner, keywords = opt_class, {}
     while hasattr(inner, "func") and hasattr(inner, "keywords"):  # functools.partial
         keywords = {**inner.keywords, **keywords}
         inner = inner.func
     named = inspect.signature(inner).parameters
-    wanted: dict[str, Any] = {} if "lr" in keywords or "lr" not in named else {"lr": 0.0}
+    wanted: dict[str, Any] = {}
+    if "lr" in named and "lr" not in keywords:
+        wanted["lr"] = max(lrs) or 1e-3  # some optimizers refuse 0; the real rates are written next
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(keywords)
-    params = [param for group in groups for param in group.params]
-    if "fused" in named and not chosen and all(p.is_floating_point() for p in params):
-        kinds = {param.device.type for param in params}
+    if "fused" in named and not chosen and all(p.is_floating_point() for params in parts for p in params):
+        kinds = {param.device.type for params in parts for param in params}
         if len(kinds) == 1 and kinds <= {"cpu", "cuda", "mps"}:
             wanted["fused"] = True
-    return opt_class(plain, **wanted)
+    if len(parts) == 1:
+        return opt_class(parts[0], **wanted)
+    return opt_class([{"params": params} for params in parts], **wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -23,15 +24,16 @@ from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
 from zoo.data import device_batches, n_rows, split_batch
-from zoo.device import resolve_device, to_device
+from zoo.device import resolve_device
 from zoo.layer_groups import GroupSpec, LayerGroups, LayerOptimizer, Rates
+from zoo.loop import tell_if_interrupted
 from zoo.losses import Activation, default_loss
 from zoo.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
 from zoo.metrics import metric_name
 from zoo.predictor import Predictor, load_weights
 from zoo.registry import build_model, domain_learner
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
-from zoo.seeding import mix_seeds, preserve_rng, set_seed
+from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_seed
 from zoo.summary import Summary, summarize
 
 
@@ -49,11 +51,12 @@ class Learner(Predictor):
             default.
         callbacks: listeners of every fit.
         device: "cuda", "mps", "cpu", ...; the best of the machine by default.
-        wd: decoupled weight decay; a number, one a group, or a slice.
+        wd: decoupled weight decay; a number, one a group, or a slice; by default the optimizer's own (0.01
+            for AdamW).
         clip: largest gradient norm, or `None`.
         path: where files are kept; the data's path by default.
-        seed: if given, `zoo.set_seed(seed)` is called first thing in every fit, so equal fits give equal
-            results.
+        seed: fixes the random numbers of every fit and the order of the training data, so that equal fits
+            of equal models give equal results.
         progress: whether fits print their epoch table and bar.
 
     Attributes:
@@ -84,7 +87,7 @@ class Learner(Predictor):
         layer_groups: GroupSpec | None = None,
         callbacks: Iterable[Callback] = (),
         device: str | torch.device | None = None,
-        wd: Rates = 0.01,
+        wd: Rates | None = None,
         clip: float | None = None,
         path: str | Path | None = None,
         seed: int | None = None,
@@ -92,6 +95,13 @@ class Learner(Predictor):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch module, got {type(model).__name__}")
+        if not hasattr(data, "train_dl") or not hasattr(data, "valid_dl"):
+            raise TypeError(
+                f"data must be a ModelData (or have train_dl and valid_dl), got {type(data).__name__}: "
+                "use ModelData(train_dl, valid_dl)"
+            )
+        if callable(metrics) or isinstance(metrics, str):
+            raise TypeError("metrics must be a list, such as [accuracy]")
         self.device = resolve_device(device)
         self.data = data
         self.model = model.to(self.device)
@@ -100,6 +110,10 @@ class Learner(Predictor):
         self.loss_fn = default_loss(data) if loss_fn is None else loss_fn
         if isinstance(self.loss_fn, nn.Module):
             self.loss_fn.to(self.device)
+            if next(self.loss_fn.parameters(), None) is not None:
+                raise ValueError(
+                    "the loss has parameters of its own, which would not train: make it part of the model"
+                )
         self.metrics = list(_default_metrics(data) if metrics is None else metrics)
         self.callbacks = list(callbacks)
         self.wd, self.clip, self.seed, self.progress = wd, clip, seed, progress
@@ -152,6 +166,8 @@ class Learner(Predictor):
 
         Example: `fit(lr, 3, cycle_len=1, cycle_mult=2)` trains 1 + 2 + 4 = 7 epochs.
         """
+        if cycle_len is None and cycle_mult != 1:
+            raise ValueError("cycle_mult lengthens cycles: give cycle_len as well")
         _positive(n_cycle=n_cycle, cycle_len=1 if cycle_len is None else cycle_len, cycle_mult=cycle_mult)
         self._require_training_data()
         if cycle_len is None:
@@ -230,7 +246,8 @@ class Learner(Predictor):
         """
         self._require_training_data()
         starts = self.groups.spread(start_lr, "start_lr")
-        check_range(starts[-1], end_lr, num_it)
+        check_range(min(starts), starts[-1], end_lr, num_it)
+        self.groups.check(self.model)
         ratios = [start / starts[-1] for start in starts]
         found = RangeTestRecorder(num_it)
         wraps = -(-num_it // max(1, len(self.data.train_dl)))
@@ -239,8 +256,7 @@ class Learner(Predictor):
             loop = self._loop(
                 [found, Scheduler(schedule, ratios), *self._step_callbacks(self.clip)], metrics=()
             )
-            self._prepare_optimizer(ratios, None)
-            loop.state.opt = self.opt
+            loop.state.opt = self._finder_optimizer(ratios)
             loop.fit(wraps, validate=False)
         result = LRFinderResult(found.lrs, found.losses, linear, loop.state.interrupted)
         self.sched.finder = result
@@ -258,6 +274,9 @@ class Learner(Predictor):
         clip: float | None,
     ) -> list[dict[str, Any]]:
         base = self.groups.spread(lrs)
+        if wds is not None:
+            self.groups.spread(wds, "weight decay")
+        self.groups.check(self.model)
         self._seed_run()
         listeners = [
             self.sched,
@@ -274,6 +293,7 @@ class Learner(Predictor):
         start = len(self.history)
         loop.state.history = self.history
         loop.fit(n_epochs)
+        tell_if_interrupted(loop.state)
         return self.history[start:]
 
     def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
@@ -282,7 +302,14 @@ class Learner(Predictor):
             self.opt = LayerOptimizer(self.opt_fn, self.groups, lrs, decay)
         else:
             self.opt.set_lrs(lrs)
-            self.opt.set_wds(decay)
+            self.opt.set_wds(self.opt.own_wds if decay is None else decay)
+
+    def _finder_optimizer(self, lrs: Sequence[float]) -> LayerOptimizer:
+        """An optimizer in the state of the learner's own, which stays as it is."""
+        twin = LayerOptimizer(self.opt_fn, self.groups, lrs, self.wd)
+        if self.opt is not None:
+            twin.load_state_dict(copy.deepcopy(self.opt.state_dict()))
+        return twin
 
     def _seed_run(self) -> None:
         """With a seed: a state of the generators that depends on it and on the epochs done, and the data's
@@ -365,9 +392,9 @@ class Learner(Predictor):
         loader = self.data.train_dl if self.data.train_dl is not None else self.data.valid_dl
         if loader is None:
             raise ValueError("summary() runs one batch through the model, but this learner has no data")
-        with preserve_rng():
+        with preserve_rng(), preserve_generators(loader):
             inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
-        return summarize(self.model, to_device(inputs, self.device))  # type: ignore[arg-type]
+        return summarize(self.model, inputs)
 
     def __repr__(self) -> str:
         sizes = [
@@ -405,7 +432,9 @@ def load_learner(path: str | Path, device: str | torch.device | None = None) -> 
     try:
         domain = archive.config["domain"]
         return domain_learner(domain).from_archive(archive, device)
-    except (KeyError, TypeError) as error:
+    except ArchiveError:
+        raise
+    except (KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
         raise ArchiveError(
             f"{path}: the configuration is incomplete or damaged: {json.dumps(str(error))}"
         ) from error
@@ -417,5 +446,5 @@ def _default_metrics(data: Any) -> list[Any]:
 
 def _positive(**counts: int) -> None:
     for name, value in counts.items():
-        if not isinstance(value, int | np.integer) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -13,9 +13,10 @@ Everything that trains or evaluates in this library passes through here.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +26,9 @@ from torch import Tensor, nn
 from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, Dispatcher
 from zoo.callbacks.recorder import Recorder
 from zoo.data import device_batches, split_batch
-from zoo.finite import FiniteGuard
-from zoo.metrics import metric_name, streaming
+from zoo.finite import FiniteGuard, NonFiniteLossError
+from zoo.metrics import named_meters, wide
+from zoo.modes import preserve_modes, train_mode
 from zoo.seeding import preserve_rng
 
 log = logging.getLogger("zoo")
@@ -40,6 +42,8 @@ class State:
         epoch: number of the current epoch, counted over all fits of the learner.
         step: optimizer steps taken in this fit.
         batch_index, n_batches: position inside the current pass.
+        batches_before: training batches of this fit's earlier epochs; schedules count batches.
+        n_inputs: how many tensors of a batch are inputs, where that is known.
         inputs, target: the batch on the device.
         preds, extras: the model's output; a tuple is split into its first member and the rest.
         loss: scalar tensor of the current batch.
@@ -59,6 +63,7 @@ class State:
     first_epoch: int = 0
     epoch: int = 0
     step: int = 0
+    batches_before: int = 0
     batch_index: int = 0
     n_batches: int = 0
     loader: Any = None
@@ -73,7 +78,8 @@ class State:
     cycle_done: bool = False
     interrupted: bool = False
     forward_context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
-    train_mode: Callable[[nn.Module], Any] = nn.Module.train
+    n_inputs: int | None = None
+    train_mode: Callable[[nn.Module], Any] = train_mode
 
 
 class Loop:
@@ -86,29 +92,28 @@ class Loop:
         self.state = state
         self.emit = Dispatcher(callbacks)
 
-    # -- fit
-    # -------------------------------------------------------------------------------------------------------
-
     def fit(self, n_epochs: int, *, validate: bool = True) -> list[dict[str, Any]]:
         """Train for `n_epochs`; returns one dict an epoch.
 
-        Ctrl-C ends the fit cleanly: the epochs finished so far are returned, `state.interrupted` is set.
+        Ctrl-C ends the fit cleanly: `state.interrupted` is set, weights and history so far stay.
         """
         s = self.state
         s.n_epochs = n_epochs
-        guard = FiniteGuard(getattr(s.opt, "opt", s.opt), s.device)
+        guard = FiniteGuard(getattr(s.opt, "opt", s.opt), s.model, s.device)
+        needs_closure = _needs_closure(s.opt)
+        s.opt.zero_grad()
         try:
-            self.emit("before_fit", s)
             with contextlib.suppress(CancelFit):
+                self.emit("before_fit", s)
                 for epoch in range(s.first_epoch, s.first_epoch + n_epochs):
                     s.epoch = epoch
-                    self._epoch(guard, validate)
-            self.emit("after_fit", s)
+                    self._epoch(guard, validate, needs_closure)
+            guard.flush()
+            with contextlib.suppress(CancelFit):
+                self.emit("after_fit", s)
         except KeyboardInterrupt:
             s.interrupted = True
-            log.warning(
-                "interrupted in epoch %d, batch %d; weights and history are kept", s.epoch, s.batch_index
-            )
+            guard.flush()
         finally:
             guard.close()
             s.opt.zero_grad()
@@ -117,42 +122,47 @@ class Loop:
             self.emit.every("cleanup_fit", s)
         return s.history
 
-    def _epoch(self, guard: FiniteGuard, validate: bool) -> None:
+    def _epoch(self, guard: FiniteGuard, validate: bool, needs_closure: bool) -> None:
         s = self.state
         started = time.perf_counter()
         s.row = {"epoch": s.epoch}
         s.cycle_done = False
         try:
-            self.emit("before_epoch", s)
-            self._train(guard)
+            with contextlib.suppress(CancelEpoch):
+                self.emit("before_epoch", s)
+                self._train(guard, needs_closure)
+            s.history.append(s.row)
             if validate and s.data.valid_dl is not None:
                 s.row.update(self.validate(s.data.valid_dl))
             s.row["seconds"] = time.perf_counter() - started
-            s.history.append(s.row)
             if s.cycle_done:
                 self.emit("after_cycle", s)
-            self.emit("after_epoch", s)
+            with contextlib.suppress(CancelEpoch):
+                self.emit("after_epoch", s)
         finally:
             self.emit.every("cleanup_epoch", s)
 
-    def _train(self, guard: FiniteGuard) -> None:
+    def _train(self, guard: FiniteGuard, needs_closure: bool) -> None:
         s = self.state
         s.training, s.loader = True, s.data.train_dl
         s.train_mode(s.model)
+        guard.remember_buffers()
         if hasattr(s.loader, "set_epoch"):
             s.loader.set_epoch(s.epoch)
         s.n_batches = len(s.loader)
+        s.batch_index = 0
         try:
             self.emit("before_train", s)
             for index, batch in enumerate(device_batches(s.loader, s.device, training=True)):
                 s.batch_index = index
-                self._train_batch(batch, guard)
+                self._train_batch(batch, guard, needs_closure)
         except CancelEpoch:
             s.opt.zero_grad()
         guard.flush()
+        s.batches_before += s.n_batches
         self.emit("after_train", s)
 
-    def _train_batch(self, batch: Any, guard: FiniteGuard) -> None:
+    def _train_batch(self, batch: Any, guard: FiniteGuard, needs_closure: bool) -> None:
         s, emit = self.state, self.emit
         try:
             s.inputs, s.target = split_batch(batch)
@@ -166,12 +176,21 @@ class Loop:
             self.backward()
             emit("after_backward", s)
             emit("before_step", s)
-            self.step()
+            if needs_closure:
+                s.opt.step(self._closure)
+                s.opt.zero_grad()
+            else:
+                self.step()
             s.step += 1
             emit("after_step", s)
             emit("after_batch", s)
         except CancelBatch:
             s.opt.zero_grad()
+        except (CancelEpoch, CancelFit, NonFiniteLossError):
+            raise
+        except Exception as error:
+            error.add_note(_where(s))
+            raise
         finally:
             emit.every("cleanup_batch", s)
 
@@ -185,6 +204,11 @@ class Loop:
         """Loss of the current batch."""
         s = self.state
         s.loss = s.loss_fn(s.preds, s.target)
+        if not isinstance(s.loss, Tensor) or s.loss.numel() != 1:
+            raise TypeError(
+                "the loss function must return a tensor with one value, got "
+                + (f"shape {tuple(s.loss.shape)}" if isinstance(s.loss, Tensor) else type(s.loss).__name__)
+            )
 
     def backward(self) -> None:
         """Gradients of the current loss."""
@@ -195,14 +219,22 @@ class Loop:
         self.state.opt.step()
         self.state.opt.zero_grad()
 
-    # -- evaluate
-    # --------------------------------------------------------------------------------------------------
+    def _closure(self) -> Tensor:
+        """The loss of the current batch once more, for optimizers that evaluate it themselves (LBFGS)."""
+        s = self.state
+        s.opt.zero_grad()
+        with torch.enable_grad():
+            with s.forward_context():
+                self.predict()
+                self.compute_loss()
+            self.backward()
+        return s.loss
 
     def validate(self, loader: Any) -> dict[str, float]:
         """Mean loss and metrics over a whole loader; draws of random numbers inside leave no trace."""
         s = self.state
-        meters = [streaming(metric) for metric in s.metrics]
-        for meter in meters:
+        meters = named_meters(s.metrics)
+        for meter in meters.values():
             meter.reset()
         total: Any = 0.0
         rows = 0
@@ -211,46 +243,66 @@ class Loop:
             nonlocal total, rows
             self.compute_loss()
             count = len(s.target) if isinstance(s.target, Tensor) and s.target.ndim else 1
-            total, rows = total + s.loss.detach() * count, rows + count
-            for meter in meters:
-                meter.update(s.preds, s.target)
+            total, rows = total + wide(s.loss.detach()) * count, rows + count
+            for name, meter in meters.items():
+                with _named(name):
+                    meter.update(s.preds, s.target)
 
         self.evaluate(loader, collect)
         result: dict[str, float] = {"valid_loss": float(total) / max(1, rows)}
         with preserve_rng():
-            for meter in meters:
-                result[metric_name(meter)] = _number(meter.compute())
+            for name, meter in meters.items():
+                with _named(name):
+                    result[name] = float(meter.compute())
         return result
 
     @torch.no_grad()
     def evaluate(self, loader: Any, collect: Callable[[], None]) -> None:
-        """Run the model over a loader without training, calling `collect` once `state.preds` stands for a
-        batch.
+        """Run the model over a loader without training.
+
+        `collect` is called once `state.preds` stands for a batch. Modes of the model, the loader's epoch and
+        the generators are afterwards as before, so that a callback may evaluate in the middle of an epoch.
         """
         s, emit = self.state, self.emit
         s.training, s.loader = False, loader
         s.n_batches = len(loader)
-        s.model.eval()
-        with preserve_rng():
+        epoch = getattr(loader, "epoch", 0)
+        with preserve_modes(s.model), preserve_rng():
+            s.model.eval()
             if hasattr(loader, "set_epoch"):
                 loader.set_epoch(0)
-            emit("before_validate", s)
-            for index, batch in enumerate(device_batches(loader, s.device, training=False)):
-                s.batch_index = index
-                try:
-                    s.inputs, s.target = split_batch(batch)
-                    emit("before_batch", s)
-                    with s.forward_context():
-                        self.predict()
-                        emit("after_predict", s)
-                        collect()
-                    emit("after_loss", s)
-                    emit("after_batch", s)
-                except CancelBatch:
-                    continue
-                finally:
-                    emit.every("cleanup_batch", s)
+            try:
+                emit("before_validate", s)
+                for index, batch in enumerate(device_batches(loader, s.device, training=False)):
+                    s.batch_index = index
+                    self._evaluate_batch(batch, collect)
+            except CancelEpoch:
+                log.debug("a callback ended the pass over the validation data")
+            finally:
+                if hasattr(loader, "set_epoch"):
+                    loader.set_epoch(epoch)
             emit("after_validate", s)
+
+    def _evaluate_batch(self, batch: Any, collect: Callable[[], None]) -> None:
+        s, emit = self.state, self.emit
+        try:
+            s.inputs, s.target = split_batch(batch, s.n_inputs)
+            emit("before_batch", s)
+            with s.forward_context():
+                self.predict()
+                emit("after_predict", s)
+                collect()
+            emit("after_loss", s)
+            emit("after_batch", s)
+        except (CancelEpoch, CancelFit):
+            raise
+        except CancelBatch:
+            log.debug("a callback skipped a validation batch")
+        except Exception as error:
+            error.add_note(_where(s))
+            raise
+        finally:
+            emit.every("cleanup_batch", s)
 
 
 def fit(
@@ -268,7 +320,8 @@ def fit(
     ended, since all state lies in the model and the optimizer; change rates in between with `set_lrs`.
 
     Args:
-        model: any module; called with the inputs of a batch.
+        model: any module; called with the inputs of a batch. Of a tuple that it returns the first member
+            counts as the predictions; callbacks find the rest in `state.extras`.
         data: an object with `train_dl` and `valid_dl` (or `None`), such as `ModelData`.
         n_epochs: passes over the training data.
         opt: a torch optimizer, or a `LayerOptimizer`.
@@ -296,10 +349,42 @@ def fit(
     param = next(model.parameters(), None)
     device = torch.device("cpu") if param is None else param.device
     state = State(model, data, opt, loss_fn, device, metrics=list(metrics))
+    state.first_epoch = getattr(data.train_dl, "next_epoch", 0)
     given = list(callbacks)
     recorder = [] if any(isinstance(callback, Recorder) for callback in given) else [Recorder()]
-    return Loop(state, [*recorder, *given]).fit(n_epochs)
+    rows = Loop(state, [*recorder, *given]).fit(n_epochs)
+    if hasattr(data.train_dl, "next_epoch"):
+        data.train_dl.next_epoch = state.first_epoch + n_epochs
+    tell_if_interrupted(state)
+    return rows
 
 
-def _number(value: Any) -> float:
-    return float(value) if not isinstance(value, Tensor) else value.item()
+def tell_if_interrupted(state: State) -> None:
+    """One line after Ctrl-C."""
+    if state.interrupted:
+        log.warning("interrupted in epoch %d; weights and history are kept", state.epoch)
+
+
+def _needs_closure(opt: Any) -> bool:
+    """Whether the optimizer's `step` cannot be called without a closure, as that of LBFGS."""
+    closure = inspect.signature(getattr(opt, "opt", opt).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _where(s: State) -> str:
+    kind = "training" if s.training else "validation"
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in s.inputs]
+    target = tuple(s.target.shape) if isinstance(s.target, Tensor) else type(s.target).__name__
+    note = f"in {kind} epoch {s.epoch}, batch {s.batch_index}: inputs {shapes}, target {target}"
+    if s.training and shapes and isinstance(shapes[0], tuple) and shapes[0][:1] == (1,):
+        note += "; batch norm cannot learn from a batch of one row: use another bs or drop_last=True"
+    return note
+
+
+@contextlib.contextmanager
+def _named(metric: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in the metric {metric!r}: it must return one number for (predictions, targets)")
+        raise

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.seeding import preserve_rng
+from zoo.seeding import preserve_generators, preserve_rng
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,10 @@ class _Elementwise(nn.Module):
                 f"{tuple(targets.shape)} "
                 "do not hold the same number of values"
             )
-        return preds.reshape(-1).float(), targets.reshape(-1).float()
+        values = preds.reshape(-1)
+        if values.dtype not in (torch.float32, torch.float64):
+            values = values.float()
+        return values, targets.reshape(-1).to(values.dtype)
 
 
 class MSEFlat(_Elementwise):
@@ -152,6 +156,14 @@ class BCEWithLogitsFlat(_Elementwise):
         return F.binary_cross_entropy_with_logits(*self._pairs(preds, targets))
 
 
+_BY_TASK: dict[Any, Callable[[], Any]] = {
+    "classification": CrossEntropyFlat,
+    "sequence": CrossEntropyFlat,
+    "multilabel": BCEWithLogitsFlat,
+    "regression": MSEFlat,
+}
+
+
 def default_loss(data: Any) -> Callable:
     """The loss that fits the data: by its task, else by the type of the first targets.
 
@@ -160,21 +172,15 @@ def default_loss(data: Any) -> Callable:
     chosen = data.default_loss() if hasattr(data, "default_loss") else None
     if chosen is not None:
         return chosen
-    by_task = {
-        "classification": CrossEntropyFlat,
-        "sequence": CrossEntropyFlat,
-        "multilabel": BCEWithLogitsFlat,
-        "regression": MSEFlat,
-    }
-    if getattr(data, "task", None) in by_task:
-        return by_task[data.task]()
+    if getattr(data, "task", None) in _BY_TASK:
+        return _BY_TASK[data.task]()
     loader = data.train_dl if data.train_dl is not None else data.valid_dl
     if loader is None:
         return MSEFlat()
     if hasattr(loader, "tensors"):
         target = loader.tensors[-1]
     else:
-        with preserve_rng():
+        with preserve_rng(), preserve_generators(loader):
             target = next(iter(loader))[-1]
     if not isinstance(target, Tensor):
         raise ValueError(f"no default loss for targets of type {type(target).__name__}: pass loss_fn=...")
@@ -188,18 +194,27 @@ _KNOWN: tuple[tuple[type[nn.Module], Callable, Activation], ...] = (
     (nn.BCELoss, F.binary_cross_entropy, Activation("probability")),
     (nn.MSELoss, F.mse_loss, Activation("identity")),
     (nn.L1Loss, F.l1_loss, Activation("identity")),
+    (nn.SmoothL1Loss, F.smooth_l1_loss, Activation("identity")),
+    (nn.HuberLoss, F.huber_loss, Activation("identity")),
+    (nn.PoissonNLLLoss, F.poisson_nll_loss, Activation("identity")),
+    (nn.GaussianNLLLoss, F.gaussian_nll_loss, Activation("identity")),
+    (nn.MultiLabelSoftMarginLoss, F.multilabel_soft_margin_loss, Activation("sigmoid")),
 )
 
 
 def activation_of(loss_fn: Any, data: Any = None) -> Activation:
     """What the outputs of a model trained with `loss_fn` mean.
 
-    A loss of this module or of torch tells; for any other function the data's task decides.
+    A loss of this module or of torch tells. For any other function the data's task decides; without one the
+    outputs are taken as they are.
     """
+    while hasattr(loss_fn, "func") and hasattr(loss_fn, "keywords"):  # functools.partial
+        loss_fn = loss_fn.func
     chosen = getattr(loss_fn, "activation", None)
     if isinstance(chosen, Activation):
         return chosen
     for cls, function, activation in _KNOWN:
         if isinstance(loss_fn, cls) or loss_fn is function:
             return activation
-    return activation_of(default_loss(data)) if data is not None else Activation()
+    task = getattr(data, "task", None)
+    return _BY_TASK[task]().activation if task in _BY_TASK else Activation()

@@ -7,12 +7,15 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
 
 from zoo.callback import Callback, CancelFit
-from zoo.seeding import preserve_rng
+from zoo.modes import preserve_modes
+from zoo.seeding import preserve_generators, preserve_rng
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,6 +104,10 @@ class RangeTestRecorder(Callback):
     def after_loss(self, state: State) -> None:
         loss = state.loss.item()
         if not math.isfinite(loss):
+            if not self.losses:
+                raise ValueError(
+                    f"lr_find: the very first loss is {loss}; look for NaN or huge values in the data"
+                )
             raise CancelFit
         self._average = self.beta * self._average + (1 - self.beta) * loss
         smoothed = self._average / (1 - self.beta ** (len(self.losses) + 1))
@@ -116,36 +123,41 @@ class RangeTestRecorder(Callback):
 
 @contextlib.contextmanager
 def no_trace(learn: Learner) -> Iterator[None]:
-    """Whatever trains inside leaves the learner as it was: weights, buffers, optimizer, gradients, modes,
-    generators.
+    """Whatever trains inside leaves the learner as it was: weights, buffers, gradients, modes, generators,
+    data order.
+
+    The optimizer is not covered: train with one of your own (see `Learner.lr_find`).
     """
-    model = learn.model
-    weights = copy.deepcopy(model.state_dict())
-    opt = learn.opt
-    optimizer = None if opt is None else copy.deepcopy(opt.state_dict())
+    modules = [module for module in (learn.model, learn.loss_fn) if isinstance(module, nn.Module)]
+    tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
+    kept = [tensor.detach().clone() for tensor in tensors]
     callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in learn.callbacks]
-    modes = [(module, module.training) for module in model.modules()]
-    orders = [(loader, loader.epoch) for loader in (learn.data.train_dl,) if hasattr(loader, "epoch")]
-    with preserve_rng():
+    loader = learn.data.train_dl
+    epoch = getattr(loader, "epoch", 0)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(preserve_rng())
+        stack.enter_context(preserve_generators(loader))
+        for module in modules:
+            stack.enter_context(preserve_modes(module))
         try:
             yield
         finally:
-            model.load_state_dict(weights)
-            model.zero_grad(set_to_none=True)
-            learn.opt = opt
-            if opt is not None and optimizer is not None:
-                opt.load_state_dict(optimizer)
+            with torch.no_grad():
+                for tensor, value in zip(tensors, kept, strict=True):
+                    tensor.copy_(value)
+            learn.model.zero_grad(set_to_none=True)
             for callback, state in callbacks:
                 callback.load_state_dict(state)
-            for module, mode in modes:
-                module.training = mode
-            for loader, epoch in orders:
+            if hasattr(loader, "set_epoch"):
                 loader.set_epoch(epoch)
 
 
-def check_range(start: Any, end: float, num_it: int) -> None:
+def check_range(smallest: float, start: float, end: float, num_it: int) -> None:
     """Refuse ranges that make no test."""
     if num_it < 1:
         raise ValueError(f"lr_find: num_it must be at least 1, got {num_it}")
-    if not 0 < start < end:
-        raise ValueError(f"lr_find: needs 0 < start_lr < end_lr, got start_lr={start}, end_lr={end}")
+    if not (0 < start < end and smallest > 0):
+        raise ValueError(
+            f"lr_find: needs 0 < start_lr < end_lr, got start_lr={start}, end_lr={end}, the smallest "
+            f"{smallest}"
+        )

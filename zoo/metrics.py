@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -175,8 +175,8 @@ def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) ->
     return metric
 
 
-def _wide(value: Tensor) -> Tensor:
-    """In float64, so that long sums stay exact, where the device has it."""
+def wide(value: Tensor) -> Tensor:
+    """`value` in float64, so that long sums stay exact, where the device has it."""
     return value if value.device.type == "mps" else value.double()
 
 
@@ -194,7 +194,7 @@ class RowMean:
     def update(self, preds: Tensor, targets: Tensor) -> None:
         rows = targets.shape[0] if targets.ndim else 1
         value = self.function(preds, targets)
-        self._total = self._total + (_wide(value) if isinstance(value, Tensor) else value) * rows
+        self._total = self._total + (wide(value) if isinstance(value, Tensor) else value) * rows
         self._rows += rows
 
     def compute(self) -> float:
@@ -215,7 +215,7 @@ class Perplexity:
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
         flat, labels = _labels(preds, targets)
-        self._total = self._total + _wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
+        self._total = self._total + wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
         self._rows += len(labels)
 
     def compute(self) -> float:
@@ -253,6 +253,26 @@ class WholeSet:
         if not self._preds:
             raise ValueError(f"metric {self.name!r}: there were no validation batches")
         return self.function(torch.cat(self._preds), torch.cat(self._targets))
+
+
+def named_meters(metrics: Iterable[Any]) -> dict[str, Any]:
+    """Streaming meters by column name; a name that is taken already gets a number.
+
+    Raises:
+        ValueError: if a metric has the name of a column that every table has.
+    """
+    meters: dict[str, Any] = {}
+    for metric in metrics:
+        meter = streaming(metric)
+        name = metric_name(meter)
+        if name in ("epoch", "train_loss", "valid_loss", "seconds"):
+            raise ValueError(f"a metric cannot be called {name!r}, which every epoch table has: rename it")
+        number = 2
+        unique = name
+        while unique in meters:
+            unique, number = f"{name}_{number}", number + 1
+        meters[unique] = meter
+    return meters
 
 
 def streaming(metric: Any) -> Any:

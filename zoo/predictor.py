@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -9,18 +10,19 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import RandomSampler
 
 from zoo.archive import load_metadata, load_state, save_state, write_archive
 from zoo.callback import Callback
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
-from zoo.data import ModelData
+from zoo.data import ModelData, as_tensor, n_rows
 from zoo.errors import did_you_mean, some
 from zoo.layer_groups import LayerGroups, LayerOptimizer
 from zoo.loop import Loop, State
 from zoo.losses import Activation, activation_of
 from zoo.prediction import Prediction
-from zoo.registry import spec_of
+from zoo.registry import domain_learner, spec_of
 
 
 class Predictor:
@@ -80,6 +82,8 @@ class Predictor:
     def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """What `predict` gives, and the targets in the same order (and in the user's units)."""
         outputs, targets = self._outputs(self._loader(is_test))
+        if targets is None:
+            raise ValueError("these rows have no targets: use predict(is_test=True)")
         return self._answers(outputs, log=True), self._invert(targets.numpy())
 
     def predict_array(self, x: Any) -> np.ndarray:
@@ -91,8 +95,7 @@ class Predictor:
         Returns:
             What `predict` would give for these rows.
         """
-        given = x if isinstance(x, tuple) else (x,)
-        inputs = tuple(torch.as_tensor(part) for part in given)
+        inputs = tuple(as_tensor(part) for part in (x if isinstance(x, tuple) else (x,)))
         outputs = self._forward_batches([inputs])
         return self._answers(outputs, log=True)
 
@@ -118,6 +121,7 @@ class Predictor:
             self.device,
             metrics=list(metrics),
             learner=self,
+            n_inputs=self._n_inputs(),
             train_mode=self.groups.train_mode,
         )
         return Loop(state, callbacks)
@@ -142,29 +146,38 @@ class Predictor:
             raise ValueError(f"there is no {kind} set: give it when the data are made")
         return loader
 
-    def _outputs(self, loader: Any) -> tuple[Tensor, Tensor]:
-        """Raw model outputs and targets of every row, on the CPU, in input order."""
+    def _n_inputs(self) -> int | None:
+        """How many members of a batch are inputs, so that test rows may come without targets."""
+        tensors = getattr(self.data.train_dl, "tensors", None)
+        return None if tensors is None else len(tensors) - 1
+
+    def _outputs(self, loader: Any) -> tuple[Tensor, Any]:
+        """Raw model outputs and targets (`None` if there are none) of every row, on the CPU, in input
+        order.
+        """
+        _warn_of_order(loader)
         outputs: list[Tensor] = []
         targets: list[Tensor] = []
         loop = self._loop(self._step_callbacks(None), ())
 
         def collect() -> None:
-            outputs.append(loop.state.preds.float().cpu())
-            targets.append(loop.state.target.cpu())
+            outputs.append(_plain(loop.state.preds))
+            if loop.state.target is not None:
+                targets.append(loop.state.target.cpu())
 
         loop.evaluate(loader, collect)
         order = getattr(loader, "order", None)
-        all_outputs, all_targets = torch.cat(outputs), torch.cat(targets)
+        all_outputs, all_targets = torch.cat(outputs), torch.cat(targets) if targets else None
         if order is None:
             return all_outputs, all_targets
         back = torch.argsort(torch.as_tensor(order))
-        return all_outputs[back], all_targets[back]
+        return all_outputs[back], None if all_targets is None else all_targets[back]
 
     def _forward_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
         """Raw outputs for batches of inputs without targets."""
         outputs: list[Tensor] = []
         loop = self._loop(self._step_callbacks(None), ())
-        loop.evaluate(_InputsOnly(batches), lambda: outputs.append(loop.state.preds.float().cpu()))
+        loop.evaluate(_InputsOnly(batches), lambda: outputs.append(_plain(loop.state.preds)))
         if not outputs:
             raise ValueError("there is nothing to predict: the input is empty")
         return torch.cat(outputs)
@@ -225,6 +238,7 @@ class Predictor:
         Raises:
             TypeError: if the model is not registered (see `zoo.registry.register_model`).
         """
+        domain_learner(self.domain)
         spec = spec_of(self.model)
         state, arrays = self.data.export_state()
         activation = self.activation
@@ -239,6 +253,27 @@ class Predictor:
     def _export_config(self) -> dict[str, Any]:
         """Further entries of an archive's `config.json`."""
         return {}
+
+
+def _plain(preds: Any) -> Tensor:
+    if not isinstance(preds, Tensor):
+        raise TypeError(
+            "predictions must be a tensor, or a tuple that begins with one; this model returns "
+            f"{type(preds).__name__}"
+        )
+    return preds.float().cpu()
+
+
+def _warn_of_order(loader: Any) -> None:
+    """Tell when a loader's rows can't be given back in order, or not all of them."""
+    if isinstance(getattr(loader, "sampler", None), RandomSampler):
+        warnings.warn(
+            "this loader shuffles, so predictions come in another order than its rows", stacklevel=4
+        )
+    if getattr(loader, "drop_last", False) and len(loader) * (
+        getattr(loader, "bs", 0) or loader.batch_size
+    ) < n_rows(loader):
+        warnings.warn("this loader drops its last rows (drop_last), so they get no predictions", stacklevel=4)
 
 
 class _InputsOnly:

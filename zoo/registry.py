@@ -145,7 +145,7 @@ def domain_learner(domain: str) -> Any:
 def _bind(signature: inspect.Signature, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    return {name: _plain(value) for name, value in bound.arguments.items() if name != "self"}
+    return {name: _plain(value) for name, value in bound.arguments.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -159,12 +159,14 @@ def _plain(value: Any) -> Any:
 def _remembering_init(name: str, cls: Any) -> Callable[..., None]:
     original = cls.__init__
     signature = inspect.signature(original)
+    signature = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        arguments = _bind(signature, args, kwargs) if type(self) is cls else None
         original(self, *args, **kwargs)
-        if type(self) is cls:
-            self.model_spec = ModelSpec(name, _bind(signature, (self, *args), kwargs))
+        if arguments is not None:
+            self.model_spec = ModelSpec(name, arguments)
 
     return __init__
 
@@ -174,8 +176,9 @@ def _remembering_function(name: str, function: Any) -> Any:
 
     @functools.wraps(function)
     def build(*args: Any, **kwargs: Any) -> nn.Module:
+        arguments = _bind(signature, args, kwargs)
         model = function(*args, **kwargs)
-        model.model_spec = ModelSpec(name, _bind(signature, args, kwargs))
+        model.model_spec = ModelSpec(name, arguments)
         return model
 
     return build

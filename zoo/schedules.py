@@ -11,6 +11,8 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Protocol
 
 
@@ -79,7 +81,7 @@ class CosineRestarts:
 
     @property
     def n_steps(self) -> int:
-        return sum(self.cycle_steps)
+        return self._ends[-1]
 
     def lr(self, t: int) -> float:
         ends = self.cycle_ends()
@@ -91,11 +93,11 @@ class CosineRestarts:
         return None
 
     def cycle_ends(self) -> Sequence[int]:
-        ends, total = [], 0
-        for steps in self.cycle_steps:
-            total += steps
-            ends.append(total)
-        return ends
+        return self._ends
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(self.cycle_steps))
 
 
 def cycle_lengths(n_cycle: int, cycle_len: int, cycle_mult: int) -> list[int]:
@@ -129,6 +131,8 @@ class OneCycle:
     moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95)
 
     def __post_init__(self) -> None:
+        if self.moms is not None and (len(self.moms) != 3 or not all(0 <= mom < 1 for mom in self.moms)):
+            raise ValueError(f"moms are two or three momenta of at least 0 and below 1, got {self.moms}")
         if not 0 < self.pct_start < 1:
             raise ValueError(
                 f"pct_start is the warm-up's share of the run, between 0 and 1, got {self.pct_start}"

@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,3 +89,33 @@ def preserve_rng() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
         if mps is not None:
             torch.mps.set_rng_state(mps)
+
+
+@contextlib.contextmanager
+def preserve_generators(loader: Any) -> Iterator[None]:
+    """Whatever iterates inside leaves a torch `DataLoader`'s own generators as they were."""
+    sampler = getattr(loader, "sampler", None)
+    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    holders = (loader, sampler, inner)
+    own = [g for h in holders if isinstance(g := getattr(h, "generator", None), torch.Generator)]
+    states = [(generator, generator.get_state()) for generator in own]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Python's, numpy's and torch's CPU generators start from `seed` inside, and are put back afterwards."""
+    python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(cpu)

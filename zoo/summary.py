@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.modes import preserve_modes
 from zoo.seeding import preserve_rng
 
 
@@ -19,7 +20,12 @@ class LayerRow:
     kind: str
     shape: tuple[int, ...] | None
     n_params: int
-    trainable: bool
+    n_trainable: int
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of its parameters trains."""
+        return self.n_trainable > 0
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Summary:
 
     @property
     def n_trainable(self) -> int:
-        return sum(row.n_params for row in self.rows if row.trainable)
+        return sum(row.n_trainable for row in self.rows)
 
     def __repr__(self) -> str:
         cells = [
@@ -64,7 +70,7 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
     hooks = []
     seen: set[int] = set()
     owned: dict[str, int] = {}
-    kinds: dict[str, tuple[str, bool]] = {}
+    kinds: dict[str, tuple[str, int]] = {}
     for name, module in model.named_modules():
         own = [param for param in module.parameters(recurse=False) if id(param) not in seen]
         seen.update(id(param) for param in own)
@@ -73,22 +79,19 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
             continue
         label = name or type(model).__name__
         owned[label] = sum(param.numel() for param in own)
-        kinds[label] = (type(module).__name__, any(param.requires_grad for param in own))
+        kinds[label] = (type(module).__name__, sum(param.numel() for param in own if param.requires_grad))
 
         def note(_module: nn.Module, _inputs: Any, output: Any, label: str = label) -> None:
             shapes[label] = _shape(output)
 
         hooks.append(module.register_forward_hook(note))
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
-        with torch.no_grad(), preserve_rng():
+        with torch.no_grad(), preserve_rng(), preserve_modes(model):
+            model.eval()
             model(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes:
-            module.training = mode
     order = [*shapes, *(label for label in owned if label not in shapes)]
     return Summary([LayerRow(n, kinds[n][0], shapes.get(n), owned[n], kinds[n][1]) for n in order])
 

@@ -92,7 +92,7 @@ def test_numpy_and_memory_mapped_arrays_are_read_without_copying_them_whole(tmp_
     loader = TensorLoader(mapped, np.arange(6), bs=4, shuffle=True, seed=1)
     for x, y in loader:
         assert torch.equal(x[:, 0], (2 * y).float())
-    own = np.zeros(3)
+    own = np.zeros(3, np.float32)
     TensorLoader(own, own).tensors[0][0] = 5
     assert own[0] == 5
 

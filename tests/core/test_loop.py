@@ -229,7 +229,7 @@ def test_the_deferred_guard_skips_updates_on_the_device_and_names_the_batch():
 
     net = nn.Linear(2, 1)
     opt = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
-    guard = FiniteGuard(opt, torch.device("cpu"), every=4)
+    guard = FiniteGuard(opt, net, torch.device("cpu"), every=4)
     guard.deferred = True
     before = None
     with pytest.raises(NonFiniteLossError, match="epoch 2, batch 1"):

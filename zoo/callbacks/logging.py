@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 class CSVLogger(Callback):
-    """Writes one line an epoch to a CSV file, the same numbers as `learn.history`.
+    """Writes one line an epoch to a CSV file, the same numbers as `learn.history`, over all fits it listens
+    to.
 
     Args:
-        path: the file; its folder is made if needed.
-        append: go on in an existing file with the same columns instead of starting it anew.
+        path: the file; its folder is made if needed. The first epoch starts it anew.
+        append: go on in an existing file with the same columns instead.
 
     Raises:
-        ValueError: when appending to a file that has other columns.
+        ValueError: when the file, or an earlier epoch, has other columns.
     """
 
     order = 70
@@ -29,25 +30,24 @@ class CSVLogger(Callback):
         self.path, self.append = Path(path), append
         self._columns: list[str] | None = None
 
-    def before_fit(self, state: State) -> None:
-        self._columns = None
-
     def after_epoch(self, state: State) -> None:
         columns = list(state.row)
         if self._columns is None:
             self._begin(columns)
+        if columns != self._columns:
+            raise ValueError(
+                f"{self.path} has the columns {self._columns}, this epoch has {columns}: use another file"
+            )
         with self.path.open("a", newline="", encoding="utf8") as file:
             csv.writer(file).writerow(state.row.values())
 
     def _begin(self, columns: list[str]) -> None:
-        self._columns = columns
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.append and self.path.exists():
             with self.path.open(newline="", encoding="utf8") as file:
-                present = next(csv.reader(file), [])
-            if present != columns:
-                raise ValueError(f"{self.path} has the columns {present}, this fit writes {columns}")
+                self._columns = next(csv.reader(file), [])
             return
+        self._columns = columns
         with self.path.open("w", newline="", encoding="utf8") as file:
             csv.writer(file).writerow(columns)
 

@@ -106,4 +106,6 @@ def _cell(name: str, value: Any) -> str:
         return f"{value:>{width}d}"
     if name == "seconds":
         return f"{value:>{width}.1f}"
+    if not isinstance(value, int | float):
+        return f"{value!s:>{width}}"
     return f"{value:>{width}.6f}" if abs(value) < 1e5 else f"{value:>{width}.4g}"

@@ -60,9 +60,6 @@ class Recorder(Callback):
         self.flush()
         state.row["train_loss"] = self.smooth_losses[-1] if self.smooth_losses else float("nan")
 
-    def after_validate(self, state: State) -> None:
-        self._pending.clear()
-
     def after_epoch(self, state: State) -> None:
         if "valid_loss" in state.row:
             self.valid_losses.append((len(self.losses), state.row["valid_loss"]))

@@ -32,6 +32,7 @@ class SaveBest(Callback):
         self.name, self.best = name, float("inf")
 
     def before_fit(self, state: State) -> None:
+        self.best = float("inf")
         if state.data.valid_dl is None:
             raise ValueError(
                 "best_save_name needs validation data to tell which weights are best; this data has none"

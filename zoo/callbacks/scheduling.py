@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.callback import Callback
 from zoo.schedules import Schedule
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class Scheduler(Callback):
-    """`lr(group, t) = base_lrs[group] * schedule.lr(t)` at every step `t`.
+    """`lr(group, t) = base_lrs[group] * schedule.lr(t)` at every batch `t` of the fit, skipped ones counted.
+
+    The optimizer's own momentum is put back at the end.
 
     Args:
         schedule: a pure function of the step.
@@ -26,17 +28,27 @@ class Scheduler(Callback):
     def __init__(self, schedule: Schedule, base_lrs: Sequence[float]) -> None:
         self.schedule, self.base_lrs = schedule, list(base_lrs)
         self._ends = frozenset(schedule.cycle_ends())
+        self._own: list[tuple[dict[str, Any], str, Any]] = []
+
+    def before_fit(self, state: State) -> None:
+        self._own = [
+            (g, key, g[key]) for g in state.opt.param_groups for key in ("betas", "momentum") if key in g
+        ]
 
     def before_batch(self, state: State) -> None:
         if not state.training:
             return
-        t = min(state.step, self.schedule.n_steps - 1)
+        t = min(state.batches_before + state.batch_index, self.schedule.n_steps - 1)
         factor = self.schedule.lr(t)
         state.opt._write_lrs([base * factor for base in self.base_lrs])
         momentum = self.schedule.momentum(t)
         if momentum is not None:
             state.opt.set_momentum(momentum)
 
-    def after_step(self, state: State) -> None:
-        if state.step in self._ends:
+    def after_train(self, state: State) -> None:
+        if state.batches_before in self._ends:
             state.cycle_done = True
+
+    def cleanup_fit(self, state: State) -> None:
+        for group, key, value in self._own:
+            group[key] = value
