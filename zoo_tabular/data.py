@@ -318,7 +318,7 @@ class ColumnarModelData(ModelData):
         metrics: Sequence[Any] | None = None,
         callbacks: Sequence[Callback] = (),
         device: str | torch.device | None = None,
-        wd: Any = 0.01,
+        wd: Any = None,
         clip: float | None = None,
         seed: int | None = None,
         progress: bool = True,

@@ -61,7 +61,7 @@ class ConvLearner(Learner):
         metrics: Sequence[Any] | None = None,
         callbacks: Iterable[Callback] = (),
         device: str | torch.device | None = None,
-        wd: Rates = 0.01,
+        wd: Rates | None = None,
         clip: float | None = None,
         path: str | Path | None = None,
         seed: int | None = None,
