@@ -32,7 +32,7 @@ parser.add_argument("--arch", default="mobilenet_v2", help="any torchvision clas
 parser.add_argument(
     "--weights", help="weights file, or 'default' to download; otherwise the data set 'weights'"
 )
-parser.add_argument("--epochs", type=int, default=6, help="epochs of the head; the whole network gets one")
+parser.add_argument("--epochs", type=int, default=15, help="epochs of the head; the whole network gets one")
 parser.add_argument("--out", type=Path, help="folder for cached activations, plots and the exported model")
 
 
@@ -50,14 +50,14 @@ def main() -> None:
     # the head, on activations that are computed once
     started = time.perf_counter()
     plain = tfms_from_model(args.arch, args.size)
-    data = ImageClassifierData.from_paths(path, bs=128, tfms=plain, n_per_class=args.n)
+    data = ImageClassifierData.from_paths(path, bs=256, tfms=plain, n_per_class=args.n)
     learn = ConvLearner.pretrained(
-        args.arch, data, xtra_fc=[256], ps=0.6, weights=weights, precompute=True, path=out
+        args.arch, data, xtra_fc=[256], ps=[0.8, 0.6], weights=weights, precompute=True, path=out
     )
     print(f"{data}; activations in {time.perf_counter() - started:.1f} s")
     started = time.perf_counter()
     print(learn.lr_find())
-    learn.fit_one_cycle(args.epochs, 2e-3)
+    learn.fit_one_cycle(args.epochs, 1e-3)
     seconds = time.perf_counter() - started
     print(f"head: accuracy {accuracy(learn.predict(), data.val_y):.4f}; finder and fit in {seconds:.1f} s")
 
