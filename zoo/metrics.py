@@ -278,6 +278,8 @@ def named_meters(metrics: Iterable[Any]) -> dict[str, Any]:
 def streaming(metric: Any) -> Any:
     """A metric of any kind as an object with `reset`, `update` and `compute`.
 
+    A scikit-learn function given as it is compares labels (see `sklearn_metric`).
+
     Raises:
         TypeError: if it is neither a function nor such an object.
     """
@@ -289,4 +291,6 @@ def streaming(metric: Any) -> Any:
         raise TypeError(
             f"a metric is a function (preds, targets) -> number or a streaming object, got {metric!r}"
         )
+    if str(getattr(metric, "__module__", "")).startswith("sklearn."):
+        metric = sklearn_metric(metric)
     return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)

@@ -59,6 +59,9 @@ def test_any_scikit_learn_metric_can_be_used():
     metric = sklearn_metric(cohen_kappa_score)
     assert metric_name(metric) == "cohen_kappa_score"
     assert metric(torch.eye(3), torch.tensor([0, 1, 2])) == 1.0
+    meter = streaming(cohen_kappa_score)
+    meter.update(torch.eye(3), torch.tensor([0, 1, 2]))
+    assert (meter.name, meter.compute()) == ("cohen_kappa_score", 1.0)
     with pytest.raises(ValueError, match="on must be"):
         sklearn_metric(cohen_kappa_score, on="nothing")
 
