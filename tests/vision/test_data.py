@@ -1,5 +1,6 @@
 """Folders, tables and arrays become the right pictures with the right labels, or one clear error."""
 
+import io
 import logging
 
 import numpy as np
@@ -17,6 +18,8 @@ from zoo.vision import (
     transforms_side_on,
     transforms_top_down,
 )
+from zoo.vision.dataset import collate_pictures
+from zoo.vision.sources import encode_labels
 
 TFMS = tfms_from_stats(imagenet_stats, 32)
 
@@ -138,13 +141,13 @@ class TestTables:
         return tmp_path
 
     def test_single_label_csv(self, path):
-        self.frame(path, ["b", "a", "c", "a", "NA"]).to_csv(path / "labels.csv", index=False)
+        self.frame(path, ["b", "a", "c", "a", "NA", " a "]).to_csv(path / "labels.csv", index=False)
         data = ImageClassifierData.from_csv(
             path, "pics", "labels.csv", suffix=".png", val_idxs=[1, 3], tfms=TFMS
         )
         assert data.classes == ["NA", "a", "b", "c"]
         assert not data.is_multi
-        assert data.trn_y.tolist() == [2, 3, 0]
+        assert data.trn_y.tolist() == [2, 3, 0, 1]
         assert data.val_y.tolist() == [1, 1]
         assert [name[-6:] for name in data.filenames["valid"]] == ["p1.png", "p3.png"]
 
@@ -252,6 +255,39 @@ class TestTables:
         with pytest.raises(ValueError, match="has no rows"):
             make(path, "pics", frame[:0], suffix=".png")
 
+    @pytest.mark.parametrize(
+        ("rows", "options", "message"),
+        [
+            (
+                ["p0,a", "p1,b", "p2,a"],
+                {},
+                r"first line .* looks like data.*'p0\.png' exists.*skip_header=False",
+            ),
+            (["id,l", "p0,a", "p1,b", "p0,b"], {}, r"listed more than once with different labels: p0\.png"),
+            (["id,l", "p0,a", "p1,a", "p2,b"], {"val_idxs": [2]}, "label 'b' exists only in the validation"),
+            (["id,l", "p0,a", "p1,  "], {}, r"1 rows have no label \(first rows, from 0: 1\)"),
+            (["id,l", "p0,a", " ,a"], {}, r"1 rows have no file name \(first rows, from 0: 1\)"),
+            (["id,l", "p0,a", "p1,a"], {"val_idxs": [1.0]}, "whole row numbers, got float64"),
+            (["id,l", "p0,a", "p1,a"], {"val_idxs": ["1"]}, "whole row numbers"),
+        ],
+    )
+    def test_tables_that_would_train_on_something_else(self, path, rows, options, message):
+        self.frame(path, ["a"] * 3)
+        (path / "labels.csv").write_text("\n".join(rows))
+        with pytest.raises(ValueError, match=message):
+            ImageClassifierData.from_csv(path, "pics", "labels.csv", suffix=".png", **options)
+
+    def test_blanks_repeated_rows_and_unlearnable_tags(self, path, caplog):
+        self.frame(path, ["a"] * 3)
+        (path / "labels.csv").write_text("id,l\np0 ,a\n p1,a b\np2,a\np0,a\n")
+        with caplog.at_level(logging.WARNING):
+            data = ImageClassifierData.from_csv(
+                path, "pics", "labels.csv", suffix=".png", val_idxs=[1, 3], tfms=TFMS
+            )
+        assert [name[-6:] for name in data.filenames["valid"]] == ["p1.png", "p0.png"]
+        assert "in training and in validation: p0.png" in caplog.text
+        assert "no training picture has the label 'b'" in caplog.text
+
     def test_names_and_label_lists(self, path):
         self.frame(path, ["a"] * 3)
         names = [f"pics/p{i}.png" for i in range(3)]
@@ -263,6 +299,59 @@ class TestTables:
             make(path, names, ["a", "b"])
         with pytest.raises(ValueError, match="label 'z' is not among the classes x, y"):
             make(path, names, ["x", "y", "z"], classes=["x", "y"])
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("labels", "classes", "y"),
+        [
+            ([[1, 0, 1], [0, 1, 0]], ["0", "1", "2"], [[1, 0, 1], [0, 1, 0]]),
+            ([np.array([1, 0]), np.array([0, 0])], ["0", "1"], [[1, 0], [0, 0]]),
+            (torch.tensor([[1, 0], [1, 1]]), ["0", "1"], [[1, 0], [1, 1]]),
+            (torch.tensor([7, 3, 10]), ["3", "7", "10"], [1, 0, 2]),
+            (np.array([[10], [9]]), ["9", "10"], [1, 0]),
+            (np.array([b"cat", b"ant"]), ["ant", "cat"], [1, 0]),
+            ([b"cat", b"ant"], ["ant", "cat"], [1, 0]),
+            (pd.Series([True, False]), ["False", "True"], [1, 0]),
+            (np.array([True, False]), ["False", "True"], [1, 0]),
+            ([["a"], None, "b"], ["a", "b"], [[1, 0], [0, 0], [0, 1]]),
+            ([["a"], ["b"]], ["a", "b"], [[1, 0], [0, 1]]),
+            (["a b", "  "], ["a", "b"], [[1, 1], [0, 0]]),
+        ],
+    )
+    def test_kinds_of_labels(self, labels, classes, y):
+        encoded = encode_labels(labels)
+        assert encoded.classes == classes
+        assert encoded.y.tolist() == y
+        assert encoded.multi == (encoded.y.ndim == 2)
+
+    @pytest.mark.parametrize(
+        ("labels", "error", "message"),
+        [
+            (["a", "  "], ValueError, r"1 rows have no label \(first rows, from 0: 1\)"),
+            (pd.DataFrame({"x": [1, 0], "y": [0, 1]}), TypeError, r"data frame .*x, y.*frame\.to_numpy"),
+            ([[1], [0]], ValueError, "can mean a class number or a 0/1 column"),
+            (np.array([[1, 2], [0, 1]]), ValueError, "must hold only 0 and 1"),
+            (np.array([["a", "b"]]), ValueError, "must hold only 0 and 1"),
+            (np.zeros((2, 2, 2)), ValueError, r"shape \(2, 2, 2\)"),
+            ([["a", None]], ValueError, "row 0 holds None"),
+            ("cat dog", TypeError, "a list of labels"),
+            (3, TypeError, "a list of labels"),
+        ],
+    )
+    def test_bad_labels(self, labels, error, message):
+        with pytest.raises(error, match=message):
+            encode_labels(labels)
+
+    def test_labels_of_arrays(self):
+        x, _ = two_class_arrays(4)
+        hot = np.eye(2, dtype=int)[[0, 1, 1, 0]]
+        for y in (hot, hot.tolist(), torch.from_numpy(hot)):
+            data = ImageClassifierData.from_arrays(None, (x, y), (x, y))
+            assert data.is_multi
+            assert data.val_y.tolist() == hot.tolist()
+        column = ImageClassifierData.from_arrays(None, (x, np.array([[5], [7], [5], [7]])))
+        assert column.classes == ["5", "7"]
 
 
 class TestArrays:
@@ -315,3 +404,50 @@ class TestArrays:
 
 
 TFMS_16 = tfms_from_stats(imagenet_stats, 16)
+
+
+class TestRawPictures:
+    @pytest.fixture
+    def data(self):
+        x, y = two_class_arrays(6)
+        return ImageClassifierData.from_arrays(None, (x, y), tfms=TFMS_16, bs=4)
+
+    def rows(self, data, items):
+        return torch.cat([batch for (batch,) in data.batches_from_raw(items)])
+
+    def test_bytes_and_floats_in_one_list(self, data):
+        x, _ = two_class_arrays(6)
+        mixed = [x[0], (x[1] / 255).astype(np.float32), x[2], x[3] / 255, x[4], x[5]]
+        assert torch.allclose(self.rows(data, mixed), self.rows(data, x), atol=1e-5)
+        assert [len(batch) for (batch,) in data.batches_from_raw(x)] == [4, 2]
+        rows = [(torch.zeros(3, 2, 2, dtype=torch.uint8), 0), (torch.zeros(3, 2, 2), 0)]
+        with pytest.raises(TypeError, match=r"different kinds .*float32.*uint8"):
+            collate_pictures(rows)
+
+    @pytest.mark.parametrize("value", [200.0, -0.5, float("nan"), float("inf")])
+    def test_floats_outside_the_unit_range(self, data, value):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+            self.rows(data, [np.full((16, 16, 3), value, np.float32)])
+
+    def test_one_picture_is_not_taken_apart(self, data):
+        x, _ = two_class_arrays(6)
+        buffer = io.BytesIO()
+        Image.fromarray(x[0]).save(buffer, "png")
+        encoded = buffer.getvalue()
+        for one in (x[0], torch.from_numpy(x[0]), encoded, bytearray(encoded), memoryview(encoded)):
+            assert torch.equal(self.rows(data, one), self.rows(data, x[:1]))
+        assert self.rows(data, x[0][:, :, 0]).shape == (1, 3, 16, 16)
+        assert self.rows(data, x[:5, :, :, 0]).shape == (5, 3, 16, 16)
+        with pytest.raises(ValueError, match="channels last"):
+            self.rows(data, x[0].transpose(2, 0, 1))
+        with pytest.raises(TypeError, match=r"got a DataFrame: pass the column"):
+            self.rows(data, pd.DataFrame({"name": ["a.png"]}))
+        with pytest.raises(TypeError, match=r"got _io\.BytesIO"):
+            self.rows(data, buffer)
+
+    def test_grey_models_read_stacks_and_single_pictures(self):
+        x, y = two_class_arrays(6)
+        grey = x[..., 0]
+        data = ImageClassifierData.from_arrays(None, (grey, y), tfms=TFMS_16)
+        assert self.rows(data, grey[:3]).shape == (3, 1, 16, 16)
+        assert self.rows(data, grey[0]).shape == (1, 1, 16, 16)

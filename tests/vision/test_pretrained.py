@@ -197,6 +197,26 @@ class TestWeights:
         with pytest.raises(FileNotFoundError, match=r"lists\.pth does not exist \(did you mean 'list\.pth'"):
             read_state_dict(tmp_path / "lists.pth")
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"junk" * 99,
+            b"\x80\x02)R.",
+            b"\x80\x02.",
+            b"\x80\x02h\x09.",
+            b"<html>404</html>",
+            b"\x00" * 600,
+        ],
+    )
+    @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+    def test_junk_is_one_clear_line(self, tmp_path, content, suffix):
+        (tmp_path / f"w{suffix}").write_bytes(content)
+        with pytest.raises(ValueError, match=r"w\.\w+ is not a file of plain weights") as caught:
+            read_state_dict(tmp_path / f"w{suffix}")
+        assert "weights_only" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
     def test_offline_download_says_what_to_do(self, tmp_path, monkeypatch):
         import urllib.error
         import urllib.request

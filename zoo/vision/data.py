@@ -189,6 +189,13 @@ class ImageClassifierData(ModelData):
         if not csv.is_file() and Path(csv_fname).is_file():
             csv = Path(csv_fname)
         frame = sources.read_label_table(csv, skip_header=skip_header)
+        if skip_header and isinstance(id_col, int) and 0 <= id_col < frame.shape[1]:
+            name = str(frame.columns[id_col]).strip()
+            if Path(path, folder, f"{name}{suffix}").is_file():
+                raise ValueError(
+                    f"the first line of {csv} looks like data, not like column names: picture "
+                    f"'{name}{suffix}' exists; pass skip_header=False"
+                )
         return cls.from_df(
             path,
             folder,
@@ -228,7 +235,12 @@ class ImageClassifierData(ModelData):
         origin: str = "the data frame",
     ) -> ImageClassifierData:
         """Like `from_csv`, from a data frame (which is not changed); `origin` names it in errors."""
-        names = sources.table_column(df, id_col, "file names", origin)
+        names = [str(name).strip() for name in sources.table_column(df, id_col, "file names", origin)]
+        blank = [i for i, name in enumerate(names) if name in ("", "nan", "None", "<NA>")]
+        if blank:
+            raise ValueError(
+                f"{origin}: {len(blank)} rows have no file name (first rows, from 0: {some(blank)})"
+            )
         labels = sources.table_column(df, label_col, "labels", origin)
         return cls.from_names_and_labels(
             path,
@@ -305,7 +317,21 @@ class ImageClassifierData(ModelData):
         train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
         if not len(train_rows):
             raise ValueError(f"{origin}: val_idxs leaves no training rows")
+        sources.check_duplicates(
+            [files[i] for i in kept],
+            sources.Labels(encoded.y[kept], encoded.classes, encoded.multi),
+            is_valid[kept],
+            origin,
+        )
         unseen = sources.classes_without_rows(encoded, train_rows)
+        if classes is None and not encoded.multi:
+            present = set(sources.classes_with_rows(encoded, valid_rows))
+            only_valid = [name for name in unseen if name in present]
+            if only_valid:
+                raise ValueError(
+                    f"{origin}: label {some(map(repr, only_valid))} exists only in the validation pictures, "
+                    "so it cannot be learned: choose val_idxs that leave training pictures of every class"
+                )
         if unseen:
             log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
         train, valid = (
@@ -364,12 +390,13 @@ class ImageClassifierData(ModelData):
         channels = {name: 1 if a.ndim == 3 else a.shape[3] for name, a in checked.items()}
         if len(set(channels.values())) > 1:
             raise ValueError(f"pictures must have the same number of channels, got {channels}")
-        both = list(trn[1]) + ([] if val is None else list(val[1]))
         for name, given in (("trn", trn), ("val", val)):
             if given is not None and len(given[0]) != len(given[1]):
                 raise ValueError(f"{name}: {len(given[0])} pictures but {len(given[1])} labels")
-        stacked = np.asarray(both) if isinstance(trn[1], np.ndarray) and trn[1].ndim == 2 else both
-        encoded = sources.encode_labels(stacked, cat_separator=None, classes=classes, origin="labels")
+        rows = [
+            row for given in (trn, val) if given is not None for row in sources.label_rows(given[1], "labels")
+        ]
+        encoded = sources.encode_labels(rows, cat_separator=None, classes=classes, origin="labels")
         n, c = len(trn[1]), channels["trn"]
         if not encoded.multi and val is not None:
             only_valid = set(encoded.y[n:].tolist()) - set(encoded.y[:n].tolist())
@@ -434,17 +461,43 @@ class ImageClassifierData(ModelData):
         return [fbeta(), accuracy_thresh()] if self.is_multi else [accuracy]
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
-        """Normalised batches from paths, encoded bytes, Pillow images or arrays, in order."""
+        """Normalised batches from paths, encoded bytes, Pillow images or arrays, in order.
+
+        Args:
+            items: a list, a column of a table, or a rows x H x W [x C] array; one picture stands for a list
+                of one.
+        """
         tfm = self.tfms[1]
-        pictures = [items] if isinstance(items, str | os.PathLike | bytes | Image.Image) else items
         chunk: list[Tensor] = []
-        for item in pictures:
-            chunk.append(tfm.pixels(item, channels=self.channels))
-            if tfm.size is None or len(chunk) == self.bs:
+        for item in self._picture_list(items):
+            pixels = tfm.pixels(item, channels=self.channels)
+            full = tfm.size is None or len(chunk) == self.bs
+            if chunk and (full or pixels.dtype != chunk[0].dtype):  # bytes and floats are scaled differently
                 yield (tfm.normalize(torch.stack(chunk)),)
                 chunk = []
+            chunk.append(pixels)
         if chunk:
             yield (tfm.normalize(torch.stack(chunk)),)
+
+    def _picture_list(self, items: Any) -> Iterable[Any]:
+        """What was given as pictures: several, or one that must not be taken apart."""
+        one = str | os.PathLike | bytes | bytearray | memoryview | Image.Image
+        if isinstance(items, one) or hasattr(items, "read"):
+            return [items]
+        if isinstance(items, pd.DataFrame | dict):
+            raise TypeError(
+                f"expected a list of pictures, got a {type(items).__name__}: pass the column of file names"
+            )
+        if not isinstance(items, np.ndarray | Tensor) or items.ndim < 2:
+            return items
+        if items.ndim == 2 or (items.ndim == 3 and items.shape[-1] in (1, self.channels)):
+            return [items]
+        if items.ndim == 3 and items.shape[0] == self.channels > 1:
+            raise ValueError(
+                f"expected pictures with channels last (H x W x {self.channels}), got an array of shape "
+                f"{tuple(items.shape)}; for {self.channels} grey pictures pass a list of arrays"
+            )
+        return items
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Classes, kind of target, size and statistics."""

@@ -88,6 +88,9 @@ def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
             f"pixels): "
             "pass tfms=tfms_from_model(arch, sz) to bring them to one size"
         )
+    kinds = {pixels.dtype for pixels, _ in rows}
+    if len(kinds) > 1:
+        raise TypeError(f"pictures of different kinds in one batch: {sorted(map(str, kinds))}")
     pixels, targets = default_collate(rows)
     return pixels, targets
 

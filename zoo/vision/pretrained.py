@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import urllib.error
 import warnings
@@ -174,12 +173,12 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # about unusual pickle protocols; refused below
                 loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError, ValueError, OSError) as err:
-        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+    except Exception as err:  # damaged bytes make the readers raise almost anything
+        # Torch's own text is left out: it recommends to load the file without protection.
         raise ValueError(
-            f"{file} is not a file of plain weights; it was not loaded and nothing in it was executed "
-            f"({reason})"
-        ) from err
+            f"{file} is not a file of plain weights (a state dict of tensors): it is damaged, of another "
+            "format or holds other objects; it was not loaded and nothing in it was executed"
+        ) from (err if isinstance(err, OSError | SafetensorError) else None)
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]

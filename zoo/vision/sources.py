@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from zoo.errors import did_you_mean, some
 from zoo.splits import get_cv_idxs
-from zoo.vision.images import walk_images
+from zoo.vision.images import check_unit_range, walk_images
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,24 +178,83 @@ def encode_labels(
     array([[1., 0., 0.],
            [0., 1., 1.]], dtype=float32)
     """
-    array = labels if isinstance(labels, np.ndarray) else None
-    if array is not None and array.ndim == 2:
-        return _encode_matrix(array, classes, origin)
-    rows = list(labels)
+    rows = label_rows(labels, origin)
+    if rows and all(isinstance(row, list | tuple) for row in rows):
+        if len(rows[0]) > 1 and _is_indicator(rows):
+            return _encode_matrix(np.asarray(rows, np.float32), classes, origin)
+        if len(rows[0]) == 1 and _is_indicator(rows):
+            raise ValueError(
+                f"{origin}: rows like {rows[0]!r} can mean a class number or a 0/1 column; pass plain "
+                "numbers for single labels, or an array of rows x classes"
+            )
     if any(isinstance(row, list | tuple | set | frozenset) for row in rows):
-        cells = [[_label_text(v) for v in row] if not isinstance(row, str) else [row] for row in rows]
-        return _encode_cells(cells, classes, multi=True, origin=origin)
-    missing = [i for i, row in enumerate(rows) if _is_missing(row)]
+        return _encode_cells(_list_cells(rows, origin), classes, multi=True, origin=origin)
     texts = ["" if _is_missing(row) else _label_text(row) for row in rows]
     cells = [text.split(cat_separator) if cat_separator else [text] for text in texts]
-    cells = [[part for part in cell if part] for cell in cells]
+    cells = [[part.strip() for part in cell if part.strip()] for cell in cells]
+    missing = [i for i, cell in enumerate(cells) if not cell]
     multi = any(len(cell) > 1 for cell in cells)
     if not multi and missing:
         raise ValueError(f"{origin}: {len(missing)} rows have no label (first rows, from 0: {some(missing)})")
     numeric = bool(rows) and all(
-        isinstance(row, int | float | np.number) for row in rows if not _is_missing(row)
+        isinstance(row, int | float | np.number) and not isinstance(row, bool)
+        for row in rows
+        if not _is_missing(row)
     )
     return _encode_cells(cells, classes, multi=multi, numeric=numeric, origin=origin)
+
+
+def label_rows(labels: Any, origin: str) -> list[Any]:
+    """Labels of any kind as a list with one entry a row; a matrix gives a list a row, a column plain values.
+
+    Raises:
+        TypeError: a data frame, or something without rows.
+        ValueError: an array of more than two dimensions.
+    """
+    if isinstance(labels, pd.DataFrame):
+        raise TypeError(
+            f"{origin}: expected one column of labels, got a data frame with the columns "
+            f"{some(labels.columns)}: pass frame[column], or frame.to_numpy() and "
+            "classes=list(frame.columns) for columns of 0 and 1"
+        )
+    if isinstance(labels, str | bytes | dict) or not hasattr(labels, "__iter__"):
+        raise TypeError(f"{origin}: expected a list of labels, one a row, got a {type(labels).__name__}")
+    if isinstance(labels, torch.Tensor):
+        labels = labels.detach().cpu().numpy()
+    if isinstance(labels, np.ndarray):
+        if labels.ndim not in (1, 2):
+            raise ValueError(f"{origin}: expected labels as rows or rows x classes, got shape {labels.shape}")
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        elif labels.ndim == 2:
+            _check_indicator(labels, origin)
+            return labels.tolist()
+    rows = [row.tolist() if isinstance(row, np.ndarray | torch.Tensor) else row for row in labels]
+    return [row.decode(errors="replace") if isinstance(row, bytes) else row for row in rows]
+
+
+def _is_indicator(rows: list[Any]) -> bool:
+    """Whether all rows are equally long lists of the numbers 0 and 1."""
+    width = len(rows[0])
+    return all(
+        len(row) == width
+        and all(isinstance(v, int | float | np.number | np.bool_) and v in (0, 1) for v in row)
+        for row in rows
+    )
+
+
+def _list_cells(rows: list[Any], origin: str) -> list[list[str]]:
+    """Label texts of rows that are lists of labels; a missing row has none."""
+    cells: list[list[str]] = []
+    for i, row in enumerate(rows):
+        if isinstance(row, list | tuple | set | frozenset):
+            bad = [v for v in row if isinstance(v, list | tuple | set | dict) or _is_missing(v)]
+            if bad:
+                raise ValueError(f"{origin}: row {i} holds {bad[0]!r}, which is no label")
+            cells.append([_label_text(v) for v in row])
+        else:
+            cells.append([] if _is_missing(row) else [_label_text(row)])
+    return cells
 
 
 def _is_missing(value: Any) -> bool:
@@ -199,6 +262,8 @@ def _is_missing(value: Any) -> bool:
 
 
 def _label_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace").strip()
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
@@ -225,21 +290,57 @@ def _encode_cells(
     return Labels(y, names, True)
 
 
+def _check_indicator(array: np.ndarray, origin: str) -> None:
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{origin}: a two-dimensional label array must hold only 0 and 1 (rows x classes)")
+
+
 def _encode_matrix(array: np.ndarray, classes: Sequence[str] | None, origin: str) -> Labels:
     values = np.asarray(array, np.float32)
-    if not np.isin(values, (0, 1)).all():
-        raise ValueError(f"{origin}: a two-dimensional label array must hold only 0 and 1 (rows x classes)")
     names = [str(c) for c in classes] if classes is not None else [str(i) for i in range(values.shape[1])]
     if len(names) != values.shape[1]:
         raise ValueError(f"{origin}: {values.shape[1]} label columns but {len(names)} class names")
     return Labels(values, names, True)
 
 
+def check_duplicates(files: Sequence[Path], labels: Labels, is_valid: np.ndarray, origin: str) -> None:
+    """Refuse files that are listed twice with different labels; tell of files on both sides of the split."""
+    first: dict[Path, int] = {}
+    conflicts: list[str] = []
+    shared: list[str] = []
+    for i, file in enumerate(files):
+        j = first.setdefault(file, i)
+        if j == i:
+            continue
+        if not np.array_equal(labels.y[i], labels.y[j]):
+            conflicts.append(f"{file.name} (rows {j} and {i})")
+        elif is_valid[i] != is_valid[j]:
+            shared.append(file.name)
+    if conflicts:
+        raise ValueError(
+            f"{origin}: {len(conflicts)} pictures are listed more than once with different labels: "
+            f"{some(conflicts, 3)}; rows count from 0"
+        )
+    if shared:
+        log.warning(
+            "%s: %d pictures are listed more than once, in training and in validation: %s",
+            origin,
+            len(shared),
+            some(shared, 3),
+        )
+
+
 def classes_without_rows(labels: Labels, rows: np.ndarray) -> list[str]:
     """Names of the classes that none of these rows has."""
+    present = set(classes_with_rows(labels, rows))
+    return [name for name in labels.classes if name not in present]
+
+
+def classes_with_rows(labels: Labels, rows: np.ndarray) -> list[str]:
+    """Names of the classes that some of these rows have."""
     y = labels.y[rows]
     counts = y.sum(0) if labels.multi else np.bincount(y, minlength=len(labels.classes))
-    return [name for name, count in zip(labels.classes, counts.tolist(), strict=True) if not count]
+    return [name for name, count in zip(labels.classes, counts.tolist(), strict=True) if count]
 
 
 def valid_mask(
@@ -253,6 +354,10 @@ def valid_mask(
     rows = np.asarray(val_idxs)
     if rows.dtype == bool:
         raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(
+            f"val_idxs takes a list of whole row numbers, got {rows.dtype} values of shape {rows.shape}"
+        )
     outside = [int(i) for i in rows if not 0 <= i < n]
     if outside:
         raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
@@ -275,6 +380,5 @@ def check_array(array: Any, name: str) -> np.ndarray:
         return array
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: expected pictures as uint8 or float, got {array.dtype}")
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise ValueError(f"{name}: float pictures must lie in [0, 1]; divide by 255 or pass uint8")
+    check_unit_range(array, name)
     return array.astype(np.float32, copy=False)
