@@ -41,7 +41,7 @@ def main() -> None:
     )
     print(table)
     held_out = get_cv_idxs(len(table), seed=args.seed)
-    learn = table.get_learner(50, held_out, bs=256, y_range=(0, 5.5), wd=(0.5, 0.1), seed=args.seed)
+    learn = table.get_learner(50, held_out, bs=256, seed=args.seed)
     print(learn.lr_find())
 
     started = time.perf_counter()

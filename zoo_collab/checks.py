@@ -12,8 +12,12 @@ from zoo.errors import did_you_mean, some
 
 
 def check_columns(df: pd.DataFrame, columns: Sequence[str], where: str) -> None:
-    """Raises a ValueError that names the missing column and the nearest present one."""
+    """Raises a ValueError that names the missing column and the nearest present one, or the repeated one."""
     for column in columns:
+        if list(df.columns).count(column) > 1:
+            raise ValueError(
+                f"{where} has {list(df.columns).count(column)} columns {column!r}; rename all but one"
+            )
         if column not in df.columns:
             raise ValueError(
                 f"{where} has no column {column!r}{did_you_mean(column, df.columns)};"
@@ -39,6 +43,11 @@ def checked_ids(df: pd.DataFrame, column: str, where: str) -> pd.Series:
 def checked_ratings(
     df: pd.DataFrame, column: str, where: str, limits: tuple[float, float] | None
 ) -> np.ndarray:
+    if df[column].dtype.kind in "mM":
+        raise ValueError(
+            f"{where}: column {column!r} holds points in time ({df[column].dtype}), not ratings; give a"
+            " column of numbers"
+        )
     numbers = pd.to_numeric(df[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = ~np.isfinite(numbers)
     if bad.any():
@@ -50,6 +59,17 @@ def checked_ratings(
         )
     check_limits(numbers, df.index, column, where, limits)
     return numbers.astype(np.float32)
+
+
+def repeated_pairs(users: pd.Series, items: pd.Series, where: str) -> int:
+    """Number of rows whose (user, item) pair stands in an earlier row already."""
+    try:
+        return int(pd.DataFrame({"user": users, "item": items}).duplicated().sum())
+    except TypeError:
+        raise TypeError(
+            f"{where}: the ids of users and items must be numbers, strings or timestamps; convert their"
+            " columns with .astype(str) first"
+        ) from None
 
 
 def check_limits(

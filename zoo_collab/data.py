@@ -72,11 +72,12 @@ class CollabData(ModelData):
     Args:
         users, items: the raw ids of the training rows.
         titles: one readable name an item index; entry 0 is the unknown item's.
-        y_range: (lowest, highest) training rating, or the range the user gave.
+        y_range: (lowest, highest) value the model can put out, usually a little wider than the ratings.
         mean: mean training rating.
         seen: the pairs to leave out of recommendations.
         item_counts: training ratings of each item index.
         columns: names of the user, item and rating column.
+        rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
     """
 
     task = "regression"
@@ -96,6 +97,7 @@ class CollabData(ModelData):
         seen: SeenPairs,
         item_counts: Tensor,
         columns: tuple[str, str, str],
+        rating_range: tuple[float, float] | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
         if not (len(titles) == len(item_counts) == len(items) and len(seen.starts) == len(users) + 1):
@@ -104,6 +106,8 @@ class CollabData(ModelData):
             raise ValueError("seen pairs: an item index lies outside the item ids")
         self.users, self.items, self.titles = users, items, titles
         self.y_range, self.mean = (float(y_range[0]), float(y_range[1])), float(mean)
+        low, high = self.y_range if rating_range is None else rating_range
+        self.rating_range = (float(low), float(high))
         self.seen, self.item_counts = seen, item_counts
         self.columns = columns
 
@@ -126,6 +130,14 @@ class CollabData(ModelData):
         for start in range(0, len(users), _BATCH):
             yield users[start : start + _BATCH], films[start : start + _BATCH]
 
+    def clip(self, ratings: np.ndarray) -> np.ndarray:
+        """Model outputs as ratings that exist: clipped to `rating_range`."""
+        return np.clip(ratings, *self.rating_range)
+
+    def decode(self, outputs: Tensor) -> np.ndarray:
+        """Ratings of many rows, clipped to the range of ratings: what is read never exceeds the scale."""
+        return self.clip(outputs.numpy())
+
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Ids and titles as JSON; seen pairs and counts as tensors."""
         state = {
@@ -133,6 +145,7 @@ class CollabData(ModelData):
             "items": self.items.to_json(),
             "titles": self.titles[1:],
             "y_range": list(self.y_range),
+            "rating_range": list(self.rating_range),
             "mean": self.mean,
             "columns": list(self.columns),
         }
@@ -156,6 +169,7 @@ class CollabData(ModelData):
             seen=SeenPairs(tensors["seen_starts"], tensors["seen_items"]),
             item_counts=tensors["item_counts"],
             columns=(user_col, item_col, rating_col),
+            rating_range=tuple(state.get("rating_range", state["y_range"])),
         )
 
 

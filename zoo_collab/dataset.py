@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from torch import nn
 from zoo.data import TensorLoader
 from zoo.errors import some
 from zoo.seeding import set_seed
-from zoo_collab.checks import check_columns, check_limits, checked_ids, checked_ratings
+from zoo_collab.checks import check_columns, check_limits, checked_ids, checked_ratings, repeated_pairs
+from zoo_collab.csv_file import read_ratings
 from zoo_collab.data import UNKNOWN_TITLE, CollabData, SeenPairs
-from zoo_collab.ids import IdMap
+from zoo_collab.ids import IdMap, log
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
+
+_WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
 
 Titles = Mapping[Any, str] | pd.Series | pd.DataFrame
 
@@ -79,6 +83,16 @@ class CollabFilterDataset:
         self.users, self.items = checked_ids(df, user_col, where), checked_ids(df, item_col, where)
         self.ratings = checked_ratings(df, rating_col, where, rating_range)
         self.rating_range = rating_range
+        if repeats := repeated_pairs(self.users, self.items, where):
+            log.warning(
+                "%s: %d of %d rows repeat an earlier (%s, %s) pair; all are kept, so a pair may stand among"
+                " both training and validation rows",
+                where,
+                repeats,
+                len(df),
+                user_col,
+                item_col,
+            )
         self.titles = None if item_titles is None else _title_series(item_titles, item_col, title_col)
 
     @classmethod
@@ -118,14 +132,27 @@ class CollabFilterDataset:
         item_titles: Titles | None = None,
         title_col: str = "title",
         rating_range: tuple[float, float] | None = None,
+        dtype: Mapping[str, Any] | None = None,
+        sep: str = ",",
     ) -> CollabFilterDataset:
-        """From a CSV file, named relative to `path`; other arguments as of the class."""
+        """From a CSV file, named relative to `path`; other arguments as of the class.
+
+        Args:
+            dtype: types of columns. Columns of digits are read as numbers, so the id 001 becomes 1;
+                `dtype={"user": str}` keeps ids as they are written, the id NA among them (elsewhere NA, NULL,
+                nan and the like are missing values).
+            sep: what separates the fields.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: for an empty or ragged file, and for what the class refuses.
+        """
         file = Path(path) / csv
         if not file.is_file():
             raise FileNotFoundError(f"no ratings file {file}: csv is taken relative to path")
         return cls(
             path,
-            pd.read_csv(file),
+            read_ratings(file, (user_col, item_col, rating_col), dtype or {}, sep),
             user_col,
             item_col,
             rating_col,
@@ -151,8 +178,13 @@ class CollabFilterDataset:
         if val_idxs is None:
             return mask
         rows = np.asarray(val_idxs)
-        if rows.dtype == bool and rows.shape == mask.shape:
-            return rows.copy()
+        if rows.dtype == bool:
+            if rows.shape != mask.shape:
+                raise ValueError(
+                    f"val_idxs as a mask needs one true or false for each of the {len(self)} rows, got"
+                    f" {rows.size}"
+                )
+            rows = np.flatnonzero(rows)
         if rows.size and (
             not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= len(self)
         ):
@@ -183,8 +215,9 @@ class CollabFilterDataset:
             val_idxs: row numbers to hold out (see `zoo.get_cv_idxs`); None trains on everything.
             bs: rows a batch.
             test_df: further pairs to predict, with the user and item columns; ratings are optional.
-            y_range: (lowest, highest) prediction; None takes the training ratings' own, or `rating_range` if
-                given.
+            y_range: (lowest, highest) output of the model; None takes the range of ratings (`rating_range`,
+                else that of the training ratings) and a tenth of its span more at either end, for a sigmoid
+                reaches its ends only at infinity. Answers are clipped to the range of ratings.
             seed: of the order of the training rows.
         """
         held_out = self._validation_mask(val_idxs)
@@ -193,15 +226,16 @@ class CollabFilterDataset:
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         if y_range is not None:
             check_limits(self.ratings, self.rows, rating_col, self.where, y_range)
-        limits = (
-            y_range
-            or self.rating_range
-            or (float(self.ratings[train].min()), float(self.ratings[train].max()))
+        low, high = self.rating_range or (
+            float(self.ratings[train].min()),
+            float(self.ratings[train].max()),
         )
-        if not limits[0] < limits[1]:
-            raise ValueError(
-                f"{self.where}: every training rating is {limits[0]:g}; give y_range to train all the same"
-            )
+        if y_range is None:
+            if not low < high:
+                raise ValueError(
+                    f"{self.where}: every training rating is {low:g}; give y_range to train all the same"
+                )
+            y_range = (low - _WIDER * (high - low), high + _WIDER * (high - low))
         user_index, item_index = users.encode(self.users, warn=False), items.encode(self.items, warn=False)
 
         def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
@@ -216,7 +250,8 @@ class CollabFilterDataset:
             users=users,
             items=items,
             titles=self._titles(items),
-            y_range=limits,
+            y_range=y_range,
+            rating_range=(low, high) if low < high else y_range,
             mean=float(self.ratings[train].mean()),
             seen=SeenPairs.from_pairs(user_index, item_index, len(users)),
             item_counts=torch.from_numpy(np.bincount(item_index[train], minlength=len(items))),
@@ -227,7 +262,16 @@ class CollabFilterDataset:
         titles = [UNKNOWN_TITLE, *(str(value) for value in items.ids)]
         if self.titles is not None:
             known = self.titles[self.titles.notna()]
-            for index, title in zip(items.encode(known.index, warn=False), known, strict=True):
+            indexes = items.encode(known.index, warn=False)
+            if not indexes.any():
+                log.warning(
+                    "item_titles: none of its %d ids is an item of the training rows, such as %s "
+                    "(titles: %s); items go by their ids",
+                    len(indexes),
+                    some([repr(value) for value in items.ids]),
+                    some([repr(value) for value in known.index.tolist()]),
+                )
+            for index, title in zip(indexes, known, strict=True):
                 titles[index] = str(title)
             titles[0] = UNKNOWN_TITLE
         return titles
@@ -254,7 +298,7 @@ class CollabFilterDataset:
         hidden: Sequence[int] | None = None,
         dropouts: float | Sequence[float] = 0.0,
         model: nn.Module | None = None,
-        wd: float | Sequence[float] = 0.2,
+        wd: float | Sequence[float] | None = None,
         seed: int | None = None,
         **learner_options: Any,
     ) -> CollabLearner:
@@ -266,16 +310,26 @@ class CollabFilterDataset:
             bs: rows a batch.
             opt_fn: optimizer class; None takes the core's AdamW.
             test_df: pairs for `learn.predict(is_test=True)`.
-            y_range: (lowest, highest) prediction, by default those of the training ratings. A sigmoid
-                reaches its ends only at infinity, so a slightly wider range, (0, 5.5) for stars from 0.5 to
-                5, makes them easier to reach. A rating outside the range you give is an error.
+            y_range: (lowest, highest) output of the model. A sigmoid reaches its ends only at infinity, so by
+                default it is the range of ratings widened by a tenth of its span at either end: (0.05, 5.45)
+                for stars from 0.5 to 5. A rating outside the range you give is an error. What `predict_one`,
+                `predict_batch` and `recommend` answer is clipped to the range of ratings.
             hidden: sizes of hidden layers; given, the model is an `EmbeddingNet`.
             dropouts: of `EmbeddingNet`.
             model: any module of (user indexes, item indexes) in place of both.
-            wd: decoupled weight decay. Tables of many rarely seen rows need more than other networks.
+            wd: decoupled weight decay; by default (0.5, 0.1), of factors and biases, for the dot product and
+                0.2 for other models. Tables of many rarely seen rows need more than other networks.
             seed: of the initial weights and of the order of the rows.
             learner_options: further arguments of `zoo.Learner`.
         """
+        if isinstance(n_factors, numbers.Integral):
+            n_factors = int(n_factors)
+        elif not isinstance(n_factors, str) and isinstance(n_factors, Iterable):
+            n_factors = [int(width) if isinstance(width, numbers.Integral) else width for width in n_factors]
+        else:
+            raise ValueError(f"n_factors must be a whole number of 1 or more, got {n_factors!r}")
+        if wd is None:
+            wd = (0.5, 0.1) if model is None and hidden is None else 0.2
         data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, seed=seed)
         sizes = (len(data.users), len(data.items))
         if seed is not None:
@@ -283,7 +337,7 @@ class CollabFilterDataset:
         if model is None and hidden is not None:
             model = EmbeddingNet(
                 *sizes,
-                n_factors if isinstance(n_factors, int) else list(n_factors),
+                n_factors,
                 hidden=list(hidden),
                 dropouts=dropouts,
                 y_range=list(data.y_range),

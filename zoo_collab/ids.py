@@ -145,6 +145,7 @@ def _as_int(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         return value
+    return number if str(number) == value else value  # int() also reads "1_0", "007" and " 7 "

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from zoo.learner import Learner
@@ -19,7 +20,9 @@ class CollabLearner(Learner):
 
     Made by `CollabFilterDataset.get_learner`. Raw ids go in everywhere: `predict_one(("ann", 7))`,
     `predict_batch(frame)`, `recommend(["ann", "bob"])`. Ids that training did not see take the fallback row,
-    zero factors and zero bias, and are reported in one log line.
+    zero factors and zero bias, and are reported in one log line. What is read as a rating (`predict_one`,
+    `predict_batch`, the scores of `recommend`) is clipped to the range of ratings; `predict`,
+    `predict_with_targs`, the loss and the metrics are of the model's own outputs.
     """
 
     domain = "collab"
@@ -32,7 +35,7 @@ class CollabLearner(Learner):
         """The items with the highest predictions for each user.
 
         Args:
-            users: one raw user id or several.
+            users: one raw user id or several: a list, column, array or tensor.
             n: items a user; fewer come back where fewer are left.
             exclude_seen: leave out what the user has rated (among the training and validation rows).
             filter: raw ids of the items to choose from, or a function that gets the frame of all known items
@@ -44,6 +47,21 @@ class CollabLearner(Learner):
         """
         self.model.eval()
         return recommend(self.model, self.data, users, n, exclude_seen=exclude_seen, filter=filter)
+
+    def predict_array(self, x: Any) -> np.ndarray:
+        """Outputs for user and item indexes, as `data.users.encode` and `data.items.encode` give them."""
+        if isinstance(x, tuple) and len(x) == 2:
+            for part, ids in zip(x, (self.data.users, self.data.items), strict=True):
+                indexes = torch.as_tensor(part)
+                if indexes.is_floating_point() or indexes.dtype == torch.bool:
+                    raise ValueError(f"{ids.name}: indexes must be whole numbers, got {indexes.dtype}")
+                outside = (indexes < 0) | (indexes >= len(ids))
+                if outside.any():
+                    raise ValueError(
+                        f"{ids.name}: indexes lie between 0 (unknown) and {len(ids) - 1}, got"
+                        f" {int(indexes[outside][0])}; raw ids go to predict_batch"
+                    )
+        return super().predict_array(x)
 
     def plot_predictions(self) -> Figure:
         """Joint plot of predictions against truth over the validation rows."""

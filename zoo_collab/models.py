@@ -26,7 +26,7 @@ def _example(kind: str):
 def _check_sizes(n_users: int, n_items: int, n_factors: int, y_range: Sequence[float] | None) -> None:
     for name, value in (("n_users", n_users), ("n_items", n_items), ("n_factors", n_factors)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of 1 or more, got {value}")
+            raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
     if y_range is not None and not y_range[0] < y_range[1]:
         raise ValueError(f"y_range is (lowest, highest) with lowest < highest, got {tuple(y_range)}")
 

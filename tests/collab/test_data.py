@@ -62,6 +62,7 @@ def test_known_ids_are_contiguous_from_one_and_all_others_are_zero(ids, others):
 
 def test_numbers_arriving_as_text_find_their_ids_and_the_unknown_are_reported(caplog):
     assert IdMap([3, 4]).encode(["4", "x", 3]).tolist() == [2, 0, 1]
+    assert IdMap([10, 7]).encode(["1_0", "007", " 7", "7"], warn=False).tolist() == [0, 0, 0, 2]
     assert IdMap(["3", "4"]).encode([4, 9]).tolist() == [2, 0]
     assert "1 of 2 values were not seen in training" in caplog.text
     assert "9" in caplog.text
@@ -80,7 +81,8 @@ def test_loaders_hold_indexes_and_validation_only_ids_are_unknown():
     assert data.users.ids == ["ann", "bob", "cid"]
     assert data.items.ids == [30, 70, 90]
     assert data.titles[1:] == ["30", "Seven", "Nine"]
-    assert data.y_range == (1.0, 5.0)
+    assert data.rating_range == (1.0, 5.0)
+    assert data.y_range == pytest.approx((0.6, 5.4))
     users, items, stars = next(iter(data.valid_dl))
     assert (users.tolist(), items.tolist(), stars.tolist()) == ([0], [0], [0.5])
     rows = {
@@ -95,6 +97,10 @@ def test_no_validation_rows_trains_on_everything_and_boolean_masks_work():
     assert dataset().get_data().valid_dl is None
     mask = np.array([False, True, False, False, False, True])
     assert dataset().get_data(mask).valid_dl.n_rows == 2
+    with pytest.raises(ValueError, match="holds all 6 rows: nothing is left"):
+        dataset().get_data(~(mask & ~mask))
+    with pytest.raises(ValueError, match="one true or false for each of the 6 rows, got 5"):
+        dataset().get_data(mask[:5])
 
 
 def test_test_rows_may_lack_ratings():
@@ -139,6 +145,8 @@ def test_from_csv_reads_relative_to_path(tmp_path):
             r"holds 7 in row 12, outside the range \(0.5, 5\) you gave",
         ),
         (lambda d: d.iloc[:0], "no rows"),
+        (lambda d: d.assign(stars=pd.Timestamp("2020-01-01")), "column 'stars' holds points in time"),
+        (lambda d: pd.concat([d, d[["who"]]], axis=1), "has 2 columns 'who'; rename all but one"),
     ],
 )
 def test_a_bad_table_is_one_clear_error(change, message):
@@ -172,3 +180,48 @@ def test_state_round_trip_and_a_state_that_does_not_fit_is_refused():
         CollabData.from_state({**state, "titles": state["titles"][1:]}, tensors)
     with pytest.raises(ValueError, match="outside the item ids"):
         CollabData.from_state(state, {**tensors, "seen_items": tensors["seen_items"] + 99})
+
+
+def from_text(folder, text: str, **options) -> CollabFilterDataset:
+    (folder / "r.csv").write_text(text, encoding="utf-8")
+    return CollabFilterDataset.from_csv(folder, "r.csv", "who", "film", "stars", **options)
+
+
+def test_csv_ids_keep_their_writing_when_read_as_text(tmp_path):
+    text = "who;film;stars\n001;NA;3\n1;nan;4\n"
+    table = from_text(tmp_path, text, sep=";", dtype={"who": str, "film": str})
+    assert table.users.tolist() == ["001", "1"]
+    assert table.items.tolist() == ["NA", "nan"]
+    with pytest.raises(ValueError, match="column 'film' has no id in row 0"):
+        from_text(tmp_path, text, sep=";")
+    with pytest.raises(ValueError, match="column 'who' has no id in row 0"):
+        from_text(tmp_path, "who,film,stars\n,1,3\n", dtype={"who": str})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"r\.csv: cannot be read as a CSV file separated by ',': No columns"),
+        ("who,film,stars\n1,2,3\n2,3,4,5,6\n", r"r\.csv: cannot be read .* line 3"),
+        ("who,film,stars\n1,2,3,4\n2,3,4,5\n", r"r\.csv: cannot be read .* line 2, saw 4"),
+        ("who,who,film,stars\n1,2,3,4\n", r"r\.csv has 2 columns 'who'"),
+    ],
+)
+def test_a_bad_csv_file_is_one_error_that_names_it(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        from_text(tmp_path, text)
+
+
+def test_repeated_pairs_and_titles_of_other_items_are_reported_once(caplog):
+    dataset(item_titles={70: "Seven", 999: "other"}).get_data()
+    assert not caplog.records
+    twice = pd.concat([ratings(), ratings().head(2)])
+    dataset(twice, item_titles={"A": "b"}).get_data()
+    repeats, titles = (record.getMessage() for record in caplog.records)
+    assert "2 of 8 rows repeat an earlier (who, film) pair" in repeats
+    assert "none of its 1 ids is an item of the training rows" in titles
+
+
+def test_constant_ratings_train_with_a_range_of_their_own():
+    data = dataset(ratings().assign(stars=3)).get_data(y_range=(0, 5))
+    assert data.y_range == data.rating_range == (0, 5)

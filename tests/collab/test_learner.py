@@ -13,6 +13,7 @@ import torch
 
 from zoo import get_cv_idxs, load_learner
 from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingNet
+from zoo_collab.recommend import score_items
 
 FILMS = [f"film {letter}" for letter in "abcdefghijklmnopqrst"]
 
@@ -95,6 +96,75 @@ def test_filters(learn):
         learn.recommend(3, filter=lambda items: [True])
     with pytest.raises(ValueError, match="must be 1 or more, got 0"):
         learn.recommend(3, n=0)
+    with pytest.raises(ValueError, match=r"must be a whole number, got 2\.5"):
+        learn.recommend(3, n=2.5)
+    with pytest.raises(ValueError, match="a mask of true and false needs to know its items"):
+        learn.recommend(3, filter=np.arange(20) % 2 == 0)
+    single = learn.recommend(3, n=np.int64(2), exclude_seen=False, filter=505)
+    assert single["item"].tolist() == [505]
+
+
+def test_users_come_as_lists_arrays_or_tensors_but_not_as_tables(learn):
+    expected = learn.recommend([3, 13], n=2)
+    for users in (torch.tensor([3, 13]), np.array([3, 13]), pd.Series([3, 13]), list(torch.tensor([3, 13]))):
+        pd.testing.assert_frame_equal(learn.recommend(users, n=2), expected)
+    pd.testing.assert_frame_equal(learn.recommend(torch.tensor(3), n=2), learn.recommend(3, n=2))
+    with pytest.raises(TypeError, match="got a DataFrame; give its column"):
+        learn.recommend(pd.DataFrame({"who": [3]}))
+    with pytest.raises(TypeError, match="got a dict"):
+        learn.recommend({"who": 3})
+    with pytest.raises(ValueError, match=r"an array of shape \(1, 2\)"):
+        learn.recommend(torch.tensor([[3, 13]]))
+
+
+def test_indexes_out_of_range_are_named(learn):
+    users, items = learn.data.users.encode([3, 13]), learn.data.items.encode([500, 501])
+    assert learn.predict_array((users, items)).shape == (2,)
+    with pytest.raises(ValueError, match=r"who: indexes lie between 0 .* and 40, got 99"):
+        learn.predict_array((np.array([99, 1]), items))
+    with pytest.raises(ValueError, match=r"film: indexes lie between 0 .* and 20, got -1"):
+        learn.predict_array((users, torch.tensor([1, -1])))
+
+
+def test_answers_stay_on_the_scale_and_the_loss_is_of_raw_outputs(tmp_path):
+    df = simulated()
+    table = CollabFilterDataset.from_data_frame(tmp_path, df, "who", "film", "stars", rating_range=(1, 5))
+    learn = table.get_learner(np.int64(3), get_cv_idxs(len(df)), bs=64, seed=0, progress=False, device="cpu")
+    assert learn.model.y_range == pytest.approx((0.6, 5.4))
+    assert learn.wd == (0.5, 0.1)
+    with torch.no_grad():
+        learn.model.user_bias.weight[1] = 50.0
+        learn.model.user_bias.weight[2] = -50.0
+    learn.export(tmp_path / "films.zoo")
+    for each in (learn, load_learner(tmp_path / "films.zoo", device="cpu")):
+        first, second = each.data.users.ids[:2]
+        assert each.predict_batch([(first, 500), (second, 500)]).tolist() == [5, 1]
+        assert each.predict_one((first, 500)) == 5
+        assert each.recommend(first)["score"].tolist() == [5] * len(each.recommend(first))
+    preds, targets = learn.predict_with_targs()
+    assert preds.max() > 5.3
+    assert learn.evaluate()["valid_loss"] == pytest.approx(float(((preds - targets) ** 2).mean()), rel=1e-4)
+
+
+def test_models_without_all_items_score_in_bounded_chunks(monkeypatch):
+    net = EmbeddingNet(8, 11, 3, hidden=[4]).eval()
+    sizes = []
+    net.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    users = torch.tensor([5, 0, 7])
+    whole = score_items(net, users, 11)
+    monkeypatch.setattr("zoo_collab.recommend._PAIRS", 7)
+    torch.testing.assert_close(score_items(net, users, 11), whole)
+    assert sizes == [33, 7, 7, 7, 7, 5]
+    assert whole[2, 4].item() == pytest.approx(net(torch.tensor([7]), torch.tensor([4])).item())
+
+
+def test_item_biases_leave_out_rarely_rated_items(learn):
+    counts = learn.item_biases()["n_ratings"]
+    few = int(counts.median())
+    assert counts.min() < few
+    chosen = learn.item_biases(min_ratings=few)
+    assert len(chosen) == (counts >= few).sum()
+    assert chosen["n_ratings"].min() >= few
 
 
 def test_unknown_ids_are_flagged_and_ranked_by_bias(learn, caplog):
@@ -214,9 +284,7 @@ def test_real_ratings_beat_the_biases_alone(data_dir):
     df = df[df["movieId"].isin(popular)].reset_index(drop=True)
     rows = get_cv_idxs(len(df), seed=7)
     table = CollabFilterDataset.from_data_frame(".", df, "userId", "movieId", "rating", rating_range=(0.5, 5))
-    learn = table.get_learner(
-        50, rows, bs=512, y_range=(0, 5.5), wd=(0.5, 0.1), seed=0, progress=False, device="cpu"
-    )
+    learn = table.get_learner(50, rows, bs=512, seed=0, progress=False, device="cpu")
     learn.fit_one_cycle(5, 5e-3)
     held_out = np.zeros(len(df), dtype=bool)
     held_out[rows] = True

@@ -58,6 +58,14 @@ def test_the_unknown_row_stays_zero_in_training():
         assert table.weight[1].any()
 
 
+def test_factors_and_biases_are_the_layer_groups():
+    model = EmbeddingDotBias(5, 5, 3)
+    groups = model.layer_groups()
+    assert list(groups) == ["factors", "biases"]
+    assert groups["factors"] == [model.user_factors, model.item_factors]
+    assert groups["biases"] == [model.user_bias, model.item_bias]
+
+
 def test_embedding_net_sizes_and_dropouts():
     net = EmbeddingNet(6, 9, (3, 4), hidden=[8, 5], dropouts=[0.1, 0.2], y_range=(1, 5))
     assert [m.out_features for m in net.hidden if isinstance(m, torch.nn.Linear)] == [8, 5]
