@@ -33,7 +33,9 @@ def read_ratings(file: Path, columns: Sequence[str], dtype: Mapping[str, Any], s
         head = pd.read_csv(file, sep=sep, header=None, nrows=2, dtype=str, keep_default_na=False)
         df = pd.read_csv(file, sep=sep, dtype=dict(dtype), na_values=missing, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"{file}: cannot be read as a CSV file separated by {sep!r}: {error}") from error
+        raise ValueError(
+            f"{file}: cannot be read as a CSV file separated by {sep!r}: {str(error).strip()}"
+        ) from error
     for column in columns:
         if (times := head.iloc[0].tolist().count(column)) > 1:
             raise ValueError(f"{file} has {times} columns {column!r}; rename all but one")

@@ -317,7 +317,7 @@ class CollabFilterDataset:
             hidden: sizes of hidden layers; given, the model is an `EmbeddingNet`.
             dropouts: of `EmbeddingNet`.
             model: any module of (user indexes, item indexes) in place of both.
-            wd: decoupled weight decay; by default (0.5, 0.1), of factors and biases, for the dot product and
+            wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product and
                 0.2 for other models. Tables of many rarely seen rows need more than other networks.
             seed: of the initial weights and of the order of the rows.
             learner_options: further arguments of `zoo.Learner`.
@@ -329,7 +329,7 @@ class CollabFilterDataset:
         else:
             raise ValueError(f"n_factors must be a whole number of 1 or more, got {n_factors!r}")
         if wd is None:
-            wd = (0.5, 0.1) if model is None and hidden is None else 0.2
+            wd = (0.5, 0.05) if model is None and hidden is None else 0.2
         data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, seed=seed)
         sizes = (len(data.users), len(data.items))
         if seed is not None:

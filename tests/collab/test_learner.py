@@ -131,7 +131,7 @@ def test_answers_stay_on_the_scale_and_the_loss_is_of_raw_outputs(tmp_path):
     table = CollabFilterDataset.from_data_frame(tmp_path, df, "who", "film", "stars", rating_range=(1, 5))
     learn = table.get_learner(np.int64(3), get_cv_idxs(len(df)), bs=64, seed=0, progress=False, device="cpu")
     assert learn.model.y_range == pytest.approx((0.6, 5.4))
-    assert learn.wd == (0.5, 0.1)
+    assert learn.wd == (0.5, 0.05)
     with torch.no_grad():
         learn.model.user_bias.weight[1] = 50.0
         learn.model.user_bias.weight[2] = -50.0
