@@ -17,9 +17,16 @@ def fresh(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_frame(df: object, where: str, *, empty_ok: bool = True) -> pd.DataFrame:
-    """The frame itself, or a clear error when it is no frame, has repeated names, or holds no rows."""
+    """The frame itself, or a clear error when it is no frame, has names that are no text or repeated, or no
+    rows."""
     if not isinstance(df, pd.DataFrame):
         raise TypeError(f"{where}: expected a pandas DataFrame, got {type(df).__name__}")
+    strange = [name for name in df.columns if not isinstance(name, str)]
+    if strange:
+        raise ValueError(
+            f"{where}: column names must be text, got {some(map(repr, strange), 3)}: "
+            "rename them first, such as df.rename(columns=str)"
+        )
     if not df.columns.is_unique:
         repeated = df.columns[df.columns.duplicated()].unique()
         raise ValueError(f"{where}: column names must be unique, repeated: {some(repeated)}")
@@ -44,6 +51,15 @@ def name_list(names: str | Sequence[str] | None, where: str) -> list[str]:
         repeated = sorted({name for name in listed if listed.count(name) > 1})
         raise ValueError(f"{where}: named more than once: {some(repeated)}")
     return listed
+
+
+def is_flag(values: pd.Series) -> bool:
+    """Whether a column holds true/false, of any type, with or without gaps; categories are none."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return False
+    if pd.api.types.is_object_dtype(values.dtype):
+        return pd.api.types.infer_dtype(values, skipna=True) == "boolean"
+    return bool(pd.api.types.is_bool_dtype(values.dtype))
 
 
 def is_text(values: pd.Series) -> bool:

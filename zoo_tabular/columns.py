@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import is_text
+from zoo_tabular._frames import is_flag, is_text
 
 MISSING = (
     0  # the code of a missing category; levels follow from 1, then one code for rare, one for unknown levels
 )
+
+FLOAT32_LIMIT = (2 - 2**-24) * 2.0**127  # from here on a number becomes infinite as float32
 
 
 def is_missing(value: Any) -> bool:
@@ -32,11 +34,14 @@ def canonical(value: Any, kind: str) -> Any:
 
     Args:
         value: any value that is not missing.
-        kind: "number" for columns whose levels are all numbers, else "text".
+        kind: "number" for columns whose levels are all numbers, "date" if all are dates, else "text".
 
     Returns:
-        An int or float (for numbers; None if the value is no number), or a string (for text).
+        An int or float (for numbers; None if the value is no number), or a string (for dates in ISO form,
+        None if the value is no date; and for text).
     """
+    if kind == "date":
+        return _iso(value)
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
         value = value.item()
     if kind == "number" and isinstance(value, str):
@@ -53,9 +58,17 @@ def canonical(value: Any, kind: str) -> Any:
         return plain if kind == "number" else str(plain)
     if kind == "number":
         return None
-    if isinstance(value, datetime.date | np.datetime64):
+    return _iso(value) if isinstance(value, datetime.date | np.datetime64) else str(value)
+
+
+def _iso(value: Any) -> str | None:
+    """A date, also one given as text, in ISO form; None for anything else."""
+    if not isinstance(value, datetime.date | np.datetime64 | str):
+        return None
+    try:
         return pd.Timestamp(value).isoformat()
-    return str(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass
@@ -64,7 +77,7 @@ class CategoryColumn:
 
     Attributes:
         name: the column.
-        kind: "number" or "text", see `canonical`.
+        kind: "number", "date" or "text", see `canonical`.
         levels: known levels; level i has code i + 1.
         rare: levels that were seen too seldom to have a code of their own.
         missing_seen: whether training rows had missing values here.
@@ -96,13 +109,35 @@ class CategoryColumn:
             self.rare, self.rare_code
         )
 
+    @cached_property
+    def _alike(self) -> dict:
+        """Codes of text levels by the number or date that they spell; those that two levels share are out."""
+        spelt: dict[Any, set[int]] = {}
+        for level, code in self.table.items():
+            meant = canonical(level, "number")
+            meant = _iso(level) if meant is None else meant
+            if meant is not None:
+                spelt.setdefault(meant, set()).add(code)
+        return {meant: codes.pop() for meant, codes in spelt.items() if len(codes) == 1}
+
+    def code(self, value: Any) -> int:
+        """Code of a value that is not missing."""
+        found = self.table.get(canonical(value, self.kind))
+        if found is None and self.kind == "text" and not isinstance(value, str):  # 1.0 meets a level "1.0"
+            meant = canonical(value, "number")
+            if meant is None and isinstance(value, datetime.date | np.datetime64):
+                meant = _iso(value)
+            found = None if meant is None else self._alike.get(meant)
+        return self.unknown_code if found is None else found
+
     @classmethod
     def learn(cls, values: pd.Series, min_count: int, max_levels: int | None) -> CategoryColumn:
         """Collect the levels of a column; see `TableProcessor` for the options."""
         codes, distinct = _factorize(values)
         counts = np.bincount(codes + 1, minlength=len(distinct) + 1)
         number = all(isinstance(value, bool | np.bool_ | numbers.Real) for value in distinct)
-        kind = "number" if number else "text"
+        dates = all(isinstance(value, datetime.date | np.datetime64) for value in distinct)
+        kind = "number" if number else "date" if dates else "text"
         seen: dict[Any, int] = {}
         for value, count in zip(distinct, counts[1:].tolist(), strict=True):
             if count:
@@ -124,7 +159,7 @@ class CategoryColumn:
     def encode(self, values: pd.Series) -> tuple[np.ndarray, dict[Any, int]]:
         """Codes of a whole column, and the unknown values in it with their counts."""
         codes, distinct = _factorize(values)
-        known = [self.table.get(canonical(value, self.kind), self.unknown_code) for value in distinct]
+        known = [self.code(value) for value in distinct]
         lookup = np.array([*known, MISSING], dtype="int64")  # code -1, missing, reads the last entry
         if self.unknown_code not in known:
             return lookup[codes], {}
@@ -146,7 +181,7 @@ class CategoryColumn:
             return code
         if is_missing(value):
             return MISSING
-        return self.table.get(canonical(value, self.kind), self.unknown_code)
+        return self.code(value)
 
 
 @dataclass
@@ -171,6 +206,7 @@ class NumberColumn:
         found = to_floats(values)
         gaps = np.isnan(found)
         present = found[~gaps]
+        _check_fits(present, present, str(values.name))
         median = float(np.median(present)) if len(present) else 0.0
         found = np.where(gaps, median, found)
         mean, std = float(found.mean()), float(found.std())
@@ -181,9 +217,11 @@ class NumberColumn:
         """Float64 values without gaps, and where the gaps were."""
         found = to_floats(values)
         gaps = np.isnan(found)
-        found = np.where(gaps, self.median, found)
+        raw = found = np.where(gaps, self.median, found)
         if self.scale:
-            found = (found - self.mean) / self.std if self.std else np.zeros_like(found)
+            with np.errstate(over="ignore"):
+                found = (found - self.mean) / self.std if self.std else np.zeros_like(found)
+        _check_fits(found, raw, self.name)
         return found, gaps
 
     def encode_one(self, value: Any) -> tuple[float, bool]:
@@ -198,12 +236,16 @@ class NumberColumn:
                 found = float(value)
             except (TypeError, ValueError):
                 raise ValueError(f"column {self.name!r} holds numbers, got {value!r}") from None
+            except OverflowError:
+                raise ValueError(_too_large(self.name, "a whole number")) from None
             gap = found != found
             if found in (float("inf"), float("-inf")):
                 raise ValueError(f"column {self.name!r} holds an infinite value")
             found = self.median if gap else found
         if self.scale:
             found = (found - self.mean) / self.std if self.std else 0.0
+        if not -FLOAT32_LIMIT < found < FLOAT32_LIMIT:
+            raise ValueError(_too_large(self.name, f"{float(value):g}"))
         return found, gap
 
 
@@ -215,8 +257,12 @@ def to_floats(values: pd.Series) -> np.ndarray:
         ValueError: for text that is no number, and for infinite values.
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
-    if is_text(values):
+        values = values.cat.remove_unused_categories()
+        levels = to_floats(pd.Series(values.cat.categories, name=values.name))
+        return np.append(levels, np.nan)[values.cat.codes]  # code -1, missing, reads the last entry
+    if is_flag(values):
+        values = values.astype("boolean")
+    elif is_text(values):
         parsed = pd.to_numeric(values, errors="coerce")
         bad = values[(parsed.isna() & values.notna()).to_numpy()]
         bad = [
@@ -236,6 +282,17 @@ def to_floats(values: pd.Series) -> np.ndarray:
             f"column {values.name!r} holds {int(np.isinf(found).sum())} infinite values: clean them first"
         )
     return found
+
+
+def _check_fits(found: np.ndarray, raw: np.ndarray, name: str) -> None:
+    """Raise when a number would become infinite as float32, naming it as it was before scaling."""
+    fits = np.abs(found) < FLOAT32_LIMIT
+    if not fits.all():
+        raise ValueError(_too_large(name, f"{raw[~fits][0]:g}"))
+
+
+def _too_large(name: str, value: str) -> str:
+    return f"column {name!r} holds {value}, which is too large for float32: clean it first"
 
 
 def _not_numbers(name: str, kind: str) -> str:

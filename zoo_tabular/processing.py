@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.errors import some
-from zoo_tabular._frames import check_columns, check_frame, fresh, is_text, name_list
+from zoo.errors import did_you_mean, some
+from zoo_tabular._frames import check_columns, check_frame, fresh, is_flag, is_text, name_list
+from zoo_tabular.columns import to_floats
 
 SUBSET_SEED = 42
 
@@ -88,12 +89,11 @@ def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     out = fresh(df)
     for name in known:
         if name in df.columns:
-            values = df[name]
-            if isinstance(values.dtype, pd.CategoricalDtype):
-                values = values.astype(values.cat.categories.dtype)
-            levels = like[name].cat.categories
-            codes = levels.get_indexer(pd.Index(values))
-            codes = np.where(values.isna(), -1, codes)
+            values, levels = df[name], like[name].cat.categories
+            if isinstance(values.dtype, pd.CategoricalDtype):  # the last entry is read by code -1, missing
+                codes = np.append(levels.get_indexer(values.cat.categories), -1)[values.cat.codes]
+            else:
+                codes = np.where(values.isna(), -1, levels.get_indexer(pd.Index(values)))
             out[name] = pd.Categorical.from_codes(
                 codes, dtype=pd.CategoricalDtype(levels, like[name].cat.ordered)
             )
@@ -114,11 +114,10 @@ def proc_df(
     """Split off the target and turn the rest into numbers that any model takes.
 
     Missing numbers are replaced by the median, and every numeric column gets a true/false partner
-    `<name>_na`, whether
-    or not this frame has gaps: so a gap that is first seen in the test set changes no shape. Categories
-        become codes:
-    missing is 0, the levels are 1, 2, ... in their order. Use it on the training frame, then on the test
-    frame after `apply_cats(test, train)` with the returned `nas` (and `mapper`).
+    `<name>_na`, whether or not this frame has gaps: so a gap that is first seen in the test set changes no
+    shape. True/false columns of any type are numbers 0 and 1. Categories become codes: missing is 0, the
+    levels are 1, 2, ... in their order. Use it on the training frame, then on the test frame after
+    `apply_cats(test, train)` with the returned `nas` (and `mapper`), which must name the same columns.
 
     Args:
         df: the frame; it is not changed.
@@ -138,8 +137,9 @@ def proc_df(
         the median of every numeric column.
 
     Raises:
-        ValueError: for absent columns, a target with missing values, date columns, or text columns in a test
-            frame.
+        ValueError: for absent columns, a target with missing values or among the columns left out, infinite
+            numbers, date columns, names that would be made twice, or, in a test frame, text columns and
+            numeric columns other than those of `na_dict`.
 
     Example:
         >>> import pandas as pd
@@ -157,50 +157,71 @@ def proc_df(
             raise ValueError(f"{where}: subset is a number of rows and must be positive, got {subset}")
         rows = np.random.default_rng(SUBSET_SEED).permutation(len(df))[:subset]
         df = df.iloc[np.sort(rows)]
-    y = None if y_fld is None else _target(df[y_fld], y_fld)
-    left_out = {*skipped, *ignored, y_fld}
-    names = [name for name in df.columns if name not in left_out]
+    if y_fld is not None and y_fld in skipped + ignored:
+        raise ValueError(f"{where}: {y_fld!r} is the target and cannot be in skip_flds or ignore_flds too")
     nas = dict(na_dict or {})
+    check_columns(df, nas, f"{where}: na_dict")
+    if y_fld is not None and y_fld in skipped + ignored:
+        raise ValueError(f"{where}: {y_fld!r} is the target and cannot be in skip_flds or ignore_flds too")
+    nas = dict(na_dict or {})
+    check_columns(df, nas, f"{where}: na_dict")
+    y = None if y_fld is None else _target(df[y_fld], y_fld, na_dict is not None)
+    left_out = {*skipped, *ignored, y_fld}
     scales = {name: (float(pair[0]), float(pair[1])) for name, pair in (mapper or {}).items()}
     out: dict[str, Any] = {name: df[name].array for name in ignored}
     indicators: dict[str, np.ndarray] = {}
-    for name in names:
+    for name in [name for name in df.columns if name not in left_out]:
         values = df[name]
-        if is_text(values):
+        flag, kind = is_flag(values), values.dtype
+        category = isinstance(kind, pd.CategoricalDtype)
+        if name not in nas and is_text(values) and not flag:
             if na_dict is not None:
                 raise ValueError(
                     f"{where}: column {name!r} holds text; call apply_cats(df, train_frame) first"
                 )
-            values = pd.Series(
-                pd.Categorical(values, categories=ordered_levels(values.dropna().unique(), name, where))
-            )
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            out |= _categories(values, name, max_n_cat)
-        elif pd.api.types.is_bool_dtype(values.dtype) and not values.isna().any():
-            out[name] = values.to_numpy(dtype=bool)
-        elif pd.api.types.is_numeric_dtype(values.dtype):
-            filled, missing, nas[name] = _fill(values, nas.get(name))
+            levels = ordered_levels(values.dropna().unique(), name, where)
+            values, category = pd.Series(pd.Categorical(values, categories=levels)), True
+        if name not in nas and category:
+            _add(out, _categories(values, name, max_n_cat), name)
+        elif name in nas or flag or pd.api.types.is_numeric_dtype(kind):
+            if na_dict is not None and name not in nas:
+                raise ValueError(
+                    f"{where}: column {name!r} holds numbers, but na_dict has no median for it, so the "
+                    f"training frame had no such number column{did_you_mean(name, nas)}: name it in "
+                    "skip_flds, or call apply_cats if it is a category"
+                )
+            filled, missing, nas[name] = _fill(values, nas.get(name), flag)
             if do_scale or name in scales:
                 if name not in scales:
                     if mapper is not None:
                         raise ValueError(f"{where}: the mapper has no numbers for column {name!r}")
                     scales[name] = (float(filled.mean()), float(filled.std()) or 1.0)
                 filled = (filled - scales[name][0]) / scales[name][1]
-            out[name] = filled
+            _add(out, {name: filled}, name)
             indicators[f"{name}_na"] = missing
         else:
             raise ValueError(
-                f"{where}: column {name!r} is {values.dtype}, neither numbers nor categories: "
+                f"{where}: column {name!r} is {kind}, neither numbers nor categories: "
                 "use add_datepart for dates, or name it in skip_flds"
             )
-    clash = [name for name in indicators if name in out]
-    if clash:
-        raise ValueError(f"{where}: the frame already has a column {some(clash)}; rename or skip it")
-    frame = pd.DataFrame(out | indicators, index=df.index)
+    for name, missing in indicators.items():
+        _add(out, {name: missing}, name.removesuffix("_na"))
+    frame = pd.DataFrame(out, index=df.index)
     return (frame, y, nas, scales) if do_scale else (frame, y, nas)
 
 
-def _target(values: pd.Series, name: str) -> np.ndarray:
+def _add(out: dict[str, Any], made: Mapping[str, np.ndarray], source: str) -> None:
+    """Add what was made of column `source`, unless another column made the same name."""
+    clash = [name for name in made if name in out]
+    if clash:
+        raise ValueError(
+            f"proc_df: column {source!r} would make a second column {some(map(repr, clash), 3)}: "
+            "rename one of the two, or name it in skip_flds"
+        )
+    out.update(made)
+
+
+def _target(values: pd.Series, name: str, test: bool) -> np.ndarray:
     missing = int(values.isna().sum())
     if missing:
         raise ValueError(
@@ -208,21 +229,31 @@ def _target(values: pd.Series, name: str) -> np.ndarray:
         )
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.cat.codes.to_numpy()
+    if is_flag(values):
+        return values.to_numpy(dtype=bool)
     if is_text(values):
+        if test:
+            raise ValueError(
+                f"proc_df: the target {name!r} holds text, whose codes would not be those of training: "
+                "make it a category first, with train_cats on the training frame and apply_cats here"
+            )
         return np.unique(values.to_numpy().astype(str), return_inverse=True)[1]
     return values.to_numpy()
 
 
-def _fill(values: pd.Series, median: float | None) -> tuple[np.ndarray, np.ndarray, float]:
+def _fill(values: pd.Series, median: float | None, flag: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Numbers without gaps, where the gaps were, and the median used."""
-    missing = values.isna().to_numpy()
+    found = to_floats(values)
+    missing = np.isnan(found)
     if median is None:
-        middle = values.median()
-        median = 0.0 if pd.isna(middle) else float(middle)
-    if not missing.any():
-        return values.to_numpy(), missing, median
-    numbers = values.to_numpy(dtype="float64", na_value=np.nan)
-    return np.where(missing, median, numbers), missing, median
+        present = found[~missing]
+        median = float(np.median(present)) if len(present) else 0.0
+    if missing.any():
+        return np.where(missing, median, found), missing, median
+    if flag:
+        return found.astype("int8"), missing, median
+    whole = pd.api.types.is_integer_dtype(values.dtype)  # keeps what float64 would round
+    return values.to_numpy() if whole else found, missing, median
 
 
 def _categories(values: pd.Series, name: str, max_n_cat: int | None) -> dict[str, np.ndarray]:
@@ -230,6 +261,8 @@ def _categories(values: pd.Series, name: str, max_n_cat: int | None) -> dict[str
     codes = values.cat.codes.to_numpy()
     if max_n_cat is None or len(levels) > max_n_cat:
         return {name: (codes.astype("int64") + 1).astype(smallest_int(len(levels)))}
-    return {f"{name}_{level}": codes == code for code, level in enumerate(levels)} | {
-        f"{name}_nan": codes == -1
-    }
+    made: dict[str, np.ndarray] = {}
+    for code, level in enumerate(levels):
+        _add(made, {f"{name}_{level}": codes == code}, name)
+    _add(made, {f"{name}_nan": codes == -1}, name)
+    return made

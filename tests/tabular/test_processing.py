@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.ensemble import RandomForestRegressor
 
-from zoo_tabular import apply_cats, proc_df, train_cats
+from zoo_tabular import add_datepart, apply_cats, proc_df, train_cats
 
 
 def raw() -> pd.DataFrame:
@@ -124,3 +125,98 @@ def test_errors_say_what_to_do() -> None:
         proc_df(df.assign(Day=pd.Timestamp("2015-01-01")), "Sales")
     with pytest.raises(ValueError, match="no category column; call train_cats"):
         apply_cats(df, df)
+
+
+FLAGS = {
+    "bool": [True, False, True],
+    "boolean": pd.array([True, False, True], dtype="boolean"),
+    "bool[pyarrow]": pd.array([True, False, True], dtype="bool[pyarrow]"),
+    "object": np.array([True, False, True], dtype=object),
+}
+
+
+@pytest.mark.parametrize("trained", FLAGS)
+@pytest.mark.parametrize(
+    "gap",
+    [
+        pd.array([None, True], dtype="boolean"),
+        pd.array([None, True], dtype="bool[pyarrow]"),
+        np.array([None, True], dtype=object),
+        [np.nan, 1.0],
+    ],
+)
+def test_a_true_false_column_is_a_number_with_or_without_gaps(trained: str, gap: object) -> None:
+    frame, _, nas = proc_df(pd.DataFrame({"x": [1, 2, 3], "f": FLAGS[trained]}))
+    assert nas == {"x": 2.0, "f": 1.0}
+    assert frame[["f", "f_na"]].values.tolist() == [[1, False], [0, False], [1, False]]
+    test, _, same = proc_df(pd.DataFrame({"x": [1, 2], "f": gap}), na_dict=nas)
+    assert list(test.columns) == list(frame.columns)
+    assert test[["f", "f_na"]].values.tolist() == [[1.0, True], [1.0, False]]
+    assert same == nas
+
+
+def test_a_missing_date_first_seen_in_the_test_set_keeps_the_columns() -> None:
+    train = add_datepart(
+        pd.DataFrame({"Date": pd.date_range("2015-01-01", periods=9), "x": range(9)}), "Date"
+    )
+    test = add_datepart(pd.DataFrame({"Date": pd.to_datetime(["2015-01-31", None]), "x": [1, 2]}), "Date")
+    frame, _, nas = proc_df(train)
+    coded, _, _ = proc_df(test, na_dict=nas)
+    assert list(coded.columns) == list(frame.columns)
+    assert coded["Is_month_end_na"].tolist() == [False, True]
+    forest = RandomForestRegressor(2, random_state=0).fit(frame, range(9))
+    assert np.isfinite(forest.predict(coded)).all()
+
+
+def test_categories_that_are_numbers_may_have_gaps() -> None:
+    for levels, values, codes in (([1, 2, 3], [2, None, 1, 9], [1, -1, 0, -1]),
+                                  ([False, True], [True, None, False], [1, -1, 0])):  # fmt: skip
+        train = pd.DataFrame({"s": pd.Categorical(levels)})
+        test = pd.DataFrame({"s": pd.Categorical(values)})
+        assert apply_cats(test, train)["s"].cat.codes.tolist() == codes
+    assert proc_df(test, na_dict={"s": 0.5})[0].values.tolist() == [[1, False], [0.5, True], [0, False]]
+
+
+def test_no_column_is_made_twice() -> None:
+    cases = [
+        (pd.DataFrame({"A_b": [10.0, 20.0], "A": ["b", "c"]}), "column 'A' would make a second column 'A_b'"),
+        (
+            pd.DataFrame({"A": ["b", "c"], "A_b": [10.0, 20.0]}),
+            "column 'A_b' would make a second column 'A_b'",
+        ),
+        (pd.DataFrame({"A": ["nan", None]}), "second column 'A_nan'"),
+        (pd.DataFrame({"A": pd.Categorical([1, "1"], categories=[1, "1"])}), "second column 'A_1'"),
+        (pd.DataFrame({"A": [1.0, 2.0], "A_na": [1.0, 2.0]}), "second column 'A_na'"),
+    ]
+    for df, message in cases:
+        with pytest.raises(ValueError, match=message):
+            proc_df(df, max_n_cat=5)
+
+
+def test_the_test_frame_must_be_like_the_training_frame() -> None:
+    x = pd.DataFrame({"x": [1.0, 2.0]})
+    cases = [
+        (
+            lambda: proc_df(x.assign(z=5.0), na_dict={"x": 2.0}),
+            "column 'z' holds numbers, but na_dict has no",
+        ),
+        (lambda: proc_df(x, na_dict={"x": 2.0, "xx": 1.0}), "na_dict: the data frame has no column 'xx'"),
+        (lambda: proc_df(x, "x", skip_flds=["x"]), "'x' is the target and cannot be in skip_flds"),
+        (lambda: proc_df(x, "x", ignore_flds=["x"]), "'x' is the target and cannot be in skip_flds"),
+        (
+            lambda: proc_df(x.assign(y=["b", "c"]), "y", na_dict={"x": 2.0}),
+            "target 'y' holds text.*train_cats",
+        ),
+        (lambda: proc_df(x.assign(x=["far", "1"]), na_dict={"x": 2.0}), "used as numbers but holds 'far'"),
+        (lambda: proc_df(x.assign(x=[np.inf, 1])), "column 'x' holds 1 infinite values"),
+        (
+            lambda: proc_df(x.assign(x=pd.array([np.inf, None], dtype="Float64"))),
+            "column 'x' holds 1 infinite",
+        ),
+        (lambda: proc_df(x.set_axis([0], axis=1)), r"proc_df: column names must be text, got 0: rename"),
+        (lambda: train_cats(x.set_axis([("a", 1)], axis=1)), r"column names must be text, got \('a', 1\)"),
+    ]
+    for action, message in cases:
+        with pytest.raises(ValueError, match=message) as caught:
+            action()
+        assert "\n" not in str(caught.value)

@@ -162,3 +162,43 @@ def test_errors_say_what_to_do() -> None:
         TableProcessor().transform(df)
     with pytest.raises(ValueError, match="unknown must be one of"):
         TableProcessor(unknown="ignore").fit(df)
+
+
+def test_numbers_that_float32_cannot_hold_are_refused() -> None:
+    df = pd.DataFrame({"d": [1.0, 2.0, 4.0]})
+    for options in ({}, {"scale": True}):
+        processor = TableProcessor([], ["d"], **options).fit(df)
+        for value in (1e300, -1e308, "1e300"):
+            message = r"column 'd' holds -?1e\+30[08], which is too large"
+            with pytest.raises(ValueError, match=message):
+                processor.transform_row({"d": value})
+            with pytest.raises(ValueError, match=message):
+                processor.transform(pd.DataFrame({"d": [1.0, value]}))
+        assert np.isfinite(processor.transform(pd.DataFrame({"d": [1e30]}))["d"]).all()
+        with pytest.raises(ValueError, match=r"column 'd' holds 1e\+300, which is too large"):
+            TableProcessor([], ["d"], **options).fit(pd.DataFrame({"d": [1.0, 1e300]}))
+    with pytest.raises(ValueError, match="too large"):
+        processor.transform_row({"d": 10**400})
+
+
+def test_categories_of_numbers_and_true_false_with_gaps_are_numbers() -> None:
+    for values in (pd.Categorical([1, None, 0]), np.array([True, None, False], dtype=object)):
+        processor = TableProcessor([], ["x"]).fit(pd.DataFrame({"x": values}))
+        assert processor.transform(pd.DataFrame({"x": values})).values.tolist() == [[1, 0], [0.5, 1], [0, 0]]
+    assert processor.transform(pd.DataFrame({"x": pd.Categorical([None])})).values.tolist() == [[0.5, 1]]
+
+
+def test_dates_and_numbers_meet_the_text_that_spells_them() -> None:
+    days = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"])
+    dates = TableProcessor(["x"], []).fit(pd.DataFrame({"x": days}))
+    texts = TableProcessor(["x"], []).fit(pd.DataFrame({"x": days.strftime("%Y-%m-%d")}))
+    for processor in (dates, texts, TableProcessor.from_json(dates.to_json())):
+        for day in ("2020-01-02", days[1], days[1].date(), days[1].to_datetime64()):
+            assert processor.transform_row({"x": day})[0] == [2]
+            frame = pd.DataFrame({"x": pd.Series([day], dtype=object)})
+            assert processor.transform(frame)["x"].tolist() == [2]
+        assert processor.transform_row({"x": "soon"})[0] == [5]
+    floats = TableProcessor(["x"], []).fit(pd.DataFrame({"x": ["1.0", "2.0", "02", "z"]}))
+    assert floats.categories_[0].levels == ["02", "1.0", "2.0", "z"]
+    rows = [("1.0", 2), (1.0, 2), (1, 2), (2, 6), ("z", 4)]  # "02" and "2.0" both spell 2
+    assert [floats.transform_row({"x": value})[0][0] for value, _ in rows] == [code for _, code in rows]
