@@ -101,7 +101,7 @@ def read_blocks(path: Path, whole: bool = False) -> Iterator[str]:
         whole: Give the file in one piece, however large (for tokenisers that may look anywhere).
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             if whole:
                 yield file.read()
                 return
@@ -129,9 +129,12 @@ def text_files(path: Path) -> list[Path]:
     if not path.exists():
         there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(f"no file or folder {path}{did_you_mean(path.name, there)}")
-    files = sorted(path.rglob("*.txt")) or sorted(
-        p for p in path.rglob("*") if p.is_file() and p.name[0] != "."
-    )
+    every = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not any(part[0] == "." for part in file.relative_to(path).parts)
+    ]
+    files = [file for file in every if file.name.endswith(".txt")] or every
     if not files:
         raise FileNotFoundError(f"no text files in {path}")
     return files

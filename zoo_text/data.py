@@ -150,8 +150,10 @@ class LanguageModelData(ModelData):
             columns = bs if training else max(1, min(bs, len(ids) // 2))
             return LanguageModelLoader(ids, columns, bptt, random_length=training, seed=seed)
 
-        if train is not None and len(train) == 0:
-            raise ValueError("the training text has no tokens")
+        for name, ids in (("training", train), ("validation", valid), ("test", test)):
+            if ids is not None and len(ids) == 0:
+                hint = "" if name == "training" else ": give None for none"
+                raise ValueError(f"the {name} text has no tokens{hint}")
         super().__init__(loader(train, True), loader(valid, False), loader(test, False), path)
         if field.vocab is None:
             raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
@@ -189,10 +191,11 @@ class LanguageModelData(ModelData):
             seed: Of the random lengths.
             path: Where the learner keeps files.
         """
-        if isinstance(train, str):
-            raise TypeError(
-                "train is one string: give a list of texts, or use from_text_files for a file name"
-            )
+        for name, texts in (("train", train), ("validation", validation), ("test", test)):
+            if isinstance(texts, str):
+                raise TypeError(
+                    f"{name} is one string: give a list of texts, or use from_text_files for a file name"
+                )
         if field.vocab is None:
             numbers = field.counter()
             ids, _ = encode_texts(train, numbers)
@@ -356,6 +359,8 @@ def text_column(frame: pd.DataFrame, name: str) -> list[str]:
             f"no column {name!r}{did_you_mean(name, frame.columns)}: "
             f"the frame has {', '.join(map(str, frame.columns))}"
         )
+    if list(frame.columns).count(name) > 1:
+        raise ValueError(f"the frame has more than one column {name!r}: rename or drop one")
     texts = frame[name].tolist()
     for row, text in zip(frame.index, texts, strict=True):
         if not isinstance(text, str):

@@ -11,11 +11,23 @@ import torch
 from torch import Tensor
 
 from zoo.data import ModelData
-from zoo.errors import did_you_mean, some
+from zoo.errors import did_you_mean
 from zoo.metrics import accuracy, accuracy_thresh
 from zoo.seeding import draw_seed, epoch_order
 from zoo_text.corpus import encode_texts
 from zoo_text.data import text_column
+from zoo_text.folders import class_folders, read_classes, read_texts
+from zoo_text.labels import (
+    check_lengths,
+    check_texts,
+    given_classes,
+    held_out,
+    is_many,
+    label_cells,
+    labelled_pair,
+    make_targets,
+    present_classes,
+)
 from zoo_text.vocab import PADDING_ID, Field
 
 if TYPE_CHECKING:
@@ -40,8 +52,9 @@ class TextLoader:
         ids: All texts joined, integers.
         offsets: Where each text starts; one more than there are texts.
         targets: One row a text.
-        bs: Texts a batch, at most: all batches of an epoch have nearly the same number.
-        shuffle: For training.
+        bs: Texts a batch; all batches of an epoch have nearly the same number.
+        shuffle: For training: `bs` and the number of texts must be at least 2 then, and no batch is of a
+            single text (one may be of `bs` + 1).
         seed: Of the order; drawn if None.
         max_tokens: Keep only the last so many tokens of a text.
 
@@ -62,9 +75,13 @@ class TextLoader:
     ) -> None:
         if bs < 1:
             raise ValueError(f"bs must be at least 1, not {bs}")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
         self.n_rows = len(offsets) - 1
         if self.n_rows == 0:
             raise ValueError("there are no texts")
+        if shuffle and min(bs, self.n_rows) < 2:
+            raise ValueError(f"training needs at least two texts a batch: bs is {bs}, texts {self.n_rows}")
         self.bs, self.shuffle = bs, shuffle
         self.seed = draw_seed() if seed is None and shuffle else seed or 0
         ends = np.asarray(offsets[1:])
@@ -115,7 +132,9 @@ class TextLoader:
         self.ids, self.targets = self.ids.to(device), self.targets.to(device)
 
     def __len__(self) -> int:
-        return -(-self.n_rows // self.bs)
+        count = -(-self.n_rows // self.bs)
+        # batch normalisation cannot train on one row
+        return min(count, self.n_rows // 2) if self.shuffle else count
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         device = self.ids.device
@@ -136,7 +155,7 @@ class TextData(ModelData):
     an error that names it.
 
     Attributes:
-        classes: Label names, in alphabetical order.
+        classes: Label names, in alphabetical order unless given.
         field: Tokeniser and vocabulary.
         nt: Size of the vocabulary.
     """
@@ -157,6 +176,8 @@ class TextData(ModelData):
         super().__init__(train_dl, valid_dl, test_dl, path)
         if field.vocab is None:
             raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
         self.field, self.classes, self.task = field, list(classes), task
         self.nt, self.max_tokens, self.text = len(field.vocab), max_tokens, text
 
@@ -193,33 +214,33 @@ class TextData(ModelData):
             text: Name of the text column when predicting from frames.
             path: Where the learner keeps files.
         """
-        multi = any(_is_many(label) for label in train[1])
-        if classes is None:
-            present = {str(one) for label in train[1] for one in (label if multi else [label])}
-            classes = sorted(present)
-        if len(classes) < (1 if multi else 2):
+        texts, labels = labelled_pair(train, "train")
+        multi = any(is_many(label) for label in labels)
+        names = present_classes(labels, multi) if classes is None else given_classes(classes)
+        if len(names) < (1 if multi else 2):
             raise ValueError(
-                f"a classifier needs at least two classes, the training labels hold {len(classes)}"
+                f"a classifier needs at least two classes, the training labels hold {len(names)}"
             )
+        make_targets(labels, len(texts), names, multi, "train")
         if field.vocab is None:
-            _check(train[0], "train")
-            field.build_vocab(train[0], min_freq, max_size)
+            check_texts(texts, "train")
+            field.build_vocab(texts, min_freq, max_size)
 
         def loader(name: str, part: Any, shuffle: bool) -> TextLoader | None:
             if part is None:
                 return None
-            texts, labels = part if isinstance(part, tuple) else (part, None)
-            if labels is not None and len(texts) != len(labels):
-                raise ValueError(f"{name}: {len(texts)} texts but {len(labels)} labels")
-            _check(texts, name)
+            texts, labels = (part, None)
+            if name != "test" or isinstance(part, tuple):
+                texts, labels = labelled_pair(part, name)
+            check_texts(texts, name)
             ids, offsets = encode_texts(texts, field)
-            _check_lengths(texts, offsets, name)
-            targets = _targets(labels, len(texts), classes, multi, name)
+            check_lengths(texts, offsets, name)
+            targets = make_targets(labels, len(texts), names, multi, name)
             return TextLoader(ids, offsets, targets, bs, shuffle=shuffle, seed=seed, max_tokens=max_tokens)
 
         return cls(
             field,
-            classes,
+            names,
             loader("train", train, True),
             loader("valid", valid, False),
             loader("test", test, False),
@@ -237,10 +258,16 @@ class TextData(ModelData):
         train: str = "train",
         validation: str | None = "valid",
         test: str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
         **options: Any,
     ) -> TextData:
         """From folders with a folder of `.txt` files for each class: `train/neg/1.txt`, `train/pos/2.txt`,
         ...
+
+        Files are read at any depth below their class folder; hidden ones are left out. For film reviews with
+        an extra folder of unlabelled ones in `train`:
+        `TextData.from_folder("aclImdb", field, validation="test", classes=["neg", "pos"])`.
 
         Args:
             path: Root folder; the learner keeps its files there.
@@ -248,19 +275,27 @@ class TextData(ModelData):
             train: Name of the training folder.
             validation: Likewise; None for none.
             test: Likewise; class folders, or unlabelled files.
+            classes: The class folders to use, others are passed over; all of the training folder by default.
             options: As for `from_texts`.
         """
         root = Path(path)
-        trained, classes = _read_classes(root / train)
-        checked = _read_classes(root / validation, classes)[0] if validation is not None else None
+        chosen = classes is not None
+        there = [folder.name for folder in class_folders(root / train)]
+        names = given_classes(classes) if chosen else there
+        for name in names:
+            if name not in there:
+                raise FileNotFoundError(f"no class folder {root / train / name}{did_you_mean(name, there)}")
+        trained = read_classes(root / train, names, ignore_others=chosen)
+        checked = None
+        if validation is not None:
+            checked = read_classes(root / validation, names, ignore_others=chosen)
         tested: Any = None
         if test is not None:
-            folder = _folder(root / test)
-            if any(entry.is_dir() for entry in folder.iterdir()):
-                tested = _read_classes(folder, classes)[0]
+            if class_folders(root / test):
+                tested = read_classes(root / test, names, ignore_others=chosen)
             else:
-                tested = [_read(file) for file in sorted(folder.glob("*.txt"))]
-        return cls.from_texts(field, trained, checked, tested, classes=classes, path=root, **options)
+                tested = read_texts(root / test)
+        return cls.from_texts(field, trained, checked, tested, classes=names, path=root, **options)
 
     @classmethod
     def from_df(
@@ -288,20 +323,19 @@ class TextData(ModelData):
             text: The text column.
             label: The label column (cells that are lists make multi-label data), or several columns of 0 and
                 1, one a class.
-            val_idxs: Row numbers of `train_df` held out for validation.
-            label_delim: Splits label cells into several labels, for example ";".
+            val_idxs: Row numbers of `train_df` (or a mask) held out for validation.
+            label_delim: Splits label cells into several labels, for example ";"; spaces around them are cut.
             options: As for `from_texts`.
         """
         if val_idxs is not None:
             if valid_df is not None:
                 raise ValueError("give valid_df or val_idxs, not both")
-            held = np.zeros(len(train_df), dtype=bool)
-            held[np.asarray(val_idxs)] = True
+            held = held_out(val_idxs, len(train_df))
             train_df, valid_df = train_df[~held], train_df[held]
         several = None if isinstance(label, str) else list(label)
 
         def part(frame: pd.DataFrame, name: str) -> tuple[list[str], list[Any]]:
-            return text_column(frame, text), _labels(frame, label, label_delim, name)
+            return text_column(frame, text), label_cells(frame, label, label_delim, name)
 
         tested: Any = None
         if test_df is not None:
@@ -324,16 +358,17 @@ class TextData(ModelData):
         test: str | None = None,
         **options: Any,
     ) -> TextData:
-        """From CSV files with a header below `path`; see `from_df` for the options."""
-        import pandas as pd
+        """From CSV files with a header below `path`; see `from_df` for the options.
 
+        Only empty cells are missing: "NA" or "None" may be a label or a text.
+        """
         root = Path(path)
         frames: list[Any] = []
         for name in (train, validation, test):
             if name is not None and not (root / name).is_file():
                 there = [entry.name for entry in root.iterdir()] if root.is_dir() else []
                 raise FileNotFoundError(f"no file {root / name}{did_you_mean(name, there)}")
-            frames.append(None if name is None else pd.read_csv(root / name))
+            frames.append(None if name is None else _read_csv(root / name))
         return cls.from_df(root, field, *frames, **options)
 
     def get_model(
@@ -392,7 +427,7 @@ class TextData(ModelData):
             texts = text_column(items, self.text)
         else:
             texts = [items] if isinstance(items, str) else list(items)
-        _check(texts, "input")
+        check_texts(texts, "input")
         for start in range(0, len(texts), 64):
             block = texts[start : start + 64]
             encoded = self.field.encode(block)
@@ -425,101 +460,7 @@ class TextData(ModelData):
         )
 
 
-def _is_many(label: Any) -> bool:
-    return isinstance(label, list | tuple | set | np.ndarray)
+def _read_csv(file: Path) -> pd.DataFrame:
+    import pandas as pd
 
-
-def _check(texts: Sequence[Any], where: str) -> None:
-    empty = []
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"{where}, text {row}: {text!r} ({type(text).__name__}) is not a text")
-        if not text or text.isspace():
-            empty.append(row)
-    if empty:
-        raise ValueError(f"{where}: empty text in row {some(empty)}; leave such rows out")
-
-
-def _check_lengths(texts: Sequence[str], offsets: np.ndarray, where: str) -> None:
-    empty = np.flatnonzero(np.diff(offsets) == 0)
-    if len(empty):
-        raise ValueError(f"{where}: the tokeniser finds nothing in row {some(empty)}: {texts[empty[0]]!r}")
-
-
-def _targets(
-    labels: Sequence[Any] | None, rows: int, classes: Sequence[str], multi: bool, where: str
-) -> np.ndarray:
-    place = {name: number for number, name in enumerate(classes)}
-    targets = np.zeros((rows, len(classes)), np.float32) if multi else np.zeros(rows, np.int64)
-    for row, label in enumerate(() if labels is None else labels):
-        for one in label if multi else (label,):
-            if str(one) not in place:
-                raise ValueError(
-                    f"{where}, row {row}: class {str(one)!r} does not occur in training"
-                    f"{did_you_mean(str(one), classes)}: the classes are {some(classes, 10)}"
-                )
-            if multi:
-                targets[row, place[str(one)]] = 1
-            else:
-                targets[row] = place[str(one)]
-    return targets
-
-
-def _labels(frame: pd.DataFrame, label: str | Sequence[str], delim: str | None, where: str) -> list[Any]:
-    names = [label] if isinstance(label, str) else list(label)
-    for name in names:
-        if name not in frame.columns:
-            raise ValueError(
-                f"{where}: no label column {name!r}{did_you_mean(name, frame.columns)}: "
-                f"the frame has {', '.join(map(str, frame.columns))}"
-            )
-    if not isinstance(label, str):
-        marks = frame[names].to_numpy()
-        if not np.isin(marks, (0, 1)).all():
-            raise ValueError(f"{where}: the label columns {some(names)} may hold only 0 and 1")
-        return [[name for name, mark in zip(names, row, strict=True) if mark] for row in marks]
-    cells = frame[label].tolist()
-    for row, cell in zip(frame.index, cells, strict=True):
-        if not _is_many(cell) and (cell is None or cell != cell):
-            raise ValueError(f"{where}: the label in column {label!r}, row {row}, is missing")
-    if delim is not None:
-        return [[part for part in str(cell).split(delim) if part] for cell in cells]
-    return cells
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise FileNotFoundError(f"no folder {path}{did_you_mean(path.name, there)}")
-    return path
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text (byte {error.start}): convert it first") from error
-
-
-def _read_classes(
-    path: Path, classes: Sequence[str] | None = None
-) -> tuple[tuple[list[str], list[str]], list[str]]:
-    folders = sorted(entry for entry in _folder(path).iterdir() if entry.is_dir() and entry.name[0] != ".")
-    if not folders:
-        raise ValueError(f"{path} holds no class folders")
-    texts, labels = [], []
-    for folder in folders:
-        if classes is not None and folder.name not in classes:
-            raise ValueError(
-                f"class folder {folder} has no counterpart in training{did_you_mean(folder.name, classes)}: "
-                f"the classes are {some(classes, 10)}"
-            )
-        files = sorted(folder.glob("*.txt"))
-        if not files:
-            raise ValueError(f"class folder {folder} holds no .txt files: fill or remove it")
-        for file in files:
-            texts.append(_read(file))
-            if not texts[-1].strip():
-                raise ValueError(f"{file} is empty: remove it")
-        labels += [folder.name] * len(files)
-    return (texts, labels), [folder.name for folder in folders]
+    return pd.read_csv(file, keep_default_na=False, na_values=[""])

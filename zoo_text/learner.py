@@ -75,17 +75,18 @@ class EncoderMixin:
         Args:
             name: A name, or a path that ends in ".safetensors".
         """
-        return save_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field.vocab)
+        return save_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field)
 
     def load_encoder(self, name: str | Path) -> Self:
         """Reads an encoder that `save_encoder` wrote; the vocabularies may differ.
 
-        Words that the encoder does not know get the mean vector of those that it knows.
+        Words that the encoder does not know get the mean vector of those that it knows. A file that does not
+        fit (damaged, other sizes, another tokeniser, no common word) is refused and changes nothing.
 
         Args:
             name: A name under `path/models`, or a path that ends in ".safetensors".
         """
-        new = load_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field.vocab)
+        new = load_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field)
         if new:
             log.info("%d of %d words are new to the encoder", new, len(self.data.field.vocab))
         return self

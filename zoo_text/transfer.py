@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.archive import ArchiveError, load_metadata, load_state, save_state
-from zoo.errors import did_you_mean
+from zoo.errors import did_you_mean, some
 from zoo_text.awd_lstm import AWDLSTM
-from zoo_text.vocab import PADDING_ID, Vocab
+from zoo_text.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
+from zoo_text.vocab import PADDING_ID, Field, Vocab
 
+log = logging.getLogger("zoo")
+_MARKS = {UNKNOWN, PADDING, START, UPPER, CAPITAL, REPEATED}
 _SUFFIX = ".encoder.safetensors"
 
 
@@ -23,32 +28,34 @@ def encoder_file(folder: Path, name: str | Path) -> Path:
     return folder / "models" / f"{name}{_SUFFIX}"
 
 
-def save_encoder(path: Path, encoder: AWDLSTM, vocab: Vocab) -> Path:
-    """Writes the encoder's weights, sizes and vocabulary to one safetensors file, atomically."""
+def save_encoder(path: Path, encoder: AWDLSTM, field: Field) -> Path:
+    """Writes the encoder's weights, sizes, tokeniser and vocabulary to one safetensors file, atomically."""
     described = {
         "zoo.kind": "text.encoder",
         "zoo.sizes": json.dumps(_sizes(encoder)),
-        "zoo.vocab": json.dumps(vocab.itos, ensure_ascii=False),
+        "zoo.field": json.dumps(_tokenising(field)),
+        "zoo.vocab": json.dumps(_words(field).itos, ensure_ascii=False),
     }
     save_state(path, encoder.state_dict(), described)
     return path
 
 
-def load_encoder(path: Path, encoder: AWDLSTM, vocab: Vocab) -> int:
+def load_encoder(path: Path, encoder: AWDLSTM, field: Field) -> int:
     """Reads an encoder into another one; words it did not know get the mean vector of those it knew.
 
     Args:
         path: What `save_encoder` wrote.
-        encoder: Filled in place.
-        vocab: The vocabulary of `encoder`, in any order.
+        encoder: Filled in place, once everything in the file has been checked.
+        field: Tokeniser and vocabulary of `encoder`; the words may come in any order.
 
     Returns:
-        How many words of `vocab` are new.
+        How many words of the vocabulary are new. More than half of them are worth a warning.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ArchiveError: If it is no encoder; it is never unpickled.
-        ValueError: If the sizes differ; nothing is changed then.
+        ArchiveError: If it is no encoder, or a damaged one; it is never unpickled.
+        ValueError: If sizes or tokenisers differ, or no word is known. Whatever is raised, nothing is
+            changed.
     """
     if not path.is_file():
         present = sorted(file.name.removesuffix(_SUFFIX) for file in path.parent.glob(f"*{_SUFFIX}"))
@@ -60,18 +67,69 @@ def load_encoder(path: Path, encoder: AWDLSTM, vocab: Vocab) -> int:
     described = load_metadata(path)
     if described.get("zoo.kind") != "text.encoder":
         raise ArchiveError(f"{path} holds no encoder: write one with learn.save_encoder(name)")
-    sizes, own = json.loads(described["zoo.sizes"]), _sizes(encoder)
-    other = [
-        f"{name} {sizes.get(name)} instead of {value}"
-        for name, value in own.items()
-        if sizes.get(name) != value
-    ]
-    if other:
-        raise ValueError(f"the encoder in {path} has {', '.join(other)}: make the model with the same sizes")
-    known = Vocab(json.loads(described["zoo.vocab"]))
-    weight, new = remap_rows(tensors["embedding.weight"], known, vocab)
+    sizes = _differences(_entry(path, described, "zoo.sizes", dict), _sizes(encoder))
+    if sizes:
+        raise ValueError(f"the encoder in {path} has {sizes}: make the model with the same sizes")
+    tokenising = _differences(_entry(path, described, "zoo.field", dict), _tokenising(field))
+    if tokenising:
+        raise ValueError(
+            f"the encoder in {path} read texts with {tokenising}: make the Field with the same options"
+        )
+    try:
+        known = Vocab(_entry(path, described, "zoo.vocab", list))
+    except (ValueError, TypeError) as error:
+        raise ArchiveError(f"{path} is damaged: its vocabulary is not one ({error})") from None
+    _check_tensors(path, tensors, encoder, len(known))
+    words = _words(field)
+    own = [word for word in words.itos if word not in _MARKS]
+    strange = sum(word not in known for word in own)
+    if own and strange == len(own):
+        raise ValueError(f"the encoder in {path} knows none of the {len(own):,} words of the vocabulary")
+    weight, new = remap_rows(tensors["embedding.weight"], known, words)
     encoder.load_state_dict({**tensors, "embedding.weight": weight})
+    if strange > len(own) / 2:
+        log.warning("%s knows only %d of %d words of the vocabulary", path, len(own) - strange, len(own))
     return new
+
+
+def _entry(path: Path, described: dict[str, str], key: str, kind: type) -> Any:
+    """A JSON value of the metadata, of the type it should have."""
+    try:
+        value = json.loads(described[key])
+    except KeyError:
+        raise ArchiveError(f"{path} is damaged: its metadata hold no {key}") from None
+    except (ValueError, RecursionError) as error:
+        raise ArchiveError(f"{path} is damaged: {key} is not valid JSON ({error})") from None
+    if not isinstance(value, kind):
+        raise ArchiveError(f"{path} is damaged: {key} holds no {kind.__name__}")
+    return value
+
+
+def _check_tensors(path: Path, tensors: dict[str, Tensor], encoder: AWDLSTM, words: int) -> None:
+    """That the tensors are those of the encoder, with a row of the embedding for each word, all finite."""
+    wanted = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
+    wanted["embedding.weight"] = (words, encoder.emb_sz)
+    missing, strange = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or strange:
+        trouble = f"lacks {some(missing)}" if missing else f"holds {some(strange)}, which no encoder has"
+        raise ArchiveError(f"{path} is damaged: it {trouble}")
+    for name, shape in wanted.items():
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise ArchiveError(
+                f"{path} is damaged: {name} has shape {tuple(tensor.shape)} instead of {shape}"
+            )
+        if not (tensor.is_floating_point() and bool(tensor.isfinite().all())):
+            raise ArchiveError(f"{path} is damaged: {name} holds values that are not finite numbers")
+
+
+def _differences(found: dict[str, Any], own: dict[str, Any]) -> str:
+    """What differs from the model's own values, in words."""
+    return ", ".join(
+        f"{name} {found.get(name)} instead of {value}"
+        for name, value in own.items()
+        if found.get(name) != value
+    )
 
 
 def remap_rows(weight: Tensor, known: Vocab, wanted: Vocab) -> tuple[Tensor, int]:
@@ -95,3 +153,15 @@ def _sizes(encoder: AWDLSTM) -> dict[str, int | str]:
         "n_layers": encoder.n_layers,
         "rnn": encoder.rnn,
     }
+
+
+def _tokenising(field: Field) -> dict[str, Any]:
+    """What has to agree for words to mean the same; functions of one's own cannot be told apart."""
+    name = field.tokenizer.name or "a function"
+    return {"tokenize": name, "lower": field.lower, "rules": sorted(field.rules)}
+
+
+def _words(field: Field) -> Vocab:
+    if field.vocab is None:
+        raise ValueError("the field has no vocabulary: build data with it first")
+    return field.vocab

@@ -264,4 +264,9 @@ class ProvisionalIds:
         tokens = list(self._numbers)
         occurs = {token: int(count) for token, count in zip(tokens, counts, strict=False)}
         vocab = Vocab.from_counts(occurs, min_freq, max_size, self.field.marks)
+        if tokens and len(vocab) <= 2 + len(self.field.marks):
+            raise ValueError(
+                f"no word is left for the vocabulary with min_freq={min_freq} and max_size={max_size}: "
+                f"the most frequent one occurs {max(occurs.values())} times"
+            )
         return vocab, np.array([vocab[token] for token in tokens], dtype=np.int32)

@@ -1,0 +1,68 @@
+"""Texts in class folders: one `.txt` file a text, one folder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.errors import did_you_mean, some
+
+
+def class_folders(path: Path) -> list[Path]:
+    """The folders in a folder, sorted; hidden ones are left out."""
+    if not path.is_dir():
+        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise FileNotFoundError(f"no folder {path}{did_you_mean(path.name, there)}")
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def read_texts(path: Path) -> list[str]:
+    """All `.txt` files below a folder, at any depth, sorted; hidden files and folders are left out."""
+    files = sorted(
+        file
+        for file in path.rglob("*.txt")
+        if file.is_file() and not any(part[0] == "." for part in file.relative_to(path).parts)
+    )
+    if not files:
+        raise ValueError(f"folder {path} holds no .txt files: fill or remove it")
+    return [_read(file) for file in files]
+
+
+def read_classes(
+    path: Path, classes: Sequence[str] | None = None, *, ignore_others: bool = False
+) -> tuple[list[str], list[str]]:
+    """Texts and labels of class folders.
+
+    Args:
+        path: Holds the class folders.
+        classes: Those that may be there; all by default.
+        ignore_others: Pass over other folders instead of raising.
+    """
+    folders = class_folders(path)
+    if classes is not None and ignore_others:
+        folders = [folder for folder in folders if folder.name in classes]
+    if not folders:
+        wanted = f" for {some(classes, 10)}" if classes is not None else ""
+        raise ValueError(f"{path} holds no class folders{wanted}")
+    texts: list[str] = []
+    labels: list[str] = []
+    for folder in folders:
+        if classes is not None and folder.name not in classes:
+            raise ValueError(
+                f"class folder {folder} has no counterpart in training{did_you_mean(folder.name, classes)}: "
+                f"the classes are {some(classes, 10)}; classes=[...] selects folders"
+            )
+        own = read_texts(folder)
+        texts += own
+        labels += [folder.name] * len(own)
+    return texts, labels
+
+
+def _read(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text (byte {error.start}): convert it first") from error
+    if not text.strip():
+        raise ValueError(f"{file} is empty: remove it")
+    return text
