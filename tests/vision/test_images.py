@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from tests.vision.helpers import gradient
-from zoo.vision import open_image, verify_images
-from zoo.vision.images import as_pixels, walk_images
+from zoo.vision import imagenet_stats, open_image, tfms_from_stats, verify_images
+from zoo.vision.images import as_pixels, broken_error, check_headers, walk_images
 
 
 def close(a: Image.Image, b: np.ndarray, tolerance: float = 3.0) -> bool:
@@ -136,6 +136,68 @@ def test_arrays_and_their_errors(picture):
         as_pixels(buffer.getvalue(), channels=4)
 
 
+@pytest.mark.parametrize("size", [32, 64, 150])
+def test_reduced_decoding_hardly_changes_what_a_network_reads(data_dir, tmp_path, size):
+    valid = tfms_from_stats(imagenet_stats, size)[1]
+    photos = walk_images(data_dir("coco_small") / "images")[:36]
+    file = tmp_path / "large.jpg"
+    differences = []
+    for start in range(0, 36, 9):  # large photos: nine real ones side by side, with odd sides
+        large = Image.new("RGB", (3 * 251, 3 * 213))
+        for i, photo in enumerate(photos[start : start + 9]):
+            large.paste(open_image(photo).resize((251, 213)), (i % 3 * 251, i // 3 * 213))
+        large.save(file, quality=92)
+        assert min(open_image(file, min_size=size).size) < 639
+        with Image.open(file) as img:
+            full = valid.pixels(img).float()
+        differences.append(float((valid.pixels(file).float() - full).abs().mean()))
+    assert max(differences) < 2  # of 255
+
+
+def test_reduced_decoding_keeps_the_place_of_the_crop(tmp_path):
+    exif = Image.Exif()
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        Image.fromarray(gradient(1025, 1467)).save(tmp_path / "a.jpg", exif=exif)
+        reduced = open_image(tmp_path / "a.jpg", min_size=64)
+        assert min(reduced.size) < 600
+        full = open_image(tmp_path / "a.jpg").size
+        assert reduced.info["full_size"] == full
+
+
+def test_broken_content_that_a_decoder_reports_in_its_own_way(tmp_path, picture, monkeypatch):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+
+    def failing(*args, **kwargs):
+        raise RuntimeError("Failed to decode image")
+
+    monkeypatch.setattr(Image, "open", failing)
+    with pytest.raises(ValueError, match=r"cannot read picture .*a\.png: Failed to decode"):
+        open_image(tmp_path / "a.png")
+
+
+def test_headers_and_ends_are_checked_without_decoding(tmp_path, picture, monkeypatch):
+    import zoo.vision.images as module
+
+    for name in ("a.png", "b.jpg", "c.gif", "cut.png", "cut.jpg"):
+        Image.fromarray(picture).save(tmp_path / name)
+        if name.startswith("cut"):
+            (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-100])
+    (tmp_path / "junk.jpg").write_bytes(b"junk")
+    (tmp_path / "empty.png").write_bytes(b"")
+    with (tmp_path / "tail.jpg").open("wb") as file:  # complete, with something behind the end
+        file.write((tmp_path / "b.jpg").read_bytes() + b"x" * 100)
+    decoded = []
+    original = module.open_image
+    monkeypatch.setattr(module, "open_image", lambda path: decoded.append(path.name) or original(path))
+    found = check_headers(walk_images(tmp_path))
+    assert sorted(p.name for p in found) == ["cut.jpg", "cut.png", "empty.png", "junk.jpg"]
+    assert sorted(decoded) == ["cut.jpg", "cut.png", "tail.jpg"]
+    message = str(broken_error(found))
+    assert "4 picture files" in message
+    assert "junk.jpg" in message
+
+
 def test_links_are_followed_and_cycles_are_not(tmp_path, picture):
     (tmp_path / "real").mkdir()
     Image.fromarray(picture).save(tmp_path / "real" / "a.png")
@@ -143,3 +205,6 @@ def test_links_are_followed_and_cycles_are_not(tmp_path, picture):
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert walk_images(tmp_path / "link") == [tmp_path / "link" / "a.png"]
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "more").symlink_to(tmp_path / "real")
+    assert walk_images(tmp_path / "class") == [tmp_path / "class" / "more" / "a.png"]

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +110,54 @@ class TestPretrained:
         learn.fit(1e-3, 1)
         assert learn.predict_one(x[0]).label in ("blue", "red")
 
+    def test_a_broken_file_anywhere_stops_a_fit_before_it_changes_anything(self, data):
+        learn = learner(data)
+        before = {k: v.clone() for k, v in learn.model.state_dict().items()}
+        bad = [Path(data.filenames[split][-1]) for split in ("train", "valid")]
+        for file in bad:
+            file.write_bytes(b"nothing")
+        for call in (lambda: learn.fit(1e-2, 1), lambda: learn.lr_find()):
+            with pytest.raises(ValueError, match="cannot read 2 picture files") as caught:
+                call()
+            assert all(str(file) in str(caught.value) for file in bad)
+        assert same(before, learn.model.state_dict())
+        assert not learn.history
+
+    def test_batches_of_one_picture_and_a_single_class(self, data):
+        single = ImageClassifierData.from_paths(data.path, bs=1, tfms=data.tfms, num_workers=0)
+        for precompute in (False, True):
+            with pytest.raises(ValueError, match="batches of a single picture: use bs=2 or more"):
+                learner(single, precompute=precompute).fit(1e-2, 1)
+        x, y = two_class_arrays(1, 32)
+        with pytest.warns(UserWarning, match="only one class, 'blue'"):
+            alone = ImageClassifierData.from_arrays(None, (x, y), tfms=data.tfms)
+        with pytest.raises(ValueError, match="at least 2 training pictures"):
+            learner(alone).fit(1e-2, 1)
+
+    def test_numbers_of_any_kind_and_their_errors(self, data):
+        head = learner(data, ps=np.float32(0.5), xtra_fc=np.array([16])).model.head
+        assert [m.p for m in head if isinstance(m, nn.Dropout)] == [0.5, 0.5]
+        for options, message in (
+            ({"ps": "0.5"}, "ps takes one dropout probability"),
+            ({"ps": True}, "ps takes one dropout probability"),
+            ({"xtra_fc": 128}, r"xtra_fc takes layer sizes, e\.g\. \[128\]"),
+            ({"xtra_fc": [1.5]}, "xtra_fc takes layer sizes"),
+            ({"weights": True}, "weights must be 'default', a file"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                learner(data, **options)
+        for size in (224.0, "224", 0):
+            with pytest.raises(ValueError, match="sz must be a positive number"):
+                tfms_from_model(ARCH, size)
+
     def test_freezing_errors(self, data):
-        with pytest.raises(ValueError, match="3 layer groups"):
-            learner(data).freeze_to(5)
+        for precompute in (False, True):
+            learn = learner(data, precompute=precompute)
+            for number in (5, 7, -9):
+                with pytest.raises(ValueError, match="3 layer groups"):
+                    learn.freeze_to(number)
+            with pytest.raises(TypeError, match=r"number of a layer group, got 'head'.*2 head"):
+                learn.freeze_to("head")
         with pytest.raises(ValueError):
             learner(data).fit([1e-3, 1e-2], 1)
 
@@ -167,6 +214,46 @@ class TestPrecompute:
         )
         learner(bigger, weights=state, precompute=True)
         assert len(extracted) == 7
+
+    def test_leftovers_of_killed_runs_and_caches_of_another_width(self, data, caplog):
+        learn = learner(data, precompute=True)
+        expected = learn.predict()
+        learn.precompute = False
+        folder = data.path / "tmp"
+        for file in folder.iterdir():
+            np.save(file, np.load(file)[:, :7])
+        old, new = folder / ".squeezenet-train-0.npy.abc.tmp", folder / ".squeezenet-train-0.npy.def.tmp"
+        for file in (old, new):
+            file.write_bytes(b"half")
+        os.utime(old, (0, 0))
+        with caplog.at_level(logging.WARNING):
+            learn.precompute = True
+        assert "does not fit the data" in caplog.text
+        assert np.array_equal(learn.predict(), expected)
+        assert not old.exists()
+        assert new.exists()
+
+    def test_all_broken_pictures_are_named(self, data):
+        bad = [Path(data.filenames["train"][i]) for i in (0, 5)]
+        for file in bad:  # damaged inside: header and end are right
+            content = bytearray(file.read_bytes())
+            content[60:-40] = bytes(len(content) - 100)
+            file.write_bytes(content)
+        with pytest.raises(ValueError, match="cannot read 2 picture files") as caught:
+            learner(data, precompute=True)
+        assert all(str(file) in str(caught.value) for file in bad)
+        assert list((data.path / "tmp").iterdir()) == []
+
+    def test_the_last_row_alone_is_left_out_of_training(self):
+        x, y = two_class_arrays(9, 32)
+        data = ImageClassifierData.from_arrays(None, (x, y), (x, y), bs=4, tfms=tfms_from_model(ARCH, 32))
+        learn = learner(data, precompute=False)
+        from zoo.vision.precompute import feature_data
+
+        with tempfile.TemporaryDirectory() as folder:
+            features = feature_data(data, learn.model, learn.device, Path(folder))
+        assert [len(t) for _, t in features.train_dl] == [4, 4]
+        assert features.valid_dl.n_rows == 9
 
     def test_a_half_written_cache_cannot_exist(self, data, monkeypatch):
         import zoo.vision.precompute as module
@@ -226,9 +313,17 @@ class TestPrecompute:
         )
         assert learn.precompute
         assert learn.data.sz == (48, 48)
+        x = torch.stack([learn.data.tfms[1](f) for f in data.filenames["valid"]])
+        with torch.no_grad():
+            features = learn.model.eval().features(x)
+        assert torch.allclose(learn.data.valid_dl.tensors[0], features, atol=1e-5)
         x, y = two_class_arrays(6)
         with pytest.raises(ValueError, match="the model was made for"):
             learn.set_data(ImageClassifierData.from_arrays(None, (x, np.where(y == "red", "a", "b"))))
+        with pytest.raises(ValueError, match="channels: 1 in the new data, but the model was made for 3"):
+            learn.set_data(ImageClassifierData.from_arrays(None, (x[..., 0], y)))
+        with pytest.raises(ValueError, match="several labels per picture: True"):
+            learn.set_data(ImageClassifierData.from_arrays(None, (x, [[label] for label in y])))
 
 
 class TestPrediction:
@@ -244,6 +339,9 @@ class TestPrediction:
         assert np.allclose(learn.TTA(n_aug=0)[0], np.exp(learn.predict()), atol=1e-6)
         one, five = learn.TTA(n_aug=1)[0], learn.TTA(n_aug=4)[0]
         assert not np.allclose(one, five, atol=1e-6)
+        two = learn.TTA(n_aug=2)[0]
+        first, second = 2 * one - np.exp(learn.predict()), 3 * two - 2 * one
+        assert np.abs(first - second).max() > 1e-4
 
     def test_tta_without_augmentation_warns(self, data):
         learn = learner(data)

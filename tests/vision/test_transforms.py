@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torchvision.transforms import v2
 
 from tests.vision.helpers import gradient
@@ -84,6 +85,21 @@ def test_every_transform_keeps_the_size_and_follows_its_seed(channels):
     assert all(v.shape == (channels, 24, 24) and torch.isfinite(v).all() for v in views)
     assert all(torch.equal(v, train(picture, seed=s, channels=channels)) for s, v in enumerate(views))
     assert all(not torch.equal(views[0], v) for v in views[1:])
+
+
+def test_perspective_moves_the_corners():
+    line = np.zeros((40, 40, 3), np.uint8)
+    line[:, 18:22] = 255
+    warp = RandomPerspective(magnitude=0.1, p=1)
+    moved = np.asarray(warp.apply(Image.fromarray(line), np.array([[0.1, 0.0]] * 4)))
+    assert moved[:, 22:26].min() > 250
+    assert moved[:, :21].max() < 5
+    assert moved[:, 27:].max() < 5
+    tilted = np.asarray(
+        warp.apply(Image.fromarray(line), np.array([[0.1, 0], [0.1, 0], [-0.1, 0], [-0.1, 0]]))
+    )
+    assert tilted[1].nonzero()[0].mean() > 22
+    assert tilted[38].nonzero()[0].mean() < 17
 
 
 def test_unseeded_views_follow_the_global_seed():

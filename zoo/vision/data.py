@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ from zoo.errors import some
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
 from zoo.vision import sources
 from zoo.vision.dataset import ImageDataset, picture_loader
+from zoo.vision.images import broken_error, check_headers
 from zoo.vision.transforms import ImageTransform
 
 if TYPE_CHECKING:
@@ -83,6 +85,13 @@ class ImageClassifierData(ModelData):
         self.task = "multilabel" if is_multi else "classification"
         self.tfms = (tfms[0] or ImageTransform(None), tfms[1] or ImageTransform(None))
         self.bs, self.num_workers, self.channels = bs, num_workers, channels
+        self._files_checked = False
+        if train_ds is not None and not is_multi and len(self.classes) == 1:
+            warnings.warn(
+                f"there is only one class, '{self.classes[0]}': nothing can be learned",
+                UserWarning,
+                stacklevel=3,
+            )
 
     # ---- constructors
 
@@ -453,6 +462,23 @@ class ImageClassifierData(ModelData):
         """File names of the "train", "valid" and "test" pictures, in order."""
         named = {"train": self.trn_ds, "valid": self.val_ds, "test": self.test_ds}
         return {name: ds.fnames for name, ds in named.items() if ds is not None}
+
+    def check_files(self) -> None:
+        """Look at every picture file's header once, so that a broken one stops a training before it begins.
+
+        Learners call it before the first fit. Damage inside the data of a file that begins and ends well is
+        found only by decoding it, see `zoo.vision.verify_images`.
+
+        Raises:
+            ValueError: names all broken files.
+        """
+        if self._files_checked:
+            return
+        datasets = [ds for ds in (self.trn_ds, self.val_ds, self.test_ds) if ds is not None]
+        broken = check_headers(path for ds in datasets for path in ds.files)
+        if broken:
+            raise broken_error(broken)
+        self._files_checked = True
 
     # ---- what the core asks
 

@@ -57,6 +57,11 @@ class ImageDataset(Dataset):
         return ImageDataset(self.items, self.y, tfm, channels=self.channels)
 
     @property
+    def files(self) -> list[Path]:
+        """The picture files; none for pictures in memory."""
+        return [] if isinstance(self.items, np.ndarray) else list(self.items)
+
+    @property
     def fnames(self) -> list[str]:
         """File paths, or row numbers for pictures in memory."""
         if isinstance(self.items, np.ndarray):

@@ -54,6 +54,13 @@ _DECODE_ERRORS = (
     Image.DecompressionBombError,
 )
 """What Pillow's decoders raise for broken content."""
+FULL_SIZE = "full_size"
+"""Key in `info` of a picture decoded at a reduced size: its true width and height.
+
+Scaled sizes must be computed from it: a reduced side is rounded, and one pixel more or less after scaling
+shifts the crop.
+"""
+_LEAST_DRAFT = 256
 _TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _PLAIN_MODES = frozenset({"CMYK", "YCbCr", "LAB", "HSV", "L", "1"})
 
@@ -73,8 +80,8 @@ def open_image(source: str | os.PathLike[str] | bytes, *, min_size: int | None =
     Args:
         source: a path, or the bytes of an encoded file.
         min_size: when given, a JPEG may be decoded at a half, quarter or eighth of its size as long as both
-            sides stay at least twice this long (pixels); several times faster on large photos, and after
-            scaling to `min_size` hardly different from a full decode.
+            sides stay at least twice this long (and 256 pixels); several times faster on large photos, and
+            after scaling to `min_size` hardly different from a full decode.
 
     Returns:
         A Pillow image in mode ``RGB``. Transparent parts are laid over white; of an animation the first
@@ -87,9 +94,15 @@ def open_image(source: str | os.PathLike[str] | bytes, *, min_size: int | None =
     name = f"{len(source)} bytes of picture data" if isinstance(source, bytes) else os.fspath(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as img:
+            full = img.size
             if min_size is not None and img.format == "JPEG":
                 _draft(img, min_size)
-            return to_rgb(ImageOps.exif_transpose(img))
+            reduced = img.size != full
+            rgb = to_rgb(ImageOps.exif_transpose(img))
+            if reduced:
+                turned = (img.width < img.height) != (rgb.width < rgb.height)
+                rgb.info[FULL_SIZE] = full[::-1] if turned else full
+            return rgb
     except FileNotFoundError as err:
         raise FileNotFoundError(f"picture {name} does not exist") from err
     except IsADirectoryError as err:
@@ -103,12 +116,12 @@ def open_image(source: str | os.PathLike[str] | bytes, *, min_size: int | None =
 
 
 def _draft(img: Image.Image, min_size: int) -> None:
-    """Ask the JPEG decoder for the smallest power-of-two reduction that keeps twice `min_size`.
+    """Ask the JPEG decoder for the smallest reduction that keeps twice `min_size`, and 256 pixels.
 
     The decoder's reduction and the antialiased resize that follows differ visibly only when the former does
     most of the work.
     """
-    scale = 2 * min_size / min(img.size)
+    scale = max(2 * min_size, _LEAST_DRAFT) / min(img.size)
     if scale < 1:
         img.draft(None, (int(np.ceil(img.width * scale)), int(np.ceil(img.height * scale))))
 

@@ -17,6 +17,7 @@ from zoo.callback import Callback
 from zoo.data import ModelData
 from zoo.layer_groups import Rates
 from zoo.learner import Learner
+from zoo.loop import State
 from zoo.seeding import mix_seeds, set_seed
 from zoo.summary import Summary
 from zoo.vision.data import ImageClassifierData
@@ -105,6 +106,11 @@ class ConvLearner(Learner):
             set_seed(seed)
         model = _build(name, data, ps, xtra_fc, custom_head)
         if weights is not None:
+            if not isinstance(weights, str | PathLike | Mapping):
+                raise TypeError(
+                    f"weights must be 'default', a file, a state dict or None for random weights, "
+                    f"got {weights!r}"
+                )
             origin = f"weights file {weights}" if isinstance(weights, str | PathLike) else "weights"
             if isinstance(weights, Mapping):
                 state = dict(weights)
@@ -141,6 +147,9 @@ class ConvLearner(Learner):
         """
         return cls(data, model, **options)
 
+    def _domain_callbacks(self) -> list[Callback]:
+        return [*super()._domain_callbacks(), _ReadyToTrain()]
+
     # ---- data: pictures, or features computed from them
 
     @property
@@ -159,8 +168,12 @@ class ConvLearner(Learner):
         """Go on with other pictures or another size; the model, optimizer and history stay.
 
         Raises:
-            ValueError: the classes differ.
+            ValueError: the classes, the number of labels a picture or the channels differ.
         """
+        for name, what in (("is_multi", "several labels per picture"), ("channels", "channels")):
+            before, after = getattr(self._pictures, name, None), getattr(data, name, None)
+            if before is not None and after != before:
+                raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
         old = getattr(self._pictures, "classes", None)
         if old is not None and list(data.classes or []) != list(old):
             raise ValueError(f"the new data have the classes {data.classes}, the model was made for {old}")
@@ -201,7 +214,13 @@ class ConvLearner(Learner):
         Raises:
             ValueError: more than the head would train while `precompute` is on.
         """
-        if self.precompute and n % len(self.groups) < len(self.groups) - 1:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+            raise TypeError(
+                f"freeze_to takes the number of a layer group, got {n!r}; groups: "
+                f"{', '.join(f'{i} {name}' for i, name in enumerate(self.groups.names))}"
+            )
+        known = -len(self.groups) <= n < len(self.groups)
+        if self.precompute and known and n % len(self.groups) < len(self.groups) - 1:
             raise ValueError(
                 "the body is not run while precompute=True: set learn.precompute = False before unfreezing"
             )
@@ -276,6 +295,24 @@ class ConvLearner(Learner):
         return show_results(self, n, is_test=is_test, seed=seed)
 
 
+class _ReadyToTrain(Callback):
+    """Stops a fit that cannot work before anything has changed."""
+
+    in_finder = True
+
+    def before_fit(self, state: State) -> None:
+        loader = state.loader if state.data.train_dl is None else state.data.train_dl
+        smallest = min(getattr(loader, "bs", 2), getattr(loader, "n_rows", 2))
+        if smallest == 1 and any(isinstance(m, nn.BatchNorm1d) for m in state.model.modules()):
+            raise ValueError(
+                "the head's batch norm cannot train on batches of a single picture: use bs=2 or more and at "
+                "least 2 training pictures"
+            )
+        check = getattr(state.learner._pictures, "check_files", None)
+        if check is not None:
+            check()
+
+
 def _build(
     name: str,
     data: ImageClassifierData,
@@ -287,7 +324,18 @@ def _build(
         if ps is not None or xtra_fc is not None:
             raise ValueError("custom_head replaces the standard head: leave out ps and xtra_fc")
         return with_custom_head(name, custom_head, data.channels)
-    layers = (512,) if xtra_fc is None else tuple(xtra_fc)
-    return transfer_model(
-        name, data.c, data.channels, layers, ps if ps is None or isinstance(ps, int | float) else tuple(ps)
-    )
+    layers = [512] if xtra_fc is None else _numbers(xtra_fc, "xtra_fc", "layer sizes, e.g. [128]", whole=True)
+    dropout = ps
+    if ps is not None:
+        values = _numbers([ps] if np.ndim(ps) == 0 else ps, "ps", "one dropout probability or a list of them")
+        dropout = values[0] if np.ndim(ps) == 0 else values
+    return transfer_model(name, data.c, data.channels, layers, dropout)
+
+
+def _numbers(values: Any, name: str, what: str, *, whole: bool = False) -> list[Any]:
+    """Plain Python numbers from a list or array of numbers."""
+    plain = None if np.ndim(values) != 1 or isinstance(values, str | dict) else [*values]
+    kinds = int | np.integer if whole else int | float | np.number
+    if plain is None or any(isinstance(v, bool) or not isinstance(v, kinds) for v in plain):
+        raise TypeError(f"{name} takes {what}, got {values!r}")
+    return [int(v) if whole else float(v) for v in plain]

@@ -6,12 +6,14 @@ the architecture and the body's weights. Files are written under a temporary nam
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
 import logging
 import os
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -25,11 +27,13 @@ from zoo.data import TensorLoader, device_batches
 from zoo.datasets import cache_dir
 from zoo.vision.data import ImageClassifierData
 from zoo.vision.dataset import ImageDataset, picture_loader
+from zoo.vision.images import broken_error, verify_images
 from zoo.vision.transfer import TransferModel
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 1
+_STALE_SECONDS = 3600
 _KEEP_IN_MEMORY = 2 * 1024**3
 
 
@@ -52,6 +56,7 @@ def feature_data(
         folder: where the activations are kept; the user's cache if it cannot be written.
         progress: whether a bar is shown in a terminal.
     """
+    data.check_files()
     weights = weights_key(model.body)
     features = copy.copy(data)
     for name, dataset in (("train", data.trn_ds), ("valid", data.val_ds), ("test", data.test_ds)):
@@ -96,13 +101,21 @@ def cached_features(
     parts = [_FORMAT, dataset.content_key(), dataset.tfm.to_state(), arch, weights]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
     file = _writable(folder) / f"{arch}-{name}-{key}.npy"
-    cached = _read(file, len(dataset))
+    shape = (len(dataset), model.head_inputs)
+    cached = _read(file, shape)
     if cached is not None:
         return cached
+    _sweep(file.parent)
     loader = picture_loader(dataset, bs, num_workers=num_workers, seed=0)
-    with atomic_write(file) as temporary:
-        _extract(loader, model, device, temporary, len(dataset), f"{arch} features of {name}", progress)
-    written = _read(file, len(dataset))
+    try:
+        with atomic_write(file) as temporary:
+            _extract(loader, model, device, temporary, len(dataset), f"{arch} features of {name}", progress)
+    except ValueError:
+        broken = verify_images(dataset.files)
+        if not broken:
+            raise
+        raise broken_error(broken) from None
+    written = _read(file, shape)
     if written is None:
         raise OSError(f"the activations written to {file} cannot be read back")
     return written
@@ -128,7 +141,15 @@ def _extract(
         out.flush()
 
 
-def _read(file: Path, rows: int) -> np.ndarray | None:
+def _sweep(folder: Path) -> None:
+    """Remove what runs that were killed while writing left behind."""
+    for file in folder.glob(".*.npy.*.tmp"):
+        with contextlib.suppress(OSError):  # another run may be faster, or own the file
+            if time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                file.unlink()
+
+
+def _read(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """A complete cache file, or None when there is none that fits."""
     if not file.is_file():
         return None
@@ -138,12 +159,7 @@ def _read(file: Path, rows: int) -> np.ndarray | None:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as err:
         log.warning("cache file %s is damaged (%s); it is computed again", file, err)
         return None
-    if (
-        not isinstance(values, np.ndarray)
-        or values.ndim != 2
-        or len(values) != rows
-        or values.dtype != np.float32
-    ):
+    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float32:
         log.warning("cache file %s does not fit the data; it is computed again", file)
         return None
     return values

@@ -90,6 +90,11 @@ class TransferModel(nn.Module):
         features = self.body(pictures)
         return concat_pool(features) if self.pooled else features
 
+    @property
+    def head_inputs(self) -> int:
+        """Length of the vectors that a standard head reads."""
+        return next(m.num_features for m in self.head.modules() if isinstance(m, nn.BatchNorm1d))
+
     def forward(self, x: Tensor) -> Tensor:
         """N x channels x H x W pictures, or N x 2C `features`, -> N x classes (no softmax)."""
         if x.ndim == 4:

@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as F
 
 from zoo.errors import did_you_mean
 from zoo.vision.augment import PadMode, Pixels, RandomCall, RandomTransform, pad_by, picture_size
-from zoo.vision.images import Picture, as_pixels
+from zoo.vision.images import FULL_SIZE, Picture, as_pixels
 
 CropMode: TypeAlias = Literal["random", "center", "squash", "letterbox"]
 Stats: TypeAlias = tuple[Sequence[float], Sequence[float]]
@@ -102,13 +102,15 @@ class ImageTransform:
 
     def _resize(self, item: Pixels, size: tuple[int, int], zoom: float) -> Pixels:
         height, width = picture_size(item)
+        if isinstance(item, Image.Image) and FULL_SIZE in item.info:
+            width, height = item.info[FULL_SIZE]
         scale_y, scale_x = size[0] / height, size[1] / width
         if self.crop == "letterbox":
             scale_y = scale_x = min(scale_y, scale_x)
         elif self.crop != "squash":
             scale_y = scale_x = max(scale_y, scale_x)
         wanted = [max(1, round(height * scale_y * zoom)), max(1, round(width * scale_x * zoom))]
-        if wanted == [height, width]:
+        if wanted == [*picture_size(item)]:
             return item
         return F.resize(item, wanted, interpolation=InterpolationMode(self.interpolation), antialias=True)
 
@@ -289,7 +291,7 @@ def tfms_from_model(
 
 
 def _check_size(sz: int | tuple[int, int]) -> tuple[int, int]:
-    size = (sz, sz) if isinstance(sz, int | np.integer) else tuple(sz)
+    size = tuple(sz) if isinstance(sz, tuple | list) else (sz, sz)
     if len(size) != 2 or any(not isinstance(v, int | np.integer) or v < 1 for v in size):
         raise ValueError(f"sz must be a positive number of pixels or (height, width), got {sz!r}")
     return int(size[0]), int(size[1])
