@@ -136,8 +136,8 @@ def test_arrays_and_their_errors(picture):
         as_pixels(buffer.getvalue(), channels=4)
 
 
-@pytest.mark.parametrize("size", [32, 64, 150])
-def test_reduced_decoding_hardly_changes_what_a_network_reads(data_dir, tmp_path, size):
+@pytest.mark.parametrize(("size", "most"), [(32, 1.5), (64, 2), (150, 4)])  # of 255
+def test_reduced_decoding_hardly_changes_what_a_network_reads(data_dir, tmp_path, size, most):
     valid = tfms_from_stats(imagenet_stats, size)[1]
     photos = walk_images(data_dir("coco_small") / "images")[:36]
     file = tmp_path / "large.jpg"
@@ -151,7 +151,7 @@ def test_reduced_decoding_hardly_changes_what_a_network_reads(data_dir, tmp_path
         with Image.open(file) as img:
             full = valid.pixels(img).float()
         differences.append(float((valid.pixels(file).float() - full).abs().mean()))
-    assert max(differences) < 2  # of 255
+    assert max(differences) < most
 
 
 def test_reduced_decoding_keeps_the_place_of_the_crop(tmp_path):

@@ -102,8 +102,7 @@ class ImageTransform:
 
     def _resize(self, item: Pixels, size: tuple[int, int], zoom: float) -> Pixels:
         height, width = picture_size(item)
-        if isinstance(item, Image.Image) and FULL_SIZE in item.info:
-            width, height = item.info[FULL_SIZE]
+        width, height = getattr(item, "info", {}).get(FULL_SIZE, (width, height))
         scale_y, scale_x = size[0] / height, size[1] / width
         if self.crop == "letterbox":
             scale_y = scale_x = min(scale_y, scale_x)
