@@ -10,8 +10,7 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
-from rossmann_features import CATEGORIES, NUMBERS, boosting_forecast, load_rossmann
+from rossmann_features import CATEGORIES, NUMBERS, boosting_forecast, load_rossmann, log_range
 
 from zoo import load_learner, set_seed
 from zoo.datasets import local_dataset
@@ -50,7 +49,7 @@ def main() -> None:
     )  # fmt: skip
 
     # Learner: the outputs lie in a range of log sales.
-    y_range = (0, 1.2 * float(np.log(train["Sales"].max())))
+    y_range = log_range(train["Sales"], held_out)
     learn = md.get_learner(None, None, 0.04, 1, [1000, 500], [0.001, 0.01], y_range, metrics=[exp_rmspe])
     if not options.fp32:
         learn.to_bf16()

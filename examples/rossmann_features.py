@@ -90,6 +90,11 @@ def stores_with_starts(folder: Path) -> pd.DataFrame:
     return stores.fillna({"PromoInterval": "none", "Promo2SinceYear": 1990})
 
 
+def log_range(sales: pd.Series, held_out: np.ndarray) -> tuple[float, float]:
+    """A range for the logarithm of sales, from the rows to train on alone."""
+    return 0.0, 1.2 * float(np.log(np.delete(sales.to_numpy(), held_out).max()))
+
+
 def boosting_forecast(train: pd.DataFrame, valid: pd.DataFrame, rounds: int = 1000) -> np.ndarray:
     """Sales forecast by scikit-learn's gradient boosting on the same columns."""
     from sklearn.ensemble import HistGradientBoostingRegressor

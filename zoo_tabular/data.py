@@ -257,6 +257,8 @@ class ColumnarModelData(ModelData):
             raise ValueError(
                 f"target_transform={target_transform!r} needs numbers to predict; this is {truth.task}"
             )
+        if not isinstance(bs, int | np.integer) or bs < 1:
+            raise ValueError(f"bs is the number of rows per batch and must be at least 1, got {bs!r}")
         truth.check_classes_trained(train_rows)
         processor = TableProcessor(
             cats, conts, min_count=min_count, max_levels=max_levels, na_columns="seen", scale=True
@@ -339,7 +341,7 @@ class ColumnarModelData(ModelData):
             opt_fn, loss_fn, metrics, callbacks, device, wd, clip, seed, progress: as in `Learner`.
 
         Raises:
-            ValueError: when sizes do not fit the data.
+            ValueError: when sizes do not fit the data, or for batch norm on batches of one row.
         """
         from zoo_tabular.learner import TabularLearner
 
@@ -349,6 +351,10 @@ class ColumnarModelData(ModelData):
             raise ValueError(f"n_cont={n_cont}, but the data have {given} number columns")
         if out_sz is not None and out_sz != self.n_out:
             raise ValueError(f"out_sz={out_sz}, but the target needs {self.n_out} ({self.task})")
+        if use_bn and getattr(self.train_dl, "bs", None) == 1:
+            raise ValueError(
+                "bs=1: batch norm cannot learn from a single row; use bs=2 or more, or use_bn=False"
+            )
         sizes = self.embedding_sizes() if emb_szs is None else self._checked_sizes(emb_szs)
         model = MixedInputModel(sizes, actual, emb_drop, self.n_out, szs, drops, y_range, use_bn)
         if self.train_dl is not None:

@@ -31,7 +31,7 @@ def as_datetimes(df: pd.DataFrame, col: str, where: str) -> pd.Series:
     check_columns(df, [col], where)
     values = df[col]
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
-        zone = values.dt.tz
+        zone = getattr(values.dtype.pyarrow_dtype, "tz", None)  # date32 has none
         values = (
             values.astype("datetime64[us]") if zone is None else values.astype(pd.DatetimeTZDtype("us", zone))
         )
@@ -39,7 +39,9 @@ def as_datetimes(df: pd.DataFrame, col: str, where: str) -> pd.Series:
         return values
     if isinstance(values.dtype, pd.PeriodDtype):
         return values.dt.to_timestamp()  # type: ignore[attr-defined]
-    if pd.api.types.is_numeric_dtype(values.dtype) and len(values):
+    if values.isna().all():
+        return pd.Series(pd.NaT, index=values.index, name=values.name, dtype="datetime64[us]")
+    if pd.api.types.is_numeric_dtype(values.dtype):
         raise TypeError(
             f"{where}: column {col!r} holds numbers ({values.dtype}), not dates: "
             f"convert it first with pd.to_datetime(df[{col!r}], format=... or unit=...)"
@@ -47,10 +49,31 @@ def as_datetimes(df: pd.DataFrame, col: str, where: str) -> pd.Series:
     try:
         return pd.to_datetime(values)
     except (ValueError, TypeError, OverflowError) as error:
-        parsed = pd.to_datetime(values, errors="coerce", format="mixed", utc=True)
-        bad = values[(parsed.isna() & values.notna()).to_numpy()]
-        said = f"cannot read {some(map(repr, bad.unique()), 3)} as a date" if len(bad) else str(error)
-        raise ValueError(f"{where}: column {col!r}: {said}") from error
+        raise ValueError(f"{where}: column {col!r}: {_unreadable(values, col)}") from error
+
+
+def _unreadable(values: pd.Series, col: str) -> str:
+    """Why a column could not be read as dates, in one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mixed = pd.to_datetime(values, errors="coerce", format="mixed", utc=True)
+        bad = values[(mixed.isna() & values.notna()).to_numpy()]
+        if len(bad):
+            return f"cannot read {some(map(repr, bad.unique()), 3)} as a date"
+        present = values.dropna()
+        zones = [pd.Timestamp(value).utcoffset() for value in present]
+        other = [value for value, zone in zip(present, zones, strict=True) if zone != zones[0]]
+        if other:
+            return (
+                f"{other[0]!r} has another offset from UTC than {present.iloc[0]!r}: "
+                f"convert it first with pd.to_datetime(df[{col!r}], utc=True)"
+            )
+        alike = pd.to_datetime(values, errors="coerce")
+    late = values[(alike.isna() & values.notna()).to_numpy()]
+    return (
+        f"{(late if len(late) else present).iloc[0]!r} is not written like {present.iloc[0]!r}: "
+        f"convert it first with pd.to_datetime(df[{col!r}], format=...), such as '%d/%m/%Y' or 'mixed'"
+    )
 
 
 def epoch_seconds(dates: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +120,8 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
         A new frame with the other columns of `df` first.
 
     Raises:
-        ValueError: for a column that is absent or text that is no date.
+        ValueError: for a column that is absent, text that is no date, or when a part would replace another
+            column.
         TypeError: for a column of plain numbers.
 
     Example:
@@ -129,10 +153,21 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
         out = out.drop(columns=col)
     for name, values in columns.items():
         made = prefix + name
-        if made in out.columns and not np.array_equal(out[made].to_numpy(), np.asarray(values)):
-            warnings.warn(f"add_datepart: column {made!r} was there already and is replaced", stacklevel=2)
+        if made in out.columns and not _same(out[made], pd.Series(values, index=out.index)):
+            raise ValueError(
+                f"add_datepart: column {made!r} is there already, with other values: rename or drop it, or "
+                f"rename {col!r}, whose name without 'date' is what the new names begin with"
+            )
         out[made] = values
     return out
+
+
+def _same(old: pd.Series, new: pd.Series) -> bool:
+    """Whether two columns have the same values and gaps, of whatever type."""
+    gaps = old.isna().to_numpy()
+    if not np.array_equal(gaps, new.isna().to_numpy()):
+        return False
+    return np.array_equal(old[~gaps].to_numpy(dtype=object), new[~gaps].to_numpy(dtype=object))
 
 
 def _integers(values: np.ndarray, missing: np.ndarray, dtype: str) -> Any:

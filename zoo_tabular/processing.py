@@ -161,10 +161,6 @@ def proc_df(
         raise ValueError(f"{where}: {y_fld!r} is the target and cannot be in skip_flds or ignore_flds too")
     nas = dict(na_dict or {})
     check_columns(df, nas, f"{where}: na_dict")
-    if y_fld is not None and y_fld in skipped + ignored:
-        raise ValueError(f"{where}: {y_fld!r} is the target and cannot be in skip_flds or ignore_flds too")
-    nas = dict(na_dict or {})
-    check_columns(df, nas, f"{where}: na_dict")
     y = None if y_fld is None else _target(df[y_fld], y_fld, na_dict is not None)
     left_out = {*skipped, *ignored, y_fld}
     scales = {name: (float(pair[0]), float(pair[1])) for name, pair in (mapper or {}).items()}

@@ -132,7 +132,15 @@ def _numbers(table: pd.DataFrame) -> Truth:
 
 
 def _labels(table: pd.DataFrame, names: Sequence[str]) -> Truth:
-    values = table.to_numpy(dtype="float32")
+    try:
+        values = table.to_numpy(dtype="float32")
+    except (TypeError, ValueError):
+        cells = table.to_numpy(dtype=object).ravel()
+        bad = next((cell for cell in cells if isinstance(cell, str)), cells[0])
+        raise ValueError(
+            f"multi-label targets must be 0 or 1 in every column, got {bad!r}: make one 0/1 column a label, "
+            "or pass is_reg=False for classes"
+        ) from None
     if not np.isin(values, (0, 1)).all():
         raise ValueError("multi-label targets must be 0 or 1 in every column")
     return Truth(values, "multilabel", [str(name) for name in names] or None, values.shape[1])

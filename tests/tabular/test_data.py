@@ -188,6 +188,14 @@ def test_bad_input_gives_one_clear_line() -> None:
         (lambda: make(df.assign(Day=pd.Timestamp("2015-01-01"))), "use add_datepart for dates"),
         (lambda: make(cats=["Store", "Kind", "Kind"]), "named more than once: Kind"),
         (lambda: make(cat_dropout=1.5), "cat_dropout is a share of rows"),
+        (lambda: make(bs=0), "bs is the number of rows per batch and must be at least 1, got 0"),
+        (lambda: make(bs=2.5), "bs is the number of rows per batch and must be at least 1, got 2.5"),
+        (lambda: make(bs=1).get_learner(), "bs=1: batch norm cannot learn from a single row"),
+        (
+            lambda: make(df.assign(p="a", q="b"), y=["p", "q"], is_multi=True),
+            "multi-label targets must be 0 or 1 in every column, got 'a'",
+        ),
+        (lambda: make(df.set_axis(range(5), axis=1)), "column names must be text, got 0, 1, 2 and 2 more"),
     ]
     for action, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

@@ -99,9 +99,39 @@ def test_errors_say_what_to_do() -> None:
         add_datepart([1], "Date")  # type: ignore[arg-type]
 
 
-def test_replacing_a_column_warns_only_when_it_differs() -> None:
-    df = add_datepart(pd.DataFrame({"Date": pd.to_datetime(["2015-07-31"])}), "Date", drop=False)
-    add_datepart(df, "Date")
-    df["Year"] = 1
-    with pytest.warns(UserWarning, match="'Year' was there already"):
-        assert add_datepart(df, "Date")["Year"].tolist() == [2015]
+def test_a_column_that_is_there_already_is_not_replaced() -> None:
+    dates = pd.to_datetime(["2015-07-31", None])
+    df = add_datepart(pd.DataFrame({"Date": dates}), "Date", drop=False)
+    pd.testing.assert_frame_equal(add_datepart(df, "Date", drop=False), df)
+    with pytest.raises(ValueError, match="column 'Year' is there already, with other values"):
+        add_datepart(df.assign(Year=1), "Date")
+    with pytest.raises(ValueError, match="column 'Year' is there already"):
+        add_datepart(df.assign(date=pd.to_datetime(["2016-07-31", None])), "date")
+
+
+def test_days_of_arrow_and_columns_without_any_date() -> None:
+    days = [dt.date.fromisoformat(day) for day in GOLDEN]
+    out = add_datepart(pd.DataFrame({"Date": pd.Series([*days, None], dtype="date32[pyarrow]")}), "Date")
+    assert out["Elapsed"].dropna().tolist() == [row[-1] for row in GOLDEN.values()]
+    assert out.iloc[-1].isna().all()
+    for nothing in ([np.nan, np.nan], [None, None], [pd.NaT, pd.NaT]):
+        empty = add_datepart(pd.DataFrame({"Date": nothing}), "Date")
+        assert list(empty.columns) == PARTS
+        assert empty.isna().all().all()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (
+            ["2015-07-31 23:30+02:00", "2015-07-31 23:30+03:00"],
+            r"'2015-07-31 23:30\+03:00' has another.*utc=True",
+        ),
+        (["03/04/2015", "25/12/2015"], "'25/12/2015' is not written like '03/04/2015'.*format="),
+        (["2015-07-31", "31 July 2015"], "'31 July 2015' is not written like '2015-07-31'.*format="),
+    ],
+)
+def test_dates_that_are_not_written_alike_give_one_line(texts: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"column 'Date': {message}") as caught:
+        add_datepart(pd.DataFrame({"Date": texts}), "Date")
+    assert "\n" not in str(caught.value)

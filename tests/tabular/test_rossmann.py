@@ -78,3 +78,8 @@ def test_a_slice_trains_exports_and_forecasts_raw_days(
     written = learn.write_submission(tmp_path / "submission.csv", test["Id"], "Id", "Sales")
     assert len(written) == len(test)
     assert (written["Sales"] > 0).all()
+
+
+def test_the_range_of_outputs_does_not_look_at_held_out_sales(features: ModuleType) -> None:
+    sales = pd.Series([10.0, 100.0, 5000.0], index=[0, 0, 0])
+    assert features.log_range(sales, np.array([2])) == (0, 1.2 * np.log(100.0))
