@@ -216,6 +216,26 @@ def test_gradual_unfreezing_in_one_call(libraries) -> None:
     assert all(param.requires_grad for param in learn.model.parameters())
 
 
+def test_gradual_unfreezing_halves_the_rates_and_grades_them_towards_the_input(
+    libraries, monkeypatch
+) -> None:
+    learn = libraries.get_model(**SIZES, seed=0)
+    stages = []
+
+    def note(n_epochs, max_lr, **options):
+        trained = [any(param.requires_grad for param in group.parameters()) for group in learn.groups]
+        stages.append((n_epochs, max_lr, trained))
+        return []
+
+    monkeypatch.setattr(learn, "fit_one_cycle", note)
+    learn.fine_tune_gradually(8.0, epochs=1, last_epochs=3, decay=2.0)
+    assert stages == [
+        (1, [2.0, 4.0, 8.0], [False, False, True]),
+        (1, [1.0, 2.0, 4.0], [False, True, True]),
+        (3, [0.5, 1.0, 2.0], [True, True, True]),
+    ]
+
+
 def language_model(field: Field, texts: list[str], path: Path):
     data = LanguageModelData.from_texts(
         field, texts, texts[:20], bs=8, bptt=20, min_freq=1, path=path, seed=0

@@ -13,10 +13,14 @@ from jinja2 import Environment, StrictUndefined
 from zoo.archive import atomic_write
 from zoo.demo.section import Section
 
+COLUMNS = ("domain", "metric", "value", "reference", "goal", "seconds")
 
-def summary_rows(sections: Sequence[Section]) -> list[tuple[str, str, str, str, str]]:
-    """Rows of the closing table: domain, metric, reached, reference, seconds."""
-    return [(s.domain, s.metric, f"{s.reached:.3f}", s.reference, f"{s.seconds:.0f}") for s in sections]
+
+def summary_rows(sections: Sequence[Section]) -> list[tuple[str, ...]]:
+    """Rows of the closing table, a cell for each of `COLUMNS`."""
+    return [
+        (s.domain, s.metric, f"{s.reached:.3f}", s.reference, s.verdict, f"{s.seconds:.0f}") for s in sections
+    ]
 
 
 def render(sections: Sequence[Section], seconds: float) -> str:
@@ -24,11 +28,13 @@ def render(sections: Sequence[Section], seconds: float) -> str:
     template = files("zoo.demo").joinpath("template.html.j2").read_text(encoding="utf8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
     threads = torch.get_num_threads()
+    cores = "1 thread" if threads == 1 else f"{threads} threads"
     return page.render(
         sections=sections,
+        columns=COLUMNS,
         rows=summary_rows(sections),
         seconds=seconds,
-        machine=f"Python {platform.python_version()}, torch {torch.__version__}, {threads} threads",
+        machine=f"Python {platform.python_version()}, torch {torch.__version__}, {cores}",
     )
 
 

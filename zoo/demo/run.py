@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.demo import images, ratings, sales, text
-from zoo.demo.report import summary_rows, write_report
+from zoo.demo.report import COLUMNS, summary_rows, write_report
 from zoo.demo.section import Section
 from zoo.errors import did_you_mean
 from zoo.seeding import set_seed
@@ -40,8 +40,8 @@ class DemoResult:
 
     def table(self) -> str:
         """The closing table as text."""
-        rows = [("domain", "metric", "reached", "reference", "seconds"), *summary_rows(self.sections)]
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        rows = [COLUMNS, *summary_rows(self.sections)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
@@ -85,7 +85,8 @@ def run(
         set_seed(seed)
         section = train(folder, seed=seed, scale=scale)
         section.seconds = time.perf_counter() - begun
-        echo(f"      {section.metric} {section.reached:.3f} ({section.reference}), {section.seconds:.0f} s\n")
+        result = f"{section.metric} {section.reached:.3f} ({section.reference}); {section.verdict}"
+        echo(f"      {result}, {section.seconds:.0f} s\n")
         sections.append(section)
     seconds = time.perf_counter() - started
     report = write_report(sections, folder / "report.html", seconds)

@@ -27,7 +27,7 @@ class Section:
         metric: name of the number.
         reached: its value on rows the model never saw.
         reference: what to compare it with, in words with numbers.
-        good: whether the model is where the reference says it should be.
+        verdict: the goal in words, and whether it was reached.
         model: the exported learner.
         seconds: time the domain took.
         parts: captions with HTML, in reading order.
@@ -38,10 +38,14 @@ class Section:
     metric: str = ""
     reached: float = float("nan")
     reference: str = ""
-    good: bool = False
+    verdict: str = ""
     model: Path = Path()
     seconds: float = 0.0
     parts: list[tuple[str, str]] = field(default_factory=list)
+
+    def expect(self, goal: str, met: bool) -> None:
+        """Note what the model should do at least, and whether it does."""
+        self.verdict = f"{goal}: {'reached' if met else 'missed'}"
 
     def add_figure(self, caption: str, figure: Figure) -> None:
         """Keep a figure as an inline PNG."""
