@@ -223,7 +223,7 @@ def test_gradual_unfreezing_halves_the_rates_and_grades_them_towards_the_input(
     stages = []
 
     def note(n_epochs, max_lr, **options):
-        trained = [any(param.requires_grad for param in group.parameters()) for group in learn.groups]
+        trained = [not group.frozen for group in learn.groups]
         stages.append((n_epochs, max_lr, trained))
         return []
 
