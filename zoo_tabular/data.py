@@ -14,10 +14,12 @@ from torch import Tensor
 from zoo.data import ModelData, TensorLoader
 from zoo.errors import some
 from zoo.metrics import accuracy, accuracy_thresh, rmse
-from zoo_tabular._frames import check_columns, check_frame, name_list
+from zoo_tabular._frames import check_columns, check_frame
+from zoo_tabular.dropout import CategoryDropout
 from zoo_tabular.metrics import exp_rmspe
 from zoo_tabular.model import MixedInputModel, default_width
 from zoo_tabular.processor import TableProcessor
+from zoo_tabular.rows import feature_names, frame_of_arrays, frame_of_items, split_rows
 from zoo_tabular.splits import warn_if_time_leaks
 from zoo_tabular.targets import TargetTransform
 from zoo_tabular.truth import Truth, check_not_feature, read_truth
@@ -27,42 +29,6 @@ if TYPE_CHECKING:
     from zoo_tabular.learner import TabularLearner
 
 PREDICT_ROWS = 4096
-
-
-class CategoryDropout:
-    """Replaces one category of a few training rows by "unknown", so that this code learns what to say.
-
-    Where training rows had no missing value in the column, half of the replacements are "missing" instead,
-    for the same reason. One column a row, chosen at random, costs far less accuracy than the same share of
-    all values.
-
-    Args:
-        rate: share of the rows that are changed in each batch.
-        processor: tells the codes.
-    """
-
-    def __init__(self, rate: float, processor: TableProcessor) -> None:
-        if not 0 <= rate < 1:
-            raise ValueError(f"cat_dropout is a share of rows, at least 0 and below 1, got {rate}")
-        self.rate = rate
-        self.unknown = torch.tensor([column.unknown_code for column in processor.categories_])
-        seen = torch.tensor([column.missing_seen for column in processor.categories_], dtype=torch.bool)
-        self.other = torch.where(seen, self.unknown, torch.zeros_like(self.unknown))
-        self.columns = torch.arange(len(self.unknown))
-
-    def __call__(self, batch: tuple, training: bool, generator: torch.Generator) -> tuple:
-        codes, *rest = batch
-        if not training or not self.rate or not codes.shape[1]:
-            return batch
-        if self.unknown.device != codes.device or self.unknown.dtype != codes.dtype:
-            self.unknown, self.other = self.unknown.to(codes), self.other.to(codes)
-            self.columns = self.columns.to(codes.device)
-        # one draw a row tells whether (below the number of columns), which column (whole part), which code
-        draw = torch.rand((len(codes), 1), generator=generator, device=codes.device)
-        draw *= codes.shape[1] / self.rate
-        hit = self.columns == draw.floor()
-        reserved = torch.where(draw.frac() < 0.5, self.other, self.unknown)
-        return torch.where(hit, reserved, codes), *rest
 
 
 class ColumnarModelData(ModelData):
@@ -155,9 +121,9 @@ class ColumnarModelData(ModelData):
         where = "from_data_frame"
         check_frame(df, where, empty_ok=False)
         truth, names = read_truth(df, y, is_reg=is_reg, is_multi=is_multi)
-        train_rows, val_rows = _split(val_idxs, len(df))
+        train_rows, val_rows = split_rows(val_idxs, len(df))
         warn_if_time_leaks(df, val_rows)
-        cats, conts = _features(df, cat_flds, cont_flds, names, where)
+        cats, conts = feature_names(df, cat_flds, cont_flds, names, where)
         check_not_feature(df, truth, conts)
         df = df[[*cats, *conts]]
         return cls._build(
@@ -196,7 +162,7 @@ class ColumnarModelData(ModelData):
                 f"{where}: trn_y names {trn_y!r} and val_y {val_y!r}; both must be the same target"
             )
         truth, names = read_truth([trn_df, val_df], [trn_y, val_y], is_reg=is_reg, is_multi=is_multi)
-        cats, conts = _features(trn_df, cat_flds, cont_flds, names, where)
+        cats, conts = feature_names(trn_df, cat_flds, cont_flds, names, where)
         check_columns(val_df, [*cats, *conts], f"{where}: val_df")
         n = len(trn_df)
         check_not_feature(trn_df, truth.rows(np.arange(n)), conts)
@@ -224,11 +190,11 @@ class ColumnarModelData(ModelData):
         Number columns are then named x0, x1, ..., category columns c0, c1, ...; `options` are the keyword
         arguments of `from_data_frame`.
         """
-        df = _arrays_frame(xs, cats, "xs", "cats")
+        df = frame_of_arrays(xs, cats, "xs", "cats")
         test = (
             None
             if test_xs is None and test_cats is None
-            else _arrays_frame(test_xs, test_cats, "test_xs", "test_cats")
+            else frame_of_arrays(test_xs, test_cats, "test_xs", "test_cats")
         )
         names = [name for name in df.columns if name.startswith("c")]
         return cls.from_data_frame(path, val_idxs, df, np.asarray(y), names, bs, test, **options)
@@ -397,7 +363,9 @@ class ColumnarModelData(ModelData):
         if isinstance(items, list | tuple) and len(items) == 1 and isinstance(items[0], Mapping):
             yield self.row_inputs(items[0])
             return
-        codes, numbers = self.processor.transform_arrays(self._frame(items))
+        codes, numbers = self.processor.transform_arrays(
+            frame_of_items(items, self.processor.feature_names_in_)
+        )
         for start in range(0, len(codes), PREDICT_ROWS):
             yield tuple(torch.from_numpy(part[start : start + PREDICT_ROWS]) for part in (codes, numbers))
 
@@ -452,85 +420,3 @@ class ColumnarModelData(ModelData):
                 )
             sizes.append((max(int(pair[0]), column.n_codes), int(pair[1])))
         return sizes
-
-    def _frame(self, items: Any) -> pd.DataFrame:
-        names = self.processor.feature_names_in_
-        if isinstance(items, pd.DataFrame):
-            frame = items
-        elif isinstance(items, pd.Series):
-            frame = pd.DataFrame([items.to_dict()])
-        elif isinstance(items, np.ndarray):
-            if items.ndim != 2 or items.shape[1] != len(names):
-                raise ValueError(
-                    f"expected an array of {len(names)} columns ({some(names)}), got shape {items.shape}"
-                )
-            frame = pd.DataFrame(items, columns=names)
-        elif isinstance(items, list | tuple) and all(isinstance(item, Mapping) for item in items):
-            for number, row in enumerate(items):
-                absent = [name for name in names if name not in row]
-                if absent:
-                    raise ValueError(f"row {number} has no value for {some(map(repr, absent))}")
-            frame = pd.DataFrame({name: [row[name] for row in items] for name in names})
-        else:
-            raise TypeError(f"expected a data frame, a dict, or a list of dicts, got {type(items).__name__}")
-        return check_frame(frame, "predict", empty_ok=False)
-
-
-def _split(val_idxs: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers to train on and to validate on."""
-    rows = np.asarray([] if val_idxs is None else val_idxs)
-    if rows.dtype == bool:
-        if len(rows) != n:
-            raise ValueError(f"val_idxs: a mask of {len(rows)} values for {n} rows")
-        rows = np.flatnonzero(rows)
-    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
-        raise ValueError("val_idxs: expected row numbers (whole numbers from 0) or a true/false mask")
-    rows = rows.astype("int64")
-    if len(rows) and (rows.min() < 0 or rows.max() >= n):
-        raise ValueError(f"val_idxs: row numbers must lie in 0..{n - 1}, got {rows.min()}..{rows.max()}")
-    if len(np.unique(rows)) != len(rows):
-        raise ValueError("val_idxs: a row number is repeated")
-    train = np.setdiff1d(np.arange(n), rows, assume_unique=True)
-    if len(train) < 2:
-        raise ValueError(f"val_idxs: {len(train)} of {n} rows are left to train on, at least 2 are needed")
-    return train, rows
-
-
-def _features(
-    df: pd.DataFrame, cat_flds: Any, cont_flds: Any, targets: Sequence[str], where: str
-) -> tuple[list[str], list[str]]:
-    """Names of the category and the number columns, checked."""
-    cats = name_list(cat_flds, f"{where}: cat_flds")
-    check_columns(df, cats, f"{where}: cat_flds")
-    if cont_flds is None:
-        conts = [name for name in df.columns if name not in cats and name not in targets]
-        for name in conts:
-            kind = df[name].dtype
-            if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
-                raise ValueError(
-                    f"{where}: column {name!r} is {kind} and not among cat_flds: list it there, drop it, "
-                    "use add_datepart for dates, or name the number columns with cont_flds"
-                )
-    else:
-        conts = name_list(cont_flds, f"{where}: cont_flds")
-        check_columns(df, conts, f"{where}: cont_flds")
-    leaked = [name for name in [*cats, *conts] if name in targets]
-    if leaked:
-        raise ValueError(f"{where}: {some(map(repr, leaked))} is the target and cannot be a feature too")
-    return cats, conts
-
-
-def _arrays_frame(xs: Any, cats: Any, xs_name: str, cats_name: str) -> pd.DataFrame:
-    columns: dict[str, np.ndarray] = {}
-    for letter, name, values in (("c", cats_name, cats), ("x", xs_name, xs)):
-        if values is None:
-            continue
-        array = np.asarray(values)
-        if array.ndim != 2:
-            raise ValueError(f"from_arrays: {name} must have the shape (rows, columns), got {array.shape}")
-        columns |= {f"{letter}{i}": array[:, i] for i in range(array.shape[1])}
-    if len({len(column) for column in columns.values()}) != 1:
-        raise ValueError(
-            f"from_arrays: {xs_name} and {cats_name} need the same number of rows, and at least one column"
-        )
-    return pd.DataFrame(columns)

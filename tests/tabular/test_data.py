@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoo_tabular import ColumnarModelData, TimeLeakWarning, group_split, last_days_split, proc_df, train_cats
-from zoo_tabular.data import CategoryDropout
+from zoo_tabular.dropout import CategoryDropout
 
 
 def table(n: int = 200) -> pd.DataFrame:
