@@ -15,8 +15,8 @@ import torch
 from zoo import load_learner
 from zoo.archive import ArchiveError
 from zoo_text import Field, LanguageModelData, TextData
+from zoo_text.batches import TextLoader
 from zoo_text.classifier import TextClassifier
-from zoo_text.labelled import TextLoader
 from zoo_text.transfer import remap_rows
 from zoo_text.vocab import Vocab
 
