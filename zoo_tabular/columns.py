@@ -292,7 +292,10 @@ def _check_fits(found: np.ndarray, raw: np.ndarray, name: str) -> None:
 
 
 def _too_large(name: str, value: str) -> str:
-    return f"column {name!r} holds {value}, which is too large for float32: clean it first"
+    return (
+        f"column {name!r} holds {value}, which is too large for float32 "
+        "(scaled by the training rows, where asked for): clean it first"
+    )
 
 
 def _not_numbers(name: str, kind: str) -> str:

@@ -18,7 +18,9 @@ VALUES = st.one_of(
     st.floats(-3, 3), st.just(float("nan")),
 )  # fmt: skip
 NUMBERS = st.one_of(
-    st.none(), st.integers(-(2**40), 2**40), st.floats(allow_nan=True, allow_infinity=False, width=32)
+    st.none(),
+    st.integers(-(2**40), 2**40),
+    st.floats(allow_nan=True, allow_infinity=False, width=32).filter(lambda x: not 0 < abs(x) < 1e-6),
 )
 
 
@@ -177,6 +179,9 @@ def test_numbers_that_float32_cannot_hold_are_refused() -> None:
         assert np.isfinite(processor.transform(pd.DataFrame({"d": [1e30]}))["d"]).all()
         with pytest.raises(ValueError, match=r"column 'd' holds 1e\+300, which is too large"):
             TableProcessor([], ["d"], **options).fit(pd.DataFrame({"d": [1.0, 1e300]}))
+    tiny = TableProcessor([], ["d"], scale=True).fit(pd.DataFrame({"d": [0, 1e-38]}))
+    with pytest.raises(ValueError, match=r"column 'd' holds 2, which is too large for float32 \(scaled"):
+        tiny.transform_row({"d": 2})
     with pytest.raises(ValueError, match="too large"):
         processor.transform_row({"d": 10**400})
 
