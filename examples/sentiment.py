@@ -24,7 +24,7 @@ parser.add_argument(
 )
 parser.add_argument("--labelled", type=int, default=5000, help="labelled reviews to learn from")
 parser.add_argument("--test", type=int, help="held-out reviews to test on; all from 5,000 labelled ones on")
-parser.add_argument("--lm-docs", type=int, default=75_000, help="reviews for the language model")
+parser.add_argument("--lm-docs", type=int, default=30_000, help="reviews for the language model")
 parser.add_argument("--epochs", type=int, default=3, help="of the classifier")
 parser.add_argument("--full", action="store_true", help="a larger model and whole reviews: for a GPU")
 parser.add_argument("--out", type=Path, help="folder for the encoder and the exported model")

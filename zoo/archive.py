@@ -7,14 +7,13 @@ Reading one runs nothing from it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zoo._version import __version__
+from zoo.files import atomic_write, umask
 
 FORMAT_VERSION = 1
 CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
@@ -57,33 +57,6 @@ class Archive:
     preprocess: dict[str, Any]
     tensors: dict[str, Tensor]
     arrays: dict[str, Tensor] = field(default_factory=dict)
-
-
-@contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` only if the block succeeds.
-
-    Example:
-        >>> import tempfile
-        >>> target = Path(tempfile.mkdtemp()) / "note.txt"
-        >>> with atomic_write(target) as temporary:
-        ...     _ = temporary.write_text("done")
-        >>> target.read_text()
-        'done'
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_state(
@@ -186,7 +159,7 @@ def write_archive(
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        fresh.chmod(0o777 & ~_umask())
+        fresh.chmod(0o777 & ~umask())
         if path.exists():
             path.replace(old)
         try:
@@ -214,12 +187,6 @@ def _may_replace(path: Path) -> bool:
     except (ArchiveError, OSError):
         return False
     return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read_archive(path: str | Path) -> Archive:

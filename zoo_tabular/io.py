@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from zoo.errors import did_you_mean, some
+from zoo.files import atomic_write
 from zoo_tabular._frames import check_frame
 
 
@@ -37,20 +36,11 @@ def write_table(df: pd.DataFrame, path: str | Path) -> Path:
     path = Path(path)
     kind = _kind(path)
     table = pa.Table.from_pandas(df)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with atomic_write(path) as temporary:
         if kind == "feather":
             feather.write_feather(table, str(temporary), compression="uncompressed")
         else:
             parquet.write_table(table, temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

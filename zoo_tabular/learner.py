@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zoo.archive import atomic_write
 from zoo.data import ModelData
 from zoo.errors import did_you_mean
+from zoo.files import atomic_write
 from zoo.learner import Learner
 from zoo_tabular.data import ColumnarModelData
 from zoo_tabular.model import MixedInputModel

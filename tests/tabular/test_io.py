@@ -49,3 +49,14 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         write_table(frame(), tmp_path / "x.csv")
     with pytest.raises(FileNotFoundError, match="no file"):
         read_table(tmp_path / "absent.feather")
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    import os
+
+    mask = os.umask(0o022)
+    try:
+        path = write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.feather")
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from jinja2 import Environment, StrictUndefined
 
-from zoo.archive import atomic_write
 from zoo.demo.section import Section
+from zoo.files import atomic_write
 
 COLUMNS = ("domain", "metric", "value", "reference", "goal", "seconds")
 

@@ -22,9 +22,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from zoo.archive import atomic_write
 from zoo.data import TensorLoader, device_batches
 from zoo.datasets import cache_dir
+from zoo.files import atomic_write
 from zoo.vision.data import ImageClassifierData
 from zoo.vision.dataset import ImageDataset, picture_loader
 from zoo.vision.images import broken_error, verify_images
