@@ -63,11 +63,11 @@ def main() -> None:
 
     # the whole network, on augmented pictures, with low rates for early layers
     learn.precompute = False
-    augmented = tfms_from_model(args.arch, args.size, aug_tfms=transforms_side_on, max_zoom=1.1)
+    augmented = tfms_from_model(args.arch, args.size, aug_tfms=transforms_side_on, max_zoom=1.05)
     learn.set_data(ImageClassifierData.from_paths(path, tfms=augmented, n_per_class=args.n))
     learn.unfreeze()
     learn.bn_freeze(True)
-    learn.fit(slice(1e-6, 1e-4), 1, cycle_len=1)
+    learn.fit(slice(3e-6, 3e-4), 1, cycle_len=1)
     probs, targets = learn.TTA()
     print(f"all layers, test-time augmentation: accuracy {accuracy(probs, targets):.4f}")
 
