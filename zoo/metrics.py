@@ -222,9 +222,6 @@ class Perplexity:
         return math.exp(min(float(self._total) / max(1, self._rows), 700.0))
 
 
-perplexity = Perplexity
-
-
 def metric_name(metric: Any) -> str:
     """The column heading of a metric: its `name`, its function name, or that of its class."""
     if isinstance(getattr(metric, "name", None), str):

@@ -69,7 +69,8 @@ class PoolState:
 
     def pooled(self) -> Tensor:
         """Last, max and mean side by side, (rows, 3 x features)."""
-        assert self.top is not None  # noqa: S101
+        if self.top is None:
+            raise RuntimeError("pooled() needs at least one add()")
         mean = self.total / self.lengths[:, None]
         return torch.cat([torch.as_tensor(self.last), self.top, torch.as_tensor(mean)], 1)
 

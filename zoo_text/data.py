@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.data import ModelData
 from zoo.errors import did_you_mean
-from zoo.metrics import accuracy, perplexity
+from zoo.metrics import Perplexity, accuracy
 from zoo.seeding import draw_seed, mix_seeds
 from zoo_text.corpus import encode_texts, read_files
 from zoo_text.softmax import FusedCrossEntropy
@@ -336,7 +336,7 @@ class LanguageModelData(ModelData):
 
     def default_metrics(self) -> list:
         """Accuracy of the next word, and perplexity."""
-        return [accuracy, perplexity]
+        return [accuracy, Perplexity]
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field, with its vocabulary."""
