@@ -47,8 +47,10 @@ def as_datetimes(df: pd.DataFrame, col: str, where: str) -> pd.Series:
             f"convert it first with pd.to_datetime(df[{col!r}], format=... or unit=...)"
         )
     try:
-        return pd.to_datetime(values)
-    except (ValueError, TypeError, OverflowError) as error:
+        with warnings.catch_warnings():  # pandas 2 only warns of mixed offsets, and gives no dates then
+            warnings.simplefilter("error", FutureWarning)
+            return pd.to_datetime(values)
+    except (ValueError, TypeError, OverflowError, FutureWarning) as error:
         raise ValueError(f"{where}: column {col!r}: {_unreadable(values, col)}") from error
 
 
