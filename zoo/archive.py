@@ -201,7 +201,7 @@ def read_archive(path: str | Path) -> Archive:
         raise FileNotFoundError(f"no exported learner at {path}")
     try:
         members = _read_members(path)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
         raise ArchiveError(f"{path} is not an exported learner: {error}") from None
     for name in (CONFIG, PREPROCESS, WEIGHTS):
         if name not in members:
