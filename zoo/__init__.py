@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from zoo.callback import CancelBatch as CancelBatch
     from zoo.callback import CancelEpoch as CancelEpoch
     from zoo.callback import CancelFit as CancelFit
+    from zoo.callback import CancelStep as CancelStep
     from zoo.data import DatasetLoader as DatasetLoader
     from zoo.data import ModelData as ModelData
     from zoo.data import TensorLoader as TensorLoader
     from zoo.finite import NonFiniteLossError as NonFiniteLossError
-    from zoo.layer_groups import LayerOptimizer as LayerOptimizer
-    from zoo.layer_groups import set_lrs as set_lrs
     from zoo.learner import Learner as Learner
     from zoo.learner import load_learner as load_learner
     from zoo.loop import fit as fit
+    from zoo.optimizer import LayerOptimizer as LayerOptimizer
+    from zoo.optimizer import set_lrs as set_lrs
     from zoo.prediction import Prediction as Prediction
     from zoo.seeding import set_seed as set_seed
     from zoo.splits import get_cv_idxs as get_cv_idxs
@@ -31,8 +32,9 @@ _HOMES = {
     "CancelBatch": "zoo.callback",
     "CancelEpoch": "zoo.callback",
     "CancelFit": "zoo.callback",
+    "CancelStep": "zoo.callback",
     "DatasetLoader": "zoo.data",
-    "LayerOptimizer": "zoo.layer_groups",
+    "LayerOptimizer": "zoo.optimizer",
     "Learner": "zoo.learner",
     "ModelData": "zoo.data",
     "NonFiniteLossError": "zoo.finite",
@@ -42,7 +44,7 @@ _HOMES = {
     "fit": "zoo.loop",
     "get_cv_idxs": "zoo.splits",
     "load_learner": "zoo.learner",
-    "set_lrs": "zoo.layer_groups",
+    "set_lrs": "zoo.optimizer",
     "set_seed": "zoo.seeding",
 }
 
@@ -62,6 +64,7 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "CancelBatch",
     "CancelEpoch",
     "CancelFit",
+    "CancelStep",
     "NonFiniteLossError",
     "__version__",
 ]

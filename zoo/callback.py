@@ -31,6 +31,10 @@ EVENTS = (
 )
 
 
+class CancelStep(Exception):
+    """Raise in `before_step`: the weights stay, the gradients are dropped, the batch goes on."""
+
+
 class CancelBatch(Exception):
     """Raise inside a batch: its remaining steps are skipped, the epoch goes on."""
 
@@ -47,9 +51,9 @@ class Callback:
     """Listens to the events of a fit; override the methods you need.
 
     Every method gets the running `State` and may change it: `state.loss` before the backward pass, the
-    gradients in `after_backward`, the rates in `before_batch`. Raise `CancelBatch`, `CancelEpoch` or
-    `CancelFit` to skip or stop. Within one event callbacks run by ascending `order`, equal ones in the order
-    given. `cleanup_fit` always runs, also after an error.
+    gradients in `before_step`, the rates in `before_batch`. Raise `CancelStep`, `CancelBatch`,
+    `CancelEpoch` or `CancelFit` to skip or stop. Within one event callbacks run by ascending `order`, equal
+    ones in the order given. `cleanup_fit` always runs, also after an error.
 
     The batch events `before_batch`, `after_predict`, `after_loss` and `after_batch` also fire on validation
     batches: look at `state.training`.

@@ -25,19 +25,21 @@ from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
 from zoo.data import device_batches, n_rows, split_batch
 from zoo.device import resolve_device
-from zoo.layer_groups import GroupSpec, LayerGroups, LayerOptimizer, Rates
+from zoo.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.loop import tell_if_interrupted
 from zoo.losses import Activation, default_loss
 from zoo.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
 from zoo.metrics import metric_name
+from zoo.optimizer import LayerOptimizer
 from zoo.predictor import Predictor, load_weights
 from zoo.registry import build_model, domain_learner
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
 from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_seed
 from zoo.summary import Summary, summarize
+from zoo.switches import Switches
 
 
-class Learner(Predictor):
+class Learner(Predictor, Switches):
     """Trains a model on data, explains itself, predicts, saves.
 
     Args:
@@ -343,35 +345,6 @@ class Learner(Predictor):
             raise ValueError(
                 "the training loader yields no batches: use a smaller batch size or drop_last=False"
             )
-
-    # -- layer groups
-    # ----------------------------------------------------------------------------------------------
-
-    def freeze(self) -> None:
-        """Train only the last layer group."""
-        self.groups.freeze()
-
-    def unfreeze(self) -> None:
-        """Train all layer groups."""
-        self.groups.freeze_to(0)
-
-    def freeze_to(self, n: int) -> None:
-        """Train the layer groups from number `n` on; negative numbers count from the end."""
-        self.groups.freeze_to(n)
-
-    def bn_freeze(self, on: bool) -> None:
-        """Keep the running statistics of all groups but the last fixed, even where they are trained."""
-        self.groups.bn_freeze(on)
-
-    def to_bf16(self) -> Self:
-        """Run forward passes in bfloat16 from now on; weights stay float32."""
-        self._autocast = Autocast()
-        return self
-
-    def to_fp32(self) -> Self:
-        """Run forward passes in float32 again."""
-        self._autocast = None
-        return self
 
     @classmethod
     def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:

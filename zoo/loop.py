@@ -6,13 +6,16 @@ Three nested levels, each `before_X`, body, `after_X`, with `cleanup_X` in `fina
     epoch:  for every batch of the loader
     batch:  predict -> loss -> [backward -> step -> zero_grad]
 
-Callbacks listen (see `zoo.callback`); `CancelBatch`, `CancelEpoch` and `CancelFit` leave one level.
-Everything that trains or evaluates in this library passes through here.
+Callbacks listen (see `zoo.callback`); `CancelStep`, `CancelBatch`, `CancelEpoch` and `CancelFit` leave one
+level. Everything that trains or evaluates in this library passes through here. What is no concern of every
+fit is no concern of this file: precision, accumulation, averaging, several processes and resuming are
+callbacks that change the `State`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 import time
@@ -23,10 +26,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, Dispatcher
+from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
 from zoo.callbacks.recorder import Recorder
 from zoo.data import device_batches, split_batch
 from zoo.finite import FiniteGuard, NonFiniteLossError
+from zoo.memory import advise, is_out_of_memory, release
 from zoo.metrics import named_meters, wide
 from zoo.modes import preserve_modes, train_mode
 from zoo.seeding import preserve_rng
@@ -39,10 +43,18 @@ class State:
     """Where a fit stands; handed to every callback, which may change it.
 
     Attributes:
-        epoch: number of the current epoch, counted over all fits of the learner.
+        first_epoch: number of this fit's first epoch, counted over all fits of the learner.
+        epoch: number of the current epoch; moved in `before_fit`, the fit begins there.
         step: optimizer steps taken in this fit.
         batch_index, n_batches: position inside the current pass.
+        start_batch: the batch at which the coming training pass begins; set in `before_fit` to go on
+            inside an epoch.
         batches_before: training batches of this fit's earlier epochs; schedules count batches.
+        loader: what the current pass iterates; may be replaced in `before_train` and `before_validate`.
+        rows: rows of the current batch.
+        pending: batches whose gradients wait for an update.
+        update_due: whether these are applied after the current batch; set in `after_backward` to put it off.
+            What is left when the pass ends is applied then.
         n_inputs: how many tensors of a batch are inputs, where that is known.
         inputs, target: the batch on the device.
         preds, extras: the model's output; a tuple is split into its first member and the rest.
@@ -64,9 +76,13 @@ class State:
     epoch: int = 0
     step: int = 0
     batches_before: int = 0
+    start_batch: int = 0
     batch_index: int = 0
     n_batches: int = 0
     loader: Any = None
+    rows: int = 0
+    pending: int = 0
+    update_due: bool = True
     training: bool = False
     inputs: tuple = ()
     target: Any = None
@@ -90,7 +106,7 @@ class Loop:
 
     def __init__(self, state: State, callbacks: Iterable[Callback] = ()) -> None:
         self.state = state
-        self.emit = Dispatcher(callbacks)
+        self.emit = Dispatcher([FiniteGuard(), *callbacks])
 
     def fit(self, n_epochs: int, *, validate: bool = True) -> list[dict[str, Any]]:
         """Train for `n_epochs`; returns one dict an epoch.
@@ -98,31 +114,30 @@ class Loop:
         Ctrl-C ends the fit cleanly: `state.interrupted` is set, weights and history so far stay.
         """
         s = self.state
-        s.n_epochs = n_epochs
-        guard = FiniteGuard(getattr(s.opt, "opt", s.opt), s.model, s.device)
-        needs_closure = _needs_closure(s.opt)
+        s.n_epochs, s.epoch, s.start_batch = n_epochs, s.first_epoch, 0
         s.opt.zero_grad()
         try:
             with contextlib.suppress(CancelFit):
                 self.emit("before_fit", s)
-                for epoch in range(s.first_epoch, s.first_epoch + n_epochs):
+                for epoch in range(s.epoch, s.first_epoch + n_epochs):
                     s.epoch = epoch
-                    self._epoch(guard, validate, needs_closure)
-            guard.flush()
+                    self._epoch(validate)
             with contextlib.suppress(CancelFit):
                 self.emit("after_fit", s)
         except KeyboardInterrupt:
             s.interrupted = True
-            guard.flush()
+        except Exception as error:
+            if is_out_of_memory(error):
+                release(error)
+            raise
         finally:
-            guard.close()
-            s.opt.zero_grad()
+            self._drop_gradients()
             s.model.eval()
             s.inputs, s.target, s.preds, s.extras, s.loss, s.loader = (), None, None, (), None, None
             self.emit.every("cleanup_fit", s)
         return s.history
 
-    def _epoch(self, guard: FiniteGuard, validate: bool, needs_closure: bool) -> None:
+    def _epoch(self, validate: bool) -> None:
         s = self.state
         started = time.perf_counter()
         s.row = {"epoch": s.epoch}
@@ -130,7 +145,7 @@ class Loop:
         try:
             with contextlib.suppress(CancelEpoch):
                 self.emit("before_epoch", s)
-                self._train(guard, needs_closure)
+                self._train()
             s.history.append(s.row)
             if validate and s.data.valid_dl is not None:
                 s.row.update(self.validate(s.data.valid_dl))
@@ -142,57 +157,72 @@ class Loop:
         finally:
             self.emit.every("cleanup_epoch", s)
 
-    def _train(self, guard: FiniteGuard, needs_closure: bool) -> None:
+    def _train(self) -> None:
         s = self.state
         s.training, s.loader = True, s.data.train_dl
         s.train_mode(s.model)
-        guard.remember_buffers()
         if hasattr(s.loader, "set_epoch"):
-            s.loader.set_epoch(s.epoch)
-        s.n_batches = len(s.loader)
-        s.batch_index = 0
+            s.loader.set_epoch(s.epoch, s.start_batch)
+        s.n_batches, s.batch_index = len(s.loader), s.start_batch
         try:
             self.emit("before_train", s)
-            for index, batch in enumerate(device_batches(s.loader, s.device, training=True)):
+            for index, batch in enumerate(device_batches(s.loader, s.device, training=True), s.start_batch):
                 s.batch_index = index
-                self._train_batch(batch, guard, needs_closure)
+                self._train_batch(batch)
+            if s.pending:
+                self._update()
         except CancelEpoch:
-            s.opt.zero_grad()
-        guard.flush()
+            self._drop_gradients()
         s.batches_before += s.n_batches
+        s.start_batch = 0
         self.emit("after_train", s)
 
-    def _train_batch(self, batch: Any, guard: FiniteGuard, needs_closure: bool) -> None:
+    def _train_batch(self, batch: Any) -> None:
         s, emit = self.state, self.emit
+        waiting = s.pending
         try:
             s.inputs, s.target = split_batch(batch)
+            s.rows = _rows(s)
             emit("before_batch", s)
             with s.forward_context():
                 self.predict()
                 emit("after_predict", s)
                 self.compute_loss()
             emit("after_loss", s)
-            guard.check(s.loss, s.epoch, s.batch_index)
             self.backward()
+            s.pending, s.update_due = waiting + 1, True
             emit("after_backward", s)
-            emit("before_step", s)
-            if needs_closure:
-                s.opt.step(self._closure)
-                s.opt.zero_grad()
-            else:
-                self.step()
-            s.step += 1
-            emit("after_step", s)
+            if s.update_due:
+                self._update()
             emit("after_batch", s)
         except CancelBatch:
-            s.opt.zero_grad()
+            if s.pending != waiting:
+                self._drop_gradients()
         except (CancelEpoch, CancelFit, NonFiniteLossError):
             raise
         except Exception as error:
             error.add_note(_where(s))
+            if is_out_of_memory(error):
+                error.add_note(advise(s.rows))
             raise
         finally:
             emit.every("cleanup_batch", s)
+
+    def _update(self) -> None:
+        s = self.state
+        try:
+            self.emit("before_step", s)
+            self.step()
+        except CancelStep:
+            self._drop_gradients()
+            return
+        self._drop_gradients()
+        s.step += 1
+        self.emit("after_step", s)
+
+    def _drop_gradients(self) -> None:
+        self.state.opt.zero_grad()
+        self.state.pending = 0
 
     def predict(self) -> None:
         """Forward pass of the current batch."""
@@ -215,9 +245,12 @@ class Loop:
         self.state.loss.backward()
 
     def step(self) -> None:
-        """Update the weights and drop the gradients."""
-        self.state.opt.step()
-        self.state.opt.zero_grad()
+        """Update the weights."""
+        opt = self.state.opt
+        if _needs_closure(opt):
+            opt.step(self._closure)
+        else:
+            opt.step()
 
     def _closure(self) -> Tensor:
         """The loss of the current batch once more, for optimizers that evaluate it themselves (LBFGS)."""
@@ -273,7 +306,7 @@ class Loop:
                 loader.set_epoch(0)
             try:
                 emit("before_validate", s)
-                for index, batch in enumerate(device_batches(loader, s.device, training=False)):
+                for index, batch in enumerate(device_batches(s.loader, s.device, training=False)):
                     s.batch_index = index
                     self._evaluate_batch(batch, collect)
             except CancelEpoch:
@@ -287,6 +320,7 @@ class Loop:
         s, emit = self.state, self.emit
         try:
             s.inputs, s.target = split_batch(batch, s.n_inputs)
+            s.rows = _rows(s)
             emit("before_batch", s)
             with s.forward_context():
                 self.predict()
@@ -367,8 +401,18 @@ def tell_if_interrupted(state: State) -> None:
 
 def _needs_closure(opt: Any) -> bool:
     """Whether the optimizer's `step` cannot be called without a closure, as that of LBFGS."""
-    closure = inspect.signature(getattr(opt, "opt", opt).step).parameters.get("closure")
+    return _takes_closure(type(getattr(opt, "opt", opt)))
+
+
+@functools.cache
+def _takes_closure(kind: type) -> bool:
+    closure = inspect.signature(kind.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _rows(s: State) -> int:
+    part = s.target if isinstance(s.target, Tensor) and s.target.ndim else s.inputs[0]
+    return len(part) if isinstance(part, Tensor) and part.ndim else 1
 
 
 def _where(s: State) -> str:

@@ -18,9 +18,10 @@ from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
 from zoo.data import ModelData, as_tensor, n_rows
 from zoo.errors import did_you_mean, some
-from zoo.layer_groups import LayerGroups, LayerOptimizer
+from zoo.layer_groups import LayerGroups
 from zoo.loop import Loop, State
 from zoo.losses import Activation, activation_of
+from zoo.optimizer import LayerOptimizer
 from zoo.prediction import Prediction
 from zoo.registry import domain_learner, spec_of
 

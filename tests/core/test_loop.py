@@ -226,22 +226,26 @@ def test_non_finite_loss_stops_before_the_weights_are_touched():
 
 def test_the_deferred_guard_skips_updates_on_the_device_and_names_the_batch():
     from zoo.finite import FiniteGuard
+    from zoo.loop import State
 
     net = nn.Linear(2, 1)
     opt = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
-    guard = FiniteGuard(opt, net, torch.device("cpu"), every=4)
+    state = State(net, None, opt, nn.functional.mse_loss, torch.device("cpu"), epoch=2, training=True)
+    guard = FiniteGuard(every=4)
+    guard.before_fit(state)
     guard.deferred = True
     before = None
     with pytest.raises(NonFiniteLossError, match="epoch 2, batch 1"):
         for batch in range(8):
-            loss = net(torch.ones(1, 2)).sum() * (float("inf") if batch == 1 else 1.0)
-            guard.check(loss, 2, batch)
-            loss.backward()
+            state.batch_index = batch
+            state.loss = net(torch.ones(1, 2)).sum() * (float("inf") if batch == 1 else 1.0)
+            guard.after_loss(state)
+            state.loss.backward()
             opt.step()
             opt.zero_grad()
             before = net.weight.detach().clone() if batch == 0 else before
     assert torch.equal(net.weight, before)
-    guard.close()
+    guard.cleanup_fit(state)
     assert not hasattr(opt, "found_inf")
 
 

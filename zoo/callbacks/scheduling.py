@@ -28,11 +28,12 @@ class Scheduler(Callback):
     def __init__(self, schedule: Schedule, base_lrs: Sequence[float]) -> None:
         self.schedule, self.base_lrs = schedule, list(base_lrs)
         self._ends = frozenset(schedule.cycle_ends())
-        self._own: list[tuple[dict[str, Any], str, Any]] = []
+        self._own: list[dict[str, Any]] = []
 
     def before_fit(self, state: State) -> None:
         self._own = [
-            (g, key, g[key]) for g in state.opt.param_groups for key in ("betas", "momentum") if key in g
+            {key: group[key] for key in ("betas", "momentum") if key in group}
+            for group in state.opt.param_groups
         ]
 
     def before_batch(self, state: State) -> None:
@@ -50,5 +51,5 @@ class Scheduler(Callback):
             state.cycle_done = True
 
     def cleanup_fit(self, state: State) -> None:
-        for group, key, value in self._own:
-            group[key] = value
+        for group, own in zip(state.opt.param_groups, self._own, strict=True):
+            group.update(own)
