@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from zoo.hooks import Hooks, first_tensor
 from zoo.modes import preserve_modes
 from zoo.seeding import preserve_rng
 
@@ -67,7 +68,7 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
         inputs: the inputs of a batch, on the model's device.
     """
     shapes: dict[str, tuple[int, ...] | None] = {}
-    hooks = []
+    layers: dict[str, nn.Module] = {}
     seen: set[int] = set()
     owned: dict[str, int] = {}
     kinds: dict[str, tuple[str, int]] = {}
@@ -80,24 +81,14 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
         label = name or type(model).__name__
         owned[label] = sum(param.numel() for param in own)
         kinds[label] = (type(module).__name__, sum(param.numel() for param in own if param.requires_grad))
+        layers[label] = module
 
-        def note(_module: nn.Module, _inputs: Any, output: Any, label: str = label) -> None:
-            shapes[label] = _shape(output)
+    def note(label: str, output: Any) -> None:
+        tensor = first_tensor(output)
+        shapes[label] = None if tensor is None or tensor.ndim == 0 else (-1, *tensor.shape[1:])
 
-        hooks.append(module.register_forward_hook(note))
-    try:
-        with torch.no_grad(), preserve_rng(), preserve_modes(model):
-            model.eval()
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with Hooks(layers, note), torch.no_grad(), preserve_rng(), preserve_modes(model):
+        model.eval()
+        model(*inputs)
     order = [*shapes, *(label for label in owned if label not in shapes)]
     return Summary([LayerRow(n, kinds[n][0], shapes.get(n), owned[n], kinds[n][1]) for n in order])
-
-
-def _shape(output: Any) -> tuple[int, ...] | None:
-    first: Any = output
-    while isinstance(first, tuple | list) and first:
-        first = first[0]
-    return (-1, *first.shape[1:]) if isinstance(first, Tensor) and first.ndim else None

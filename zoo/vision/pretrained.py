@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zoo.errors import did_you_mean, some
+from zoo.hooks import Hooks
+from zoo.modes import preserve_modes
 
 _HEAD_NAMES = frozenset({"avgpool", "classifier", "fc", "head", "heads"})
 _UNSUPPORTED = {
@@ -130,18 +132,12 @@ def probe(body: nn.Sequential, c_in: int, size: int = 96) -> tuple[int, int]:
     units = body_units(body)
     sides: list[int] = []
 
-    def remember(module: nn.Module, args: tuple, output: Tensor) -> None:
+    def remember(name: str, output: Tensor) -> None:
         sides.append(min(output.shape[-2:]))
 
-    handles = [unit.register_forward_hook(remember) for unit in units]
-    training = body.training
-    try:
-        with torch.no_grad():
-            features = body.eval()(torch.zeros(1, c_in, size, size))
-    finally:
-        body.train(training)
-        for handle in handles:
-            handle.remove()
+    named = {str(number): unit for number, unit in enumerate(units)}
+    with Hooks(named, remember), torch.no_grad(), preserve_modes(body):
+        features = body.eval()(torch.zeros(1, c_in, size, size))
     late = [i for i, side in enumerate(sides) if side * 8 < size]
     cut = late[0] if late and 0 < late[0] < len(units) else max(1, len(units) // 2)
     return features.shape[1], cut
