@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Callback:
 
     Attributes:
         order: position among the callbacks. The built-in ones lie between -100 and 100.
+        event_orders: positions in single events, where they differ from `order`.
         in_finder: whether the callback belongs to the training step itself (clipping, precision, state
             resets), and so also runs inside the learning-rate finder and `predict`.
 
@@ -71,6 +72,7 @@ class Callback:
     """
 
     order: int = 0
+    event_orders: Mapping[str, int] = {}
     in_finder: bool = False
 
     def before_fit(self, state: State) -> None: ...
@@ -117,7 +119,7 @@ class Dispatcher:
         self._listeners: dict[str, list[Callable[[State], None]]] = {
             event: [
                 getattr(callback, event)
-                for callback in self.callbacks
+                for callback in sorted(given, key=lambda one: one.event_orders.get(event, one.order))
                 if getattr(type(callback), event) is not getattr(Callback, event)
             ]
             for event in EVENTS

@@ -15,8 +15,6 @@ callbacks that change the `State`.
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +31,7 @@ from zoo.finite import FiniteGuard, NonFiniteLossError
 from zoo.memory import advise, is_out_of_memory, release
 from zoo.metrics import named_meters, wide
 from zoo.modes import preserve_modes, train_mode
+from zoo.optimizer import needs_closure
 from zoo.seeding import preserve_rng
 
 log = logging.getLogger("zoo")
@@ -247,7 +246,7 @@ class Loop:
     def step(self) -> None:
         """Update the weights."""
         opt = self.state.opt
-        if _needs_closure(opt):
+        if needs_closure(opt):
             opt.step(self._closure)
         else:
             opt.step()
@@ -397,17 +396,6 @@ def tell_if_interrupted(state: State) -> None:
     """One line after Ctrl-C."""
     if state.interrupted:
         log.warning("interrupted in epoch %d; weights and history are kept", state.epoch)
-
-
-def _needs_closure(opt: Any) -> bool:
-    """Whether the optimizer's `step` cannot be called without a closure, as that of LBFGS."""
-    return _takes_closure(type(getattr(opt, "opt", opt)))
-
-
-@functools.cache
-def _takes_closure(kind: type) -> bool:
-    closure = inspect.signature(kind.step).parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def _rows(s: State) -> int:

@@ -131,7 +131,8 @@ def no_trace(learn: Learner) -> Iterator[None]:
     modules = [module for module in (learn.model, learn.loss_fn) if isinstance(module, nn.Module)]
     tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
     kept = [tensor.detach().clone() for tensor in tensors]
-    callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in learn.callbacks]
+    stateful = [*learn.callbacks, *([] if learn._autocast is None else [learn._autocast])]
+    callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in stateful]
     loader = learn.data.train_dl
     epoch = getattr(loader, "epoch", 0)
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -168,6 +169,17 @@ def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:
         if not (np.isfinite(lr) and lr >= 0):
             raise ValueError(f"rates must be finite and not negative, got {lr}")
         param_group["lr"] = lr
+
+
+def needs_closure(opt: Any) -> bool:
+    """Whether an optimizer's `step` cannot be called without a closure, as that of LBFGS."""
+    return _takes_closure(type(getattr(opt, "opt", opt)))
+
+
+@functools.cache
+def _takes_closure(kind: type) -> bool:
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import torch
+
 from zoo.callbacks.precision import Autocast
 
 if TYPE_CHECKING:
@@ -36,8 +38,20 @@ class Switches:
         self.groups.bn_freeze(on)
 
     def to_bf16(self) -> Self:
-        """Run forward passes in bfloat16 from now on; weights stay float32."""
-        self._autocast = Autocast()
+        """Run forward passes in bfloat16 from now on; weights stay float32.
+
+        The format of choice: it has the range of float32, so nothing overflows or vanishes.
+        """
+        self._autocast = Autocast(torch.bfloat16)
+        return self
+
+    def to_fp16(self) -> Self:
+        """Run forward passes in float16 from now on, with a scaled loss; weights stay float32.
+
+        For devices without bfloat16. Updates whose gradients overflow are left out, which is usual for the
+        first few; see `zoo.callbacks.Autocast`. Optimizers that evaluate the loss themselves (LBFGS) can't.
+        """
+        self._autocast = Autocast(torch.float16)
         return self
 
     def to_fp32(self) -> Self:

@@ -45,9 +45,9 @@ class TabularLearner(Learner):
         if self.model.training:
             self.model.eval()
         inputs = [part.to(self.device) for part in self.data.row_inputs(raw)]
-        short = self._autocast is not None
+        short = self._autocast
         with torch.inference_mode():
-            with torch.autocast(self.device.type, torch.bfloat16) if short else contextlib.nullcontext():
+            with contextlib.nullcontext() if short is None else short.context(self.device.type):
                 outputs = self.model(*inputs)
             outputs = outputs[0] if isinstance(outputs, tuple) else outputs
             answer = self.data.decode(self.activation(outputs.float().cpu()))[0]

@@ -2,34 +2,152 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from zoo.callback import Callback
+from zoo.callback import Callback, CancelStep
+from zoo.optimizer import needs_closure
 
 if TYPE_CHECKING:
     from zoo.loop import State
 
+log = logging.getLogger("zoo")
+
+_SWITCHES = {torch.bfloat16: "to_bf16", torch.float16: "to_fp16"}
+_NAMES = {torch.bfloat16: "BFloat16", torch.float16: "Half"}  # as torch's errors call them
+
 
 class Autocast(Callback):
-    """Runs the forward pass and the loss under `torch.autocast` with bfloat16, which needs no gradient
-    scaling.
+    """Runs forward passes and the loss under `torch.autocast`; what comes out of the model is made float32.
+
+    bfloat16 has the range of float32 and needs nothing else. In float16 small gradients would vanish, so the
+    loss is multiplied by a factor before the backward pass and the gradients are divided by it again before
+    anything looks at them (Micikevicius et al. 2018, "Mixed Precision Training", section 3.2). When gradients
+    overflow, that update is left out and the factor halved; after 2,000 updates without overflow it is
+    doubled. The factor lives on from fit to fit.
+
+    Args:
+        dtype: `torch.bfloat16` or `torch.float16`.
+
+    Attributes:
+        skipped: updates left out in the latest fit.
+
+    Example:
+        >>> with Autocast(torch.bfloat16).context("cpu"):
+        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+        torch.bfloat16
     """
 
     order = -60
+    # the loss is scaled when everybody has seen it, the gradients are put right before anybody sees them
+    event_orders = {"after_loss": 100, "before_step": -80}
     in_finder = True
+    patience = 20
+    smallest = 2.0**-20
+
+    def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
+        if dtype not in _SWITCHES:
+            raise ValueError(f"Autocast: dtype must be torch.bfloat16 or torch.float16, got {dtype}")
+        self.dtype = dtype
+        self.skipped = 0
+        self._in_a_row = 0
+        self._scaler: torch.amp.GradScaler | None = None
+        self._kept: dict[str, Any] = {}
+
+    def context(self, device_type: str) -> contextlib.AbstractContextManager:
+        """The context in which a forward pass runs in this format."""
+        return torch.autocast(device_type, dtype=self.dtype)
 
     def before_fit(self, state: State) -> None:
         self._switch(state)
+        self.skipped = self._in_a_row = 0
+        if self.dtype != torch.float16:
+            return
+        if needs_closure(state.opt):
+            raise ValueError(
+                f"{type(_inner(state.opt)).__name__} evaluates the loss itself, which does not go together "
+                "with the gradient scaling of float16: use to_bf16() or to_fp32()"
+            )
+        if self._scaler is None:
+            self._scaler = torch.amp.GradScaler(state.device.type)
+            if self._kept:
+                self._scaler.load_state_dict(self._kept)
 
     def before_validate(self, state: State) -> None:
         self._switch(state)
 
+    def after_predict(self, state: State) -> None:
+        if isinstance(state.preds, Tensor) and state.preds.dtype == self.dtype:
+            state.preds = state.preds.float()
+
+    def after_loss(self, state: State) -> None:
+        if state.training and self._scaler is not None:
+            state.loss = self._scaler.scale(state.loss)
+
+    def before_step(self, state: State) -> None:
+        scaler, optimizer = self._scaler, _inner(state.opt)
+        if scaler is None or not _has_gradients(optimizer):
+            return
+        scaler.unscale_(optimizer)
+        before = scaler.get_scale()
+        scaler.update()
+        if scaler.get_scale() >= before:
+            self._in_a_row = 0
+            return
+        if before / 2 < self.smallest:
+            scaler.update(self.smallest)
+        self.skipped += 1
+        self._in_a_row += 1
+        if self._in_a_row == self.patience:
+            log.warning(
+                "float16: %d updates in a row were left out because their gradients overflowed (the scale "
+                "of the loss is down to %g): use to_bf16() or to_fp32(), a lower learning rate, or look for "
+                "huge values in the data",
+                self._in_a_row,
+                scaler.get_scale(),
+            )
+        raise CancelStep
+
+    def cleanup_batch(self, state: State) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, RuntimeError) and f"not implemented for '{_NAMES[self.dtype]}'" in str(error):
+            error.add_note(
+                f"the model runs in {self.dtype} on the {state.device.type} since "
+                f"learn.{_SWITCHES[self.dtype]}(), where this operation does not exist: use "
+                f"{'to_bf16() or ' if self.dtype == torch.float16 else ''}to_fp32()"
+            )
+
     def cleanup_fit(self, state: State) -> None:
         torch.clear_autocast_cache()
 
-    @staticmethod
-    def _switch(state: State) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        if self.dtype != torch.float16:
+            return {}
+        scale = dict(self._kept) if self._scaler is None else self._scaler.state_dict()
+        return {"scaler": scale, "skipped": self.skipped, "in_a_row": self._in_a_row}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not state:
+            return
+        self.skipped, self._in_a_row, self._kept = state["skipped"], state["in_a_row"], dict(state["scaler"])
+        if not self._kept:  # from before the first fit
+            self._scaler = None
+        elif self._scaler is not None:
+            self._scaler.load_state_dict(self._kept)
+
+    def _switch(self, state: State) -> None:
         kind = state.device.type
-        state.forward_context = lambda: torch.autocast(kind, dtype=torch.bfloat16)
+        state.forward_context = lambda: self.context(kind)
+
+
+def _inner(opt: Any) -> torch.optim.Optimizer:
+    return getattr(opt, "opt", opt)
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(param.grad is not None for group in optimizer.param_groups for param in group["params"])
