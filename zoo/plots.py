@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import matplotlib
+import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 
@@ -47,4 +51,83 @@ def range_test(
     axis.set(xlabel="learning rate", ylabel="loss", xscale="linear" if linear else "log")
     if marks:
         axis.legend()
+    return drawn
+
+
+def layer_curves(
+    x: Sequence[int], panels: Mapping[str, Sequence[Sequence[float]]], names: Sequence[str], *, x_label: str
+) -> Figure:
+    """One panel a number with one line a layer, from dark (near the input) to light.
+
+    Args:
+        x: where the records lie.
+        panels: number -> one sequence a layer, as long as `x`. Positive values over more than two decades get
+            a logarithmic axis.
+        names: of the layers.
+        x_label: what `x` counts.
+    """
+    columns = 1 + (len(names) - 1) // 24
+    drawn = figure(4.0 * len(panels) + 1.5 * columns, 3.8)
+    colours = matplotlib.colormaps["viridis"].resampled(len(names) + 1)
+    for index, (title, lines) in enumerate(panels.items()):
+        axis = drawn.add_subplot(1, len(panels), index + 1)
+        for number, (name, values) in enumerate(zip(names, lines, strict=True)):
+            mark = "." if len(x) < 3 else None
+            axis.plot(x, values, color=colours(number), marker=mark, label=name if index == 0 else None)
+        finite = [value for values in lines for value in values if math.isfinite(value)]
+        if finite and min(finite) > 0 and max(finite) > 100 * min(finite):
+            axis.set_yscale("log")
+        axis.set(xlabel=x_label, ylabel=title)
+    drawn.legend(loc="outside right upper", title="layer", ncols=columns, fontsize="small")
+    return drawn
+
+
+def layer_histograms(
+    x: Sequence[int],
+    counts: Sequence[Sequence[Sequence[int]]],
+    names: Sequence[str],
+    decades: tuple[int, int],
+    *,
+    x_label: str,
+) -> Figure:
+    """One colour map a layer: the share of values by magnitude and sign (upwards), against the records.
+
+    Args:
+        x: where the records lie.
+        counts: one table (records, bins) a layer; the bins go from the most negative to the most positive
+            value, equally wide in the logarithm, one in the middle for what is smaller.
+        names: of the layers.
+        decades: the logarithms of the smallest and the largest magnitude that the bins tell apart.
+        x_label: what `x` counts.
+    """
+    tables = np.asarray(counts, dtype=float)
+    shares = tables / np.maximum(tables.sum(axis=2, keepdims=True), 1)
+    side = (tables.shape[2] - 1) // 2
+    used = np.flatnonzero(tables.sum(axis=(0, 1)))
+    reach = max(1, *(abs(used - side)))
+    per_decade = side // (decades[1] - decades[0])
+    apart = max(1, (decades[1] - decades[0]) // 4)
+    marks = [
+        (0.5 + (decade - decades[0]) * per_decade, f"$10^{{{decade}}}$")
+        for decade in range(decades[0] + apart, decades[1] + 1, apart)
+    ]
+    places = [(-place, f"$-${label}") for place, label in reversed(marks)] + [(0.0, "0"), *marks]
+    wide = min(4, len(names))
+    rows = -(-len(names) // wide)
+    drawn = figure(3.4 * wide + 1, 2.6 * rows + 0.4)
+    gap = x[1] - x[0] if len(x) > 1 else 1
+    across = [*x, x[-1] + gap]
+    up = np.arange(-side, side + 2) - 0.5
+    image = None
+    axes = []
+    for number, (name, table) in enumerate(zip(names, shares, strict=True)):
+        axis = drawn.add_subplot(rows, wide, number + 1)
+        image = axis.pcolormesh(across, up, table.T, norm=PowerNorm(0.5, 0, shares.max()), cmap="magma")
+        axis.set_yticks([place for place, _ in places], [label for _, label in places], fontsize="x-small")
+        axis.set_ylim(-reach - 0.5, reach + 0.5)
+        axis.set_title(name, fontsize="small")
+        axis.set(xlabel=x_label, ylabel="value")
+        axes.append(axis)
+    if image is not None:
+        drawn.colorbar(image, ax=axes, label="share of the values")
     return drawn
