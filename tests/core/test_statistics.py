@@ -113,7 +113,7 @@ def test_the_numbers_are_those_of_the_layer():
 
     activations, gradients, check = (
         ActivationStats(3, "head", near_zero=0.01),
-        GradientStats(4, "head"),
+        GradientStats(3, "head"),
         Check(),
     )
     digits_learner().fit(0.1, 2, callbacks=[activations, gradients, check])
