@@ -119,7 +119,7 @@ class RecurrentLayer(nn.Module):
         options = (weights, True, 1, 0.0, self.training, False, True)
         if torch.is_autocast_enabled(x.device.type) and x.is_floating_point():
             x = x.to(self.weight_ih.dtype)
-        with _no_flattening_warning(x):
+        with _no_flattening_warning(x), _no_half_on_cpu(x):
             if self.rnn == "lstm":
                 out, hidden, cell = torch.lstm(x, state, *options)
                 return out, (hidden, cell)
@@ -139,6 +139,17 @@ def _no_flattening_warning(x: Tensor) -> Iterator[None]:
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+        yield
+
+
+@contextlib.contextmanager
+def _no_half_on_cpu(x: Tensor) -> Iterator[None]:
+    # many processors have no float16 kernel for an LSTM; the recurrence then runs in the weights' format
+    kind = x.device.type
+    if kind != "cpu" or not torch.is_autocast_enabled(kind) or torch.get_autocast_dtype(kind) != torch.half:
+        yield
+        return
+    with torch.autocast(kind, enabled=False):
         yield
 
 

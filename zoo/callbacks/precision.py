@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("zoo")
 
 _SWITCHES = {torch.bfloat16: "to_bf16", torch.float16: "to_fp16"}
-_NAMES = {torch.bfloat16: "BFloat16", torch.float16: "Half"}  # as torch's errors call them
+_MISSING = {  # how torch and its CPU kernels say that an operation does not exist in a format
+    torch.bfloat16: ("not implemented for 'BFloat16'", "could not create a primitive"),
+    torch.float16: ("not implemented for 'Half'", "could not create a primitive"),
+}
 
 
 class Autocast(Callback):
@@ -115,10 +118,10 @@ class Autocast(Callback):
 
     def cleanup_batch(self, state: State) -> None:
         error = sys.exc_info()[1]
-        if isinstance(error, RuntimeError) and f"not implemented for '{_NAMES[self.dtype]}'" in str(error):
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _MISSING[self.dtype]):
             error.add_note(
-                f"the model runs in {self.dtype} on the {state.device.type} since "
-                f"learn.{_SWITCHES[self.dtype]}(), where this operation does not exist: use "
+                f"this operation does not exist in {self.dtype} on the {state.device.type}; the model runs in "
+                f"that format since learn.{_SWITCHES[self.dtype]}(): use "
                 f"{'to_bf16() or ' if self.dtype == torch.float16 else ''}to_fp32()"
             )
 
