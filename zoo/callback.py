@@ -142,8 +142,11 @@ class Dispatcher:
                     first = error
                 else:
                     first.add_note(f"then, in {event}: {type(error).__name__}: {error}")
-        if first is not None:
-            raise first
+        try:
+            if first is not None:
+                raise first
+        finally:
+            del first  # its traceback holds this frame: without this they would keep each other alive
 
     def listeners(self, event: str) -> list[Callable[[State], None]]:
         """The bound methods that will be called on `event`, in order."""

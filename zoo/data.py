@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,10 +64,8 @@ class TensorLoader:
             raise ValueError(f"TensorLoader: all tensors need the same number of rows, got {sizes}")
         if sizes[0] == 0:
             raise ValueError("TensorLoader: there are no rows")
-        if bs < 1:
-            raise ValueError(f"TensorLoader: bs must be at least 1, got {bs}")
         self.n_rows = sizes[0]
-        self.bs, self.shuffle, self.drop_last = bs, shuffle, drop_last
+        self.bs, self.shuffle, self.drop_last = _at_least_one(bs, "TensorLoader"), shuffle, drop_last
         self.seed = draw_seed() if seed is None and shuffle else seed or 0
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
@@ -85,6 +84,13 @@ class TensorLoader:
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Choose the order of the coming passes, and the batch at which they begin."""
         self.epoch, self.start_batch = epoch, start_batch
+
+    def with_bs(self, bs: int) -> TensorLoader:
+        """The same rows in batches of another size; where it shuffles, none of a single row is left over."""
+        other = copy.copy(self)
+        other.bs = _at_least_one(bs, "TensorLoader")
+        other.drop_last = _drops_last(self, bs)
+        return other
 
     def to(self, device: torch.device) -> None:
         """Move the tensors to `device` if they fit there comfortably."""
@@ -116,6 +122,22 @@ class TensorLoader:
         for start in starts:
             rows = order[start : start + bs]
             yield tuple(tensor.index_select(0, rows) for tensor in tensors)
+
+
+def _at_least_one(bs: int, loader: str) -> int:
+    if bs < 1:
+        raise ValueError(f"{loader}: bs must be at least 1, got {bs}")
+    return bs
+
+
+def _drops_last(loader: TensorLoader | DatasetLoader, bs: int) -> bool:
+    """Whether a loader leaves out its incomplete batch at another size: as before, or because batch norm
+    cannot learn from a single row.
+    """
+    rows = loader.n_rows
+    if rows <= bs:
+        return False
+    return (loader.shuffle and rows % bs == 1) or (loader.drop_last and rows % loader.bs != 1)
 
 
 class SampleKey(int):
@@ -174,7 +196,8 @@ class DatasetLoader:
     ) -> None:
         if len(dataset) == 0:
             raise ValueError("DatasetLoader: the dataset has no rows")
-        self.dataset, self.bs, self.shuffle, self.plan, self.drop_last = dataset, bs, shuffle, plan, drop_last
+        self.dataset, self.shuffle, self.plan, self.drop_last = dataset, shuffle, plan, drop_last
+        self.bs = _at_least_one(bs, "DatasetLoader")
         self.seed = draw_seed() if seed is None else seed
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
@@ -189,6 +212,28 @@ class DatasetLoader:
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),
         )
+
+    def with_bs(self, bs: int, *, num_workers: int | None = None) -> DatasetLoader:
+        """The same rows in batches of another size, decoded by as many processes unless told otherwise;
+        where it shuffles, no batch of a single row is left over.
+
+        Raises:
+            TypeError: if a plan decides on the batches.
+        """
+        if self.plan is not None:
+            raise TypeError("DatasetLoader: the plan decides on the batches, not bs: make the loader anew")
+        other = DatasetLoader(
+            self.dataset,
+            _at_least_one(bs, "DatasetLoader"),
+            self.shuffle,
+            seed=self.seed,
+            num_workers=self.num_workers if num_workers is None else num_workers,
+            collate_fn=self._loader.collate_fn,
+            batch_transform=self.batch_transform,
+            drop_last=_drops_last(self, bs),
+        )
+        other.epoch, other.start_batch, other.next_epoch = self.epoch, self.start_batch, self.next_epoch
+        return other
 
     @property
     def num_workers(self) -> int:

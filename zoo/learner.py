@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedul
 from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_seed
 from zoo.summary import Summary, summarize
 from zoo.switches import Switches
+
+if TYPE_CHECKING:
+    from zoo.batch_size import BatchSizeResult
 
 
 class Learner(Predictor, Switches):
@@ -263,6 +266,34 @@ class Learner(Predictor, Switches):
         result = LRFinderResult(found.lrs, found.losses, linear, loop.state.interrupted)
         self.sched.finder = result
         return result
+
+    def find_batch_size(
+        self, start: int | None = None, max_bs: int | None = None, *, apply: bool = False
+    ) -> BatchSizeResult:
+        """The largest batch size that trains in the memory there is, by doubling and bisecting; leaves no
+        trace.
+
+        Every size is tried with real training steps (forward and backward pass, optimizer, the learner's
+        precision and callbacks), but at a learning rate of zero; weights, optimizer, generators, data and
+        history are afterwards exactly as before. On the CPU, where running out of memory would end the
+        process, a size that will not fit by what smaller ones took is not tried.
+
+        Args:
+            start: the first size tried; the training loader's by default.
+            max_bs: try none above; by default the number of training rows is the limit.
+            apply: go on with a training loader of the size found; otherwise the data stay as they are.
+
+        Returns:
+            `.bs`, a multiple of 8 (or 1, 2, 4), `.suggested` with a tenth to spare, `.tried` with the peak
+            memory of each size; print it.
+
+        Raises:
+            TypeError: if the loader's batch size cannot be changed.
+            torch.OutOfMemoryError: if not even the smallest batch fits.
+        """
+        from zoo.batch_size import find_batch_size
+
+        return find_batch_size(self, start, max_bs, apply=apply)
 
     def _run(
         self,

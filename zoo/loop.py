@@ -132,7 +132,8 @@ class Loop:
         finally:
             self._drop_gradients()
             s.model.eval()
-            s.inputs, s.target, s.preds, s.extras, s.loss, s.loader = (), None, None, (), None, None
+            self._forget_batch()
+            s.loader = None
             self.emit.every("cleanup_fit", s)
         return s.history
 
@@ -202,7 +203,7 @@ class Loop:
         except Exception as error:
             error.add_note(_where(s))
             if is_out_of_memory(error):
-                error.add_note(advise(s.rows))
+                error.add_note(advise(s.rows, training=True))
             raise
         finally:
             emit.every("cleanup_batch", s)
@@ -333,9 +334,17 @@ class Loop:
             log.debug("a callback skipped a validation batch")
         except Exception as error:
             error.add_note(_where(s))
+            if is_out_of_memory(error):
+                error.add_note(advise(s.rows, training=False))
+                self._forget_batch()
+                release(error)
             raise
         finally:
             emit.every("cleanup_batch", s)
+
+    def _forget_batch(self) -> None:
+        s = self.state
+        s.inputs, s.target, s.preds, s.extras, s.loss = (), None, None, (), None
 
 
 def fit(

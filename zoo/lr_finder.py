@@ -122,15 +122,19 @@ class RangeTestRecorder(Callback):
 
 
 @contextlib.contextmanager
-def no_trace(learn: Learner) -> Iterator[None]:
+def no_trace(learn: Learner, *, on_host: bool = False) -> Iterator[None]:
     """Whatever trains inside leaves the learner as it was: weights, buffers, gradients, modes, generators,
     data order.
 
     The optimizer is not covered: train with one of your own (see `Learner.lr_find`).
+
+    Args:
+        learn: the learner.
+        on_host: keep the copies of the weights in the host's memory, where the device's is measured.
     """
     modules = [module for module in (learn.model, learn.loss_fn) if isinstance(module, nn.Module)]
     tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
-    kept = [tensor.detach().clone() for tensor in tensors]
+    kept = [t.detach().to("cpu" if on_host else t.device, copy=True) for t in tensors]
     stateful = [*learn.callbacks, *([] if learn._autocast is None else [learn._autocast])]
     callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in stateful]
     loader = learn.data.train_dl

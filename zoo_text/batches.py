@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -66,6 +67,21 @@ class TextLoader:
         self.targets = torch.from_numpy(np.asarray(targets))
         self._sorted = torch.argsort(self.lengths, descending=True, stable=True)
         self.epoch = self.start_batch = 0
+
+    def with_bs(self, bs: int) -> TextLoader:
+        """The same texts in batches of another size."""
+        if bs < 1 + self.shuffle:
+            raise ValueError(f"bs must be at least {1 + self.shuffle}, not {bs}")
+        other = copy.copy(self)
+        other.bs = bs
+        return other
+
+    def longest(self) -> TextLoader:
+        """A single batch of the `bs` longest texts: no batch of training takes more memory."""
+        other = copy.copy(self)
+        other._sorted, other.shuffle = self._sorted[: self.bs], False
+        other.n_rows = len(other._sorted)
+        return other
 
     @property
     def order(self) -> Tensor | None:

@@ -69,11 +69,30 @@ class LanguageModelLoader:
             )
         self.bs, self.bptt, self.random_length = bs, bptt, random_length
         self.seed = draw_seed() if seed is None and random_length else seed or 0
+        self._ids = ids
         self.columns = torch.from_numpy(np.asarray(ids[: steps * bs]).reshape(bs, steps))
         self.n_rows = (steps - 1) * bs
         self.epoch = self.start_batch = 0
         self.lengths: list[int] = []
         self.set_epoch(0)
+
+    @property
+    def max_bs(self) -> int:
+        """The most columns that this text can be cut into."""
+        return len(self._ids) // 2
+
+    def with_bs(self, bs: int) -> LanguageModelLoader:
+        """The same text cut into another number of columns."""
+        other = LanguageModelLoader(
+            self._ids, bs, self.bptt, random_length=self.random_length, seed=self.seed
+        )
+        other.set_epoch(self.epoch, self.start_batch)
+        return other
+
+    def longest(self) -> LanguageModelLoader:
+        """The same columns in stretches of the greatest length that can be drawn."""
+        longest = self.bptt + 25 if self.random_length else self.bptt
+        return LanguageModelLoader(self._ids, self.bs, longest)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Choose the lengths of the coming passes, and the batch at which they begin."""
