@@ -179,6 +179,9 @@ class DatasetLoader:
         plan: chooses the rows of every batch instead of `bs` and `shuffle`.
         batch_transform: `(batch, training, generator) -> batch`, run on the device after the copy.
         drop_last: leave out an incomplete last batch.
+
+    Attributes:
+        share: which rows of a batch are read, for a pass begun while it is set; `None` for all.
     """
 
     def __init__(
@@ -203,6 +206,7 @@ class DatasetLoader:
         self.epoch, self.start_batch = 0, 0
         self.next_epoch = 0
         self.n_rows = len(dataset)
+        self.share: Callable[[Sequence[int]], Sequence[int]] | None = None
         self._loader = DataLoader(
             _Seeded(dataset),  # type: ignore[arg-type]
             batch_sampler=_EpochSampler(self),  # type: ignore[arg-type]
@@ -246,7 +250,7 @@ class DatasetLoader:
         """
         if self.plan is None and not self.shuffle:
             return None
-        return torch.tensor([row for rows in self._rows() for row in rows])
+        return torch.tensor([row for rows in self.batch_rows() for row in rows])
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Choose the order of the coming passes, and the batch at which they begin."""
@@ -260,7 +264,8 @@ class DatasetLoader:
     def __iter__(self) -> Iterator[tuple]:
         return iter(self._loader)
 
-    def _rows(self) -> Iterable[Sequence[int]]:
+    def batch_rows(self) -> Iterable[Sequence[int]]:
+        """The row numbers of this epoch's batches, one after another."""
         if self.plan is not None:
             return self.plan.batches(self.epoch, self.seed)
         order = (
@@ -303,7 +308,9 @@ class _EpochSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         loader = self._owner()
-        return _keyed(loader._rows(), loader.seed, loader.epoch, loader.start_batch)
+        share = loader.share
+        batches = loader.batch_rows() if share is None else map(share, loader.batch_rows())
+        return _keyed(batches, loader.seed, loader.epoch, loader.start_batch)
 
 
 def _keyed(batches: Iterable[Sequence[int]], seed: int, epoch: int, first: int) -> Iterator[list[SampleKey]]:

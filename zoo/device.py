@@ -9,10 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.distributed import local_device, world_size
+
 
 @functools.cache
 def default_device() -> torch.device:
-    """The best device of this machine: CUDA, then Apple's MPS, then the CPU."""
+    """The best device of this machine: CUDA, then Apple's MPS, then the CPU.
+
+    Of several processes each has a GPU of its own.
+    """
+    if world_size() > 1:
+        return local_device()
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     if torch.backends.mps.is_available():
@@ -36,7 +43,7 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
             f"device {str(device)!r} is not available here: {str(error).splitlines()[0]}"
         ) from None
     if found.type == "cuda" and found.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
+        return default_device()
     return found
 
 

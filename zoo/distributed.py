@@ -18,7 +18,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,27 +121,35 @@ class _Group:
 
     def lost(self, error: RuntimeError) -> BaseException:
         """What to raise when an exchange failed: the reason is an error elsewhere, if there is one."""
-        prefix = f"failed/{self.rounds}"
         deadline = time.monotonic() + 2 * _PATIENCE
         found: BaseException | None = None
         try:
             while found is None and time.monotonic() < deadline:
-                for number in range(world_size()):
-                    if number != rank() and self.store.check([f"{prefix}/{number}"]):
-                        text = self.store.get(f"{prefix}/{number}").decode()
-                        found = (
-                            KeyboardInterrupt()
-                            if text == _INTERRUPT
-                            else ProcessFailed(f"process {number} failed: {text}")
-                        )
-                        break
-                else:
-                    time.sleep(0.05)
+                found = self._failure()
+                time.sleep(0.02)
         except RuntimeError as gone:
             log.debug("the store cannot be read: %s", gone)
         self.rounds += 1
         self.leave()
         return found or ProcessFailed(f"another process has ended: {_first(error)}")
+
+    def raise_failure(self) -> None:
+        """Raise the error of another process, if one has failed."""
+        found = self._failure()
+        if found is not None:
+            self.rounds += 1
+            self.leave()
+            raise found
+
+    def _failure(self) -> BaseException | None:
+        for number in range(world_size()):
+            key = f"failed/{self.rounds}/{number}"
+            if number != rank() and self.store.check([key]):
+                text = self.store.get(key).decode()
+                if text == _INTERRUPT:
+                    return KeyboardInterrupt()
+                return ProcessFailed(f"process {number} failed: {text}")
+        return None
 
 
 _group = _Group()
@@ -317,7 +324,9 @@ def write_once(path: str | Path, write: Callable[[], Any]) -> None:
             raise
         _group.store.set(f"{key}/done", "ok")
         return
-    _group.store.wait([f"{key}/done"], timedelta(hours=1))
+    while not _group.store.check([f"{key}/done"]):
+        _group.raise_failure()
+        time.sleep(0.02)
     answer = _group.store.get(f"{key}/done").decode()
     if answer != "ok":
         raise ProcessFailed(f"another process failed to write {path}: {answer}")

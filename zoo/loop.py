@@ -25,8 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
+from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.recorder import Recorder
 from zoo.data import device_batches, split_batch
+from zoo.distributed import is_main
 from zoo.finite import FiniteGuard, NonFiniteLossError
 from zoo.memory import advise, is_out_of_memory, release
 from zoo.metrics import named_meters, wide
@@ -394,7 +396,7 @@ def fit(
     state.first_epoch = getattr(data.train_dl, "next_epoch", 0)
     given = list(callbacks)
     recorder = [] if any(isinstance(callback, Recorder) for callback in given) else [Recorder()]
-    rows = Loop(state, [*recorder, *given]).fit(n_epochs)
+    rows = Loop(state, [*process_callbacks(), *recorder, *given]).fit(n_epochs)
     if hasattr(data.train_dl, "next_epoch"):
         data.train_dl.next_epoch = state.first_epoch + n_epochs
     tell_if_interrupted(state)
@@ -403,7 +405,7 @@ def fit(
 
 def tell_if_interrupted(state: State) -> None:
     """One line after Ctrl-C."""
-    if state.interrupted:
+    if state.interrupted and is_main():
         log.warning("interrupted in epoch %d; weights and history are kept", state.epoch)
 
 

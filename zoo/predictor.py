@@ -14,9 +14,11 @@ from torch.utils.data import RandomSampler
 
 from zoo.archive import load_metadata, load_state, save_state, write_archive
 from zoo.callback import Callback
+from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
 from zoo.data import ModelData, as_tensor, n_rows
+from zoo.distributed import write_once
 from zoo.errors import did_you_mean, some
 from zoo.layer_groups import LayerGroups
 from zoo.loop import Loop, State
@@ -129,7 +131,11 @@ class Predictor:
 
     def _step_callbacks(self, clip: float | None) -> list[Callback]:
         """What belongs to the training step itself, and so runs in the finder and in `predict` too."""
-        parts = [*self._domain_callbacks(), *(callback for callback in self.callbacks if callback.in_finder)]
+        parts = [
+            *process_callbacks(),
+            *self._domain_callbacks(),
+            *(callback for callback in self.callbacks if callback.in_finder),
+        ]
         if self._autocast is not None:
             parts.append(self._autocast)
         if clip is not None:
@@ -203,9 +209,8 @@ class Predictor:
             The file.
         """
         target = self._weights_file(name)
-        save_state(
-            target, self.model.state_dict(), {"zoo.kind": "weights", "zoo.model": type(self.model).__name__}
-        )
+        kind = {"zoo.kind": "weights", "zoo.model": type(self.model).__name__}
+        write_once(target, lambda: save_state(target, self.model.state_dict(), kind))
         return target
 
     def load(self, name: str) -> Self:
@@ -249,7 +254,9 @@ class Predictor:
             "activation": {"kind": activation.kind, "axis": activation.axis},
             **self._export_config(),
         }
-        return write_archive(path, config, state, self.model.state_dict(), arrays)
+        tensors = self.model.state_dict()
+        write_once(path, lambda: write_archive(path, config, state, tensors, arrays))
+        return Path(path).resolve()
 
     def _export_config(self) -> dict[str, Any]:
         """Further entries of an archive's `config.json`."""
@@ -278,7 +285,12 @@ def _warn_of_order(loader: Any) -> None:
 
 
 class _InputsOnly:
-    """Batches of inputs as a loader: the missing target is filled with the row numbers."""
+    """Batches of inputs as a loader: the missing target is filled with the row numbers.
+
+    They were given to this process alone, so that others have no share in them.
+    """
+
+    undivided = True
 
     def __init__(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
         self.batches = batches

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from zoo.data import ModelData
+from zoo.distributed import write_once
 from zoo.errors import did_you_mean
 from zoo.files import atomic_write
 from zoo.learner import Learner
@@ -89,8 +90,14 @@ class TabularLearner(Learner):
         frame = pd.DataFrame(
             {id_column: np.asarray(ids)} | {name: table[:, i] for i, name in enumerate(names)}
         )
-        with atomic_write(path) as temporary:
-            frame.to_csv(temporary, index=False, compression="gzip" if str(path).endswith(".gz") else None)
+
+        def write() -> None:
+            with atomic_write(path) as temporary:
+                frame.to_csv(
+                    temporary, index=False, compression="gzip" if str(path).endswith(".gz") else None
+                )
+
+        write_once(path, write)
         return frame
 
     def embedding(self, column: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.archive import ArchiveError, load_metadata, load_state, save_state
+from zoo.distributed import write_once
 from zoo.errors import did_you_mean, some
 from zoo_text.awd_lstm import AWDLSTM
 from zoo_text.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
@@ -36,7 +37,7 @@ def save_encoder(path: Path, encoder: AWDLSTM, field: Field) -> Path:
         "zoo.field": json.dumps(_tokenising(field)),
         "zoo.vocab": json.dumps(_words(field).itos, ensure_ascii=False),
     }
-    save_state(path, encoder.state_dict(), described)
+    write_once(path, lambda: save_state(path, encoder.state_dict(), described))
     return path
 
 

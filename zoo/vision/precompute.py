@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from zoo.data import TensorLoader, device_batches
 from zoo.datasets import cache_dir
+from zoo.distributed import write_once
 from zoo.files import atomic_write
 from zoo.vision.data import ImageClassifierData
 from zoo.vision.dataset import ImageDataset, picture_loader
@@ -107,9 +108,13 @@ def cached_features(
         return cached
     _sweep(file.parent)
     loader = picture_loader(dataset, bs, num_workers=num_workers, seed=0)
-    try:
+
+    def extract() -> None:
         with atomic_write(file) as temporary:
             _extract(loader, model, device, temporary, len(dataset), f"{arch} features of {name}", progress)
+
+    try:
+        write_once(file, extract)
     except ValueError:
         broken = verify_images(dataset.files)
         if not broken:
