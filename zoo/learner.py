@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo import distributed
 from zoo.archive import (
     Archive,
     ArchiveError,
     read_archive,
 )
 from zoo.callback import Callback
+from zoo.callbacks.checkpoint import Checkpoint, restore_learner, restore_order
+from zoo.callbacks.distributed import share_seed
 from zoo.callbacks.precision import Autocast
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.recorder import Recorder
@@ -33,8 +36,9 @@ from zoo.metrics import metric_name
 from zoo.optimizer import LayerOptimizer
 from zoo.predictor import Predictor, load_weights
 from zoo.registry import build_model, domain_learner
+from zoo.resume import FitCounter, Run
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
-from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_seed
+from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_rng_state, set_seed
 from zoo.summary import Summary, summarize
 from zoo.switches import Switches
 
@@ -126,6 +130,7 @@ class Learner(Predictor, Switches):
         self.opt: LayerOptimizer | None = None
         self.history: list[dict[str, Any]] = []
         self.sched = Recorder()
+        self._fits = FitCounter()
         self._autocast: Autocast | None = None
         self._activation: Activation | None = None
 
@@ -145,6 +150,8 @@ class Learner(Predictor, Switches):
         metrics: Sequence[Any] | None = None,
         callbacks: Iterable[Callback] = (),
         clip: float | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
     ) -> list[dict[str, Any]]:
         """Train at a constant rate, or with warm restarts (SGDR) when `cycle_len` is given.
 
@@ -162,6 +169,11 @@ class Learner(Predictor, Switches):
             metrics: of this fit instead of the learner's.
             callbacks: listeners of this fit only.
             clip: largest gradient norm in this fit.
+            checkpoint_every: write a checkpoint after every so many batches, and one at the end, into
+                `path/models/checkpoints`; the newest two are kept.
+            resume: go on from the newest checkpoint of this fit, if there is one: run the same script again
+                after whatever ended it, and it gives what an uninterrupted run gives. Fits of a script that
+                were complete are not run again, their end is restored.
 
         Returns:
             One dict an epoch of this fit, as in `learn.history`.
@@ -175,13 +187,14 @@ class Learner(Predictor, Switches):
             raise ValueError("cycle_mult lengthens cycles: give cycle_len as well")
         _positive(n_cycle=n_cycle, cycle_len=1 if cycle_len is None else cycle_len, cycle_mult=cycle_mult)
         self._require_training_data()
+        run = self._plan(checkpoint_every, resume)
         if cycle_len is None:
             n_epochs = n_cycle
-            schedule: Schedule = Constant(sum(self._steps_per_epoch(n_epochs)))
+            schedule: Schedule = Constant(sum(self._steps_per_epoch(n_epochs, run.first_epoch)))
         else:
             lengths = cycle_lengths(n_cycle, cycle_len, cycle_mult)
             n_epochs = sum(lengths)
-            steps = iter(self._steps_per_epoch(n_epochs))
+            steps = iter(self._steps_per_epoch(n_epochs, run.first_epoch))
             schedule = CosineRestarts(tuple(sum(next(steps) for _ in range(length)) for length in lengths))
         extra: list[Callback] = [*callbacks]
         if cycle_save_name is not None:
@@ -190,7 +203,16 @@ class Learner(Predictor, Switches):
             extra.append(SaveCycles(cycle_save_name))
         if best_save_name is not None:
             extra.append(SaveBest(best_save_name))
-        return self._run(lrs, n_epochs, schedule, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
+        return self._run(
+            lrs,
+            n_epochs,
+            schedule,
+            run,
+            wds=wds,
+            metrics=metrics,
+            callbacks=extra,
+            clip=clip,
+        )
 
     def fit_one_cycle(
         self,
@@ -205,6 +227,8 @@ class Learner(Predictor, Switches):
         metrics: Sequence[Any] | None = None,
         callbacks: Iterable[Callback] = (),
         clip: float | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
     ) -> list[dict[str, Any]]:
         """Train with the 1cycle policy: warm-up to `max_lr`, then annealing; momentum mirrors the rate.
 
@@ -215,14 +239,25 @@ class Learner(Predictor, Switches):
             div_factor: the first rate is `max_lr / div_factor`.
             moms: momentum at the start, at the peak, at the end (the start's, if only two are given); `None`
                 leaves the optimizer's own.
-            wds, best_save_name, metrics, callbacks, clip: as in `fit`.
+            wds, best_save_name, metrics, callbacks, clip, checkpoint_every, resume: as in `fit`.
         """
         _positive(n_epochs=n_epochs)
         self._require_training_data()
         three = moms if moms is None or len(moms) == 3 else (*moms, moms[0])
-        schedule = OneCycle(sum(self._steps_per_epoch(n_epochs)), pct_start, div_factor, moms=three)  # type: ignore[arg-type]
+        run = self._plan(checkpoint_every, resume)
+        n_steps = sum(self._steps_per_epoch(n_epochs, run.first_epoch))
+        schedule = OneCycle(n_steps, pct_start, div_factor, moms=three)  # type: ignore[arg-type]
         extra = [*callbacks, *([SaveBest(best_save_name)] if best_save_name is not None else [])]
-        return self._run(max_lr, n_epochs, schedule, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
+        return self._run(
+            max_lr,
+            n_epochs,
+            schedule,
+            run,
+            wds=wds,
+            metrics=metrics,
+            callbacks=extra,
+            clip=clip,
+        )
 
     def lr_find(
         self,
@@ -300,6 +335,7 @@ class Learner(Predictor, Switches):
         lrs: Rates,
         n_epochs: int,
         schedule: Schedule,
+        run: Run,
         *,
         wds: Rates | None,
         metrics: Sequence[Any] | None,
@@ -311,23 +347,63 @@ class Learner(Predictor, Switches):
             self.groups.spread(wds, "weight decay")
         self.groups.check(self.model)
         self._seed_run()
-        listeners = [
+        self._prepare_optimizer(base, wds)
+        listeners = self._listeners(schedule, base, callbacks, self.clip if clip is None else clip)
+        arguments = {
+            "lrs": base,
+            "weight decay": self.opt.wds,  # type: ignore[union-attr]
+            "epochs": n_epochs,
+            "schedule": repr(schedule),
+        }
+        run.check(arguments)
+        self._fits.begin(run)
+        if run.saved is not None and run.saved["complete"]:
+            restore_learner(self, run.saved)
+            set_rng_state(run.saved["processes"][distributed.rank()]["rng"])
+        else:
+            if run.keeps:
+                listeners.append(Checkpoint(run, arguments, listeners))
+            loop = self._loop(listeners, metrics=self.metrics if metrics is None else metrics)
+            loop.state.opt = self.opt
+            loop.state.first_epoch = run.first_epoch
+            loop.state.history = self.history
+            loop.fit(n_epochs)
+            tell_if_interrupted(loop.state)
+            if loop.state.interrupted:
+                return self._rows_since(run.first_epoch)
+        self._fits.end(run)
+        return self._rows_since(run.first_epoch)
+
+    def _plan(self, checkpoint_every: int | None, resume: bool) -> Run:
+        """The coming fit; the order of its data is from here on that of the checkpoint it goes on from."""
+        if checkpoint_every is not None:
+            _positive(checkpoint_every=checkpoint_every)
+        folder = self.path / "models" / "checkpoints" / type(self.model).__name__
+        run = self._fits.plan(folder, self._first_epoch(), checkpoint_every, resume)
+        if run.saved is not None:
+            restore_order(self.data.train_dl, run.saved)
+        if resume and self.progress and distributed.is_main():
+            print(run.describe(), flush=True)
+        return run
+
+    def _listeners(
+        self, schedule: Schedule, lrs: Sequence[float], callbacks: Iterable[Callback], clip: float | None
+    ) -> list[Callback]:
+        """All that listen to a fit, but for what the loop and checkpoints add."""
+        return [
             self.sched,
-            Scheduler(schedule, base),
-            *self._step_callbacks(self.clip if clip is None else clip),
-            *([Progress()] if self.progress else []),
+            Scheduler(schedule, lrs),
+            *self._step_callbacks(clip),
+            *([Progress()] if self.progress and distributed.is_main() else []),
             *(callback for callback in self.callbacks if not callback.in_finder),
             *callbacks,
         ]
-        loop = self._loop(listeners, metrics=self.metrics if metrics is None else metrics)
-        self._prepare_optimizer(base, wds)
-        loop.state.opt = self.opt
-        loop.state.first_epoch = self.history[-1]["epoch"] + 1 if self.history else 0
-        start = len(self.history)
-        loop.state.history = self.history
-        loop.fit(n_epochs)
-        tell_if_interrupted(loop.state)
-        return self.history[start:]
+
+    def _first_epoch(self) -> int:
+        return self.history[-1]["epoch"] + 1 if self.history else 0
+
+    def _rows_since(self, epoch: int) -> list[dict[str, Any]]:
+        return [row for row in self.history if row["epoch"] >= epoch]
 
     def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
         decay = self.wd if wds is None else wds
@@ -354,11 +430,10 @@ class Learner(Predictor, Switches):
         if hasattr(self.data.train_dl, "seed"):
             self.data.train_dl.seed = self.seed
 
-    def _steps_per_epoch(self, n_epochs: int) -> list[int]:
+    def _steps_per_epoch(self, n_epochs: int, first: int) -> list[int]:
         loader = self.data.train_dl
         if not hasattr(loader, "set_epoch"):
             return [len(loader)] * n_epochs
-        first = self.history[-1]["epoch"] + 1 if self.history else 0
         steps = []
         for epoch in range(first, first + n_epochs):
             loader.set_epoch(epoch)
@@ -376,6 +451,7 @@ class Learner(Predictor, Switches):
             raise ValueError(
                 "the training loader yields no batches: use a smaller batch size or drop_last=False"
             )
+        share_seed(self.data.train_dl)
 
     @classmethod
     def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:

@@ -71,34 +71,59 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator)
 
 
+def rng_state() -> dict[str, Any]:
+    """The state of Python's, numpy's and torch's generators, as plain values and tensors."""
+    kind, keys, *rest = np.random.get_state()
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": (kind, np.asarray(keys).astype(np.int64), *rest),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put the generators back to what `rng_state` returned; those of devices that are not there are left."""
+    kind, keys, *rest = state["numpy"]
+    random.setstate(state["python"])
+    np.random.set_state((kind, keys.astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
+
+
 @contextlib.contextmanager
 def preserve_rng() -> Iterator[None]:
     """Whatever runs inside leaves Python's, numpy's and torch's generators as they were."""
-    python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = (
-        torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    )
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    state = rng_state()
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
+        set_rng_state(state)
+
+
+def loader_generators(loader: Any) -> list[torch.Generator]:
+    """The generators that a torch `DataLoader` and its samplers own."""
+    sampler = getattr(loader, "sampler", None)
+    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    found = {
+        id(generator): generator
+        for holder in (loader, sampler, inner)
+        if isinstance(generator := getattr(holder, "generator", None), torch.Generator)
+    }
+    return list(found.values())
 
 
 @contextlib.contextmanager
 def preserve_generators(loader: Any) -> Iterator[None]:
     """Whatever iterates inside leaves a torch `DataLoader`'s own generators as they were."""
-    sampler = getattr(loader, "sampler", None)
-    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    holders = (loader, sampler, inner)
-    own = [g for h in holders if isinstance(g := getattr(h, "generator", None), torch.Generator)]
-    states = [(generator, generator.get_state()) for generator in own]
+    states = [(generator, generator.get_state()) for generator in loader_generators(loader)]
     try:
         yield
     finally:

@@ -338,6 +338,15 @@ class LanguageModel(nn.Module):
         """Forget the carried state."""
         self._state = None
 
+    @property
+    def carried(self) -> list[State] | None:
+        """The state carried to the next call, a tuple of tensors a layer; `None` after `reset`."""
+        return self._state
+
+    @carried.setter
+    def carried(self, state: list[State] | None) -> None:
+        self._state = state
+
     def forward(self, ids: Tensor) -> tuple[Tensor | Deferred, Tensor, Tensor]:
         carried = self._state
         if carried is not None and (carried[0][0].shape[1] != len(ids) or carried[0][0].device != ids.device):

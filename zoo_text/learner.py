@@ -27,25 +27,47 @@ log = logging.getLogger("zoo")
 
 
 class CarriedState(Callback):
-    """Starts every pass over a text with a fresh hidden state, and forgets it at the end."""
+    """Starts every pass over a text with a fresh hidden state, and forgets it at the end.
+
+    An evaluation in the middle of a training pass leaves the pass's state as it was.
+    """
 
     in_finder = True
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._kept: Any = None
 
     @staticmethod
     def _reset(model: Any) -> None:
         model.reset()
 
     def before_train(self, state: State) -> None:
+        self._model = state.model
         self._reset(state.model)
 
     def after_train(self, state: State) -> None:
         self._reset(state.model)
 
     def before_validate(self, state: State) -> None:
+        self._kept = getattr(state.model, "carried", None)
         self._reset(state.model)
 
     def after_validate(self, state: State) -> None:
         self._reset(state.model)
+        if self._kept is not None:
+            state.model.carried, self._kept = self._kept, None
+
+    def cleanup_fit(self, state: State) -> None:
+        self._model = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"carried": getattr(self._model, "carried", None)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._model is not None and state["carried"] is not None:
+            device = next(self._model.parameters()).device
+            self._model.carried = [tuple(part.to(device) for part in layer) for layer in state["carried"]]
 
 
 class ActivationRegularisation(Callback):

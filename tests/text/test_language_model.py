@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo import load_learner
+from zoo import Callback, load_learner
 from zoo_text import Field, LanguageModelData
 from zoo_text.awd_lstm import (
     AWDLSTM,
@@ -266,7 +266,7 @@ def test_perplexity_falls_on_characters_and_the_file_continues_texts(characters,
     assert text == learn.generate("the ", 40, temperature=0.5, seed=1)
     learn.export(tmp_path / "lm.zip")
     code = (
-        "import sys; from zoo import load_learner\n"
+        "import sys; from zoo import Callback, load_learner\n"
         "print(load_learner(sys.argv[1], device='cpu').generate('the ', 40, temperature=0.5, seed=1), end='')"
     )
     fresh = subprocess.run(
@@ -333,3 +333,20 @@ def test_language_model_trains_on_a_gpu(characters) -> None:
     learn = characters.get_model(None, 24, 64, 2, sampled=20, device="cuda", progress=False)
     rows = learn.to_bf16().fit_one_cycle(3, 2e-2)
     assert rows[-1]["perplexity"] < 15
+
+
+def test_an_evaluation_inside_an_epoch_leaves_the_carried_state(characters) -> None:
+    class Look(Callback):
+        def after_batch(self, state) -> None:
+            if state.training and state.batch_index == 2:
+                state.learner.evaluate()
+
+    losses = []
+    for callbacks in ([], [Look()]):
+        learn = characters.get_model(None, 8, 8, 1, seed=0, device="cpu", progress=False)
+        torch.manual_seed(0)
+        for param in learn.model.parameters():
+            torch.nn.init.uniform_(param, -0.1, 0.1)
+        learn.fit(1e-2, 1, callbacks=callbacks)
+        losses.append(learn.sched.losses)
+    assert losses[0] == losses[1]

@@ -29,6 +29,18 @@ class CSVLogger(Callback):
     def __init__(self, path: str | Path, *, append: bool = False) -> None:
         self.path, self.append = Path(path), append
         self._columns: list[str] | None = None
+        self._lines = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"columns": self._columns, "lines": self._lines}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the lines that were written when the state was taken; later ones are dropped."""
+        self._columns, self._lines = state["columns"], state["lines"]
+        if self._columns is not None:
+            with self.path.open(newline="", encoding="utf8") as file:
+                kept = list(csv.reader(file))[: self._lines]
+            self._write(kept, "w")
 
     def after_epoch(self, state: State) -> None:
         columns = list(state.row)
@@ -38,18 +50,22 @@ class CSVLogger(Callback):
             raise ValueError(
                 f"{self.path} has the columns {self._columns}, this epoch has {columns}: use another file"
             )
-        with self.path.open("a", newline="", encoding="utf8") as file:
-            csv.writer(file).writerow(state.row.values())
+        self._write([list(state.row.values())], "a")
+        self._lines += 1
 
     def _begin(self, columns: list[str]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.append and self.path.exists():
             with self.path.open(newline="", encoding="utf8") as file:
-                self._columns = next(csv.reader(file), [])
+                lines = list(csv.reader(file))
+            self._columns, self._lines = lines[0] if lines else [], len(lines)
             return
-        self._columns = columns
-        with self.path.open("w", newline="", encoding="utf8") as file:
-            csv.writer(file).writerow(columns)
+        self._columns, self._lines = columns, 1
+        self._write([columns], "w")
+
+    def _write(self, lines: list[list[Any]], mode: str) -> None:
+        with self.path.open(mode, newline="", encoding="utf8") as file:
+            csv.writer(file).writerows(lines)
 
 
 class TensorBoardLogger(Callback):
@@ -63,6 +79,12 @@ class TensorBoardLogger(Callback):
         self.folder = Path(folder)
         self._writer: Any = None
         self._batches = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self._batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._batches = state["batches"]
 
     def before_fit(self, state: State) -> None:
         try:

@@ -77,6 +77,22 @@ class Recorder(Callback):
             self.smooth_losses.append(self._average / (1 - self.beta ** len(self.losses)))
         self._pending.clear()
 
+    def state_dict(self) -> dict[str, Any]:
+        self.flush()
+        curves = ("losses", "smooth_losses", "lrs", "momenta")
+        return {
+            **{name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in curves},
+            "valid_losses": list(self.valid_losses),
+            "average": self._average,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._reset()
+        for name in ("losses", "smooth_losses", "lrs", "momenta"):
+            setattr(self, name, state[name].tolist())
+        self.valid_losses = [(int(step), loss) for step, loss in state["valid_losses"]]
+        self._average = state["average"]
+
     @property
     def latest_loss(self) -> float:
         """The smoothed training loss so far."""

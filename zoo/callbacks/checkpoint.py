@@ -1,0 +1,217 @@
+"""Checkpoints inside a fit, and going on from one as if nothing had happened."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo import distributed
+from zoo.callback import Callback
+from zoo.seeding import loader_generators, rng_state, set_rng_state
+
+if TYPE_CHECKING:
+    from zoo.loop import State
+    from zoo.resume import Run
+
+log = logging.getLogger("zoo")
+
+
+class Checkpoint(Callback):
+    """Writes everything that a fit needs to go on, every so many batches; restores it when told to resume.
+
+    A checkpoint holds weights and buffers, the optimizer's averages, gradients that wait for an update, the
+    history, the state of every callback and generator, and the position. Since the order of the data is a
+    pure function of seed and epoch, a fit that goes on from it gives, on the CPU, bit for bit what an
+    uninterrupted one gives. Plain torch loaders are passed over up to the position.
+
+    Args:
+        run: the fit, and what it goes on from.
+        arguments: what was asked for, by name; kept so that a fit with other arguments is refused later.
+        callbacks: the listeners of the fit, whose states are kept.
+    """
+
+    order = 1000
+
+    def __init__(self, run: Run, arguments: dict[str, Any], callbacks: Iterable[Callback]) -> None:
+        self.run, self.arguments, self.callbacks = run, arguments, list(callbacks)
+        self.saved = run.saved
+        self._fresh = run.saved is None
+        self._at_epoch_start: dict[str, Any] = {}
+
+    def before_fit(self, state: State) -> None:
+        if self.saved is not None:
+            restore_learner(state.learner, self.saved)
+            for name, value in self.saved["position"].items():
+                setattr(state, name, value)
+
+    def before_train(self, state: State) -> None:
+        loader = state.data.train_dl
+        if self.saved is None:
+            generators = [generator.get_state() for generator in loader_generators(loader)]
+            self._at_epoch_start = {"rng": rng_state(), "loader": generators}
+            return
+        saved, self.saved = self.saved, None
+        own = saved["processes"][distributed.rank()]
+        self._at_epoch_start = own["epoch_start"]
+        state.row.update(saved["row"])
+        state.pending = saved["pending"]
+        for name, param in state.model.named_parameters():
+            if name in own["grads"]:
+                param.grad = own["grads"][name].to(param.device)
+        load_states(self.callbacks, own["callbacks"])
+        if hasattr(loader, "set_epoch"):
+            set_rng_state(own["rng"])
+        else:
+            for generator, value in zip(loader_generators(loader), own["epoch_start"]["loader"], strict=True):
+                generator.set_state(value)
+            set_rng_state(own["epoch_start"]["rng"])
+            state.loader = _GoOn(state.loader, state.start_batch, own["rng"])
+
+    def after_batch(self, state: State) -> None:
+        if self.run.every is None or not state.training:
+            return
+        done = state.batches_before + state.batch_index + 1
+        if done % self.run.every == 0:
+            self._write(state, done)
+
+    def after_fit(self, state: State) -> None:
+        if self.run.every is not None:
+            self._write(state, None)
+
+    def cleanup_fit(self, state: State) -> None:
+        self.saved, self._at_epoch_start = None, {}
+
+    def _write(self, state: State, batches: int | None) -> None:
+        own: dict[str, Any] = {"rng": rng_state(), "epoch_start": self._at_epoch_start, "grads": {}}
+        own["callbacks"] = states_of(self.callbacks)
+        if state.pending:
+            own["grads"] = {
+                name: param.grad.detach().cpu()
+                for name, param in state.model.named_parameters()
+                if param.grad is not None
+            }
+        processes = distributed.all_objects(own)
+        if distributed.is_main():
+            position = ("first_epoch", "epoch", "batches_before", "step")
+            tree = {
+                **learner_state(state.learner),
+                "arguments": self.arguments,
+                "complete": batches is None,
+                "written": time.strftime("%Y-%m-%d %H:%M:%S"),
+                "position": {name: getattr(state, name) for name in position}
+                | {"start_batch": state.batch_index + 1},
+                "n_batches": state.n_batches,
+                "row": state.row,
+                "pending": state.pending,
+                "processes": processes,
+            }
+            if self._fresh:
+                self.run.folder.begin(self.run.number)
+                self._fresh = False
+            self.run.folder.write(tree, self.run.number, batches)
+        distributed.barrier()
+
+
+def learner_state(learner: Any) -> dict[str, Any]:
+    """What a learner is made of, apart from its data: tensors, optimizer, history."""
+    loss = learner.loss_fn
+    return {
+        "model": dict(_tensors(learner.model)),
+        "loss": dict(_tensors(loss)) if isinstance(loss, nn.Module) else {},
+        "opt": learner.opt.state_dict(),
+        "history": learner.history,
+        "seed": getattr(learner.data.train_dl, "seed", None),
+    }
+
+
+def restore_learner(learner: Any, saved: dict[str, Any]) -> None:
+    """The inverse of `learner_state`, in place.
+
+    Raises:
+        ValueError: if the checkpoint is of another model; nothing is changed then.
+    """
+    modules = [(learner.model, saved["model"])]
+    if isinstance(learner.loss_fn, nn.Module):
+        modules.append((learner.loss_fn, saved["loss"]))
+    for module, tensors in modules:
+        _check(module, tensors)
+    with torch.no_grad():
+        for module, tensors in modules:
+            for name, tensor in _tensors(module):
+                tensor.copy_(tensors[name])
+    learner.opt.load_state_dict(saved["opt"])
+    learner.history[:] = [dict(row) for row in saved["history"]]
+    restore_order(learner.data.train_dl, saved)
+
+
+def restore_order(loader: Any, saved: dict[str, Any]) -> None:
+    """Let a loader whose order is a pure function of its seed have the checkpoint's."""
+    if saved["seed"] is not None and hasattr(loader, "seed"):
+        loader.seed = saved["seed"]
+
+
+def states_of(callbacks: Iterable[Callback]) -> list[list[Any]]:
+    """The states of callbacks, each with its class and its number among those of its class."""
+    counts: Counter[str] = Counter()
+    states: list[list[Any]] = []
+    for callback in callbacks:
+        kind = type(callback).__qualname__
+        states.append([kind, counts[kind], callback.state_dict()])
+        counts[kind] += 1
+    return states
+
+
+def load_states(callbacks: Iterable[Callback], states: list[list[Any]]) -> None:
+    """Give callbacks back what `states_of` took; tell of states that nobody is there for."""
+    left = {(kind, number): state for kind, number, state in states}
+    counts: Counter[str] = Counter()
+    for callback in callbacks:
+        kind = type(callback).__qualname__
+        state = left.pop((kind, counts[kind]), None)
+        counts[kind] += 1
+        if state:
+            callback.load_state_dict(state)
+    gone = sorted({kind for (kind, _), state in left.items() if state})
+    if gone:
+        log.warning("the checkpoint has states of callbacks that this fit does not have: %s", ", ".join(gone))
+
+
+class _GoOn:
+    """A plain loader from a later batch on; the generators are then where they were."""
+
+    def __init__(self, loader: Any, start: int, rng: dict[str, Any]) -> None:
+        self.loader, self.start, self.rng = loader, start, rng
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        for _ in range(self.start):
+            next(batches, None)
+        set_rng_state(self.rng)
+        yield from batches
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, also those that a `state_dict` leaves out."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _check(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    own = dict(_tensors(module))
+    wrong = sorted(own.keys() ^ tensors.keys())
+    wrong += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
+    if wrong:
+        raise ValueError(
+            f"the checkpoint is of another model than this {type(module).__name__}: they differ in "
+            f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}; give this learner another path, or "
+            "resume=False to train anew"
+        )
