@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.callback import Callback, CancelStep
+from zoo.callbacks.gradients import weigh
 from zoo.optimizer import needs_closure
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ class Autocast(Callback):
     """Runs forward passes and the loss under `torch.autocast`; what comes out of the model is made float32.
 
     bfloat16 has the range of float32 and needs nothing else. In float16 small gradients would vanish, so the
-    loss is multiplied by a factor before the backward pass and the gradients are divided by it again before
-    anything looks at them (Micikevicius et al. 2018, "Mixed Precision Training", section 3.2). When gradients
-    overflow, that update is left out and the factor halved; after 2,000 updates without overflow it is
-    doubled. The factor lives on from fit to fit.
+    backward pass runs with gradients that are larger by a factor, and they are divided by it before anything
+    looks at them (loss scaling: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2). When
+    gradients overflow, that update is left out and the factor halved; after 2,000 updates without overflow
+    it is doubled. The factor lives on from fit to fit.
 
     Args:
         dtype: `torch.bfloat16` or `torch.float16`.
@@ -80,6 +81,7 @@ class Autocast(Callback):
             self._scaler = torch.amp.GradScaler(state.device.type)
             if self._kept:
                 self._scaler.load_state_dict(self._kept)
+            self._scaler.scale(torch.ones((), device=state.device))  # makes the tensor that is the scale
 
     def before_validate(self, state: State) -> None:
         self._switch(state)
@@ -90,7 +92,7 @@ class Autocast(Callback):
 
     def after_loss(self, state: State) -> None:
         if state.training and self._scaler is not None:
-            state.loss = self._scaler.scale(state.loss)
+            state.loss = weigh(state.loss, self._scaler.scale(torch.ones((), device=state.loss.device)))
 
     def before_step(self, state: State) -> None:
         scaler, optimizer = self._scaler, _inner(state.opt)
@@ -120,8 +122,8 @@ class Autocast(Callback):
         error = sys.exc_info()[1]
         if isinstance(error, RuntimeError) and any(words in str(error) for words in _MISSING[self.dtype]):
             error.add_note(
-                f"this operation does not exist in {self.dtype} on the {state.device.type}; the model runs in "
-                f"that format since learn.{_SWITCHES[self.dtype]}(): use "
+                f"this operation does not exist in {self.dtype} on the {state.device.type}; the model runs "
+                f"in that format since learn.{_SWITCHES[self.dtype]}(): use "
                 f"{'to_bf16() or ' if self.dtype == torch.float16 else ''}to_fp32()"
             )
 

@@ -51,5 +51,5 @@ class Scheduler(Callback):
             state.cycle_done = True
 
     def cleanup_fit(self, state: State) -> None:
-        for group, own in zip(state.opt.param_groups, self._own, strict=True):
+        for group, own in zip(state.opt.param_groups, self._own, strict=False):  # none before before_fit
             group.update(own)
