@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tests.core.helpers import DigitsNet, digits
-from zoo import Callback, DatasetLoader, Learner, ModelData, TensorLoader, callbacks
+from zoo import Callback, DatasetLoader, Learner, ModelData, TensorLoader, callbacks, distributed
 from zoo.callbacks.checkpoint import learner_state
 from zoo.checkpoint import write_tree
 from zoo.metrics import accuracy
@@ -258,6 +259,7 @@ def train(
         kill_in_write(kill_writing)
     killer = [] if kill_at is None else [KillAt(kill_at)]
     rows = fit(checkpoint_every=every, resume=resume, callbacks=killer)
+    predictions = learn.predict()
     if result is None:
         return
     learned = learner_state(learn)
@@ -273,6 +275,13 @@ def train(
             "curves": curves,
             "valid": valid,
             "rng": rng_state(),
-            "predictions": learn.predict(),
+            "predictions": predictions,
         },
     )
+
+
+if __name__ == "__main__":
+    _, name, folder, result, seed, kill_at = sys.argv
+    doomed = int(kill_at) if kill_at != "none" and os.environ.get("RANK") == "1" else None
+    target = Path(result) if result != "none" and distributed.is_main() else None
+    train(name, Path(folder), target, seed=int(seed), kill_at=doomed)

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,28 @@ def test_killed_from_outside_at_any_moment_again_and_again(tmp_path):
             break
     assert kills >= 4
     assert_equal(read_tree(tmp_path / "whole.out"), read_tree(tmp_path / "killed.out"))
+
+
+def launch(name: str, folder: Path, result: Path | None, seed: int, kill_at: int | None = None) -> int:
+    """The exit code of two processes that train together; the second is killed at a batch."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    given = [name, str(folder), str(result or "none"), str(seed), "none" if kill_at is None else str(kill_at)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*launcher, "-m", "tests.core.resume_runs", *given],
+        cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return done.returncode
+
+
+@pytest.mark.parametrize("name", ["sgdr", "plain_loader"])
+def test_two_processes_of_which_one_is_killed_go_on_together(name, tmp_path):
+    assert launch(name, tmp_path / "whole", tmp_path / "whole.out", 1) == 0
+    assert launch(name, tmp_path / "killed", None, 1, kill_at=21) != 0
+    assert launch(name, tmp_path / "killed", tmp_path / "killed.out", 2) == 0
+    assert_equal(read_tree(tmp_path / "whole.out"), read_tree(tmp_path / "killed.out"))
+    # the checkpoint of two processes is none for one
+    assert live(name, tmp_path / "killed", seed=3) == 1
 
 
 class Fail(Callback):
