@@ -39,6 +39,7 @@ from zoo.registry import build_model, domain_learner
 from zoo.resume import FitCounter, Run
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
 from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_rng_state, set_seed
+from zoo.show import LoopListing, show_loop
 from zoo.summary import Summary, summarize
 from zoo.switches import Switches
 
@@ -475,6 +476,10 @@ class Learner(Predictor, Switches):
         with preserve_rng(), preserve_generators(loader):
             inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
         return summarize(self.model, inputs)
+
+    def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
+        """The events of a fit with these callbacks, and who listens to each in which order; print it."""
+        return show_loop(self, callbacks)
 
     def __repr__(self) -> str:
         sizes = [
