@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -20,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from zoo.bar import Bar, find_screen
 from zoo.data import TensorLoader, device_batches
 from zoo.datasets import cache_dir
 from zoo.distributed import write_once
@@ -133,15 +132,14 @@ def _extract(
     model.eval()
     out: np.memmap | None = None
     done = 0
-    shown = progress and sys.stderr.isatty()
-    with tqdm(total=rows, desc=label, unit="picture", disable=not shown, leave=False) as bar:
+    with Bar(rows, label, unit="picture", screen=find_screen() if progress else None) as bar:
         for pictures, _ in device_batches(loader, device, training=False):
             values = model.features(pictures).float().cpu().numpy()
             if out is None:
                 out = np.lib.format.open_memmap(target, "w+", np.float32, (rows, values.shape[1]))
             out[done : done + len(values)] = values
             done += len(values)
-            bar.update(len(values))
+            bar.update(done)
     if out is not None:
         out.flush()
 

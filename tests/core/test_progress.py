@@ -1,0 +1,357 @@
+"""What a fit shows: in a terminal, in a notebook, in a file, and nothing where nothing is wanted."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.core.helpers import DigitsNet, digits_data, digits_learner
+from zoo import Callback, ModelData, fit
+from zoo.bar import Bar, Terminal, bar_text
+from zoo.callbacks import Progress
+from zoo.callbacks.progress import column_widths
+from zoo.metrics import accuracy
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+    import time
+    import zoo.bar
+    from tests.core.helpers import digits_learner
+    from zoo import Callback
+    from zoo.metrics import accuracy
+
+    zoo.bar.REDRAW_SECONDS = 0.0
+
+    class Slow(Callback):
+        def after_batch(self, state):
+            time.sleep(0.005)
+
+    learn = digits_learner(progress=True, metrics=[accuracy], callbacks=[Slow()])
+    found = learn.lr_find()
+    rows = learn.fit(0.01, 2)
+    answers = learn.predict()
+    figures = learn.evaluate()
+"""
+
+
+def table(rows, names=("epoch", "train_loss", "valid_loss", "accuracy", "seconds")):
+    """The text of an epoch table, written out by hand."""
+    lines = [f"{names[0]:>7}" + "".join(f"{name:>12}" for name in names[1:])]
+    for row in rows:
+        cells = [f"{row[name]:12.1f}" if name == "seconds" else f"{row[name]:12.6f}" for name in names[1:]]
+        lines.append(f"{row['epoch']:7d}" + "".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def screen_of(text):
+    """What a terminal shows after this text: a carriage return goes back to the beginning of the line."""
+    lines, place = [[]], 0
+    for char in text.replace("\r\n", "\n"):
+        if char == "\n":
+            lines.append([])
+            place = 0
+        elif char == "\r":
+            place = 0
+        else:
+            assert char.isprintable(), f"unexpected control character {char!r}"
+            line = lines[-1]
+            line[place : place + 1] = [char]
+            place += 1
+    return "\n".join("".join(line).rstrip() for line in lines)
+
+
+class FakeTerminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal in this process; every batch is drawn."""
+
+    def make(columns=100, **attributes):
+        kind = type("Fake", (FakeTerminal,), attributes)
+        out = kind()
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.delenv("TERM", raising=False)
+        monkeypatch.setattr("zoo.bar.REDRAW_SECONDS", 0.0)
+        return out
+
+    return make
+
+
+# -- piped
+
+
+def test_piped_output_is_the_table_and_nothing_else(capfd):
+    learn = digits_learner(progress=True, metrics=[accuracy])
+    rows = learn.fit(0.01, 3)
+    out, err = capfd.readouterr()
+    assert out == table(rows)
+    assert err == ""
+    assert all(char.isprintable() or char == "\n" for char in out)
+
+
+def test_a_fit_that_is_off_prints_nothing_nor_do_predictions(capfd):
+    digits_learner(progress=False).fit(0.01, 1)
+    learn = digits_learner(progress=True)
+    learn.lr_find(num_it=10)
+    learn.predict()
+    learn.predict_array(torch.zeros(1, 64))
+    learn.evaluate()
+    learn.summary()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_columns_stay_aligned_with_long_names_large_values_and_notes(capsys):
+    def a_metric_with_quite_a_long_name(preds, targets):
+        return 1e9
+
+    def nothing(preds, targets):
+        return float("nan")
+
+    class Note(Callback):
+        def after_validate(self, state):
+            state.row["note"] = "x"
+
+    learn = digits_learner(
+        progress=True, metrics=[a_metric_with_quite_a_long_name, nothing], callbacks=[Note()]
+    )
+    learn.fit(0.01, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    ends = [match.end() for match in re.finditer(r"\S+", lines[0])]
+    for line in lines[1:]:
+        assert [match.end() for match in re.finditer(r"\S+", line)] == ends
+        assert "1e+09" in line
+
+
+def test_the_bare_loop_can_show_it_too(capsys):
+    net = DigitsNet()
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    data = ModelData(digits_data().train_dl)
+    rows = fit(net, data, 2, opt, torch.nn.functional.cross_entropy, callbacks=[Progress()])
+    assert capsys.readouterr().out == table(rows, ("epoch", "train_loss", "seconds"))
+
+
+# -- a terminal
+
+
+def run_in_a_terminal(script, columns=100, interrupt_at=None):
+    """Run a script whose terminal is a pseudo-terminal.
+
+    Returns what it wrote there, and its stderr.
+    """
+    fcntl = pytest.importorskip("fcntl", reason="this platform has no pseudo-terminals")
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    prefix = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", prefix + textwrap.dedent(script)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux says so at the end
+                break
+            if not part:
+                break
+            written += part
+            if interrupt_at is not None and re.search(interrupt_at, written.decode("utf-8", "ignore")):
+                os.write(ours, b"\x03")
+                interrupt_at = None
+        assert process.stderr is not None
+        error = process.stderr.read().decode()
+        assert process.wait(60) == 0, error
+    finally:
+        os.close(ours)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+    return written.decode("utf-8"), error
+
+
+def test_a_terminal_shows_a_live_bar_and_keeps_the_table():
+    written, error = run_in_a_terminal(SCRIPT)
+    assert error == ""
+    bars = re.findall(r"epoch \d \(\d/2\) (?:train|valid) [^\r]*", written)
+    last = [bar for bar in bars if "epoch 1 (2/2) train" in bar][-1]
+    assert re.search(r"train 100% \|█+\| 19/19 \[0:00<0:00, [\d.,]+ batch/s, loss [\d.]+\]", last), last
+    assert any(re.search(r"train  \d\d% \|█+.? *\| \d+/19 \[0:0\d<0:0\d, ", bar) for bar in bars)
+    assert any("valid" in bar for bar in bars)
+    assert max(len(bar.rstrip()) for bar in bars) < 100
+    shown = screen_of(written)
+    lines = shown.rstrip("\n").splitlines()
+    assert len(lines) == 3
+    assert lines[0] == table([]).rstrip("\n")
+    for number, line in enumerate(lines[1:]):
+        assert re.fullmatch(rf" {{6}}{number}(?: {{4}}\d\.\d{{6}}){{3}} {{9}}\d\.\d", line)
+
+
+def test_control_c_in_a_terminal_leaves_no_bar():
+    written, error = run_in_a_terminal(
+        SCRIPT.replace("learn.fit(0.01, 2)", "learn.fit(0.01, 200)"),
+        interrupt_at=r"epoch 2 \(3/200\) train +\d\d%",
+    )
+    assert "interrupted in epoch 2" in error
+    assert len(error.splitlines()) == 1
+    lines = screen_of(written).replace("^C", "").rstrip("\n").splitlines()
+    assert [line.split()[0] for line in lines if line.strip()] == ["epoch", "0", "1"]
+
+
+def test_a_narrow_terminal_is_never_overrun(terminal):
+    out = terminal(columns=47)
+    learn = digits_learner(progress=True, metrics=[accuracy])
+    rows = learn.fit(0.01, 1)
+    text = out.getvalue()
+    assert max(len(piece) for piece in re.split(r"[\r\n]", text)) < 47
+    lines = screen_of(text).splitlines()
+    assert lines[0] == " epoch train_loss valid_loss accuracy  seconds"
+    assert lines[1].split()[:2] == ["0", f"{rows[0]['train_loss']:.6f}"]
+    assert len(lines[0]) == len(lines[1]) == 46
+
+
+def test_a_terminal_without_block_characters_and_a_dumb_one(terminal, monkeypatch):
+    out = terminal(encoding="ascii")
+    digits_learner(progress=True).fit(0.01, 1)
+    assert "|####" in out.getvalue()
+    assert out.getvalue().isascii()
+    out = terminal()
+    monkeypatch.setenv("TERM", "dumb")
+    rows = digits_learner(progress=True).fit(0.01, 1)
+    assert out.getvalue() == table(rows, ("epoch", "train_loss", "valid_loss", "seconds"))
+
+
+def test_a_fit_that_goes_on_inside_an_epoch_begins_its_bar_there(terminal):
+    class GoOn(Callback):
+        def before_fit(self, state):
+            state.start_batch = 12
+
+    out = terminal()
+    digits_learner(progress=True).fit(0.01, 1, callbacks=[GoOn()])
+    seen = [int(done) for done in re.findall(r"train +\d+% .*? (\d+)/19", out.getvalue())]
+    assert seen == [12, *range(13, 20)]
+    # the remaining time comes from what was done since
+    assert bar_text(13, 19, "x", start=12, seconds=1.0).endswith("13/19 [0:01<0:06, 1.0 batch/s]")
+
+
+def test_an_error_and_a_bare_fit_leave_no_bar(terminal):
+    class Break(Callback):
+        def after_backward(self, state):
+            if state.batch_index == 7:
+                raise RuntimeError("broken")
+
+    out = terminal()
+    learn = digits_learner(progress=True)
+    with pytest.raises(RuntimeError, match="broken"):
+        learn.fit(0.01, 1, callbacks=[Break()])
+    assert screen_of(out.getvalue()).strip() == ""
+    assert "7/19" in out.getvalue()
+    out = terminal()
+    net = DigitsNet()
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    rows = fit(net, digits_data(), 1, opt, torch.nn.functional.cross_entropy, callbacks=[Progress()])
+    assert re.search(r"batch/s, loss \d\.\d+\]", out.getvalue())
+    assert screen_of(out.getvalue()) == table(rows, ("epoch", "train_loss", "valid_loss", "seconds"))
+
+
+def test_the_bar_is_drawn_a_few_times_a_second_only():
+    out = FakeTerminal()
+    with Bar(10_000, "quick", screen=Terminal(out)) as bar:
+        began = time.monotonic()
+        for number in range(10_000):
+            bar.update(number)
+        drawn = out.getvalue().count("quick")
+        assert drawn <= 2 + (time.monotonic() - began) * 4
+    assert screen_of(out.getvalue()) == ""
+
+
+@pytest.mark.parametrize("width", [10, 25, 40, 60, 200])
+@pytest.mark.parametrize("done", [0, 1, 617, 1234])
+def test_a_bar_always_fits(width, done):
+    text = bar_text(done, 1234, "epoch 3 (4/10) train", seconds=99.0, note="loss 0.1234", width=width)
+    assert len(text) <= width
+    assert "\n" not in text
+
+
+def test_an_empty_and_a_slow_bar():
+    assert bar_text(0, 0, "nothing", seconds=0.0).startswith("nothing 100%")
+    assert bar_text(2, 4, "slow", seconds=5000.0, width=70).endswith("2/4 [1:23:20<1:23:20, 2500.0 s/batch]")
+
+
+def test_narrow_columns_still_hold_their_names():
+    names = ["epoch", "train_loss", "valid_loss", "a_metric_with_quite_a_long_name", "seconds"]
+    for room in (None, 1000, 60, 1):
+        assert all(width > len(name) or name == "epoch" for name, width in column_widths(names, room).items())
+
+
+# -- a notebook
+
+
+def test_a_notebook_shows_the_table_and_a_bar_that_goes_away(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    cells = [nbformat.v4.new_code_cell(textwrap.dedent(SCRIPT)), nbformat.v4.new_code_cell("print(rows)")]
+    source, target = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), source)
+    runner = f"""
+        import nbclient, nbformat
+        seen = []
+
+        class Client(nbclient.NotebookClient):
+            def process_message(self, msg, cell, cell_index):
+                if msg["msg_type"] in ("display_data", "update_display_data"):
+                    seen.append(msg["content"]["data"]["text/plain"])
+                return super().process_message(msg, cell, cell_index)
+
+        notebook = nbformat.read({str(source)!r}, 4)
+        notebook.metadata["seen"] = seen
+        place = {{"metadata": {{"path": {str(ROOT)!r}}}}}
+        Client(notebook, timeout=120, kernel_name="python3", resources=place).execute()
+        nbformat.write(notebook, {str(target)!r})
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(runner)], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    notebook = nbformat.read(target, 4)
+    outputs = notebook.cells[0].outputs
+    bar, *streams = outputs
+    assert bar.output_type == "display_data"
+    assert bar.data == {"text/plain": ""}
+    assert {stream.get("name") for stream in streams} == {"stdout"}
+    rows = eval(notebook.cells[1].outputs[0].text, {"__builtins__": {}})
+    assert "".join(stream.text for stream in streams) == table(rows)
+    seen = notebook.metadata.seen
+    assert any(
+        re.search(r"epoch 1 \(2/2\) train +\d+% \|.*\| \d+/19 \[.* batch/s, loss [\d.]+\]", text)
+        for text in seen
+    )
+    assert any("valid" in text for text in seen)
