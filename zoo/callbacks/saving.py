@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.callback import Callback
+from zoo.callbacks.monitor import Monitor
 
 if TYPE_CHECKING:
     from zoo.loop import State
@@ -22,23 +23,47 @@ class SaveCycles(Callback):
         state.learner.save(f"{self.name}_cyc_{self.saved}")
         self.saved += 1
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"saved": self.saved}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.saved = state["saved"]
+
 
 class SaveBest(Callback):
-    """Saves the weights as `name` whenever the validation loss is the lowest of this fit."""
+    """Saves the weights as `name` whenever a column of the epoch table is the best of this fit.
+
+    Args:
+        name: as for `Learner.save`.
+        monitor: the column, for example "valid_loss" or the name of a metric.
+        mode: "min" or "max", what is better; may be left out for losses.
+
+    Raises:
+        ValueError: if there is no such column, or it is unknown whether high or low is better.
+    """
 
     order = 60
 
-    def __init__(self, name: str) -> None:
-        self.name, self.best = name, float("inf")
+    def __init__(self, name: str, monitor: str = "valid_loss", *, mode: str | None = None) -> None:
+        self.name, self.watch = name, Monitor(monitor, mode)
+
+    @property
+    def best(self) -> float | None:
+        """The best value so far, `None` before the first."""
+        return self.watch.best
 
     def before_fit(self, state: State) -> None:
-        self.best = float("inf")
-        if state.data.valid_dl is None:
-            raise ValueError(
-                "best_save_name needs validation data to tell which weights are best; this data has none"
-            )
+        self.watch.best = None
+        self.watch.check(state, "best_save_name")
+        if state.learner is None:
+            raise ValueError("SaveBest saves a learner's weights: use it in learn.fit(...)")
 
     def after_epoch(self, state: State) -> None:
-        if state.row["valid_loss"] < self.best:
-            self.best = state.row["valid_loss"]
+        if self.watch.improved(state.row):
             state.learner.save(self.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.watch.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.watch.best = state["best"]
