@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import logging
 import os
 import socket
@@ -68,6 +69,9 @@ class _Group:
                 backend = "cpu:gloo,cuda:nccl"
             elif is_main():
                 log.warning("there are more processes than GPUs here: they share them, which is slow")
+        # some functions there keep the group that exists when they are imported, as a default argument, and
+        # with it its connections
+        importlib.import_module("torch.distributed.nn.functional")
         store = dist.PrefixStore(f"zoo/{self.generation}", self.store)
         dist.init_process_group(backend, store=store, rank=rank(), world_size=world_size())
         self.ready = True
