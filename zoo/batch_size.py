@@ -234,12 +234,21 @@ def _trial(learn: Learner, bs: int) -> Trial:
 
 
 def _steps(learn: Learner, loader: _Twice) -> bool:
-    """Two passes at a rate of zero; whether Ctrl-C ended them."""
-    loop = learn._loop(learn._step_callbacks(learn.clip), metrics=())
-    loop.state.data = ModelData(loader)
-    loop.state.opt = LayerOptimizer(learn.opt_fn, learn.groups, 0.0, learn.wd)
-    loop.fit(2, validate=False)
-    return loop.state.interrupted
+    """Two passes at a rate of zero; whether Ctrl-C ended them.
+
+    The optimizer makes its averages at the first update; float16 leaves the first ones out until its scale
+    fits, so the passes are made again until none was left out.
+    """
+    opt = LayerOptimizer(learn.opt_fn, learn.groups, 0.0, learn.wd)
+    for _ in range(20):
+        loop = learn._loop(learn._step_callbacks(learn.clip), metrics=())
+        loop.state.data, loop.state.opt = ModelData(loader), opt
+        loop.fit(2, validate=False)
+        if loop.state.interrupted:
+            return True
+        if not getattr(learn._autocast, "skipped", 0):
+            break
+    return False
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from zoo.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_tra
 from zoo.metrics import metric_name
 from zoo.optimizer import LayerOptimizer
 from zoo.predictor import Predictor, load_weights
+from zoo.recipes import fine_tune
 from zoo.registry import build_model, domain_learner
 from zoo.resume import FitCounter, Run
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
@@ -259,6 +260,34 @@ class Learner(Predictor, Switches):
             callbacks=extra,
             clip=clip,
         )
+
+    def fine_tune(
+        self, epochs: int, lr: float, *, freeze_epochs: int = 1, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
+
+        First the last layer group trains for `freeze_epochs` with the body frozen, at rates that rise to
+        `lr`. Then all groups train for `epochs` in one cycle, the last group at up to `lr / 2`, the first at
+        `lr_mult` times less, those between in geometric steps (Howard & Ruder 2018, sections 3.2 and 3.3).
+
+        Args:
+            epochs: of the second stage.
+            lr: rate of the last group.
+            freeze_epochs: of the first stage; 0 leaves it out.
+            options: `lr_mult` (100), `pct_start` (0.3) and `div_factor` (5) of the second stage; all others
+                as for `fit_one_cycle`, in both stages.
+
+        Returns:
+            One dict an epoch of both stages; a first stage that ends early (Ctrl-C, a callback) ends both.
+
+        Raises:
+            ValueError: if the model has a single layer group, or an argument makes no sense.
+        """
+        return fine_tune(self, epochs, lr, freeze_epochs=freeze_epochs, **options)
+
+    def _unfreeze_all(self) -> None:
+        """Train all groups, whatever that takes."""
+        self.unfreeze()
 
     def lr_find(
         self,

@@ -142,10 +142,24 @@ class LayerOptimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.opt.load_state_dict(state["opt"])
+        align_layouts(self.opt)
         self._wds = list(state["wds"])
 
     def __repr__(self) -> str:
         return f"{type(self.opt).__name__}(lrs={self.lrs}, wds={self.wds})"
+
+
+def align_layouts(opt: torch.optim.Optimizer) -> None:
+    """Put an optimizer's averages into the memory layout of their parameters.
+
+    Fused kernels go through both in the order of memory: averages that come from a file (always in the plain
+    layout) of a parameter in the channels-last layout would silently belong to other weights.
+    """
+    for param, values in opt.state.items():
+        for name, value in values.items():
+            same = isinstance(value, Tensor) and value.shape == param.shape
+            if same and value.stride() != param.stride():
+                values[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:

@@ -47,6 +47,8 @@ class Predictor:
     callbacks: list[Callback]
     path: Path
     _autocast: Autocast | None
+    _of_compile: tuple[Callback, ...]
+    _of_layout: tuple[Callback, ...]
     _activation: Activation | None
 
     # -- evaluation and prediction
@@ -138,6 +140,7 @@ class Predictor:
         ]
         if self._autocast is not None:
             parts.append(self._autocast)
+        parts += [*self._of_compile, *self._of_layout]
         if clip is not None:
             parts.append(ClipGradients(clip))
         return parts

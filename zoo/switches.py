@@ -1,8 +1,8 @@
-"""The switches of a learner: which groups train, and in which number format."""
+"""The switches of a learner: which groups train, in which number format, and how fast."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -11,15 +11,21 @@ from zoo.callbacks.precision import Autocast
 if TYPE_CHECKING:
     from torch import nn
 
+    from zoo.callback import Callback
     from zoo.layer_groups import LayerGroups
+    from zoo.optimizer import LayerOptimizer
 
 
 class Switches:
     """The part of a `Learner` that says how it trains, as opposed to on what and how long."""
 
     model: nn.Module
+    device: torch.device
+    opt: LayerOptimizer | None
     groups: LayerGroups
     _autocast: Autocast | None
+    _of_compile: tuple[Callback, ...] = ()
+    _of_layout: tuple[Callback, ...] = ()
 
     def freeze(self) -> None:
         """Train only the last layer group."""
@@ -57,4 +63,49 @@ class Switches:
     def to_fp32(self) -> Self:
         """Run forward passes in float32 again."""
         self._autocast = None
+        return self
+
+    def compile(self, on: bool = True, **options: Any) -> Self:
+        """Run the model through `torch.compile` from now on.
+
+        The first batch of each kind takes seconds to minutes; many small operations then run as few large
+        ones. It pays in long fits on a GPU, and for models of many element-wise operations; a small network
+        on a CPU hardly gains. The model itself stays as it is: names of weights, layer groups, freezing,
+        saving, exporting and the finder work as before, and a last smaller batch costs one more compilation.
+
+        Args:
+            on: `False` undoes it.
+            options: of `torch.compile`. `mode="reduce-overhead"` records CUDA graphs, for small batches on a
+                GPU, where launching operations takes longer than running them; not for models that carry a
+                state from batch to batch (language models). `backend="aot_eager"` needs no compiler and is
+                for looking for errors.
+
+        Raises:
+            RuntimeError: if there is no C++ compiler.
+            ValueError: for CUDA graphs without a CUDA device.
+        """
+        from zoo.speed import compile_model, undo_compile
+
+        if not on and options:
+            raise ValueError(f"compile(False) takes no options, got {', '.join(options)}")
+        undo_compile(self.model)
+        self._of_compile = tuple(compile_model(self.model, self.device, options)) if on else ()
+        return self
+
+    def channels_last(self, on: bool = True) -> Self:
+        """Keep pictures and convolution weights with the channels of a pixel side by side in memory.
+
+        Same numbers (to rounding), faster convolutions on GPUs with tensor cores (with `to_bf16`) and on most
+        CPUs. Saved weights do not depend on it.
+
+        Args:
+            on: `False` goes back to torch's ordinary layout.
+
+        Raises:
+            ValueError: if the model has no two-dimensional convolutions.
+        """
+        from zoo.speed import ChannelsLast, lay_out
+
+        lay_out(self.model, self.opt, torch.channels_last if on else torch.contiguous_format)
+        self._of_layout = (ChannelsLast(),) if on else ()
         return self

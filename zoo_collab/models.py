@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.init import kaiming_head
 from zoo.registry import register_model
 
 
@@ -163,10 +164,7 @@ class EmbeddingNet(nn.Module):
         layers: list[nn.Module] = [nn.Dropout(rates[0])] if rates[0] else []
         size = sum(widths)
         for n_out, rate in zip(hidden, rates[1:], strict=True):
-            linear = nn.Linear(size, n_out)
-            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-            nn.init.zeros_(linear.bias)
-            layers += [linear, nn.ReLU()] + ([nn.Dropout(rate)] if rate else [])
+            layers += [kaiming_head(nn.Linear(size, n_out)), nn.ReLU()] + ([nn.Dropout(rate)] if rate else [])
             size = n_out
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear(size, 1)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import did_you_mean
+from zoo.init import identity_gates_
 from zoo.registry import register_model
 from zoo_text.softmax import Deferred
 
@@ -105,7 +106,7 @@ class RecurrentLayer(nn.Module):
         for weight in self.parameters():
             nn.init.uniform_(weight, -(n_out**-0.5), n_out**-0.5)
         if identity_init:
-            identity_recurrent_(self.weight_hh)
+            identity_gates_(self.weight_hh)
 
     def initial_state(self, rows: int) -> State:
         """Zeros for `rows` sequences."""
@@ -151,20 +152,6 @@ def _no_half_on_cpu(x: Tensor) -> Iterator[None]:
         return
     with torch.autocast(kind, enabled=False):
         yield
-
-
-@torch.no_grad()
-def identity_recurrent_(weight: Tensor) -> Tensor:
-    """Fills recurrent weights (gates x n, n), in place, with one identity matrix a gate; returns them.
-
-    Example:
-        >>> identity_recurrent_(torch.zeros(4, 2)).tolist()
-        [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
-    """
-    size = weight.shape[1]
-    return weight.copy_(
-        torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(len(weight) // size, 1)
-    )
 
 
 class AWDLSTM(nn.Module):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.learner import Learner
+from zoo.recipes import check_fine_tune
 from zoo.registry import register_model
 from zoo_text.awd_lstm import AWDLSTM, State, detached
 from zoo_text.labelled import TextData
@@ -185,6 +186,26 @@ class TextClassifierLearner(EncoderMixin, Learner):
     domain = "text"
     data_class = TextData
 
+    def fine_tune(
+        self, epochs: int, lr: float, *, freeze_epochs: int = 1, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Fits the classifier to its texts, usually after `load_encoder`: head first, then one layer group
+        more at a time, as `fine_tune_gradually` does.
+
+        Args:
+            epochs: Of the last stage, with everything unfrozen.
+            lr: Rate of the last group in the first stage; it is halved at each stage.
+            freeze_epochs: Of each stage before.
+            options: `decay` (2.6), and those of `fit_one_cycle`.
+
+        Returns:
+            One dict an epoch.
+        """
+        check_fine_tune(self, epochs, lr, freeze_epochs)
+        if not freeze_epochs:
+            return super().fine_tune(epochs, lr, freeze_epochs=0, **options)
+        return self.fine_tune_gradually(lr, epochs=freeze_epochs, last_epochs=epochs, **options)
+
     def fine_tune_gradually(
         self, max_lr: float, *, epochs: int = 1, last_epochs: int = 2, decay: float = 2.6, **options: Any
     ) -> list[dict[str, Any]]:
@@ -206,5 +227,9 @@ class TextClassifierLearner(EncoderMixin, Learner):
         for trained in range(1, count + 1):
             self.freeze_to(-trained)
             rate = [one / 2 ** (trained - 1) for one in rates]
-            rows += self.fit_one_cycle(epochs if trained < count else last_epochs, rate, **options)
+            length = epochs if trained < count else last_epochs
+            stage = self.fit_one_cycle(length, rate, **options)
+            rows += stage
+            if len(stage) < length:  # interrupted, or stopped by a callback
+                break
         return rows

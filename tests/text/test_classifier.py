@@ -225,7 +225,7 @@ def test_gradual_unfreezing_halves_the_rates_and_grades_them_towards_the_input(
     def note(n_epochs, max_lr, **options):
         trained = [not group.frozen for group in learn.groups]
         stages.append((n_epochs, max_lr, trained))
-        return []
+        return [] if len(stages) == 5 else [{}] * n_epochs
 
     monkeypatch.setattr(learn, "fit_one_cycle", note)
     learn.fine_tune_gradually(8.0, epochs=1, last_epochs=3, decay=2.0)
@@ -234,6 +234,19 @@ def test_gradual_unfreezing_halves_the_rates_and_grades_them_towards_the_input(
         (1, [1.0, 2.0, 4.0], [False, True, True]),
         (3, [0.5, 1.0, 2.0], [True, True, True]),
     ]
+    del stages[:]
+    learn.fine_tune(3, 8.0, freeze_epochs=2, decay=2.0)
+    assert stages == [
+        (2, [2.0, 4.0, 8.0], [False, False, True]),
+        (2, [1.0, 2.0, 4.0], [False, True, True]),
+        (3, [0.5, 1.0, 2.0], [True, True, True]),
+    ]
+    learn.fine_tune_gradually(8.0)
+    assert len(stages) == 5  # this stage was interrupted, the rest is left out
+    learn.fine_tune(1, 8.0, freeze_epochs=0)
+    assert stages[-1] == (1, slice(0.04, 4.0), [True, True, True])
+    with pytest.raises(ValueError, match="epochs must be a whole number"):
+        learn.fine_tune(0, 8.0)
 
 
 def language_model(field: Field, texts: list[str], path: Path):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from zoo import Callback, load_learner
+from zoo.init import identity_gates_
 from zoo_text import Field, LanguageModelData
 from zoo_text.awd_lstm import (
     AWDLSTM,
@@ -20,7 +21,6 @@ from zoo_text.awd_lstm import (
     LockedDropout,
     RecurrentLayer,
     WordEmbedding,
-    identity_recurrent_,
     seq2seq_reg,
 )
 from zoo_text.data import LanguageModelLoader
@@ -187,7 +187,7 @@ def test_tied_weights_and_sizes() -> None:
 
 
 def test_identity_start_and_wrong_options() -> None:
-    assert identity_recurrent_(torch.randn(6, 2)).tolist() == [[1, 0], [0, 1]] * 3
+    assert identity_gates_(torch.randn(6, 2)).tolist() == [[1, 0], [0, 1]] * 3
     encoder = AWDLSTM(9, 4, 5, 1, rnn="rnn", identity_init=True)
     assert torch.equal(encoder.layers[0].weight_hh, torch.eye(4))
     with pytest.raises(ValueError, match="did you mean 'lstm'"):

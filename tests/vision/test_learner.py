@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
-from zoo import load_learner, set_seed
+from zoo import Callback, load_learner, set_seed
 from zoo.metrics import accuracy
 from zoo.vision import (
     ConvLearner,
@@ -55,6 +55,19 @@ class TestPretrained:
         assert [group.frozen for group in learn.groups] == [True, True, False]
         assert [m.__name__ for m in learn.metrics] == ["accuracy"]
         assert not any(p.requires_grad for p in learn.model.body.parameters())
+
+    @pytest.mark.parametrize("precompute", [False, True])
+    def test_fine_tune_trains_the_head_then_everything(self, data, precompute):
+        learn = learner(data, precompute=precompute)
+        before, seen = body_state(learn), []
+
+        class Look(Callback):
+            def after_train(self, state):
+                seen.append((learn.precompute, same(before, body_state(learn))))
+
+        rows = learn.fine_tune(1, 1e-2, freeze_epochs=2, callbacks=[Look()])
+        assert len(rows) == 3
+        assert seen == [(precompute, True), (precompute, True), (False, False)]
 
     def test_frozen_batch_norm_does_not_move_and_bn_freeze_keeps_it_after_unfreezing(self, data):
         learn = ConvLearner.pretrained("mobilenet_v3_small", data, weights=None, progress=False)

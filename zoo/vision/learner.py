@@ -230,6 +230,10 @@ class ConvLearner(Learner):
         """Train all groups; needs `precompute = False`."""
         self.freeze_to(0)
 
+    def _unfreeze_all(self) -> None:
+        self.precompute = False
+        super()._unfreeze_all()
+
     def load(self, name: str) -> Self:
         """Read weights that `save` wrote; cached activations follow them."""
         super().load(name)

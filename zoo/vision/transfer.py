@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.init import kaiming_head
 from zoo.registry import register_model
 from zoo.vision.pretrained import arch_name, body_units, build_body, probe
 
@@ -61,10 +62,7 @@ def make_head(
         layers.append(nn.BatchNorm1d(sizes[i]))
         if p > 0:
             layers.append(nn.Dropout(p))
-        linear = nn.Linear(sizes[i], sizes[i + 1])
-        nn.init.kaiming_normal_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        layers.append(linear)
+        layers.append(kaiming_head(nn.Linear(sizes[i], sizes[i + 1])))
         if i < len(sizes) - 2:
             layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

@@ -1,0 +1,50 @@
+"""Ways of training that are made of several fits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.learner import Learner
+
+
+def fine_tune(
+    learn: Learner,
+    epochs: int,
+    lr: float,
+    *,
+    freeze_epochs: int = 1,
+    lr_mult: float = 100.0,
+    pct_start: float = 0.3,
+    div_factor: float = 5.0,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """See `Learner.fine_tune`."""
+    check_fine_tune(learn, epochs, lr, freeze_epochs)
+    if not lr_mult >= 1:
+        raise ValueError(f"fine_tune: lr_mult divides rates and must be at least 1, got {lr_mult}")
+    rows = []
+    if freeze_epochs:
+        learn.freeze()
+        rows += learn.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, **options)
+        if len(rows) < freeze_epochs:  # interrupted, or stopped by a callback
+            return rows
+    learn._unfreeze_all()
+    half = lr / 2
+    rates = slice(half / lr_mult, half)
+    return rows + learn.fit_one_cycle(epochs, rates, pct_start=pct_start, div_factor=div_factor, **options)
+
+
+def check_fine_tune(learn: Learner, epochs: int, lr: float, freeze_epochs: int) -> None:
+    """Refuse arguments that make no fine-tuning, before anything has changed."""
+    if len(learn.groups) == 1:
+        raise ValueError(
+            "fine_tune trains the last layer group first, then all: this model has a single group; give the "
+            "learner layer_groups={'body': ..., 'head': ...}, or use fit_one_cycle"
+        )
+    for name, value, least in (("epochs", epochs, 1), ("freeze_epochs", freeze_epochs, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"fine_tune: {name} must be a whole number of at least {least}, got {value!r}")
+    if isinstance(lr, bool) or not isinstance(lr, int | float) or not (lr > 0 and math.isfinite(lr)):
+        raise ValueError(f"fine_tune: lr must be a positive number (that of the last group), got {lr!r}")
