@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.distributed import world_size
 from zoo.learner import Learner
 from zoo.recipes import check_fine_tune
 from zoo.registry import register_model
@@ -27,14 +28,17 @@ class QuickBatchNorm(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(x)
-        if len(x) < 2:
+        if len(x) < 2 and world_size() == 1:
             raise ValueError("a training batch needs at least two texts: use a larger bs")
+        mean, var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        # with momentum 1 these become the batch's own
+        out = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
         with torch.no_grad():
             step = (1 / (self.num_batches_tracked + 1.0)).clamp(min=0.1)  # type: ignore[operator]
-            self.running_mean.lerp_(x.mean(0).to(self.running_mean.dtype), step)
-            self.running_var.lerp_(x.var(0).to(self.running_var.dtype), step)
+            self.running_mean.lerp_(mean, step)
+            self.running_var.lerp_(var, step)
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return out
 
 
 class PoolState:
