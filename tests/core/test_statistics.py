@@ -8,6 +8,7 @@ from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, wei
 from zoo import Callback, fit
 from zoo.callbacks import ActivationStats, GradientStats
 from zoo.callbacks.layer_statistics import bin_edges, log_histogram
+from zoo.hooks import SaveFeatures
 
 
 def n_hooks(model):
@@ -294,3 +295,20 @@ def test_layers_that_never_run_shared_ones_and_sparse_gradients():
     assert activations.table()["layer"].unique().tolist() == ["emb", "twice", "out"]
     assert gradients.table()["layer"].unique().tolist() == ["emb", "twice", "out"]
     assert gradients.values[:, 0].isfinite().all()
+
+
+def test_a_compiled_model_is_recorded_without_being_compiled_again():
+    learn = digits_learner().compile(backend="aot_eager")
+    stats, gradients = ActivationStats(4), GradientStats(4)
+    learn.fit(0.01, 1)
+    torch._dynamo.utils.counters.clear()
+    learn.fit(0.01, 2, callbacks=[stats, gradients])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 0
+    assert stats.values.shape == (10, 7, 3)
+    assert stats.values.isfinite().all()
+    assert gradients.values.isfinite().all()
+    assert learn.model._compiled_call_impl is not None
+    with SaveFeatures(learn, "middle") as saved:
+        learn.predict()
+    assert saved.features.shape == (85, 32)
+    torch._dynamo.reset()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class ActivationStats(LayerStatistics):
     """Mean, standard deviation, share near zero and histogram of what layers give, on training batches.
 
-    A layer that runs several times in a batch is recorded as it ran last.
+    A layer that runs several times in a batch is recorded as it ran last. Batches that are recorded run
+    uncompiled.
 
     Args:
         every: training batches from one record to the next.
@@ -52,6 +53,8 @@ class ActivationStats(LayerStatistics):
             raise ValueError(f"near_zero must not be negative, got {near_zero}")
         self.near_zero = near_zero
         self._hooks: Hooks | None = None
+        self._model: nn.Module | None = None
+        self._compiled: Any = None
         self._found: dict[str, tuple[Tensor, Tensor]] = {}
 
     def before_batch(self, state: State) -> None:
@@ -59,6 +62,8 @@ class ActivationStats(LayerStatistics):
             self._found = {}
             # on the model only while they are needed: no other pass sees them
             self._hooks = Hooks(self._modules, lambda name, output: self._look(state, name, output))
+            self._model, self._compiled = state.model, state.model._compiled_call_impl
+            state.model._compiled_call_impl = None  # a compiled model would be compiled again for its hooks
 
     @torch.no_grad()
     def _look(self, state: State, name: str, output: Any) -> None:
@@ -87,6 +92,9 @@ class ActivationStats(LayerStatistics):
         if self._hooks is not None:
             self._hooks.remove()
             self._hooks = None
+        if self._model is not None:
+            self._model._compiled_call_impl = self._compiled
+            self._model = self._compiled = None
 
 
 class GradientStats(LayerStatistics):
