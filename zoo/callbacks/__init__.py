@@ -5,6 +5,8 @@ from zoo.callback import CancelBatch as CancelBatch
 from zoo.callback import CancelEpoch as CancelEpoch
 from zoo.callback import CancelFit as CancelFit
 from zoo.callback import CancelStep as CancelStep
+from zoo.callbacks.averaging import EMA as EMA
+from zoo.callbacks.averaging import SWA as SWA
 from zoo.callbacks.checkpoint import Checkpoint as Checkpoint
 from zoo.callbacks.gradients import Accumulate as Accumulate
 from zoo.callbacks.gradients import ClipGradients as ClipGradients
