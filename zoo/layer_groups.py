@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,6 +16,19 @@ from zoo.modes import train_mode
 
 Rates = float | Sequence[float] | np.ndarray | slice
 GroupSpec = Mapping[str, Any] | Sequence[Any] | Callable[[nn.Module], Any]
+
+
+class HasRates(Protocol):
+    """An optimizer with a rate and a weight decay per group."""
+
+    @property
+    def lrs(self) -> list[float]: ...
+    @property
+    def wds(self) -> list[float]: ...
+
+
+def _nothing() -> None:
+    return None
 
 
 @dataclass
@@ -41,6 +55,18 @@ class LayerGroup:
     def n_params(self) -> int:
         return sum(param.numel() for param in self.params)
 
+    @property
+    def n_layers(self) -> int:
+        """How many of its modules have parameters of their own."""
+        layers = {id(layer): layer for module in self.modules for layer in module.modules()}
+        return sum(next(layer.parameters(recurse=False), None) is not None for layer in layers.values())
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether it has layers with running statistics, such as batch norm."""
+        layers = (layer for module in self.modules for layer in module.modules())
+        return any(map(_has_statistics, layers))
+
 
 class LayerGroups(Sequence[LayerGroup]):
     """The groups of a model, ordered from its input to its output.
@@ -60,9 +86,23 @@ class LayerGroups(Sequence[LayerGroup]):
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
         >>> print(LayerGroups(net, {"body": net[0], "head": net[1]}))
-        group   parameters  trainable
-        0 body           9  yes
-        1 head           4  yes
+        group   layers  parameters  trainable
+        0 body       1           9  yes
+        1 head       1           4  yes
+
+        With normalisation layers it also tells whether their running statistics move in training, and once
+        there is an optimizer its current rates and weight decays:
+
+        >>> from zoo import LayerOptimizer
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        >>> groups = LayerGroups(net, {"body": net[:2], "head": net[2]})
+        >>> opt = LayerOptimizer(torch.optim.SGD, groups, slice(0.001, 0.1), wds=0.01)
+        >>> groups.show_rates_of(opt)  # a learner does this
+        >>> groups.freeze()
+        >>> print(groups)
+        group   layers  parameters  trainable  batch norm     lr    wd
+        0 body       2          15  no         fixed       0.001  0.01
+        1 head       1           4  yes        -             0.1  0.01
     """
 
     def __init__(self, model: nn.Module, spec: GroupSpec | None = None) -> None:
@@ -75,6 +115,7 @@ class LayerGroups(Sequence[LayerGroup]):
         named = dict(parts) if isinstance(parts, Mapping) else {f"group{i}": p for i, p in enumerate(parts)}
         self._groups = _assign(model, {name: _modules(model, name, part) for name, part in named.items()})
         self._bn_frozen = False
+        self._optimizer: Callable[[], HasRates | None] = _nothing
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -127,12 +168,11 @@ class LayerGroups(Sequence[LayerGroup]):
     def train_mode(self, model: nn.Module) -> None:
         """`model.train()`, except that running statistics of frozen groups and layers stay fixed."""
         train_mode(model)
-        last = len(self) - 1
         for index, group in enumerate(self):
-            if group.frozen or (self._bn_frozen and (index < last or last == 0)):
+            if self._keeps_statistics(index):
                 for module in group.modules:
                     for layer in module.modules():
-                        if getattr(layer, "running_mean", None) is not None:
+                        if _has_statistics(layer):
                             layer.eval()
 
     def check(self, model: nn.Module) -> None:
@@ -198,13 +238,41 @@ class LayerGroups(Sequence[LayerGroup]):
                 raise ValueError(f"{what}: values must be finite and not negative, got {value}")
         return [float(value) for value in values]
 
+    def show_rates_of(self, optimizer: HasRates) -> None:
+        """Tell the rates and decays of this optimizer whenever the groups are printed, while it lives."""
+        self._optimizer = weakref.ref(optimizer)
+
+    def _keeps_statistics(self, index: int) -> bool:
+        """Whether training leaves the running statistics of a group as they are."""
+        last = len(self) - 1
+        return self[index].frozen or (self._bn_frozen and (index < last or last == 0))
+
     def __repr__(self) -> str:
-        rows = [(f"{index} {group.name}", f"{group.n_params:,}", group) for index, group in enumerate(self)]
-        wide = max(len("group"), *(len(name) for name, _, _ in rows))
-        long = max(len("parameters"), *(len(size) for _, size, _ in rows))
-        lines = [f"{'group':<{wide}}  {'parameters':>{long}}  trainable"]
-        lines += [f"{name:<{wide}}  {size:>{long}}  {group.trainable}" for name, size, group in rows]
-        return "\n".join(lines)
+        groups, optimizer = list(self), self._optimizer()
+        columns: list[list[str]] = [
+            ["group", *(f"{index} {group.name}" for index, group in enumerate(groups))],
+            ["layers", *(str(group.n_layers) for group in groups)],
+            ["parameters", *(f"{group.n_params:,}" for group in groups)],
+            ["trainable", *(group.trainable for group in groups)],
+        ]
+        if any(group.has_statistics for group in groups):
+            kept = [self._keeps_statistics(index) for index in range(len(groups))]
+            told = ["fixed" if k else "moves" for k in kept]
+            cells = [text if group.has_statistics else "-" for group, text in zip(groups, told, strict=True)]
+            columns.append(["batch norm", *cells])
+        if optimizer is not None:
+            columns.append(["lr", *(f"{lr:.3g}" for lr in optimizer.lrs)])
+            columns.append(["wd", *(f"{wd:.3g}" for wd in optimizer.wds)])
+        right = {"layers", "parameters", "lr", "wd"}
+        padded = []
+        for column in columns:
+            width = max(map(len, column))
+            padded.append([c.rjust(width) if column[0] in right else c.ljust(width) for c in column])
+        return "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
+
+
+def _has_statistics(layer: nn.Module) -> bool:
+    return getattr(layer, "running_mean", None) is not None
 
 
 def _modules(model: nn.Module, name: str, part: Any) -> list[nn.Module]:
@@ -213,7 +281,7 @@ def _modules(model: nn.Module, name: str, part: Any) -> list[nn.Module]:
             module
             for place, module in model.named_modules()
             if re.match(rf"(?:{part})(?:\.|$)", place)
-            and next(module.parameters(recurse=False), None) is not None
+            and (next(module.parameters(recurse=False), None) is not None or _has_statistics(module))
         ]
         if not modules:
             raise ValueError(

@@ -439,6 +439,7 @@ class Learner(Predictor, Switches):
         decay = self.wd if wds is None else wds
         if self.opt is None:
             self.opt = LayerOptimizer(self.opt_fn, self.groups, lrs, decay)
+            self.groups.show_rates_of(self.opt)
         else:
             self.opt.set_lrs(lrs)
             self.opt.set_wds(self.opt.own_wds if decay is None else decay)

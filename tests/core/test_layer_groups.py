@@ -151,15 +151,32 @@ def test_shared_parameters_belong_to_the_first_group():
     assert len(LayerOptimizer(torch.optim.SGD, groups, [0.1, 0.2]).param_groups) == 1
 
 
-def test_printing_the_groups_tells_names_sizes_and_what_trains():
-    learn = digits_learner()
+def test_printing_the_groups_tells_sizes_what_trains_and_at_which_rates():
+    learn = digits_learner(wd=slice(0.01, 0.1))
     learn.freeze()
     assert repr(learn.groups).splitlines() == [
-        "group     parameters  trainable",
-        "0 body         2,144  no",
-        "1 middle       1,120  no",
-        "2 head           330  yes",
+        "group     layers  parameters  trainable  batch norm",
+        "0 body         2       2,144  no         fixed",
+        "1 middle       2       1,120  no         fixed",
+        "2 head         1         330  yes        -",
     ]
+    learn.unfreeze()
+    learn.model.middle[0].requires_grad_(False)
+    learn.bn_freeze(True)
+    learn.fit(slice(1e-4, 1e-2), 1)
+    learn.bn_freeze(False)
+    assert repr(learn.groups).splitlines() == [
+        "group     layers  parameters  trainable  batch norm      lr      wd",
+        "0 body         2       2,144  yes        moves       0.0001    0.01",
+        "1 middle       2       1,120  partly     moves        0.001  0.0316",
+        "2 head         1         330  yes        -             0.01     0.1",
+    ]
+    learn.bn_freeze(True)
+    assert repr(learn.groups).count("fixed") == 2
+    assert repr(learn.groups) in repr(learn)
+    plain = LayerGroups(nn.Linear(2, 1))
+    lines = ["group    layers  parameters  trainable", "0 model       1           3  yes"]
+    assert repr(plain).splitlines() == lines
 
 
 def test_patterns_over_layer_names_make_groups():
@@ -171,3 +188,11 @@ def test_patterns_over_layer_names_make_groups():
     assert not net.body[1].training
     with pytest.raises(ValueError, match=r"no layer with parameters has a name that matches 'tail'"):
         LayerGroups(net, {"body": "body", "tail": "tail"})
+
+
+def test_patterns_hold_norms_without_weights_too():
+    net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False), nn.Linear(3, 1))
+    groups = LayerGroups(net, {"body": "0|1", "head": "2"})
+    groups.freeze()
+    groups.train_mode(net)
+    assert not net[1].training
