@@ -31,7 +31,7 @@ from zoo.data import device_batches, split_batch
 from zoo.distributed import is_main
 from zoo.finite import FiniteGuard, NonFiniteLossError
 from zoo.memory import advise, is_out_of_memory, release
-from zoo.metrics import named_meters, wide
+from zoo.metrics import RowSum, named_meters
 from zoo.modes import preserve_modes, train_mode
 from zoo.optimizer import needs_closure
 from zoo.seeding import preserve_rng
@@ -60,6 +60,7 @@ class State:
         inputs, target: the batch on the device.
         preds, extras: the model's output; a tuple is split into its first member and the rest.
         loss: scalar tensor of the current batch.
+        meters: what a validation adds up, the loss first; empty in other passes.
         row: the numbers of the current epoch; ends up in the history.
         cycle_done: set by the schedule when a cycle is complete.
         forward_context: makes the context manager in which the forward pass runs (mixed precision).
@@ -90,6 +91,7 @@ class State:
     preds: Any = None
     extras: tuple = ()
     loss: Any = None
+    meters: Sequence[Any] = ()
     row: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     cycle_done: bool = False
@@ -268,23 +270,23 @@ class Loop:
     def validate(self, loader: Any) -> dict[str, float]:
         """Mean loss and metrics over a whole loader; draws of random numbers inside leave no trace."""
         s = self.state
-        meters = named_meters(s.metrics)
+        meters, loss = named_meters(s.metrics), RowSum()
         for meter in meters.values():
             meter.reset()
-        total: Any = 0.0
-        rows = 0
+        s.meters = [loss, *meters.values()]
 
         def collect() -> None:
-            nonlocal total, rows
             self.compute_loss()
-            count = len(s.target) if isinstance(s.target, Tensor) and s.target.ndim else 1
-            total, rows = total + wide(s.loss.detach()) * count, rows + count
+            loss.add(s.loss.detach(), len(s.target) if isinstance(s.target, Tensor) and s.target.ndim else 1)
             for name, meter in meters.items():
                 with _named(name):
                     meter.update(s.preds, s.target)
 
-        self.evaluate(loader, collect)
-        result: dict[str, float] = {"valid_loss": float(total) / max(1, rows)}
+        try:
+            self.evaluate(loader, collect)
+        finally:
+            s.meters = ()
+        result: dict[str, float] = {"valid_loss": loss.compute()}
         with preserve_rng():
             for name, meter in meters.items():
                 with _named(name):

@@ -180,46 +180,53 @@ def wide(value: Tensor) -> Tensor:
     return value if value.device.type == "mps" else value.double()
 
 
-class RowMean:
-    """Streams a metric that is a mean over rows."""
+class RowSum:
+    """The mean over rows of what is added up; sums of several parts of the rows are added to one another.
 
-    def __init__(self, function: Metric) -> None:
-        self.function, self.name = function, metric_name(function)
-        self.reset()
-
-    def reset(self) -> None:
-        self._total: Tensor | float = 0.0
-        self._rows = 0
-
-    def update(self, preds: Tensor, targets: Tensor) -> None:
-        rows = targets.shape[0] if targets.ndim else 1
-        value = self.function(preds, targets)
-        self._total = self._total + (wide(value) if isinstance(value, Tensor) else value) * rows
-        self._rows += rows
-
-    def compute(self) -> float:
-        return float(self._total) / max(1, self._rows)
-
-
-class Perplexity:
-    """exp of the mean cross entropy in nats, streamed over tokens."""
-
-    name = "perplexity"
+    Attributes:
+        total: the sum so far.
+        rows: how many rows it is of.
+    """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self._total: Tensor | float = 0.0
-        self._rows = 0
+        self.total: Tensor | float = 0.0
+        self.rows = 0
+
+    def add(self, mean: Tensor | float, rows: int) -> None:
+        """Take in the mean over some rows."""
+        self.total = self.total + (wide(mean) if isinstance(mean, Tensor) else mean) * rows
+        self.rows += rows
+
+    def compute(self) -> float:
+        return float(self.total) / max(1, self.rows)
+
+
+class RowMean(RowSum):
+    """Streams a metric that is a mean over rows."""
+
+    def __init__(self, function: Metric) -> None:
+        self.function, self.name = function, metric_name(function)
+        super().__init__()
+
+    def update(self, preds: Tensor, targets: Tensor) -> None:
+        self.add(self.function(preds, targets), targets.shape[0] if targets.ndim else 1)
+
+
+class Perplexity(RowSum):
+    """exp of the mean cross entropy in nats, streamed over tokens."""
+
+    name = "perplexity"
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
         flat, labels = _labels(preds, targets)
-        self._total = self._total + wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
-        self._rows += len(labels)
+        self.total = self.total + wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
+        self.rows += len(labels)
 
     def compute(self) -> float:
-        return math.exp(min(float(self._total) / max(1, self._rows), 700.0))
+        return math.exp(min(super().compute(), 700.0))
 
 
 def metric_name(metric: Any) -> str:

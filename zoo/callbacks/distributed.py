@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo import distributed
 from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.global_norm import GlobalBatchNorm
+from zoo.metrics import RowSum
 from zoo.seeding import mix_seeds, rng_state, set_rng_state, set_seed
 from zoo.shards import Shards, fingerprint, shares
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from zoo.loop import State
 
 _BUCKET = 1 << 23  # numbers exchanged at once: enough to keep a network busy, little memory
+_MANY = 1 << 22  # numbers a batch that are not worth sending
 _SIGNALS = (CancelStep, CancelBatch, CancelEpoch, CancelFit)
 
 
@@ -41,6 +43,9 @@ class Processes(Callback):
     validation predictions are brought together, so that every process sees those of the whole batch, decides
     alike and ends up with the same weights. An error in one process ends all.
 
+    Predictions of a validation that are millions of numbers a batch, as those of a language model, stay where
+    they are if all metrics are sums over rows: these sums are added up at the end.
+
     Attributes:
         weight: by how much the gradient of this process's mean loss counts in the mean over processes.
     """
@@ -54,6 +59,7 @@ class Processes(Callback):
         self._views: dict[int, Shards] = {}
         self._view: Shards | None = None
         self._rows = 0
+        self._adds_up: bool | None = None
         self._norm = GlobalBatchNorm()
         self._outer: BaseException | None = None
         self._generation = -1
@@ -123,6 +129,14 @@ class Processes(Callback):
             return
         counts = shares(self._rows, self._view.world)
         local = max(counts[self._view.rank], 1)
+        if self._adds_up is None:
+            many = isinstance(state.preds, Tensor) and state.preds.numel() // local * self._rows > _MANY
+            self._adds_up = many and all(isinstance(meter, RowSum) for meter in state.meters)
+            self._adds_up = self._adds_up and len(state.meters) > 0
+        if self._adds_up:
+            if not self.weight:
+                raise CancelBatch
+            return
         state.preds = _whole(state.preds, counts, local)
         state.target = _whole(state.target, counts, local)
 
@@ -151,10 +165,17 @@ class Processes(Callback):
             self._begin()
             _compare({"model": _shapes(state.model), **fingerprint(state.loader)})
             distributed.broadcast(_tensors(state.model))
+        self._adds_up = None
         self._share_out(state, state.loader)
 
     def after_validate(self, state: State) -> None:
         self._view = None
+        if self._adds_up:
+            sums = torch.tensor([(float(m.total), m.rows) for m in state.meters], dtype=torch.float64)
+            for meter, (total, rows) in zip(
+                state.meters, distributed.all_reduce_sum(sums).tolist(), strict=True
+            ):
+                meter.total, meter.rows = total, int(rows)
 
     # -- helpers
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.callback import Callback
+from zoo.distributed import claims
 
 if TYPE_CHECKING:
     from zoo.loop import State
@@ -30,14 +31,16 @@ class CSVLogger(Callback):
         self.path, self.append = Path(path), append
         self._columns: list[str] | None = None
         self._lines = 0
+        self._writes = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"columns": self._columns, "lines": self._lines}
+        return {"columns": self._columns, "lines": self._lines, "writes": self._writes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the lines that were written when the state was taken; later ones are dropped."""
         self._columns, self._lines = state["columns"], state["lines"]
-        if self._columns is not None:
+        self._writes = state.get("writes", True)
+        if self._columns is not None and self._writes:
             with self.path.open(newline="", encoding="utf8") as file:
                 kept = list(csv.reader(file))[: self._lines]
             self._write(kept, "w")
@@ -54,6 +57,10 @@ class CSVLogger(Callback):
         self._lines += 1
 
     def _begin(self, columns: list[str]) -> None:
+        self._writes = claims(self.path)
+        if not self._writes:  # another process does
+            self._columns = columns
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.append and self.path.exists():
             with self.path.open(newline="", encoding="utf8") as file:
@@ -64,6 +71,8 @@ class CSVLogger(Callback):
         self._write([columns], "w")
 
     def _write(self, lines: list[list[Any]], mode: str) -> None:
+        if not self._writes:
+            return
         with self.path.open(mode, newline="", encoding="utf8") as file:
             csv.writer(file).writerows(lines)
 
@@ -93,9 +102,12 @@ class TensorBoardLogger(Callback):
             raise ImportError(
                 "TensorBoardLogger needs the package tensorboard: pip install zoo[tensorboard]"
             ) from None
-        self._writer = SummaryWriter(str(self.folder))
+        if claims(self.folder):  # else another process writes
+            self._writer = SummaryWriter(str(self.folder))
 
     def after_epoch(self, state: State) -> None:
+        if self._writer is None:
+            return
         for name, value in state.row.items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, state.row["epoch"])
