@@ -18,6 +18,6 @@ from zoo.callbacks.recorder import Recorder as Recorder
 from zoo.callbacks.saving import SaveBest as SaveBest
 from zoo.callbacks.saving import SaveCycles as SaveCycles
 from zoo.callbacks.scheduling import Scheduler as Scheduler
-from zoo.callbacks.stopping import EarlyStopping as EarlyStopping
 from zoo.callbacks.statistics import ActivationStats as ActivationStats
 from zoo.callbacks.statistics import GradientStats as GradientStats
+from zoo.callbacks.stopping import EarlyStopping as EarlyStopping

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.callbacks.layer_statistics import LayerStatistics, log_histogram
 from zoo.hooks import Hooks, first_tensor
+from zoo.speed import is_compiled, undo_compile
 
 if TYPE_CHECKING:
     from zoo.loop import State
@@ -62,8 +63,9 @@ class ActivationStats(LayerStatistics):
             self._found = {}
             # on the model only while they are needed: no other pass sees them
             self._hooks = Hooks(self._modules, lambda name, output: self._look(state, name, output))
-            self._model, self._compiled = state.model, state.model._compiled_call_impl
-            state.model._compiled_call_impl = None  # a compiled model would be compiled again for its hooks
+            if is_compiled(state.model):  # it would be compiled again for its hooks
+                self._model, self._compiled = state.model, state.model._compiled_call_impl
+                undo_compile(state.model)
 
     @torch.no_grad()
     def _look(self, state: State, name: str, output: Any) -> None:
