@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.data import DatasetLoader as DatasetLoader
     from zoo.data import ModelData as ModelData
     from zoo.data import TensorLoader as TensorLoader
+    from zoo.ensemble import Ensemble as Ensemble
     from zoo.finite import NonFiniteLossError as NonFiniteLossError
     from zoo.learner import Learner as Learner
     from zoo.learner import load_learner as load_learner
@@ -34,6 +35,7 @@ _HOMES = {
     "CancelFit": "zoo.callback",
     "CancelStep": "zoo.callback",
     "DatasetLoader": "zoo.data",
+    "Ensemble": "zoo.ensemble",
     "LayerOptimizer": "zoo.optimizer",
     "Learner": "zoo.learner",
     "ModelData": "zoo.data",
@@ -55,6 +57,7 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "DatasetLoader",
     "fit",
     "load_learner",
+    "Ensemble",
     "LayerOptimizer",
     "set_lrs",
     "set_seed",

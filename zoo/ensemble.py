@@ -1,0 +1,368 @@
+"""Several models answer as one: snapshots of one fit, or learners trained on their own."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.archive import load_metadata, load_state
+from zoo.data import TensorLoader, as_tensor
+from zoo.errors import did_you_mean, some
+from zoo.loop import Loop, State
+from zoo.losses import Activation
+from zoo.prediction import Prediction
+from zoo.predictor import Predictor, load_weights
+
+
+class Ensemble:
+    """The mean of several learners' predictions, which is mostly better than the best of them.
+
+    Classifiers: the mean of the probabilities (Lakshminarayanan et al. 2017, "Simple and Scalable Predictive
+    Uncertainty Estimation using Deep Ensembles"). Regressions: the mean in the units in which the models were
+    trained, and only then back to the user's; with a target on a log scale this is the geometric mean, and
+    the ensemble's loss is never above the mean of its members' losses. Members that were trained in different
+    units (such as standardised targets of different training rows) are averaged in the user's units.
+
+    Args:
+        learners: at least one; of one task, with the same classes and the same rows in the same order. Each
+            reads its own data, so they may be of different kinds.
+
+    Raises:
+        ValueError: if they do not go together.
+
+    Example:
+        >>> import zoo
+        >>> x = torch.randn(64, 4)
+        >>> data = zoo.ModelData(None, zoo.TensorLoader(x, (x.sum(1) > 0).long(), bs=32))
+        >>> learners = [zoo.Learner(data, nn.Linear(4, 2), device="cpu") for _ in range(3)]
+        >>> both = Ensemble(learners)
+        >>> both.predict_proba().shape
+        (64, 2)
+    """
+
+    def __init__(self, learners: Iterable[Predictor]) -> None:
+        given = list(learners)
+        for learner in given:
+            if not isinstance(learner, Predictor):
+                raise TypeError(f"Ensemble: a list of learners was expected, got a {type(learner).__name__}")
+        if len({id(learner) for learner in given}) != len(given):
+            raise ValueError(
+                "Ensemble: the same learner is given twice, which adds nothing; use Ensemble.from_snapshots "
+                "for several weights of one learner"
+            )
+        self._set([_Member(learner, f"learner {number}") for number, learner in enumerate(given)])
+
+    @classmethod
+    def from_snapshots(cls, learner: Predictor, name: str, *, last: int | None = None) -> Self:
+        """The weights that `learn.fit(..., cycle_save_name=name)` saved at its cycle ends (Huang et al. 2017,
+        "Snapshot Ensembles: Train 1, Get M for Free").
+
+        The learner's own weights are the same after every call, also after an error.
+
+        Args:
+            learner: the learner that saved them, or one with an equal model.
+            name: as given to `fit`.
+            last: use only so many of the latest snapshots; the first ones are often worse.
+
+        Raises:
+            FileNotFoundError: if there are none.
+            ValueError: if some do not fit the model.
+        """
+        folder = learner._weights_file(f"{name}_cyc_0").parent
+        stem = learner._weights_file(name).stem
+        numbered = {
+            int(number): file
+            for file in folder.glob(f"{glob.escape(stem)}_cyc_*.safetensors")
+            if (number := file.stem.removeprefix(f"{stem}_cyc_")).isdecimal()
+        }
+        if not numbered:
+            present = sorted({file.stem.partition("_cyc_")[0] for file in folder.glob("*_cyc_*.safetensors")})
+            raise FileNotFoundError(
+                f"no snapshots {stem}_cyc_0, ... in {folder}{did_you_mean(stem, present)}; there are some "
+                f"of: {', '.join(present) or 'nothing'}. To save some: learn.fit(..., cycle_len=1, "
+                f"cycle_save_name={name!r})"
+            )
+        if last is not None and not 1 <= last <= len(numbered):
+            raise ValueError(
+                f"last must lie between 1 and {len(numbered)}, the number of snapshots, got {last}"
+            )
+        files = [numbered[number] for number in sorted(numbered)]
+        times = [file.stat().st_mtime for file in files]
+        if times != sorted(times):
+            warnings.warn(
+                f"the snapshots {some(file.stem for file in files)} were not written in this order, so they "
+                "seem to be of several fits: remove old ones, or use another name for each fit",
+                stacklevel=2,
+            )
+        members = []
+        for file in files if last is None else files[-last:]:
+            tensors = load_state(file)
+            member = _Member(learner, file.stem, tensors, load_metadata(file).get("zoo.model"))
+            with member.active():  # tells now if they do not fit
+                members.append(member)
+        ensemble = cls.__new__(cls)
+        ensemble._set(members)
+        return ensemble
+
+    def _set(self, members: list[_Member]) -> None:
+        if not members:
+            raise ValueError("Ensemble: at least one learner is needed")
+        self._members = members
+        first = members[0]
+        for member in members[1:]:
+            for what, of in _MUST_AGREE.items():
+                ours, theirs = of(first.learner), of(member.learner)
+                if ours != theirs:
+                    raise ValueError(
+                        f"Ensemble: the members differ in {what}: {ours!r} ({first.label}), {theirs!r} "
+                        f"({member.label})"
+                    )
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        kinds = {
+            f"{type(one.learner).__name__} of {type(one.learner.model).__name__}" for one in self._members
+        }
+        return f"Ensemble({some(member.label for member in self._members)}; {', '.join(sorted(kinds))})"
+
+    # -- validation or test rows
+
+    def predict(self, is_test: bool = False) -> np.ndarray:
+        """Predictions for every row of the validation (or test) set, in order.
+
+        Returns:
+            For classifiers the logarithm of the mean probability, shape (rows, classes); otherwise values in
+            the user's units.
+        """
+        return self._rows(is_test)[0].answers(log=True)
+
+    def predict_proba(self, is_test: bool = False) -> np.ndarray:
+        """Mean class probabilities, shape (rows, classes)."""
+        if self._activation.kind == "identity":
+            raise ValueError("predict_proba needs classifiers; these learners predict values: use predict()")
+        return self._rows(is_test)[0].answers(log=False)
+
+    def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """What `predict` gives, and the targets in the same order (and in the user's units)."""
+        mean, targets = self._rows(is_test)
+        if targets is None:
+            raise ValueError("these rows have no targets: use predict(is_test=True)")
+        return mean.answers(log=True), self._first._invert(targets.numpy())
+
+    def evaluate(self, metrics: Sequence[Any] | None = None) -> dict[str, float]:
+        """Loss and metrics of the mean over the validation set, as a learner's `evaluate` gives them.
+
+        Args:
+            metrics: those of the first learner by default.
+        """
+        mean, targets = self._rows(is_test=False)
+        if mean.outputs is None:
+            raise ValueError(
+                "the members were trained in different units, so their mean has no common loss: compare "
+                "predict_with_targs() in the user's units instead"
+            )
+        if targets is None:
+            raise ValueError("these rows have no targets to compare with")
+        first = self._first
+        loader = TensorLoader(mean.outputs, targets, bs=getattr(first.data.valid_dl, "bs", None) or 1024)
+        chosen = first.metrics if metrics is None else metrics
+        state = State(nn.Identity(), first.data, None, first.loss_fn, first.device, metrics=list(chosen))
+        return Loop(state).validate(loader)
+
+    # -- other inputs
+
+    def predict_array(self, x: Any) -> np.ndarray:
+        """Predictions for one prepared batch of model inputs; see `Predictor.predict_array`."""
+        inputs = tuple(as_tensor(part) for part in (x if isinstance(x, tuple) else (x,)))
+        return self._mean(lambda learner: learner._forward_batches([inputs])).answers(log=True)
+
+    def predict_one(self, raw: Any) -> Prediction | Any:
+        """The answer for one raw input (a path, a text, a row, ...) in the user's terms."""
+        answer = self.predict_batch([raw])[0]
+        return float(answer) if isinstance(answer, np.floating) else answer
+
+    def predict_batch(self, items: Any) -> Any:
+        """The answers for a list (or frame) of raw inputs, in input order, in the user's terms."""
+        items = list(items) if isinstance(items, Iterator) else items
+        mean = self._mean(lambda learner: learner._forward_batches(learner.data.batches_from_raw(items)))
+        if mean.outputs is None:
+            return mean.values
+        return self._first.data.decode(self._activation(mean.outputs))
+
+    # -- helpers
+
+    @property
+    def _first(self) -> Predictor:
+        return self._members[0].learner
+
+    @property
+    def _activation(self) -> Activation:
+        return self._first.activation
+
+    def _rows(self, is_test: bool) -> tuple[_Mean, Tensor | None]:
+        """The mean over the validation or test rows, and their targets."""
+        found: list[tuple[_Member, Tensor | None]] = []
+
+        def run(learner: Predictor) -> Tensor:
+            outputs, targets = learner._outputs(learner._loader(is_test))
+            found.append((self._members[len(found)], targets))
+            return outputs
+
+        mean = self._mean(run)
+        first, targets = found[0]
+        for member, others in found[1:]:
+            if not is_test and not _same_targets(first.learner, targets, member.learner, others):
+                raise ValueError(
+                    f"Ensemble: {member.label} has other validation rows than {first.label}, or in another "
+                    "order: make their data with the same validation rows (for instance the same seed)"
+                )
+        return mean, targets
+
+    def _mean(self, run: Callable[[Predictor], Tensor]) -> _Mean:
+        mean = _Mean(self._activation, self._first)
+        for member in self._members:
+            with member.active():
+                mean.add(run(member.learner), member)
+        return mean
+
+
+@dataclass
+class _Member:
+    """A learner, or one with other weights than its own."""
+
+    learner: Predictor
+    label: str
+    tensors: dict[str, Tensor] | None = None
+    kind: str | None = None
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """The learner's model has this member's weights inside, and its own ones afterwards."""
+        if self.tensors is None:
+            yield
+            return
+        model = self.learner.model
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        try:
+            load_weights(model, self.tensors, f"the snapshot {self.label}", self.kind)
+            self._check_features(own)
+            yield
+        finally:
+            model.load_state_dict(own)
+
+    def _check_features(self, own: dict[str, Tensor]) -> None:
+        """Features that were computed once belong to the frozen part of the model."""
+        if not getattr(self.learner, "precompute", False) or self.tensors is None:
+            return
+        frozen = [name for name, param in self.learner.model.named_parameters() if not param.requires_grad]
+        if not all(torch.equal(own[name].cpu(), self.tensors[name]) for name in frozen):
+            raise ValueError(
+                f"the precomputed activations are of another body than that of the snapshot {self.label}: "
+                "set learn.precompute = False first"
+            )
+
+
+class _Mean:
+    """Gathers members' outputs into the outputs of one model that answers with the mean."""
+
+    def __init__(self, activation: Activation, first: Predictor) -> None:
+        self.activation, self.first = activation, first
+        self._sums: list[Tensor] = []
+        self._values: np.ndarray | None = None
+        self._count = 0
+        self._label = ""
+        self._one_unit = True
+
+    def add(self, outputs: Tensor, member: _Member) -> None:
+        learner = member.learner
+        parts = self._logs(outputs.float())
+        if not self._sums:
+            self._sums, self._label = parts, member.label
+        elif parts[0].shape != self._sums[0].shape:
+            raise ValueError(
+                f"Ensemble: {member.label} answers with shape {tuple(parts[0].shape)} (rows first), "
+                f"{self._label} with {tuple(self._sums[0].shape)}"
+            )
+        else:
+            add = torch.add if self.activation.kind in ("identity", "probability") else torch.logaddexp
+            self._sums = [add(total, part) for total, part in zip(self._sums, parts, strict=True)]
+        self._count += 1
+        if self.activation.kind == "identity":
+            self._one_unit &= learner is self.first or _same_units(self.first, learner, outputs[:16])
+            values = np.asarray(learner._invert(outputs.float().numpy()), dtype=np.float64)
+            self._values = values if self._values is None else self._values + values
+
+    def _logs(self, outputs: Tensor) -> list[Tensor]:
+        """What is added up: log-probabilities (for independent classes also those of their absence), or
+        values.
+        """
+        kind = self.activation.kind
+        if kind in ("identity", "probability"):
+            return [outputs]
+        if kind == "sigmoid":
+            return [nn.functional.logsigmoid(outputs), nn.functional.logsigmoid(-outputs)]
+        return [self.activation.log(outputs)]
+
+    @property
+    def outputs(self) -> Tensor | None:
+        """The mean as outputs of a model with this activation; `None` if the members' units differ."""
+        if not self._one_unit:
+            return None
+        kind, log_count = self.activation.kind, math.log(self._count)
+        if kind in ("identity", "probability"):
+            return self._sums[0] / self._count
+        if kind == "sigmoid":
+            return self._sums[0] - self._sums[1]
+        return self._sums[0] - log_count
+
+    @property
+    def values(self) -> np.ndarray:
+        """The mean in the user's units, where the members' own units differ."""
+        if self._values is None:
+            raise RuntimeError("only values have units")
+        return (self._values / self._count).astype(np.float32)
+
+    def answers(self, *, log: bool) -> np.ndarray:
+        outputs = self.outputs
+        return self.values if outputs is None else self.first._answers(outputs, log=log)
+
+
+def _same_units(first: Predictor, other: Predictor, outputs: Tensor) -> bool:
+    probe = outputs.float().numpy()
+    return np.allclose(first._invert(probe), other._invert(probe), rtol=1e-5, atol=0, equal_nan=True)
+
+
+def _same_targets(first: Predictor, ours: Tensor | None, other: Predictor, theirs: Tensor | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    a, b = (np.asarray(one._invert(values.numpy())) for one, values in ((first, ours), (other, theirs)))
+    if a.shape != b.shape:
+        return False
+    return (
+        np.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True)
+        if a.dtype.kind == "f"
+        else bool((a == b).all())
+    )
+
+
+def _classes(learner: Predictor) -> list[str] | None:
+    classes = getattr(learner.data, "classes", None)
+    return None if classes is None else [str(name) for name in classes]
+
+
+_MUST_AGREE: dict[str, Callable[[Predictor], Any]] = {
+    "their task": lambda learner: getattr(learner.data, "task", None),
+    "what their outputs mean": lambda learner: (learner.activation.kind, learner.activation.axis),
+    "their classes": _classes,
+}
