@@ -242,9 +242,10 @@ def fingerprint(loader: Any) -> dict[str, Any]:
     if loader is None:
         return {}
     source = getattr(loader, "dataset", loader)
-    found = {"batches": len(loader), "rows": getattr(loader, "n_rows", None)}
-    if found["rows"] is None and hasattr(source, "__len__"):
-        found["rows"] = len(source)
+    rows = getattr(loader, "n_rows", None)
+    if rows is None and hasattr(source, "__len__"):
+        rows = len(source)
+    found: dict[str, Any] = {"rows": rows, "batches": len(loader)}
     tensors = getattr(source, "tensors", None)
     parts = dict(enumerate(tensors)) if isinstance(tensors, tuple | list) else {}
     parts |= {name: getattr(source, name, None) for name in ("items", "y", "ids", "columns", "targets")}
