@@ -173,7 +173,7 @@ def bar_text(
     share = min(1.0, done / total) if total else 1.0
     made = done - start
     rate = made / seconds if seconds > 0 and made > 0 else None
-    left = duration((total - done) / rate) if rate else "?"
+    left = duration(max(0, total - done) / rate) if rate else "?"
     details = [
         f"{duration(seconds)}<{left}",
         *([speed(rate, unit)] if rate else []),

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, weights
-from zoo import Callback, fit
+from zoo import Callback, Learner, fit
 from zoo.callbacks import ActivationStats, GradientStats
 from zoo.callbacks.layer_statistics import bin_edges, log_histogram
 from zoo.hooks import SaveFeatures
@@ -256,6 +257,59 @@ def test_figures_name_the_layers_and_label_the_axes():
         figure.canvas.draw()
 
 
+def test_a_deep_model_is_drawn_by_some_of_its_layers():
+    stats = ActivationStats(10)
+    recorded(deep(), stats)
+    titles = [axis.get_title() for axis in stats.plot_histograms(panels=5).axes[:-1]]
+    assert titles == ["0", "4", "8", "12", "16"]
+    assert len(stats.plot_histograms().axes) == 17 + 1
+    assert len(stats.plot_histograms(panels=1).axes) == 1 + 1
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes the host wait: reading values, and shapes that depend on values."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", [ActivationStats, GradientStats])
+def test_recording_never_waits_for_the_device(kind):
+    class Watched(kind):
+        recorded = 0
+
+        def _flush(self):
+            assert not _in_batch[0]
+
+        def _record(self, found):
+            super()._record(found)
+            self.recorded += 1
+
+    _in_batch = [False]
+    for event in ("before_batch", "_look", "after_predict", "before_step", "after_step", "cleanup_batch"):
+        if hasattr(kind, event):
+            setattr(Watched, event, without_waiting(getattr(kind, event), _in_batch))
+    stats = Watched(1)
+    digits_learner().fit(0.01, 1, callbacks=[stats])
+    assert stats.recorded == 19
+    assert len(stats._waiting) == 19
+    with pytest.raises(AssertionError), NoWaiting():
+        torch.ones(1).item()
+
+
+def without_waiting(method, in_batch):
+    def call(self, *given):
+        in_batch[0] = True
+        try:
+            with NoWaiting():
+                return method(self, *given)
+        finally:
+            in_batch[0] = False
+
+    return call
+
+
 def test_histograms_count_every_value_in_its_bin():
     values = torch.cat([torch.randn(1000) * 10.0**power for power in range(-7, 6)])
     values = torch.cat([values, torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan])])
@@ -312,3 +366,18 @@ def test_a_compiled_model_is_recorded_without_being_compiled_again():
         learn.predict()
     assert saved.features.shape == (85, 32)
     torch._dynamo.reset()
+
+
+@pytest.mark.gpu
+def test_statistics_on_an_accelerator_equal_those_on_the_cpu():
+    def taken(device):
+        activations, gradients = ActivationStats(5), GradientStats(5)
+        torch.manual_seed(0)
+        learn = Learner(digits_data(), DigitsNet(dropout=0.0), device=device, progress=False)
+        learn.fit(0.01, 1, callbacks=[activations, gradients])
+        return activations, gradients
+
+    for there, here in zip(taken("cuda"), taken("cpu"), strict=True):
+        assert there.batches == here.batches
+        torch.testing.assert_close(there.values[0], here.values[0], rtol=1e-3, atol=1e-4)
+        assert (there.counts.sum(-1) == here.counts.sum(-1)).all()

@@ -204,11 +204,17 @@ class LayerStatistics(Callback):
         }
         return layer_curves(self.batches, panels, [self.layers[i] for i in shown], x_label=self.unit)
 
-    def plot_histograms(self) -> Figure:
-        """The distribution in every layer against the batches, as a colour map, one panel a layer."""
+    def plot_histograms(self, panels: int = 24) -> Figure:
+        """The distribution in a layer against the batches, as a colour map, one panel a layer.
+
+        Args:
+            panels: of a model with more layers so many are shown, evenly spread from the first to the last.
+        """
         from zoo.plots import layer_histograms
 
         shown = self._shown("plot_histograms")
+        if len(shown) > panels:
+            shown = [shown[round(i * (len(shown) - 1) / max(1, panels - 1))] for i in range(panels)]
         counts = self.counts[:, shown].transpose(0, 1).tolist()
         names = [self.layers[i] for i in shown]
         return layer_histograms(self.batches, counts, names, self.decades, x_label=self.unit)
