@@ -90,6 +90,7 @@ def test_the_finder_leaves_no_trace_in_any_process(ranks: list[dict[str, Any]]) 
 def test_processes_draw_differently_in_a_fit_and_alike_after_it(ranks: list[dict[str, Any]]) -> None:
     first, second = ranks[0]["generators"], ranks[1]["generators"]
     assert first["inside"] != second["inside"]
+    assert first["inside plain"] != second["inside plain"]
     assert first["after"] == second["after"]
     assert first["seed"] == second["seed"] == 100
 
