@@ -399,7 +399,7 @@ def test_layers_frozen_by_hand_keep_their_statistics_and_are_shown():
     before = weights(learn.model)
     learn.fit(0.01, 1)
     assert torch.equal(before["body.1.running_mean"], learn.model.body[1].running_mean)
-    assert "0 body         2,144  no" in repr(learn.groups)
+    assert "0 body         2       2,144  no         fixed" in repr(learn.groups)
     learn.model.requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter is frozen"):
         learn.fit(0.01, 1)
