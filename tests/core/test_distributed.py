@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.core.distributed_runs import RUNS
+from tests.core.processes import equal, launch
 from zoo.checkpoint import read_tree
 from zoo.global_norm import GlobalBatchNorm
 from zoo.shards import batch_rows, cut, share, shares, taken
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = "core/distributed_runs.py"
 COMPARED = [
     "one_row_left", "batch_norm", "batch_norm_2d_in_groups", "torch_loader", "decoded_rows", "accumulated",
     "few_rows", "summed_metrics",
 ]  # fmt: skip
 
 
-def launch(folder: Path, *names: str, processes: int = 2) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable, "-W", "error", "-m", "torch.distributed.run", "--standalone",
-        "--nproc-per-node", str(processes), "--", str(ROOT / "tests/core/distributed_runs.py"), str(folder),
-    ]  # fmt: skip
-    environment = {
-        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    return subprocess.run(
-        [*command, *names], env=environment, capture_output=True, text=True, timeout=200, cwd=folder
-    )
-
-
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("processes")
-    done = launch(folder, *COMPARED, "bfloat16", "generators", "files", "failures_survived")
+    done = launch(SCRIPT, folder, *COMPARED, "bfloat16", "generators", "files", "failures_survived")
     assert done.returncode == 0, done.stdout + done.stderr
     results = [read_tree(folder / f"rank_{number}.safetensors") for number in (0, 1)]
     results[0]["output"], results[0]["folder"] = done.stdout + done.stderr, folder
     return results
-
-
-def equal(a: Any, b: Any, tolerance: float, where: str = "") -> None:
-    """Nested values are the same, floats up to a tolerance."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            equal(a[key], b[key], tolerance, f"{where}/{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for number, (one, other) in enumerate(zip(a, b, strict=True)):
-            equal(one, other, tolerance, f"{where}/{number}")
-    elif isinstance(a, Tensor):
-        assert a.shape == b.shape, where
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, msg=lambda text: f"{where}: {text}")
-    elif isinstance(a, float):
-        assert a == pytest.approx(b, rel=tolerance, abs=tolerance, nan_ok=True), where
-    else:
-        assert a == b, where
 
 
 @pytest.mark.parametrize("name", [*COMPARED, "bfloat16"])
@@ -128,7 +93,7 @@ def test_failures_are_told_to_all_and_can_be_survived(ranks: list[dict[str, Any]
 
 
 def test_an_error_in_one_process_ends_all_with_its_message(tmp_path: Path) -> None:
-    done = launch(tmp_path, "failure")
+    done = launch(SCRIPT, tmp_path, "failure")
     assert done.returncode != 0
     assert "[rank1]: ValueError: rotten row" in done.stderr
     assert "process 1 failed: ValueError: rotten row" in done.stderr
@@ -136,7 +101,7 @@ def test_an_error_in_one_process_ends_all_with_its_message(tmp_path: Path) -> No
 
 
 def test_a_killed_process_ends_all(tmp_path: Path) -> None:
-    done = launch(tmp_path, "killed")
+    done = launch(SCRIPT, tmp_path, "killed")
     assert done.returncode != 0
     assert "SIGKILL" in done.stderr
 
