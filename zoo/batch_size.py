@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from zoo.data import DatasetLoader, ModelData, n_rows
+from zoo.distributed import world_size
 from zoo.lr_finder import no_trace
 from zoo.memory import HostMemory, is_out_of_memory, release
 from zoo.optimizer import LayerOptimizer
@@ -88,6 +89,11 @@ def find_batch_size(
     learn: Learner, start: int | None = None, max_bs: int | None = None, *, apply: bool = False
 ) -> BatchSizeResult:
     """See `Learner.find_batch_size`."""
+    if world_size() > 1:
+        raise ValueError(
+            "find_batch_size tries what fits into one process: run it in one; several have room for as many "
+            "times the rows, and bs counts the rows of all"
+        )
     learn._require_training_data()
     learn.groups.check(learn.model)
     for name, value in (("start", start), ("max_bs", max_bs)):

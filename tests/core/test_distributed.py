@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.core.distributed_runs import RUNS
+from tests.core.helpers import digits_learner
 from tests.core.processes import equal, launch
 from zoo.checkpoint import read_tree
 from zoo.global_norm import GlobalBatchNorm
@@ -153,3 +154,9 @@ def test_global_batch_norm_of_one_process_is_torchs(shape: tuple[int, ...]) -> N
         results.append([out, inputs.grad, layer.weight.grad, layer.bias.grad, *layer.buffers()])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_batch_sizes_are_found_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.batch_size.world_size", lambda: 2)
+    with pytest.raises(ValueError, match="run it in one"):
+        digits_learner().find_batch_size()
