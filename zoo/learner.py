@@ -409,6 +409,8 @@ class Learner(Predictor, Switches):
         if checkpoint_every is not None:
             _positive(checkpoint_every=checkpoint_every)
         folder = self.path / "models" / "checkpoints" / type(self.model).__name__
+        if self.seed is not None and hasattr(self.data.train_dl, "seed"):
+            self.data.train_dl.seed = self.seed
         run = self._fits.plan(folder, self._first_epoch(), checkpoint_every, resume)
         if run.saved is not None:
             restore_order(self.data.train_dl, run.saved)
@@ -452,14 +454,9 @@ class Learner(Predictor, Switches):
         return twin
 
     def _seed_run(self) -> None:
-        """With a seed: a state of the generators that depends on it and on the epochs done, and the data's
-        order.
-        """
-        if self.seed is None:
-            return
-        set_seed(mix_seeds(self.seed, len(self.history)) % 2**32)
-        if hasattr(self.data.train_dl, "seed"):
-            self.data.train_dl.seed = self.seed
+        """With a seed: a state of the generators that depends on it and on the epochs done."""
+        if self.seed is not None:
+            set_seed(mix_seeds(self.seed, len(self.history)) % 2**32)
 
     def _steps_per_epoch(self, n_epochs: int, first: int) -> list[int]:
         loader = self.data.train_dl

@@ -350,3 +350,14 @@ def test_an_evaluation_inside_an_epoch_leaves_the_carried_state(characters) -> N
         learn.fit(1e-2, 1, callbacks=callbacks)
         losses.append(learn.sched.losses)
     assert losses[0] == losses[1]
+
+
+def test_the_schedule_counts_the_batches_of_the_learners_own_seed() -> None:
+    for seed in range(4):
+        data = LanguageModelData.from_texts(
+            Field(), ["a b c d e f g h"] * 200, bs=2, bptt=20, min_freq=1, seed=9
+        )
+        learn = data.get_model(None, 4, 4, 1, device="cpu", progress=False, seed=seed)
+        learn.fit(1.0, 1, cycle_len=1)
+        n = len(learn.sched.lrs)
+        assert learn.sched.lrs[-1] == pytest.approx((1 + math.cos(math.pi * (n - 1) / n)) / 2)
