@@ -1,7 +1,8 @@
 """What the training loop costs: the same small network by a hand-written PyTorch loop, by zoo, and by fastai.
 
 Every contestant trains the same network from the same weights on the same rows for the same number of steps,
-with AdamW at a constant rate, without validation, metrics or printing. Rounds alternate in one process;
+with AdamW at a constant rate, keeps the loss of every batch, and after each epoch goes over held-out rows for
+their mean loss and accuracy (`--no-metrics`: neither), all without printing. Rounds alternate in one process;
 medians count. The hand-written loop and zoo read batches by `index_select` from tensors in memory; fastai
 uses its own loader for data in memory. Where fastai is not installed, it is left out.
 
@@ -9,33 +10,35 @@ uses its own loader for data in memory. Where fastai is not installed, it is lef
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from report import write_result
 from torch import nn
 
-ROWS, INPUTS, CLASSES, BATCH = 9600, 20, 5, 64
+ROWS, HELD_OUT, INPUTS, CLASSES, BATCH = 9600, 1920, 20, 5, 64
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--steps", type=int, default=1500)
 parser.add_argument("--rounds", type=int, default=7)
 parser.add_argument("--hidden", type=int, default=64)
+parser.add_argument("--no-metrics", action="store_true", help="training only")
 parser.add_argument("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
 parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
 
 
-def make_rows() -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows that a small network can learn."""
+Rows = tuple[torch.Tensor, torch.Tensor]
+
+
+def make_rows() -> tuple[Rows, Rows]:
+    """Rows that a small network can learn, and as many more to look at."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(ROWS, INPUTS, generator=generator)
-    return x, (x @ torch.randn(INPUTS, CLASSES, generator=generator)).argmax(1)
+    x = torch.randn(ROWS + HELD_OUT, INPUTS, generator=generator)
+    y = (x @ torch.randn(INPUTS, CLASSES, generator=generator)).argmax(1)
+    return (x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:])
 
 
 def make_model(hidden: int) -> nn.Module:
@@ -46,33 +49,48 @@ def make_model(hidden: int) -> nn.Module:
     )
 
 
-def by_hand(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tuple[float, float]:
+def by_hand(train: Rows, valid: Rows | None, hidden: int, epochs: int) -> tuple[float, float]:
     """The loop that everybody writes; returns seconds and the last epoch's mean loss."""
+    x, y = train
     model, loss_fn = make_model(hidden), nn.CrossEntropyLoss()
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    model.train()
+    losses: list[torch.Tensor] = []
+    history: list[tuple[float, float]] = []
     started = time.perf_counter()
     for _ in range(epochs):
+        model.train()
         order = torch.randperm(len(x))
-        total = torch.zeros(())
+        losses = []
         for start in range(0, len(x), BATCH):
             rows = order[start : start + BATCH]
             loss = loss_fn(model(x.index_select(0, rows)), y.index_select(0, rows))
             loss.backward()
             opt.step()
             opt.zero_grad()
-            total += loss.detach()
-    return time.perf_counter() - started, float(total) / (len(x) // BATCH)
+            losses.append(loss.detach())
+        if valid is not None:
+            model.eval()
+            total, right = torch.zeros(()), torch.zeros(())
+            with torch.no_grad():
+                for start in range(0, len(valid[0]), BATCH):
+                    inputs, target = (part[start : start + BATCH] for part in valid)
+                    preds = model(inputs)
+                    total += loss_fn(preds, target) * len(target)
+                    right += (preds.argmax(1) == target).sum()
+            history.append((float(total) / len(valid[0]), float(right) / len(valid[0])))
+    return time.perf_counter() - started, float(torch.stack(losses).mean())
 
 
-def by_zoo(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tuple[float, float]:
+def by_zoo(train: Rows, valid: Rows | None, hidden: int, epochs: int) -> tuple[float, float]:
     """The same through a learner, its recorder running as always."""
     from zoo import Learner, ModelData, TensorLoader
+    from zoo.metrics import accuracy
 
+    loader = TensorLoader(*train, bs=BATCH, shuffle=True, seed=0)
     learn = Learner(
-        ModelData(TensorLoader(x, y, bs=BATCH, shuffle=True, seed=0)),
+        ModelData(loader, None if valid is None else TensorLoader(*valid, bs=BATCH)),
         make_model(hidden),
-        metrics=[],
+        metrics=[] if valid is None else [accuracy],
         wd=0.01,
         device="cpu",
         progress=False,
@@ -82,40 +100,47 @@ def by_zoo(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tuple[
     return time.perf_counter() - started, rows[-1]["train_loss"]
 
 
-def by_zoo_fit(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tuple[float, float]:
+def by_zoo_fit(train: Rows, valid: Rows | None, hidden: int, epochs: int) -> tuple[float, float]:
     """The same through the bare function `fit` with a plain torch optimizer."""
     from zoo import ModelData, TensorLoader, fit
+    from zoo.metrics import accuracy
 
     model = make_model(hidden)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    data = ModelData(TensorLoader(x, y, bs=BATCH, shuffle=True, seed=0))
+    loader = TensorLoader(*train, bs=BATCH, shuffle=True, seed=0)
+    data = ModelData(loader, None if valid is None else TensorLoader(*valid, bs=BATCH))
     started = time.perf_counter()
-    rows = fit(model, data, epochs, opt, nn.CrossEntropyLoss())
+    rows = fit(model, data, epochs, opt, nn.CrossEntropyLoss(), [] if valid is None else [accuracy])
     return time.perf_counter() - started, rows[-1]["train_loss"]
 
 
-def by_fastai(x: torch.Tensor, y: torch.Tensor, hidden: int, epochs: int) -> tuple[float, float]:
+def by_fastai(train: Rows, valid: Rows | None, hidden: int, epochs: int) -> tuple[float, float]:
     """The same by fastai's learner with its loader of tensors in memory, recorder running, no bar."""
     from fastai.callback import progress  # noqa: F401 (importing it adds Learner.no_bar)
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader
     from fastai.learner import Learner
+    from fastai.metrics import accuracy
     from fastai.optimizer import Adam
 
     class Batches(DataLoader):
         """Whole batches by one indexed read, instead of fastai's row by row."""
 
+        def __init__(self, rows: Rows, shuffle: bool) -> None:
+            self.rows = rows
+            super().__init__(list(range(len(rows[0]))), bs=BATCH, shuffle=shuffle, num_workers=0)
+
         def create_batches(self, samples):
             rows = torch.tensor(list(samples))
             for start in range(0, len(rows), BATCH):
                 part = rows[start : start + BATCH]
-                yield x.index_select(0, part), y.index_select(0, part)
+                yield tuple(tensor.index_select(0, part) for tensor in self.rows)
 
-    train = Batches(list(range(len(x))), bs=BATCH, shuffle=True, num_workers=0)
     learn = Learner(
-        DataLoaders(train, []),
+        DataLoaders(Batches(train, True), [] if valid is None else Batches(valid, False)),
         make_model(hidden),
         loss_func=nn.CrossEntropyLoss(),
+        metrics=[] if valid is None else [accuracy],
         opt_func=Adam,
         wd=0.01,
         train_bn=True,
@@ -139,42 +164,24 @@ def contestants() -> dict[str, Callable[..., tuple[float, float]]]:
     return found
 
 
-def machine() -> dict[str, str | int]:
-    """What it ran on."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        name = models[0] if models else name
-    return {
-        "cpu": name,
-        "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     per_epoch = ROWS // BATCH
     epochs = max(1, round(args.steps / per_epoch))
-    x, y = make_rows()
+    train, valid = make_rows()
+    held_out = None if args.no_metrics else valid
     runs = contestants()
     for run in runs.values():
-        run(x, y, args.hidden, 1)
+        run(train, held_out, args.hidden, 1)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     losses: dict[str, float] = {}
     names = list(runs)
     for number in range(args.rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            taken, losses[name] = runs[name](x, y, args.hidden, epochs)
+            taken, losses[name] = runs[name](train, held_out, args.hidden, epochs)
             seconds[name].append(taken)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     base = medians["hand-written"]
@@ -185,23 +192,18 @@ def main() -> None:
         print(
             f"{name:<14}{median:>9.3f}{1e6 * median / steps:>9.0f}{median / base:>8.2f}{losses[name]:>11.4f}"
         )
-    args.out.mkdir(parents=True, exist_ok=True)
     result = {
-        "benchmark": "loop_overhead",
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
         "steps": steps,
         "batch": BATCH,
         "hidden": args.hidden,
+        "metrics": not args.no_metrics,
         "rounds": args.rounds,
         "seconds": seconds,
         "median": medians,
         "ratio": {name: median / base for name, median in medians.items()},
         "last_loss": losses,
     }
-    path = args.out / "loop_overhead.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to {path}")
+    write_result(args.out, "loop_overhead", result)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,9 @@ class CrossEntropyFlat(nn.Module):
         self.register_buffer("weight", weight)
 
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:
-        scores = preds.movedim(self.axis, -1)
-        flat, labels = scores.reshape(-1, scores.shape[-1]), targets.reshape(-1)
+        scores = preds if preds.ndim == 2 and self.axis in (-1, 1) else preds.movedim(self.axis, -1)
+        flat = scores if scores.ndim == 2 else scores.reshape(-1, scores.shape[-1])
+        labels = targets if targets.ndim == 1 else targets.reshape(-1)
         if len(flat) != len(labels):
             raise ValueError(
                 f"cross entropy: predictions of shape {tuple(preds.shape)} hold {len(flat)} rows of scores, "

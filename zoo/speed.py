@@ -50,8 +50,20 @@ def compile_model(model: nn.Module, device: torch.device, options: dict[str, Any
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, _VARIANTS)  # type: ignore[attr-defined]
     config.skip_nnmodule_hook_guards = False  # type: ignore[attr-defined]  # hooks set later are seen
+    _keep_apart(model)
     model.compile(**options)
     return [GraphOutputs()] if mode in _GRAPHS and device.type == "cuda" else []
+
+
+def _keep_apart(model: nn.Module) -> None:
+    """Run layers with `compile_apart = True` as they are, between compiled parts.
+
+    For recurrent kernels, which are fast already: the compiler would write out every step of a text, anew for
+    every length. torch does the same with its own recurrent layers.
+    """
+    for kind in {type(layer) for layer in model.modules() if getattr(layer, "compile_apart", False)}:
+        if not hasattr(kind.forward, "_torchdynamo_disable"):
+            kind.forward = torch.compiler.disable(kind.forward)  # the class: copies of the model share it
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -89,6 +89,8 @@ class RecurrentLayer(nn.Module):
             2015).
     """
 
+    compile_apart = True
+
     def __init__(
         self, n_in: int, n_out: int, wdrop: float = 0.0, rnn: str = "lstm", identity_init: bool = False
     ) -> None:

@@ -164,8 +164,8 @@ class TextClassifier(nn.Module):
         # whole stretches of max_len from the end; what is left over comes first
         first = steps % self.max_len or self.max_len
         edges = [0, *range(first, steps + 1, self.max_len)]
-        for start, end in itertools.pairwise(edges):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and end == steps):
+        for left, (start, end) in zip(range(len(edges) - 2, -1, -1), itertools.pairwise(edges), strict=True):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not left):
                 if state is not None:
                     state = detached(state)
                     pool.cut()
