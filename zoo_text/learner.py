@@ -59,7 +59,8 @@ class CarriedState(Callback):
             state.model.carried, self._kept = self._kept, None
 
     def cleanup_fit(self, state: State) -> None:
-        self._model = None
+        state.model.reset()
+        self._model = self._kept = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"carried": getattr(self._model, "carried", None)}

@@ -69,3 +69,11 @@ def test_a_classifier_is_measured_on_its_longest_texts():
     assert data.train_dl.bs == 4
     with pytest.raises(ValueError, match="bs must be at least 2"):
         data.train_dl.with_bs(1)
+
+
+def test_no_state_of_a_failed_fit_lives_on():
+    data = LanguageModelData.from_texts(Field(), TEXTS * 4, TEXTS[:9], bs=4, bptt=10, min_freq=1, seed=1)
+    learn = data.get_model(emb_sz=4, n_hid=6, callbacks=[Full(0)], device="cpu", progress=False)
+    with pytest.raises(torch.OutOfMemoryError):
+        learn.fit(0.01, 1)
+    assert learn.model.carried is None
