@@ -93,6 +93,7 @@ class LayerGroups(Sequence[LayerGroup]):
         With normalisation layers it also tells whether their running statistics move in training, and once
         there is an optimizer its current rates and weight decays:
 
+        >>> import torch
         >>> from zoo import LayerOptimizer
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
         >>> groups = LayerGroups(net, {"body": net[:2], "head": net[2]})
