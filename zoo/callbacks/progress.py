@@ -2,14 +2,136 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from zoo.bar import Bar, Screen, Terminal, find_screen
+from tqdm.std import tqdm
+
 from zoo.callback import Callback
 
 if TYPE_CHECKING:
     from zoo.loop import State
+
+REDRAW_SECONDS = 0.25
+
+
+class Bar(tqdm):
+    """tqdm's bar without its thread, which the workers of loaders would be forked next to."""
+
+    monitor_interval = 0
+
+
+Bar.set_lock(threading.RLock())  # tqdm's own lock would settle the start method of multiprocessing
+
+
+class Note:
+    """A text that is read only when a bar is drawn."""
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        self.read = read
+
+    def __str__(self) -> str:
+        return self.read()
+
+
+class Cell:
+    """An output of a notebook's cell, as a file that holds only what was written last."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        from IPython.display import display  # pyright: ignore[reportMissingImports]
+
+        self._handle: Any = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def write(self, text: str) -> None:
+        self._handle.update({"text/plain": text.strip()}, raw=True)
+
+    def show(self, widget: Any) -> None:
+        self._handle.update(widget)
+
+    def flush(self) -> None:
+        """What is written is shown at once."""
+
+
+def find_cell() -> Cell | None:
+    """A new output of the cell that runs, in a Jupyter kernel (also of Colab and of editors)."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return Cell() if shell is not None and "IPKernelApp" in shell.config else None
+
+
+def in_terminal() -> bool:
+    """Whether the output goes to a terminal that can rewrite a line."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def progress_bar(
+    total: int,
+    label: str,
+    *,
+    initial: int = 0,
+    unit: str = "batch",
+    note: Note | None = None,
+    cell: Cell | None = None,
+    shown: bool = True,
+) -> Iterator[tqdm]:
+    """A bar of tqdm in a terminal or a notebook, nothing elsewhere; when it ends nothing is left behind.
+
+    Args:
+        total: how many there are.
+        label: what runs.
+        initial: how many are done already.
+        unit: what is counted.
+        note: shown at the end of the line.
+        cell: where a notebook shows it: a widget if it has ipywidgets, else text.
+        shown: whether it is wanted.
+
+    Example:
+        >>> with progress_bar(3, "reading", cell=find_cell()) as bar:
+        ...     for number in range(3):
+        ...         _ = bar.update()
+    """
+    options: dict[str, Any] = {
+        "total": total, "desc": label, "initial": initial, "unit": unit, "postfix": note,
+        "leave": False, "mininterval": REDRAW_SECONDS, "miniters": 1,
+    }  # fmt: skip
+    if cell is None or not shown:
+        hidden = not (shown and in_terminal())
+        with Bar(file=sys.stdout, disable=hidden, dynamic_ncols=True, **options) as bar:
+            yield bar
+        return
+    bar = _widget(cell, options)
+    if bar is None:
+        bar = Bar(file=cell, ncols=100, **options)
+    try:
+        yield bar
+    finally:
+        bar.total = bar.n  # tqdm would keep an unfinished one in the notebook
+        bar.close()
+        cell.write("")
+
+
+def _widget(cell: Cell, options: dict[str, Any]) -> tqdm | None:
+    try:
+        import ipywidgets  # noqa: F401  # pyright: ignore[reportMissingImports]  (what tqdm.notebook draws with)
+        from tqdm.notebook import tqdm as notebook_tqdm
+    except ImportError:
+        return None
+
+    class Widget(notebook_tqdm):
+        monitor_interval = 0
+
+    Widget.set_lock(Bar.get_lock())
+    bar = Widget(display=False, **options)
+    cell.show(bar.container)
+    return bar
 
 
 class Progress(Callback):
@@ -25,15 +147,16 @@ class Progress(Callback):
         self._reset()
 
     def _reset(self) -> None:
-        self._bar: Bar | None = None
-        self._screen: Screen | None = None
+        self._pass = ExitStack()
+        self._bar: tqdm | None = None
+        self._cell: Cell | None = None
         self._columns: list[str] = []
         self._widths: dict[str, int] = {}
         self._loss: Any = None
 
     def before_fit(self, state: State) -> None:
         self._reset()
-        self._screen = find_screen()
+        self._cell = find_cell()
 
     def before_train(self, state: State) -> None:
         self._open(state, "train", state.start_batch)
@@ -43,12 +166,12 @@ class Progress(Callback):
         self._open(state, "valid", 0)
 
     def after_loss(self, state: State) -> None:
-        if state.training and self._screen is not None:
+        if state.training and self._bar is not None and not self._bar.disable:
             self._loss = state.loss.detach()
 
     def after_batch(self, state: State) -> None:
-        if self._bar is not None and self._bar.due():
-            self._bar.update(state.batch_index + 1, self._note(state))
+        if self._bar is not None:
+            self._bar.update(state.batch_index + 1 - self._bar.n)
 
     def after_train(self, state: State) -> None:
         self._close()
@@ -62,8 +185,8 @@ class Progress(Callback):
         if columns != self._columns:
             self._columns = columns
             self._widths = column_widths(columns, self._room())
-            print("".join(f"{name:>{self._widths[name]}}" for name in columns), flush=True)
-        print("".join(_cell(name, state.row[name], self._widths[name]) for name in columns), flush=True)
+            _print("".join(f"{name:>{self._widths[name]}}" for name in columns))
+        _print("".join(_entry(name, state.row[name], self._widths[name]) for name in columns))
 
     def cleanup_fit(self, state: State) -> None:
         self._close()
@@ -71,24 +194,32 @@ class Progress(Callback):
 
     def _open(self, state: State, what: str, start: int) -> None:
         self._close()
-        if self._screen is not None:
-            label = f"epoch {state.epoch} ({state.epoch - state.first_epoch + 1}/{state.n_epochs}) {what}"
-            self._bar = Bar(state.n_batches, label, start=start, screen=self._screen)
+        label = f"epoch {state.epoch} ({state.epoch - state.first_epoch + 1}/{state.n_epochs}) {what}"
+        note = Note(lambda: self._note(state))
+        self._bar = self._pass.enter_context(
+            progress_bar(state.n_batches, label, initial=start, note=note, cell=self._cell)
+        )
 
     def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self._bar = None
+        self._pass.close()
 
     def _note(self, state: State) -> str:
         """The smoothed loss, or where nobody keeps it that of the batch."""
         if self._loss is None:
             return ""
         learner = state.learner
-        return f"loss {float(self._loss) if learner is None else learner.sched.latest_loss:.4g}"
+        return f", loss {float(self._loss) if learner is None else learner.sched.latest_loss:.4g}"
 
     def _room(self) -> int | None:
-        return shutil.get_terminal_size().columns if isinstance(self._screen, Terminal) else None
+        return shutil.get_terminal_size().columns if self._cell is None and in_terminal() else None
+
+
+def _print(line: str) -> None:
+    """Print a line at once, above the bars of a program that shows its own."""
+    Bar.write(line, file=sys.stdout)
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def column_widths(columns: list[str], room: int | None = None) -> dict[str, int]:
@@ -106,7 +237,7 @@ def column_widths(columns: list[str], room: int | None = None) -> dict[str, int]
     return {name: max(6 if name == "epoch" else 9, len(name) + 1) for name in columns}
 
 
-def _cell(name: str, value: Any, width: int) -> str:
+def _entry(name: str, value: Any, width: int) -> str:
     if name == "epoch":
         return f"{value:>{width}d}"
     if name == "seconds":

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from zoo.bar import Bar, find_screen
+from zoo.callbacks.progress import find_cell, progress_bar
 from zoo.data import TensorLoader, device_batches
 from zoo.datasets import cache_dir
 from zoo.distributed import write_once
@@ -132,14 +132,15 @@ def _extract(
     model.eval()
     out: np.memmap | None = None
     done = 0
-    with Bar(rows, label, unit="picture", screen=find_screen() if progress else None) as bar:
+    cell = find_cell() if progress else None
+    with progress_bar(rows, label, unit="picture", cell=cell, shown=progress) as bar:
         for pictures, _ in device_batches(loader, device, training=False):
             values = model.features(pictures).float().cpu().numpy()
             if out is None:
                 out = np.lib.format.open_memmap(target, "w+", np.float32, (rows, values.shape[1]))
             out[done : done + len(values)] = values
             done += len(values)
-            bar.update(done)
+            bar.update(len(values))
     if out is not None:
         out.flush()
 
