@@ -30,7 +30,7 @@ def kaiming_head(module: Module) -> Module:
     Example:
         >>> _ = torch.manual_seed(0)
         >>> head = kaiming_head(nn.Sequential(nn.Linear(5000, 20), nn.ReLU(), nn.Linear(20, 3)))
-        >>> round(float(head[0].weight.std()), 3), head[2].bias.tolist()
+        >>> round(head[0].weight.std().item(), 3), head[2].bias.tolist()
         (0.02, [0.0, 0.0, 0.0])
     """
     for layer in module.modules():
