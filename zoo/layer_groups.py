@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,6 +68,12 @@ class LayerGroup:
         layers = (layer for module in self.modules for layer in module.modules())
         return any(map(_has_statistics, layers))
 
+    def __repr__(self) -> str:
+        return (
+            f"LayerGroup({self.name!r}, layers={self.n_layers}, parameters={self.n_params:,}, "
+            f"trainable={self.trainable})"
+        )
+
 
 class LayerGroups(Sequence[LayerGroup]):
     """The groups of a model, ordered from its input to its output.
@@ -113,6 +120,11 @@ class LayerGroups(Sequence[LayerGroup]):
             parts = declared() if callable(declared) else {"model": model}
         elif callable(spec) and not isinstance(spec, nn.Module):
             parts = spec(model)
+        if isinstance(parts, str) or not isinstance(parts, Iterable):
+            raise TypeError(
+                "layer_groups must be {name: modules or pattern}, a list with one entry a group, or a "
+                f"function of the model that returns either; got {parts!r}"
+            )
         named = dict(parts) if isinstance(parts, Mapping) else {f"group{i}": p for i, p in enumerate(parts)}
         self._groups = _assign(model, {name: _modules(model, name, part) for name, part in named.items()})
         self._bn_frozen = False
@@ -138,6 +150,8 @@ class LayerGroups(Sequence[LayerGroup]):
             ValueError: if there is no group `n`.
         """
         count = len(self)
+        if isinstance(n, bool) or not isinstance(n, numbers.Integral):
+            raise TypeError(f"freeze_to takes a whole number, the number of a layer group, got {n!r}")
         if not -count <= n < count:
             raise ValueError(
                 f"freeze_to({n}): this model has {count} layer group{'s' * (count > 1)} "
@@ -208,9 +222,10 @@ class LayerGroups(Sequence[LayerGroup]):
         if isinstance(rates, slice):
             if rates.step is not None or rates.stop is None:
                 raise ValueError(f"{what}: use slice(lo, hi) or slice(hi), got {rates}")
+            ends = [_number(end, rates, what) for end in (rates.start, rates.stop) if end is not None]
             if rates.start is None:
                 values = [rates.stop / 10] * (count - 1) + [rates.stop]
-            elif rates.start <= 0 or rates.stop <= 0:
+            elif min(ends) <= 0:
                 raise ValueError(
                     f"{what}: slice(lo, hi) is spread geometrically, so both must be positive, got {rates}"
                 )
@@ -221,19 +236,14 @@ class LayerGroups(Sequence[LayerGroup]):
             and not isinstance(rates, str)
             and np.ndim(rates)
         ):
-            values = [float(rate) for rate in rates]
+            values = [_number(rate, rates, what) for rate in rates]
             if len(values) != count:
                 raise ValueError(
                     f"{what}: got {len(values)} values for {count} layer group{'s' * (count > 1)} "
                     f"({', '.join(self.names)}); give one number, {count} numbers, or a slice"
                 )
         else:
-            try:
-                values = [float(rates)] * count  # pyright: ignore[reportArgumentType]
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"{what}: a number, a sequence or a slice was expected, got {rates!r}"
-                ) from None
+            values = [_number(rates, rates, what)] * count
         for value in values:
             if not np.isfinite(value) or value < 0:
                 raise ValueError(f"{what}: values must be finite and not negative, got {value}")
@@ -272,16 +282,30 @@ class LayerGroups(Sequence[LayerGroup]):
         return "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
 
 
+def _number(value: Any, rates: Any, what: str) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{what}: a number, a sequence or a slice was expected, got {rates!r}")
+    return float(value)
+
+
 def _has_statistics(layer: nn.Module) -> bool:
     return getattr(layer, "running_mean", None) is not None
 
 
 def _modules(model: nn.Module, name: str, part: Any) -> list[nn.Module]:
     if isinstance(part, str):
+        try:
+            pattern = re.compile(rf"(?:{part})(?:\.|$)")
+        except re.error as error:
+            raise ValueError(f"layer group {name!r}: {part!r} is no regular expression: {error}") from error
         modules = [
             module
             for place, module in model.named_modules()
-            if re.match(rf"(?:{part})(?:\.|$)", place)
+            if pattern.match(place)
             and (next(module.parameters(recurse=False), None) is not None or _has_statistics(module))
         ]
         if not modules:

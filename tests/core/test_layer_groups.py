@@ -196,3 +196,34 @@ def test_patterns_hold_norms_without_weights_too():
     groups.freeze()
     groups.train_mode(net)
     assert not net[1].training
+
+
+@pytest.mark.parametrize(
+    "rates", ["1e-3", True, [0.1, "x", 0.1], [[0.1, 0.1, 0.1]], slice("fast"), [True, 0.1, 0.1], None]
+)
+def test_what_is_no_number_is_no_rate(rates):
+    with pytest.raises(TypeError, match="rates: a number, a sequence or a slice was expected"):
+        LayerGroups(DigitsNet()).spread(rates)
+
+
+@pytest.mark.parametrize("n", [1.5, "head", True, None])
+def test_groups_are_numbered_with_whole_numbers(n):
+    groups = LayerGroups(DigitsNet())
+    with pytest.raises(TypeError, match="whole number"):
+        groups.freeze_to(n)
+    assert [group.trainable for group in groups] == ["yes"] * 3
+
+
+@pytest.mark.parametrize("spec", ["head", 3, nn.Linear(2, 2)])
+def test_a_wrong_kind_of_groups_says_what_is_right(spec):
+    with pytest.raises(TypeError, match="layer_groups must be"):
+        LayerGroups(DigitsNet(), spec)
+
+
+def test_a_pattern_that_is_no_regular_expression_is_named():
+    with pytest.raises(ValueError, match=r"layer group 'head': '\(' is no regular expression"):
+        LayerGroups(DigitsNet(), {"head": "("})
+
+
+def test_a_group_prints_in_one_line_without_its_weights():
+    assert repr(LayerGroups(DigitsNet())[-1]) == "LayerGroup('head', layers=1, parameters=330, trainable=yes)"
