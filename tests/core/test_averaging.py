@@ -347,3 +347,18 @@ def test_goes_on_bit_for_bit_from_any_batch(make, at: int) -> None:
         at,
     )
     assert identical(whole, resumed)
+
+
+def test_swa_that_would_never_average_is_refused_before_the_fit() -> None:
+    learn = digits_learner()
+    with pytest.raises(ValueError, match=r"no weights would be averaged.*begins with epoch 3.*every 3"):
+        learn.fit(0.01, 4, callbacks=[SWA(0.75, every=3)])
+    assert not learn.history
+
+
+def test_swa_over_cycles_tells_when_none_ended(caplog) -> None:
+    digits_learner().fit(0.01, 2, callbacks=[SWA(0, every="cycle")])
+    assert "SWA averaged nothing: no cycle ended" in caplog.text
+    caplog.clear()
+    digits_learner().fit(0.01, 2, cycle_len=1, callbacks=[SWA(0, every="cycle")])
+    assert not caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from zoo.optimizer import LayerOptimizer, set_lrs
 
 if TYPE_CHECKING:
     from zoo.loop import State
+
+log = logging.getLogger("zoo")
 
 
 class AveragedWeights(Callback):
@@ -229,6 +232,13 @@ class SWA(AveragedWeights):
                 f"SWA: averaging would begin with epoch {self.start} (counted from 0) of a fit of "
                 f"{state.n_epochs} epochs"
             )
+        first = self._first(state)
+        if not isinstance(self.every, str) and first + self.every > state.n_epochs:
+            raise ValueError(
+                f"SWA: no weights would be averaged: averaging begins with epoch {first} (counted from 0) "
+                f"and takes the end of every {self.every} epochs, but the fit has {state.n_epochs}; use a "
+                "smaller start or every"
+            )
 
     def before_batch(self, state: State) -> None:
         super().before_batch(state)
@@ -248,6 +258,15 @@ class SWA(AveragedWeights):
             self._move(state, 1 / (self._count + 1))
         super().after_train(state)
 
+    def after_fit(self, state: State) -> None:
+        if self.every == "cycle" and not self._count:
+            log.warning(
+                "SWA averaged nothing: no cycle ended from epoch %d of the fit on; give cycle_len, or "
+                "every=1",
+                self._first(state),
+            )
+        super().after_fit(state)
+
     def cleanup_fit(self, state: State) -> None:
         super().cleanup_fit(state)
         for group, lr in zip(state.opt.param_groups, self._own_lrs, strict=False):
@@ -262,10 +281,13 @@ class SWA(AveragedWeights):
 
     def _epoch(self, state: State) -> int:
         """Epochs since averaging began, negative before."""
-        first = self.start
-        if first < 1:
-            first = min(math.ceil(self.start * state.n_epochs), state.n_epochs - 1)
-        return state.epoch - state.first_epoch - int(first)
+        return state.epoch - state.first_epoch - self._first(state)
+
+    def _first(self, state: State) -> int:
+        """The epoch of the fit with which averaging begins, counted from 0."""
+        if self.start >= 1:
+            return int(self.start)
+        return min(math.ceil(self.start * state.n_epochs), state.n_epochs - 1)
 
     def _needs_statistics(self, state: State) -> bool:
         return True
