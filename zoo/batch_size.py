@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,9 @@ def find_batch_size(
     learn._require_training_data()
     learn.groups.check(learn.model)
     for name, value in (("start", start), ("max_bs", max_bs)):
-        if value is not None and (isinstance(value, bool) or value < 1):
-            raise ValueError(f"find_batch_size: {name} must be at least 1, got {value!r}")
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 1):
+            raise ValueError(f"find_batch_size: {name} must be a whole number of at least 1, got {value!r}")
     loader = learn.data.train_dl
     rows = getattr(loader, "max_bs", None) or n_rows(loader)
     cap = floor_size(min(rows, rows if max_bs is None else max_bs))

@@ -236,7 +236,7 @@ def test_nothing_fits():
     learn = Learner(learn.data, Hopeless(), device="cpu", progress=False)
     with pytest.raises(torch.OutOfMemoryError, match="not even a single row"):
         learn.find_batch_size()
-    with pytest.raises(ValueError, match="start must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="start must be a whole number of at least 1, got 0"):
         learn.find_batch_size(start=0)
 
 
@@ -493,3 +493,26 @@ def test_the_bare_fit_lets_go(no_collector):
 def test_the_function_and_the_method_are_one():
     learn = limited_learner(100)
     assert repr(find_batch_size(learn)) == repr(learn.find_batch_size())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB)",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 80 bytes.",
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried",
+    ],
+)
+def test_all_ways_in_which_torch_says_that_memory_is_full(message) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+    assert not is_out_of_memory(ValueError(message))
+
+
+@pytest.mark.parametrize("value", [1.5, "64", True, 0])
+@pytest.mark.parametrize("name", ["start", "max_bs"])
+def test_sizes_to_try_are_whole_numbers(name, value) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {value!r}"):
+        digits_learner().find_batch_size(**{name: value})
