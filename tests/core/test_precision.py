@@ -282,3 +282,39 @@ def test_own_kernels_give_the_gradients_of_float32(dtype: torch.dtype, tolerance
 
     for exact, ours in zip(gradients(False), gradients(True), strict=True):
         assert (ours - exact).norm() < tolerance * exact.norm()
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("kind", [dict, list])
+def test_losses_see_float32_also_inside_dicts_and_lists(switch: str, kind: type) -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 1)
+
+        def forward(self, x):
+            out = self.layer(x)
+            return {"deep": [out]} if kind is dict else [out, {"x": out}]
+
+    seen: set[torch.dtype] = set()
+
+    def loss(preds, target):
+        found = preds["deep"][0] if kind is dict else preds[1]["x"]
+        seen.add(found.dtype)
+        return ((found - target) ** 2).mean()
+
+    x = torch.randn(20, 3)
+    loader = TensorLoader(x, x.sum(1, keepdim=True), bs=10)
+    learn = Learner(ModelData(loader, loader), Nested(), loss_fn=loss, device="cpu", progress=False)
+    getattr(learn, switch)().fit(0.1, 1)
+    assert seen == {torch.float32}
+
+
+def test_numbers_too_large_for_float16_are_told_to_be_that() -> None:
+    x = torch.full((20, 3), 1e5)
+    loader = TensorLoader(x, torch.zeros(20, 1), bs=10)
+    learn = Learner(ModelData(loader), nn.Linear(3, 1), loss_fn=nn.MSELoss(), device="cpu", progress=False)
+    with pytest.raises(NonFiniteLossError) as caught:
+        learn.to_fp16().fit(0.1, 1)
+    assert any("65,504" in note and "to_bf16()" in note for note in caught.value.__notes__)
+    learn.to_bf16().fit(0.0, 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.callback import Callback, CancelStep
 from zoo.callbacks.gradients import weigh
+from zoo.finite import NonFiniteLossError
 from zoo.optimizer import needs_closure
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ _MISSING = {  # how torch and its CPU kernels say that an operation does not exi
 
 
 class Autocast(Callback):
-    """Runs forward passes and the loss under `torch.autocast`; what comes out of the model is made float32.
+    """Runs forward passes and the loss under `torch.autocast`; predictions are made float32 before the loss,
+    also inside dicts, lists and tuples. `state.extras` stay in the shorter format.
 
     bfloat16 has the range of float32 and needs nothing else. In float16 small gradients would vanish, so the
     backward pass runs with gradients that are larger by a factor, and they are divided by it before anything
@@ -87,8 +89,7 @@ class Autocast(Callback):
         self._switch(state)
 
     def after_predict(self, state: State) -> None:
-        if isinstance(state.preds, Tensor) and state.preds.dtype == self.dtype:
-            state.preds = state.preds.float()
+        state.preds = _widened(state.preds, self.dtype)
 
     def after_loss(self, state: State) -> None:
         if state.training and self._scaler is not None:
@@ -126,6 +127,11 @@ class Autocast(Callback):
                 f"in that format since learn.{_SWITCHES[self.dtype]}(): use "
                 f"{'to_bf16() or ' if self.dtype == torch.float16 else ''}to_fp32()"
             )
+        if isinstance(error, NonFiniteLossError) and self.dtype == torch.float16:
+            error.add_note(
+                "the model runs in float16 since learn.to_fp16(), which has no numbers above 65,504: if the "
+                "loss is finite after to_bf16() or to_fp32(), values inside the model are larger than that"
+            )
 
     def cleanup_fit(self, state: State) -> None:
         torch.clear_autocast_cache()
@@ -148,6 +154,17 @@ class Autocast(Callback):
     def _switch(self, state: State) -> None:
         kind = state.device.type
         state.forward_context = lambda: self.context(kind)
+
+
+def _widened(part: Any, dtype: torch.dtype) -> Any:
+    """Tensors of this format in float32, also inside dicts, lists and tuples."""
+    if isinstance(part, Tensor):
+        return part.float() if part.dtype == dtype else part
+    if type(part) is dict:
+        return {name: _widened(value, dtype) for name, value in part.items()}
+    if type(part) in (list, tuple):
+        return type(part)(_widened(value, dtype) for value in part)
+    return part
 
 
 def _inner(opt: Any) -> torch.optim.Optimizer:
