@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -153,3 +154,21 @@ def test_goes_on_bit_for_bit_from_any_batch(tmp_path, at: int) -> None:
     )
     assert len(whole["history"]) == 5
     assert identical(whole, resumed)
+
+
+def test_numbers_of_numpy_can_be_watched() -> None:
+    class Counts(Callback):
+        def after_train(self, state) -> None:
+            state.row["hits"] = np.float32(state.epoch)
+
+    stopping = EarlyStopping("hits", mode="max")
+    digits_learner().fit(0.01, 2, callbacks=[Counts(), stopping])
+    assert stopping.best_epoch == 1
+
+
+def test_a_metric_without_validation_data_is_refused_before_the_fit() -> None:
+    learn = digits_learner(metrics=[accuracy])
+    learn.data.valid_dl = None
+    with pytest.raises(ValueError, match="'accuracy' needs validation data"):
+        learn.fit(0.01, 1, callbacks=[EarlyStopping("accuracy", mode="max")])
+    assert not learn.history

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import did_you_mean
+from zoo.metrics import metric_name
 
 if TYPE_CHECKING:
     from zoo.loop import State
@@ -42,10 +44,17 @@ class Monitor:
         self.best: float | None = None
 
     def check(self, state: State, what: str) -> None:
-        """Refuse, before a fit, to watch the validation loss of data without validation rows."""
-        if self.column == "valid_loss" and state.data.valid_dl is None:
+        """Refuse, before a fit, to watch the validation loss or a metric of data without validation rows."""
+        if state.data.valid_dl is not None:
+            return
+        if self.column == "valid_loss":
             raise ValueError(
                 f"{what} needs validation data to tell which weights are best; this data has none"
+            )
+        if self.column in [metric_name(metric) for metric in state.metrics]:
+            raise ValueError(
+                f"{what}: the metric {self.column!r} needs validation data; this data has none: watch "
+                "'train_loss'"
             )
 
     def improved(self, row: dict[str, Any]) -> bool:
@@ -61,11 +70,12 @@ class Monitor:
                 f"has {', '.join(columns)}"
             )
         value = row[self.column]
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError(f"the column {self.column!r} cannot be watched: it holds {value!r}")
+        value = float(value)
         better = not math.isnan(value) and (self.best is None or self._gain(value) > self.min_delta)
         if better:
-            self.best = float(value)
+            self.best = value
         return better
 
     def _gain(self, value: float) -> float:
