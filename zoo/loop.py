@@ -277,7 +277,7 @@ class Loop:
 
         def collect() -> None:
             self.compute_loss()
-            loss.add(s.loss.detach(), len(s.target) if isinstance(s.target, Tensor) and s.target.ndim else 1)
+            loss.add(s.loss.detach(), _rows(s))
             for name, meter in meters.items():
                 with _named(name):
                     meter.update(s.preds, s.target)

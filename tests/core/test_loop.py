@@ -12,6 +12,7 @@ from zoo import (
     CancelBatch,
     CancelEpoch,
     CancelFit,
+    Learner,
     ModelData,
     NonFiniteLossError,
     TensorLoader,
@@ -270,6 +271,18 @@ def test_validation_loss_is_the_mean_over_rows_not_over_batches():
     value = learn.evaluate()["valid_loss"]
     learn.model.eval()
     assert value == pytest.approx(F.cross_entropy(learn.model(x[:70]), y[:70]).item(), rel=1e-6)
+
+
+def test_validation_loss_counts_rows_also_where_targets_are_no_tensor():
+    rows = [(torch.zeros(1), {"far": torch.full((1,), 100.0 if i >= 8 else 0.0)}) for i in range(10)]
+    loader = DataLoader(rows, batch_size=4)  # type: ignore[arg-type]
+    learn = Learner(
+        ModelData(loader, loader),
+        nn.Identity(),
+        loss_fn=lambda preds, target: (preds - target["far"]).abs().mean(),
+        device="cpu",
+    )
+    assert learn.evaluate()["valid_loss"] == pytest.approx(20.0)
 
 
 def test_batches_of_the_wrong_kind_are_refused():
