@@ -50,6 +50,11 @@ class Ensemble:
     """
 
     def __init__(self, learners: Iterable[Predictor]) -> None:
+        if isinstance(learners, Predictor):
+            raise TypeError(
+                f"Ensemble: a list of learners was expected, got a {type(learners).__name__}; "
+                "Ensemble.from_snapshots takes one learner"
+            )
         given = list(learners)
         for learner in given:
             if not isinstance(learner, Predictor):
@@ -91,9 +96,9 @@ class Ensemble:
                 f"of: {', '.join(present) or 'nothing'}. To save some: learn.fit(..., cycle_len=1, "
                 f"cycle_save_name={name!r})"
             )
-        if last is not None and not 1 <= last <= len(numbered):
+        if last is not None and (not isinstance(last, int) or not 1 <= last <= len(numbered)):
             raise ValueError(
-                f"last must lie between 1 and {len(numbered)}, the number of snapshots, got {last}"
+                f"last must lie between 1 and {len(numbered)}, the number of snapshots, got {last!r}"
             )
         files = [numbered[number] for number in sorted(numbered)]
         times = [file.stat().st_mtime for file in files]

@@ -51,6 +51,8 @@ def find_layers(model: nn.Module, layers: Layers) -> dict[str, nn.Module]:
     """
     names = {id(module): name or type(model).__name__ for name, module in model.named_modules()}
     found: dict[str, nn.Module] = {}
+    if not isinstance(layers, str | nn.Module | Iterable):
+        raise TypeError(f"layers must be names, patterns or modules, got {type(layers).__name__}")
     for part in [layers] if isinstance(layers, str | nn.Module) else layers:
         if isinstance(part, nn.Module):
             if id(part) not in names:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -35,7 +36,12 @@ def kaiming_head(module: Module) -> Module:
     """
     for layer in module.modules():
         if isinstance(layer, _LINEAR):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            weight = torch.empty_like(layer.weight)
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+            if is_parametrized(layer, "weight"):
+                layer.weight = weight  # torch works out the parts that it is made of
+            else:
+                layer.weight.copy_(weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, _NORMS):

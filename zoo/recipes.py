@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import numbers
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def fine_tune(
     check_fine_tune(learn, epochs, lr, freeze_epochs)
     if not lr_mult >= 1:
         raise ValueError(f"fine_tune: lr_mult divides rates and must be at least 1, got {lr_mult}")
+    inspect.signature(learn.fit_one_cycle).bind(epochs, slice(lr), pct_start=pct_start, **options)
     rows = []
     if freeze_epochs:
         learn.freeze()
@@ -44,7 +47,7 @@ def check_fine_tune(learn: Learner, epochs: int, lr: float, freeze_epochs: int) 
             "learner layer_groups={'body': ..., 'head': ...}, or use fit_one_cycle"
         )
     for name, value, least in (("epochs", epochs, 1), ("freeze_epochs", freeze_epochs, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
             raise ValueError(f"fine_tune: {name} must be a whole number of at least {least}, got {value!r}")
-    if isinstance(lr, bool) or not isinstance(lr, int | float) or not (lr > 0 and math.isfinite(lr)):
+    if isinstance(lr, bool) or not isinstance(lr, numbers.Real) or not (lr > 0 and math.isfinite(lr)):
         raise ValueError(f"fine_tune: lr must be a positive number (that of the last group), got {lr!r}")

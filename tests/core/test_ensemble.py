@@ -277,6 +277,8 @@ def test_members_must_agree(three) -> None:
 
     with pytest.raises(ValueError, match="at least one learner"):
         Ensemble([])
+    with pytest.raises(TypeError, match="a list of learners was expected, got a Learner"):
+        Ensemble(three[0])
     with pytest.raises(TypeError, match="a list of learners"):
         Ensemble([three[0], "b"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="the same learner is given twice"):

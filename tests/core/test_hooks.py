@@ -126,7 +126,7 @@ def test_hooks_are_a_sequence_of_handles_that_change_nothing():
     [
         (("headd",), {}, ValueError, r"no layer .* 'headd' \(did you mean 'head'\?\); its layers: body"),
         ((nn.Linear(1, 1),), {}, ValueError, "no layer of the DigitsNet"),
-        ((3,), {}, TypeError, "int"),
+        ((3,), {}, TypeError, "names, patterns or modules, got int"),
         (([3],), {}, TypeError, "names, patterns or modules, got int"),
         (("head",), {"keep": "some"}, ValueError, "keep must be"),
         (("head",), {"cpu": True, "detach": False}, ValueError, "detach=True"),

@@ -82,3 +82,11 @@ def test_what_has_no_square_recurrent_weights_is_refused():
         identity_recurrent(lstm)
     assert torch.equal(before, lstm.weight_hh_l0)
     assert identity_gates_(torch.zeros(2, 2, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_a_normed_weight_is_drawn_too():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(2000, 20))
+    before = layer.weight.detach().clone()
+    kaiming_head(layer)
+    assert not torch.equal(layer.weight, before)
+    assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(2 / 2000), rel=0.05)

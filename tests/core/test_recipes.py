@@ -1,5 +1,6 @@
 """Recipes made of several fits."""
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -64,4 +65,16 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_changes():
     ):
         with pytest.raises(ValueError, match=message):
             learn.fine_tune(**arguments)
+    assert not any(group.frozen for group in learn.groups)
+
+
+def test_numbers_of_numpy_are_numbers():
+    rows = digits_learner().fine_tune(np.int64(1), np.float32(0.01))
+    assert [row["epoch"] for row in rows] == [0, 1]
+
+
+def test_a_misspelt_option_is_refused_before_anything_changes():
+    learn = digits_learner()
+    with pytest.raises(TypeError, match="freeze_epoch"):
+        learn.fine_tune(1, 0.1, freeze_epoch=2)
     assert not any(group.frozen for group in learn.groups)
