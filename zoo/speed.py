@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,6 +76,17 @@ def is_compiled(model: nn.Module) -> bool:
 def undo_compile(model: nn.Module) -> None:
     """Call the module as it is again."""
     model._compiled_call_impl = None
+
+
+@contextlib.contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """Inside, calls of a compiled model go to the model itself."""
+    kept = getattr(model, "_compiled_call_impl", None)
+    undo_compile(model)
+    try:
+        yield
+    finally:
+        model._compiled_call_impl = kept
 
 
 def find_compiler() -> str | None:

@@ -17,6 +17,7 @@ from zoo import Callback, Learner, ModelData, NonFiniteLossError, fit
 from zoo.callbacks import EMA, SWA, Accumulate, EarlyStopping, SaveBest
 from zoo.loop import Loop, State
 from zoo.schedules import CosineRestarts
+from zoo.speed import is_compiled
 
 KINDS = [lambda: EMA(0.9), lambda: SWA(0.5)]
 
@@ -223,7 +224,9 @@ def test_interrupt_inside_validation_and_in_the_pass_for_statistics() -> None:
     keep = Keep()
     learn.callbacks.append(end)
     with pytest.raises(KeyboardInterrupt):  # once in the last epoch, once more in the end
-        learn.fit(0.02, 1, callbacks=[EMA(0.9), keep])
+        learn.fit(0.02, 1, callbacks=[average := EMA(0.9), keep])
+    assert not average.state_dict()["average"]
+    assert not average._raw
     found, raw = weights(learn.model), keep.epochs[-1]
     assert all(torch.equal(found[name], raw[name]) for name in raw if "running" in name)
     assert not torch.equal(found["head.weight"], raw["head.weight"])
@@ -362,3 +365,25 @@ def test_swa_over_cycles_tells_when_none_ended(caplog) -> None:
     caplog.clear()
     digits_learner().fit(0.01, 2, cycle_len=1, callbacks=[SWA(0, every="cycle")])
     assert not caplog.text
+
+
+def test_statistics_of_a_compiled_model_are_recomputed_uncompiled() -> None:
+    compiled: list[bool] = []
+
+    def backend(graph, inputs):
+        compiled.append(any(module.momentum is None for module in learn.model.modules() if is_norm(module)))
+        return graph.forward
+
+    def is_norm(module: nn.Module) -> bool:
+        return isinstance(module, nn.BatchNorm1d)
+
+    learn = digits_learner().compile(backend=backend)
+    learn.fit(0.01, 1, callbacks=[EMA(0.9)])
+    assert compiled
+    assert not any(compiled)
+    plain = digits_learner()
+    plain.fit(0.01, 1, callbacks=[EMA(0.9)])
+    assert torch.allclose(
+        learn.model.body[1].running_var, plain.model.body[1].running_var, rtol=1e-4, atol=1e-6
+    )
+    assert is_compiled(learn.model)

@@ -74,9 +74,11 @@ class AveragedWeights(Callback):
 
     def cleanup_fit(self, state: State) -> None:
         self._swap_out()
-        if state.interrupted:
-            self._keep_average(state)
-        self._average, self._lists, self._statistics = {}, None, None
+        try:
+            if state.interrupted:
+                self._keep_average(state)
+        finally:
+            self._raw, self._average, self._lists, self._statistics = [], {}, None, None
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self._count, "average": dict(self._average)}

@@ -12,6 +12,7 @@ from zoo.callback import Callback
 from zoo.data import device_batches
 from zoo.modes import preserve_modes
 from zoo.seeding import preserve_generators
+from zoo.speed import uncompiled
 
 if TYPE_CHECKING:
     from zoo.loop import State
@@ -34,8 +35,9 @@ def recompute_statistics(state: State, layers: Sequence[BatchNorm]) -> None:
     """Replace the running statistics of `layers` by the means over the batches of the training data.
 
     A pass without gradients (Izmailov et al. 2018, section 3.2) in which only these layers are in train mode:
-    no dropout, and no batch transforms of training. Every batch counts alike. Generators and the order of the
-    data are afterwards as before; if the pass fails, so are the statistics.
+    no dropout, and no batch transforms of training; a compiled model runs uncompiled. Every batch counts
+    alike. Generators and the order of the data are afterwards as before; if the pass fails, so are the
+    statistics.
     """
     from zoo.loop import Loop, State  # the loop imports this package
 
@@ -50,7 +52,7 @@ def recompute_statistics(state: State, layers: Sequence[BatchNorm]) -> None:
     kept = [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers()]
     momenta = [layer.momentum for layer in layers]
     try:
-        with preserve_generators(loader.loader):
+        with preserve_generators(loader.loader), uncompiled(state.model):
             loop.evaluate(loader, lambda: None)
     except BaseException:
         with torch.no_grad():
