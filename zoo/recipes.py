@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from zoo.callbacks.saving import SaveBest
 
 if TYPE_CHECKING:
     from zoo.learner import Learner
@@ -36,7 +39,17 @@ def fine_tune(
     learn._unfreeze_all()
     half = lr / 2
     rates = slice(half / lr_mult, half)
+    options = next_stage(rows, options)
     return rows + learn.fit_one_cycle(epochs, rates, pct_start=pct_start, div_factor=div_factor, **options)
+
+
+def next_stage(rows: Sequence[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+    """Options of `fit_one_cycle` for a stage after those of `rows`: saves as best what beats them all."""
+    known = [row["valid_loss"] for row in rows if not math.isnan(row.get("valid_loss", math.nan))]
+    if options.get("best_save_name") is None or not known:
+        return options
+    saver = SaveBest(options["best_save_name"], beat=min(known))
+    return {**options, "best_save_name": None, "callbacks": [*options.get("callbacks", ()), saver]}
 
 
 def check_fine_tune(learn: Learner, epochs: int, lr: float, freeze_epochs: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.distributed import world_size
 from zoo.learner import Learner
-from zoo.recipes import check_fine_tune
+from zoo.recipes import check_fine_tune, next_stage
 from zoo.registry import register_model
 from zoo_text.awd_lstm import AWDLSTM, State, detached
 from zoo_text.labelled import TextData
@@ -232,7 +232,7 @@ class TextClassifierLearner(EncoderMixin, Learner):
             self.freeze_to(-trained)
             rate = [one / 2 ** (trained - 1) for one in rates]
             length = epochs if trained < count else last_epochs
-            stage = self.fit_one_cycle(length, rate, **options)
+            stage = self.fit_one_cycle(length, rate, **next_stage(rows, options))
             rows += stage
             if len(stage) < length:  # interrupted, or stopped by a callback
                 break

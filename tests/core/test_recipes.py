@@ -78,3 +78,12 @@ def test_a_misspelt_option_is_refused_before_anything_changes():
     with pytest.raises(TypeError, match="freeze_epoch"):
         learn.fine_tune(1, 0.1, freeze_epoch=2)
     assert not any(group.frozen for group in learn.groups)
+
+
+def test_the_best_weights_are_those_of_all_stages(tmp_path):
+    learn = digits_learner(path=tmp_path)
+    rows = learn.fine_tune(1, 30.0, freeze_epochs=3, best_save_name="best")
+    losses = [row["valid_loss"] for row in rows]
+    assert min(losses) < losses[3]  # else this test shows nothing
+    learn.load("best")
+    assert learn.evaluate()["valid_loss"] == pytest.approx(min(losses))

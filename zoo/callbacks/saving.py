@@ -37,6 +37,7 @@ class SaveBest(Callback):
         name: as for `Learner.save`.
         monitor: the column, for example "valid_loss" or the name of a metric.
         mode: "min" or "max", what is better; may be left out for losses.
+        beat: a value that has to be bettered before anything is saved, such as the best of an earlier fit.
 
     Raises:
         ValueError: if there is no such column, or it is unknown whether high or low is better.
@@ -44,8 +45,15 @@ class SaveBest(Callback):
 
     order = 60
 
-    def __init__(self, name: str, monitor: str = "valid_loss", *, mode: str | None = None) -> None:
-        self.name, self.watch = name, Monitor(monitor, mode)
+    def __init__(
+        self,
+        name: str,
+        monitor: str = "valid_loss",
+        *,
+        mode: str | None = None,
+        beat: float | None = None,
+    ) -> None:
+        self.name, self.watch, self.beat = name, Monitor(monitor, mode), beat
 
     @property
     def best(self) -> float | None:
@@ -53,7 +61,7 @@ class SaveBest(Callback):
         return self.watch.best
 
     def before_fit(self, state: State) -> None:
-        self.watch.best = None
+        self.watch.best = self.beat
         self.watch.check(state, "best_save_name")
         if state.learner is None:
             raise ValueError("SaveBest saves a learner's weights: use it in learn.fit(...)")
