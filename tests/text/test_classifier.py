@@ -217,6 +217,15 @@ def test_gradual_unfreezing_in_one_call(libraries) -> None:
     assert all(param.requires_grad for param in learn.model.parameters())
 
 
+def test_the_best_weights_are_those_of_all_stages(libraries, tmp_path) -> None:
+    learn = libraries.get_model(**SIZES, seed=0, path=tmp_path)
+    rows = learn.fine_tune_gradually(1.0, epochs=2, last_epochs=1, best_save_name="best")
+    losses = [row["valid_loss"] for row in rows]
+    learn.load("best")
+    assert learn.evaluate()["valid_loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert min(losses) < losses[-1]  # else this test shows nothing
+
+
 def test_gradual_unfreezing_halves_the_rates_and_grades_them_towards_the_input(
     libraries, monkeypatch
 ) -> None:
