@@ -81,7 +81,10 @@ def undo_compile(model: nn.Module) -> None:
 @contextlib.contextmanager
 def uncompiled(model: nn.Module) -> Iterator[None]:
     """Inside, calls of a compiled model go to the model itself."""
-    kept = getattr(model, "_compiled_call_impl", None)
+    if not is_compiled(model):
+        yield
+        return
+    kept = model._compiled_call_impl
     undo_compile(model)
     try:
         yield
