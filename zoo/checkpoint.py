@@ -80,11 +80,12 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Tensor):
-        tensors[place] = value.detach().cpu().contiguous().clone()
-        return {"$tensor": place}
+        return {"$tensor": _keep(value.detach().cpu().contiguous().clone(), place, tensors)}
     if isinstance(value, np.ndarray):
-        tensors[place] = torch.from_numpy(value.copy())
-        return {"$array": place}
+        try:
+            return {"$array": _keep(torch.from_numpy(value.copy()), place, tensors)}
+        except TypeError as error:
+            raise TypeError(f"a checkpoint cannot hold the array at {place or 'its root'}: {error}") from None
     if isinstance(value, tuple):
         return {"$tuple": [_encode(item, f"{place}/{i}", tensors) for i, item in enumerate(value)]}
     if isinstance(value, list):
@@ -98,6 +99,15 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         f"a checkpoint holds plain values, tensors and arrays, but at {place or 'its root'} there is a "
         f"{type(value).__name__}: let state_dict() return something simpler"
     )
+
+
+def _keep(tensor: Tensor, place: str, tensors: dict[str, Tensor]) -> str:
+    """The name under which a tensor is kept: its place, unless another one has the same, as 1 and "1" do."""
+    name, number = place, 1
+    while name in tensors:
+        name, number = f"{place}#{number}", number + 1
+    tensors[name] = tensor
+    return name
 
 
 def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:

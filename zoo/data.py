@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -138,6 +139,17 @@ def _drops_last(loader: TensorLoader | DatasetLoader, bs: int) -> bool:
     if rows <= bs:
         return False
     return (loader.shuffle and rows % bs == 1) or (loader.drop_last and rows % loader.bs != 1)
+
+
+def begins_anywhere(loader: Any) -> bool:
+    """Whether a loader's `set_epoch(epoch, start_batch)` lets a pass begin at any batch; others are passed
+    over up to there.
+    """
+    if not hasattr(loader, "set_epoch"):
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(loader.set_epoch).parameters.values()]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind in positional for kind in kinds) > 1 or inspect.Parameter.VAR_POSITIONAL in kinds
 
 
 class SampleKey(int):

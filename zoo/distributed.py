@@ -47,6 +47,7 @@ class _Group:
         self.store: Any = None
         self.ready = False
         self.writes: Counter[str] = Counter()
+        self.meetings = 0
 
     def start(self) -> None:
         """Join the other processes, unless that is done."""
@@ -225,6 +226,13 @@ def barrier() -> None:
         all_reduce_sum(torch.zeros(1))
 
 
+def meet() -> None:
+    """All processes are here; who wrote which file before is forgotten."""
+    if world_size() > 1:
+        _group.meetings = max(all_objects(_group.meetings)) + 1
+        _group.writes.clear()
+
+
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all processes, in place."""
     if world_size() > 1:
@@ -305,7 +313,8 @@ def from_main(value: T) -> T:
 def claims(path: str | Path) -> bool:
     """Whether this process shall write the file at `path`: the first one of this host that asks does.
 
-    Every process counts its own questions, so that the next file of the same name has a writer too.
+    Every process counts its own questions, so that the next file of the same name has a writer too. They
+    count anew after `meet`, so that one that wrote alone is not ahead for ever.
     """
     return world_size() == 1 or _claim(path)[1]
 
@@ -340,5 +349,5 @@ def _claim(path: str | Path) -> tuple[str, bool]:
     _group.start()
     place = f"{socket.gethostname()}:{Path(path).resolve()}"
     _group.writes[place] += 1
-    key = f"write/{place}/{_group.writes[place]}"
+    key = f"write/{_group.meetings}/{place}/{_group.writes[place]}"
     return key, _group.store.add(key, 1) == 1

@@ -19,7 +19,7 @@ from zoo.archive import (
     read_archive,
 )
 from zoo.callback import Callback
-from zoo.callbacks.checkpoint import Checkpoint, restore_learner, restore_order
+from zoo.callbacks.checkpoint import Checkpoint, restore_end, restore_order
 from zoo.callbacks.distributed import share_seed
 from zoo.callbacks.precision import Autocast
 from zoo.callbacks.progress import Progress
@@ -39,7 +39,7 @@ from zoo.recipes import fine_tune
 from zoo.registry import build_model, domain_learner
 from zoo.resume import FitCounter, Run
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
-from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_rng_state, set_seed
+from zoo.seeding import mix_seeds, preserve_generators, preserve_rng, set_seed
 from zoo.show import LoopListing, show_loop
 from zoo.summary import Summary, summarize
 from zoo.switches import Switches
@@ -388,8 +388,8 @@ class Learner(Predictor, Switches):
         run.check(arguments)
         self._fits.begin(run)
         if run.saved is not None and run.saved["complete"]:
-            restore_learner(self, run.saved)
-            set_rng_state(run.saved["processes"][distributed.rank()]["rng"])
+            lasting = [self.sched, *self.callbacks, *([] if self._autocast is None else [self._autocast])]
+            restore_end(self, run.saved, lasting)
         else:
             if run.keeps:
                 listeners.append(Checkpoint(run, arguments, listeners))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
 from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.recorder import Recorder
-from zoo.data import device_batches, split_batch
+from zoo.data import begins_anywhere, device_batches, split_batch
 from zoo.distributed import is_main
 from zoo.finite import FiniteGuard, NonFiniteLossError
 from zoo.memory import advise, is_out_of_memory, release
@@ -154,8 +154,9 @@ class Loop:
             if validate and s.data.valid_dl is not None:
                 s.row.update(self.validate(s.data.valid_dl))
             s.row["seconds"] = time.perf_counter() - started
-            if s.cycle_done:
-                self.emit("after_cycle", s)
+            with contextlib.suppress(CancelEpoch):
+                if s.cycle_done:
+                    self.emit("after_cycle", s)
             with contextlib.suppress(CancelEpoch):
                 self.emit("after_epoch", s)
         finally:
@@ -166,7 +167,7 @@ class Loop:
         s.training, s.loader = True, s.data.train_dl
         s.train_mode(s.model)
         if hasattr(s.loader, "set_epoch"):
-            s.loader.set_epoch(s.epoch, s.start_batch)
+            s.loader.set_epoch(s.epoch, *([s.start_batch] if begins_anywhere(s.loader) else []))
         s.n_batches, s.batch_index = len(s.loader), s.start_batch
         try:
             self.emit("before_train", s)
@@ -174,7 +175,8 @@ class Loop:
                 s.batch_index = index
                 self._train_batch(batch)
             if s.pending:
-                self._update()
+                with contextlib.suppress(CancelBatch):
+                    self._update()
         except CancelEpoch:
             self._drop_gradients()
         s.batches_before += s.n_batches
@@ -318,7 +320,8 @@ class Loop:
             finally:
                 if hasattr(loader, "set_epoch"):
                     loader.set_epoch(epoch)
-            emit("after_validate", s)
+            with contextlib.suppress(CancelEpoch):
+                emit("after_validate", s)
 
     def _evaluate_batch(self, batch: Any, collect: Callable[[], None]) -> None:
         s, emit = self.state, self.emit

@@ -142,11 +142,23 @@ class LayerOptimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.opt.load_state_dict(state["opt"])
+        _keep_formats(self.opt, state["opt"])
         align_layouts(self.opt)
         self._wds = list(state["wds"])
 
     def __repr__(self) -> str:
         return f"{type(self.opt).__name__}(lrs={self.lrs}, wds={self.wds})"
+
+
+def _keep_formats(opt: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Counters, masks and sums in double precision stay what they are; torch casts them like the weights."""
+    params = [param for group in opt.param_groups for param in group["params"]]
+    numbers = [number for group in saved["param_groups"] for number in group["params"]]
+    for param, number in zip(params, numbers, strict=True):
+        for name, value in saved["state"].get(number, {}).items():
+            own = opt.state[param].get(name)
+            if isinstance(value, Tensor) and isinstance(own, Tensor) and own.dtype != value.dtype:
+                opt.state[param][name] = value.to(own.device, copy=True)
 
 
 def align_layouts(opt: torch.optim.Optimizer) -> None:

@@ -109,13 +109,20 @@ def preserve_rng() -> Iterator[None]:
 
 
 def loader_generators(loader: Any) -> list[torch.Generator]:
-    """The generators that a torch `DataLoader` and its samplers own."""
-    sampler = getattr(loader, "sampler", None)
-    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    """The torch generators that a `DataLoader`, its samplers and its dataset hold as attributes."""
+    holders, waiting = [], [loader]
+    while waiting:
+        holder = waiting.pop(0)
+        if holder is None or any(holder is one for one in holders):
+            continue
+        holders.append(holder)
+        own = getattr(holder, "__dict__", {})
+        waiting += [own.get(name) for name in ("sampler", "batch_sampler", "batches", "dataset")]
     found = {
-        id(generator): generator
-        for holder in (loader, sampler, inner)
-        if isinstance(generator := getattr(holder, "generator", None), torch.Generator)
+        id(value): value
+        for holder in holders
+        for value in getattr(holder, "__dict__", {}).values()
+        if isinstance(value, torch.Generator)
     }
     return list(found.values())
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from zoo import distributed
 from zoo.data import DatasetLoader
@@ -122,6 +122,15 @@ class Shards:
         self.rank, self.world = distributed.rank(), distributed.world_size()
         self.sizes: dict[int, int] = {}
         self._own: DataLoader | None = None
+        sampler = getattr(loader, "sampler", None) or getattr(
+            getattr(loader, "batch_sampler", None), "sampler", None
+        )
+        if isinstance(sampler, DistributedSampler):
+            raise ValueError(
+                "this loader has a DistributedSampler, but its batches are shared out over the processes "
+                "already, so most rows would never be seen: give a loader of all rows, with shuffle=True "
+                "or another sampler"
+            )
         if type(loader) is DataLoader and not isinstance(loader.dataset, IterableDataset):
             self._own = self._with_own_rows(loader)
 

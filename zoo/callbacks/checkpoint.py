@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from zoo import distributed
 from zoo.callback import Callback
+from zoo.callbacks.layer_statistics import LayerStatistics
+from zoo.data import begins_anywhere
 from zoo.seeding import loader_generators, rng_state, set_rng_state
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Checkpoint(Callback):
         self.run, self.arguments, self.callbacks = run, arguments, list(callbacks)
         self.saved = run.saved
         self._fresh = run.saved is None
+        self._at_end = False
         self._at_epoch_start: dict[str, Any] = {}
 
     def before_fit(self, state: State) -> None:
@@ -65,7 +68,7 @@ class Checkpoint(Callback):
             if name in own["grads"]:
                 param.grad = own["grads"][name].to(param.device)
         load_states(self.callbacks, own["callbacks"])
-        if hasattr(loader, "set_epoch"):
+        if begins_anywhere(loader):
             set_rng_state(own["rng"])
         else:
             for generator, value in zip(loader_generators(loader), own["epoch_start"]["loader"], strict=True):
@@ -81,15 +84,18 @@ class Checkpoint(Callback):
             self._write(state, done)
 
     def after_fit(self, state: State) -> None:
-        if self.run.every is not None:
-            self._write(state, None)
+        self._at_end = True
 
     def cleanup_fit(self, state: State) -> None:
+        # the end is what the others leave behind: momenta put back, averages given up
+        if self._at_end and not state.interrupted and self.run.every is not None:
+            self._write(state, None)
         self.saved, self._at_epoch_start = None, {}
 
     def _write(self, state: State, batches: int | None) -> None:
         own: dict[str, Any] = {"rng": rng_state(), "epoch_start": self._at_epoch_start, "grads": {}}
         own["callbacks"] = states_of(self.callbacks)
+        own["loader"] = [generator.get_state() for generator in loader_generators(state.data.train_dl)]
         if state.pending:
             own["grads"] = {
                 name: param.grad.detach().cpu()
@@ -150,6 +156,27 @@ def restore_learner(learner: Any, saved: dict[str, Any]) -> None:
     restore_order(learner.data.train_dl, saved)
 
 
+def restore_end(learner: Any, saved: dict[str, Any], callbacks: Iterable[Callback]) -> None:
+    """Everything is as at the end of the fit that the checkpoint completes.
+
+    Args:
+        learner: the learner.
+        saved: the checkpoint.
+        callbacks: those that go on listening to later fits.
+    """
+    restore_learner(learner, saved)
+    learner.model.eval()
+    own = saved["processes"][distributed.rank()]
+    # statistics of layers are taken down anew by every fit, which also says what the layers are
+    lasting = [callback for callback in callbacks if not isinstance(callback, LayerStatistics)]
+    load_states(lasting, own["callbacks"], all_there=False)
+    for generator, value in zip(
+        loader_generators(learner.data.train_dl), own.get("loader", ()), strict=False
+    ):
+        generator.set_state(value)
+    set_rng_state(own["rng"])
+
+
 def restore_order(loader: Any, saved: dict[str, Any]) -> None:
     """Let a loader whose order is a pure function of its seed have the checkpoint's."""
     if saved["seed"] is not None and hasattr(loader, "seed"):
@@ -167,8 +194,10 @@ def states_of(callbacks: Iterable[Callback]) -> list[list[Any]]:
     return states
 
 
-def load_states(callbacks: Iterable[Callback], states: list[list[Any]]) -> None:
-    """Give callbacks back what `states_of` took; tell of states that nobody is there for."""
+def load_states(callbacks: Iterable[Callback], states: list[list[Any]], *, all_there: bool = True) -> None:
+    """Give callbacks back what `states_of` took; if they should all be there, tell of states that nobody is
+    there for.
+    """
     left = {(kind, number): state for kind, number, state in states}
     counts: Counter[str] = Counter()
     for callback in callbacks:
@@ -178,7 +207,7 @@ def load_states(callbacks: Iterable[Callback], states: list[list[Any]]) -> None:
         if state:
             callback.load_state_dict(state)
     gone = sorted({kind for (kind, _), state in left.items() if state})
-    if gone:
+    if gone and all_there:
         log.warning("the checkpoint has states of callbacks that this fit does not have: %s", ", ".join(gone))
 
 

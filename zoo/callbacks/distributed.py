@@ -182,6 +182,7 @@ class Processes(Callback):
     def _begin(self) -> None:
         self._outer = sys.exc_info()[1]
         self._generation = distributed.generation()
+        distributed.meet()
 
     def _share_out(self, state: State, loader: Any) -> None:
         view = self._views.get(id(loader))

@@ -32,6 +32,7 @@ class CSVLogger(Callback):
         self._columns: list[str] | None = None
         self._lines = 0
         self._writes = True
+        self._drops = False  # later lines, before the next one is written
 
     def state_dict(self) -> dict[str, Any]:
         return {"columns": self._columns, "lines": self._lines, "writes": self._writes}
@@ -40,10 +41,7 @@ class CSVLogger(Callback):
         """Go on after the lines that were written when the state was taken; later ones are dropped."""
         self._columns, self._lines = state["columns"], state["lines"]
         self._writes = state.get("writes", True)
-        if self._columns is not None and self._writes:
-            with self.path.open(newline="", encoding="utf8") as file:
-                kept = list(csv.reader(file))[: self._lines]
-            self._write(kept, "w")
+        self._drops = self._columns is not None and self._writes
 
     def after_epoch(self, state: State) -> None:
         columns = list(state.row)
@@ -53,6 +51,11 @@ class CSVLogger(Callback):
             raise ValueError(
                 f"{self.path} has the columns {self._columns}, this epoch has {columns}: use another file"
             )
+        if self._drops:
+            with self.path.open(newline="", encoding="utf8") as file:
+                kept = list(csv.reader(file))[: self._lines]
+            self._write(kept, "w")
+            self._drops = False
         self._write([list(state.row.values())], "a")
         self._lines += 1
 
