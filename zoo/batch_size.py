@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import numbers
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,13 +44,14 @@ class BatchSizeResult:
 
     Attributes:
         bs: the largest size that fits.
-        limit: what stopped the search: "memory", "rows" (more would be more than there are) or "max_bs".
+        limit: what stopped the search: "memory", "rows" (more would be more than there are), "max_bs" or
+            "time" (the largest size took too long to try a larger one).
         tried: every size tried, in that order.
 
     Example:
         >>> found = BatchSizeResult(96, "memory", [Trial(64, True), Trial(128, False), Trial(96, True)])
         >>> print(found)
-        largest batch size: 96 (limit: memory); with a tenth to spare: 80
+        largest batch size: 96 (limit: memory); with some to spare: 80
            bs  fits
            64  yes
            96  yes
@@ -62,11 +64,11 @@ class BatchSizeResult:
 
     @property
     def suggested(self) -> int:
-        """`bs` with about a tenth to spare, for memory that others take or that fragments in long fits."""
+        """`bs` with a tenth or more to spare, for memory that others take or that fragments in long fits."""
         return floor_size(max(1, int(0.9 * self.bs))) if self.limit == "memory" else self.bs
 
     def __repr__(self) -> str:
-        spare = f"; with a tenth to spare: {self.suggested}" if self.limit == "memory" else ""
+        spare = f"; with some to spare: {self.suggested}" if self.limit == "memory" else ""
         measured = any(trial.peak is not None for trial in self.tried)
         lines = [f"largest batch size: {self.bs} (limit: {self.limit}){spare}"]
         lines.append(f"{'bs':>5}  fits" + ("  peak MiB" if measured else ""))
@@ -87,7 +89,12 @@ def floor_size(n: int) -> int:
 
 
 def find_batch_size(
-    learn: Learner, start: int | None = None, max_bs: int | None = None, *, apply: bool = False
+    learn: Learner,
+    start: int | None = None,
+    max_bs: int | None = None,
+    *,
+    apply: bool = False,
+    seconds: float = 30.0,
 ) -> BatchSizeResult:
     """See `Learner.find_batch_size`."""
     if world_size() > 1:
@@ -121,10 +128,14 @@ def find_batch_size(
 
     good, bad = 0, None
     while good < cap and bad is None:  # upwards
-        if fits(bs):
-            good, bs = bs, min(cap, 2 * bs)
-        else:
+        began = time.perf_counter()
+        if not fits(bs):
             bad = bs
+            continue
+        good, bs = bs, min(cap, 2 * bs)
+        if good < cap and time.perf_counter() - began > seconds:
+            limit = "time"
+            break
     while not good:  # downwards
         if bad == 1:
             raise torch.OutOfMemoryError(

@@ -333,7 +333,12 @@ class Learner(Predictor, Switches):
         return result
 
     def find_batch_size(
-        self, start: int | None = None, max_bs: int | None = None, *, apply: bool = False
+        self,
+        start: int | None = None,
+        max_bs: int | None = None,
+        *,
+        apply: bool = False,
+        seconds: float = 30.0,
     ) -> BatchSizeResult:
         """The largest batch size that trains in the memory there is, by doubling and bisecting; leaves no
         trace.
@@ -347,10 +352,11 @@ class Learner(Predictor, Switches):
             start: the first size tried; the training loader's by default.
             max_bs: try none above; by default the number of training rows is the limit.
             apply: go on with a training loader of the size found; otherwise the data stay as they are.
+            seconds: when trying a size took longer than this, no larger one is tried.
 
         Returns:
-            `.bs`, a multiple of 8 (or 1, 2, 4), `.suggested` with a tenth to spare, `.tried` with the peak
-            memory of each size; print it.
+            `.bs`, a multiple of 8 (or 1, 2, 4), `.suggested` with some to spare, `.limit`, what ended the
+            search, `.tried` with the peak memory of each size; print it.
 
         Raises:
             TypeError: if the loader's batch size cannot be changed.
@@ -358,7 +364,7 @@ class Learner(Predictor, Switches):
         """
         from zoo.batch_size import find_batch_size
 
-        return find_batch_size(self, start, max_bs, apply=apply)
+        return find_batch_size(self, start, max_bs, apply=apply, seconds=seconds)
 
     def _run(
         self,
@@ -384,6 +390,9 @@ class Learner(Predictor, Switches):
             "weight decay": self.opt.wds,  # type: ignore[union-attr]
             "epochs": n_epochs,
             "schedule": repr(schedule),
+            "optimizer": type(self.opt.opt).__name__,  # type: ignore[union-attr]
+            "clip": self.clip if clip is None else clip,
+            "precision": "float32" if self._autocast is None else str(self._autocast.dtype),
         }
         run.check(arguments)
         self._fits.begin(run)
@@ -474,6 +483,11 @@ class Learner(Predictor, Switches):
             raise ValueError(
                 "this learner has no training data (a loaded learner has none): set learn.data to a "
                 "ModelData first"
+            )
+        if not hasattr(self.data.train_dl, "__len__"):
+            raise TypeError(
+                f"the training loader, a {type(self.data.train_dl).__name__}, has no length, which schedules "
+                "need: give it a method __len__ that returns the number of batches"
             )
         if len(self.data.train_dl) == 0:
             raise ValueError(

@@ -434,5 +434,8 @@ def _named(metric: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"in the metric {metric!r}: it must return one number for (predictions, targets)")
+        if is_out_of_memory(error):
+            error.add_note(f"in the metric {metric!r}")
+        else:
+            error.add_note(f"in the metric {metric!r}: it must return one number for (predictions, targets)")
         raise

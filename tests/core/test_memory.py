@@ -342,7 +342,7 @@ def test_the_machines_memory_is_foreseen():
 def test_the_result_reads_well():
     found = BatchSizeResult(8, "memory", [Trial(8, True, 3 << 20), Trial(16, False)])
     assert repr(found).splitlines() == [
-        "largest batch size: 8 (limit: memory); with a tenth to spare: 4",
+        "largest batch size: 8 (limit: memory); with some to spare: 4",
         "   bs  fits  peak MiB",
         "    8  yes          3",
         "   16  no",
@@ -516,3 +516,9 @@ def test_all_ways_in_which_torch_says_that_memory_is_full(message) -> None:
 def test_sizes_to_try_are_whole_numbers(name, value) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {value!r}"):
         digits_learner().find_batch_size(**{name: value})
+
+
+def test_the_search_ends_when_a_size_takes_too_long():
+    found = digits_learner().find_batch_size(start=8, seconds=0.0)
+    assert (found.bs, found.limit, [trial.bs for trial in found.tried]) == (8, "time", [8])
+    assert digits_learner().find_batch_size(start=8, max_bs=32).limit == "max_bs"

@@ -18,9 +18,10 @@ import pytest
 import torch
 
 from tests.core import resume_runs
-from tests.core.helpers import digits_learner, same, weights
-from zoo import Callback, TensorLoader
+from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, weights
+from zoo import Callback, Learner, TensorLoader
 from zoo.archive import ArchiveError
+from zoo.callbacks import EMA
 from zoo.checkpoint import CheckpointFolder, read_tree, write_tree
 
 _processes = multiprocessing.get_context("forkserver")
@@ -258,9 +259,6 @@ def test_what_is_asked_for_must_be_what_was_begun(tmp_path):
 
 
 def test_another_model_is_refused_and_nothing_changed(tmp_path):
-    from tests.core.helpers import DigitsNet, digits_data
-    from zoo import Learner
-
     with pytest.raises(RuntimeError, match="stop here"):
         digits_learner(seed=5, path=tmp_path).fit(0.01, 3, checkpoint_every=5, callbacks=[Fail(33)])
     learn = Learner(digits_data(path=tmp_path), DigitsNet(width=16), device="cpu", progress=False)
@@ -306,3 +304,58 @@ def test_states_that_cannot_be_written_name_their_place(tmp_path):
 
     with pytest.raises(TypeError, match=r"at /processes/0/callbacks/\d+/2/thing/1 there is a object"):
         digits_learner(path=tmp_path).fit(0.01, 1, checkpoint_every=5, callbacks=[Odd()])
+
+
+class Lazy(torch.nn.Module):
+    """Keeps a buffer that is made by the first batch, and a plain number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+        self.register_buffer("mean", None)
+        self.seen = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mean is None:
+            self.mean = torch.zeros(64)
+        if self.training:
+            self.seen += 1
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return self.layer(x - self.mean) / (1 + 0.01 * self.seen)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"seen": self.seen}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.seen = state["seen"]
+
+
+def test_buffers_made_late_and_extra_states_are_kept(tmp_path):
+    def learner(seed: int) -> Learner:
+        torch.manual_seed(seed)
+        return Learner(digits_data(path=tmp_path), Lazy(), device="cpu", progress=False)
+
+    whole = learner(1)
+    whole.fit(0.01, 2)
+    with pytest.raises(RuntimeError, match="stop here"):
+        learner(1).fit(0.01, 2, checkpoint_every=5, callbacks=[Fail(23)])
+    again = learner(2)
+    again.fit(0.01, 2, checkpoint_every=5, resume=True)
+    assert again.model.seen == whole.model.seen == 38
+    assert same(
+        {"mean": whole.model.mean, "weight": whole.model.layer.weight},
+        {"mean": again.model.mean, "weight": again.model.layer.weight},
+    )
+
+
+def test_another_optimizer_clip_or_precision_is_refused_and_new_callbacks_are_told_of(tmp_path, caplog):
+    with pytest.raises(RuntimeError, match="stop here"):
+        digits_learner(seed=5, path=tmp_path).fit(0.01, 3, checkpoint_every=5, callbacks=[Fail(33)])
+    with pytest.raises(ValueError, match="optimizer AdamW instead of Adam"):
+        digits_learner(path=tmp_path, opt_fn=torch.optim.Adam, wd=0.01).fit(0.01, 3, resume=True)
+    with pytest.raises(ValueError, match=r"clip None instead of 1\.0"):
+        digits_learner(path=tmp_path).fit(0.01, 3, resume=True, clip=1.0)
+    with pytest.raises(ValueError, match=r"precision float32 instead of torch\.bfloat16"):
+        digits_learner(path=tmp_path).to_bf16().fit(0.01, 3, resume=True)
+    digits_learner(path=tmp_path).fit(0.01, 3, resume=True, callbacks=[EMA(0.9)])
+    assert "no state for EMA, which begin anew here" in caplog.text

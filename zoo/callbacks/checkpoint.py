@@ -130,6 +130,7 @@ def learner_state(learner: Any) -> dict[str, Any]:
     return {
         "model": dict(_tensors(learner.model)),
         "loss": dict(_tensors(loss)) if isinstance(loss, nn.Module) else {},
+        "extra": _extra_states(learner.model),
         "opt": learner.opt.state_dict(),
         "history": learner.history,
         "seed": getattr(learner.data.train_dl, "seed", None),
@@ -149,8 +150,11 @@ def restore_learner(learner: Any, saved: dict[str, Any]) -> None:
         _check(module, tensors)
     with torch.no_grad():
         for module, tensors in modules:
+            _make_buffers(module, tensors, learner.device)
             for name, tensor in _tensors(module):
                 tensor.copy_(tensors[name])
+    for place, value in saved["extra"].items():
+        learner.model.get_submodule(place).set_extra_state(value)
     learner.opt.load_state_dict(saved["opt"])
     learner.history[:] = [dict(row) for row in saved["history"]]
     restore_order(learner.data.train_dl, saved)
@@ -200,12 +204,17 @@ def load_states(callbacks: Iterable[Callback], states: list[list[Any]], *, all_t
     """
     left = {(kind, number): state for kind, number, state in states}
     counts: Counter[str] = Counter()
+    fresh = []
     for callback in callbacks:
         kind = type(callback).__qualname__
+        if (kind, counts[kind]) not in left and callback.state_dict():
+            fresh.append(kind)
         state = left.pop((kind, counts[kind]), None)
         counts[kind] += 1
         if state:
             callback.load_state_dict(state)
+    if fresh and all_there:
+        log.warning("the checkpoint has no state for %s, which begin anew here", ", ".join(fresh))
     gone = sorted({kind for (kind, _), state in left.items() if state})
     if gone and all_there:
         log.warning("the checkpoint has states of callbacks that this fit does not have: %s", ", ".join(gone))
@@ -234,9 +243,34 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
+def _extra_states(module: nn.Module) -> dict[str, Any]:
+    """What modules keep besides tensors and say so (`get_extra_state`), by the module's name."""
+    return {
+        name: part.get_extra_state()
+        for name, part in module.named_modules()
+        if type(part).get_extra_state is not nn.Module.get_extra_state
+    }
+
+
+def _empty_buffers(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Buffers that are registered and not made yet."""
+    return {
+        f"{place}.{name}".removeprefix("."): (part, name)
+        for place, part in module.named_modules()
+        for name, buffer in part._buffers.items()
+        if buffer is None
+    }
+
+
+def _make_buffers(module: nn.Module, tensors: dict[str, Tensor], device: torch.device) -> None:
+    for name, (part, own) in _empty_buffers(module).items():
+        if name in tensors:
+            part._buffers[own] = torch.empty_like(tensors[name], device=device)
+
+
 def _check(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     own = dict(_tensors(module))
-    wrong = sorted(own.keys() ^ tensors.keys())
+    wrong = sorted((own.keys() ^ tensors.keys()) - _empty_buffers(module).keys())
     wrong += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
     if wrong:
         raise ValueError(
