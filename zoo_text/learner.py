@@ -59,7 +59,7 @@ class CarriedState(Callback):
             state.model.carried, self._kept = self._kept, None
 
     def cleanup_fit(self, state: State) -> None:
-        state.model.reset()
+        self._reset(state.model)
         self._model = self._kept = None
 
     def state_dict(self) -> dict[str, Any]:
