@@ -280,9 +280,12 @@ def test_every_pass_starts_with_a_fresh_state(characters) -> None:
     first, second = learn.evaluate(), learn.evaluate()
     assert first == second
     learn.model(torch.randint(2, 9, (32, 5)))
-    assert learn.model._state is not None
+    carried = learn.model.carried
+    assert carried is not None
     assert learn.evaluate() == first
-    assert learn.model._state is None
+    assert learn.model.carried is carried  # an evaluation leaves the model as it was
+    learn.fit(1e-3, 1)
+    assert learn.model.carried is None
 
 
 def test_finder_leaves_no_trace_and_regularisation_can_change(characters) -> None:
