@@ -89,7 +89,7 @@ class AveragedWeights(Callback):
 
     def _needs_statistics(self, state: State) -> bool:
         """Whether this epoch's validation needs recomputed statistics."""
-        raise NotImplementedError
+        return True
 
     @torch.no_grad()
     def _move(self, state: State, share: float) -> None:
@@ -290,9 +290,6 @@ class SWA(AveragedWeights):
         if self.start >= 1:
             return int(self.start)
         return min(math.ceil(self.start * state.n_epochs), state.n_epochs - 1)
-
-    def _needs_statistics(self, state: State) -> bool:
-        return True
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
