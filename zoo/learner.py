@@ -199,16 +199,7 @@ class Learner(Fitting, Switches):
             extra.append(SaveCycles(cycle_save_name))
         if best_save_name is not None:
             extra.append(SaveBest(best_save_name))
-        return self._run(
-            lrs,
-            n_epochs,
-            schedule,
-            run,
-            wds=wds,
-            metrics=metrics,
-            callbacks=extra,
-            clip=clip,
-        )
+        return self._run(lrs, n_epochs, schedule, run, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
 
     def fit_one_cycle(
         self,
@@ -245,14 +236,7 @@ class Learner(Fitting, Switches):
         schedule = OneCycle(n_steps, pct_start, div_factor, moms=three)  # type: ignore[arg-type]
         extra = [*callbacks, *([SaveBest(best_save_name)] if best_save_name is not None else [])]
         return self._run(
-            max_lr,
-            n_epochs,
-            schedule,
-            run,
-            wds=wds,
-            metrics=metrics,
-            callbacks=extra,
-            clip=clip,
+            max_lr, n_epochs, schedule, run, wds=wds, metrics=metrics, callbacks=extra, clip=clip
         )
 
     def fine_tune(

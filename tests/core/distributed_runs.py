@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -342,12 +342,13 @@ def killed(path: Path) -> dict[str, Any]:
     return {}
 
 
-def main() -> None:
+def main(runs: Mapping[str, Callable[[Path], dict[str, Any]]]) -> None:
+    """Run what the command line names, and write down what this process saw."""
     folder, *names = sys.argv[1:]
     torch.set_num_threads(1)
-    results = {name: RUNS[name](Path(folder)) for name in names}
+    results = {name: runs[name](Path(folder)) for name in names}
     write_tree(Path(folder) / f"rank_{distributed.rank()}.safetensors", results)
 
 
 if __name__ == "__main__":
-    main()
+    main(RUNS)

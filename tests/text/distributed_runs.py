@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from tests.core.distributed_runs import main, told
 from zoo import distributed, set_seed
 from zoo.callbacks import distributed as callbacks
-from zoo.checkpoint import write_tree
 from zoo_text import Field, LanguageModelData, TextData
 
 WORDS = [f"w{number}" for number in range(30)]
@@ -29,14 +28,6 @@ def texts(n: int) -> list[str]:
 
 def sgd(groups: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=0.1, momentum=0.9)
-
-
-def told(learn: Any) -> dict[str, Any]:
-    return {
-        "weights": dict(learn.model.state_dict()),
-        "losses": torch.tensor(learn.sched.losses, dtype=torch.float64),
-        "rows": [{k: v for k, v in row.items() if k != "seconds"} for row in learn.history],
-    }
 
 
 def language_model(path: Path) -> dict[str, Any]:
@@ -74,12 +65,5 @@ def classifier(path: Path) -> dict[str, Any]:
 RUNS = {"language_model": language_model, "classifier": classifier}
 
 
-def main() -> None:
-    folder, *names = sys.argv[1:]
-    torch.set_num_threads(1)
-    results = {name: RUNS[name](Path(folder)) for name in names}
-    write_tree(Path(folder) / f"rank_{distributed.rank()}.safetensors", results)
-
-
 if __name__ == "__main__":
-    main()
+    main(RUNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from zoo import distributed
 from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.global_norm import GlobalBatchNorm
 from zoo.metrics import RowSum
+from zoo.optimizer import needs_closure
 from zoo.seeding import mix_seeds, rng_state, set_rng_state, set_seed
 from zoo.shards import Shards, fingerprint, shares
 
@@ -69,12 +69,10 @@ class Processes(Callback):
     def before_fit(self, state: State) -> None:
         self._begin()
         self._fitting = True
-        kind = type(getattr(state.opt, "opt", state.opt))
-        closure = inspect.signature(kind.step).parameters.get("closure")
-        if closure is not None and closure.default is inspect.Parameter.empty:
+        if needs_closure(state.opt):
             raise ValueError(
-                f"{kind.__name__} evaluates the loss by itself, which several processes cannot do in step: "
-                "use another optimizer, or one process"
+                f"{type(getattr(state.opt, 'opt', state.opt)).__name__} evaluates the loss by itself, which "
+                "several processes cannot do in step: use another optimizer, or one process"
             )
         share_seed(state.data.train_dl)
         _compare(
