@@ -21,7 +21,7 @@ from tests.core import resume_runs
 from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, weights
 from zoo import Callback, Learner, TensorLoader
 from zoo.archive import ArchiveError
-from zoo.callbacks import EMA
+from zoo.callbacks import EMA, Accumulate
 from zoo.checkpoint import CheckpointFolder, read_tree, write_tree
 
 _processes = multiprocessing.get_context("forkserver")
@@ -359,3 +359,12 @@ def test_another_optimizer_clip_or_precision_is_refused_and_new_callbacks_are_to
         digits_learner(path=tmp_path).to_bf16().fit(0.01, 3, resume=True)
     digits_learner(path=tmp_path).fit(0.01, 3, resume=True, callbacks=[EMA(0.9)])
     assert "no state for EMA, which begin anew here" in caplog.text
+
+
+def test_another_accumulation_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="stop here"):
+        digits_learner(seed=5, path=tmp_path).fit(
+            0.01, 3, checkpoint_every=5, callbacks=[Accumulate(2), Fail(33)]
+        )
+    with pytest.raises(ValueError, match=r"accumulated over 2 batches, this fit asks for Accumulate\(4\)"):
+        digits_learner(path=tmp_path).fit(0.01, 3, resume=True, callbacks=[Accumulate(4)])

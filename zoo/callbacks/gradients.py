@@ -96,9 +96,14 @@ class Accumulate(Callback):
         torch._foreach_mul_(grads, self._first / self._rows)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"first": self._first, "rows": self._rows}
+        return {"n": self.n, "first": self._first, "rows": self._rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["n"] != self.n:
+            raise ValueError(
+                f"the checkpoint accumulated over {state['n']} batches, this fit asks for "
+                f"Accumulate({self.n}): give the same to go on, or resume=False to train anew"
+            )
         self._first, self._rows = state["first"], state["rows"]
 
 
