@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo_tabular.data import ColumnarModelData as ColumnarModelData
     from zoo_tabular.dates import add_datepart as add_datepart
+    from zoo_tabular.embedding_plot import plot_embedding as plot_embedding
+    from zoo_tabular.embeddings import EmbeddingTransformer as EmbeddingTransformer
     from zoo_tabular.events import add_elapsed as add_elapsed
     from zoo_tabular.events import add_event_counts as add_event_counts
     from zoo_tabular.io import read_table as read_table
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ColumnarModelData": "zoo_tabular.data",
+    "EmbeddingTransformer": "zoo_tabular.embeddings",
     "MixedInputModel": "zoo_tabular.model",
     "TableProcessor": "zoo_tabular.processor",
     "TabularLearner": "zoo_tabular.learner",
@@ -40,6 +43,7 @@ _HOMES = {
     "exp_rmspe": "zoo_tabular.metrics",
     "group_split": "zoo_tabular.splits",
     "last_days_split": "zoo_tabular.splits",
+    "plot_embedding": "zoo_tabular.embedding_plot",
     "proc_df": "zoo_tabular.processing",
     "read_table": "zoo_tabular.io",
     "rmspe": "zoo_tabular.metrics",
@@ -69,6 +73,8 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "ColumnarModelData",
     "MixedInputModel",
     "TabularLearner",
+    "EmbeddingTransformer",
+    "plot_embedding",
 ]
 
 

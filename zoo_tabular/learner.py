@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,13 @@ import torch
 
 from zoo.data import ModelData
 from zoo.distributed import write_once
-from zoo.errors import did_you_mean
 from zoo.files import atomic_write
 from zoo.learner import Learner
 from zoo_tabular.data import ColumnarModelData
-from zoo_tabular.model import MixedInputModel
+from zoo_tabular.embeddings import EmbeddingTables, EmbeddingTransformer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class TabularLearner(Learner):
@@ -100,18 +102,34 @@ class TabularLearner(Learner):
         write_once(path, write)
         return frame
 
-    def embedding(self, column: str) -> pd.DataFrame:
+    # -- embeddings out
+
+    def embedding(self, column: str, *, reserved: bool = False) -> pd.DataFrame:
         """What the model learned about the levels of a category column: one row a level, one column a
         dimension.
+
+        Args:
+            column: a category column.
+            reserved: also the rows for missing, rare and unknown values.
 
         Raises:
             ValueError: for a name that is no category column.
         """
-        names = [category.name for category in self.data.processor.categories_]
-        if column not in names:
-            raise ValueError(f"no category column {column!r}{did_you_mean(column, names)}; there are {names}")
-        if not isinstance(self.model, MixedInputModel) or self.model.embeddings is None:
-            raise TypeError(f"embedding: {type(self.model).__name__} has no embedding tables of this package")
-        levels = self.data.processor.categories_[names.index(column)].levels
-        table = self.model.embeddings.table(names.index(column)).detach().cpu().float().numpy()
-        return pd.DataFrame(table[1 : len(levels) + 1], index=pd.Index(levels, name=column))
+        return EmbeddingTables.of(self).frame(column, reserved=reserved)
+
+    def embeddings(self, *, reserved: bool = False) -> dict[str, pd.DataFrame]:
+        """`embedding` of every category column, by name."""
+        tables = EmbeddingTables.of(self)
+        return {column: tables.frame(column, reserved=reserved) for column in tables.tables}
+
+    def embedding_transformer(
+        self, columns: str | Sequence[str] | None = None, *, numbers: bool = True, codes: str = "none"
+    ) -> EmbeddingTransformer:
+        """What the model learned as features for scikit-learn models; see `EmbeddingTransformer`."""
+        return EmbeddingTransformer(self, columns, numbers=numbers, codes=codes)
+
+    def plot_embedding(self, column: str, names: Any = None, **options: Any) -> Axes:
+        """The levels of a category column in two dimensions; see `plot_embedding`."""
+        from zoo_tabular.embedding_plot import plot_embedding
+
+        return plot_embedding(self, column, names, **options)

@@ -1,0 +1,191 @@
+"""Embeddings in two dimensions, with the names of their levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from zoo.errors import did_you_mean
+from zoo.plots import figure
+from zoo_tabular.embeddings import EmbeddingTables
+
+
+def embedding_plane(
+    source: Any,
+    column: str,
+    *,
+    method: str = "pca",
+    weights: Mapping[Any, float] | None = None,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, tuple[float, float] | None]:
+    """The levels of a category column as points in the plane.
+
+    Principal components are taken with every level weighted by its number of training rows, since the
+    vectors of levels that were hardly seen are mostly those they started with. An axis points so that its
+    largest coordinate is positive.
+
+    Args:
+        source: a learner, the path of an exported one, or `EmbeddingTables`.
+        column: a category column with at least two levels.
+        method: "pca", or "tsne" (van der Maaten & Hinton 2008), which keeps neighbours together but no
+            distances between groups.
+        weights: of the levels, by level; their training rows by default, equal ones where these are not at
+            hand (an exported learner).
+        seed: of t-SNE.
+
+    Returns:
+        Columns x, y and weight, one row a level; and the shares of the variance along both axes (None for
+        t-SNE).
+    """
+    tables = EmbeddingTables.of(source)
+    frame = tables.frame(column)
+    if len(frame) < 2:
+        raise ValueError(f"embedding_plane: {column!r} has {len(frame)} level, at least two make a plane")
+    weight = _weights(tables, column, frame.index, weights)
+    points = frame.to_numpy(dtype="float64")
+    if method == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(points) - 1) / 3)
+        plane = TSNE(
+            2, perplexity=perplexity, init="pca" if points.shape[1] > 1 else "random", random_state=seed
+        )
+        found, shares = plane.fit_transform(points), None
+    elif method == "pca":
+        share = weight / weight.sum()
+        centred = points - share @ points
+        _, strength, directions = np.linalg.svd(centred * np.sqrt(share)[:, None], full_matrices=False)
+        found = centred @ directions[:2].T
+        if found.shape[1] == 1:  # a width of one
+            found, strength = np.column_stack([found, np.zeros(len(found))]), np.append(strength, 0.0)
+        largest = np.abs(found * np.sqrt(share)[:, None]).argmax(axis=0)
+        found *= np.where(found[largest, [0, 1]] < 0, -1.0, 1.0)
+        total = float(np.square(strength).sum()) or 1.0
+        shares = (float(strength[0] ** 2 / total), float(strength[1] ** 2 / total))
+    else:
+        raise ValueError(
+            "embedding_plane: method must be 'pca' or 'tsne', got "
+            f"{method!r}{did_you_mean(method, ['pca', 'tsne'])}"
+        )
+    return pd.DataFrame({"x": found[:, 0], "y": found[:, 1], "weight": weight}, index=frame.index), shares
+
+
+def plot_embedding(
+    source: Any,
+    column: str,
+    names: Mapping[Any, str] | Sequence[str] | None = None,
+    *,
+    method: str = "pca",
+    weights: Mapping[Any, float] | None = None,
+    connect: bool = False,
+    max_names: int = 60,
+    seed: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the levels of a category column in two dimensions: those that act alike lie together.
+
+    Args:
+        source: a learner, the path of an exported one, or `EmbeddingTables`.
+        column: a category column.
+        names: what to write beside the levels: by level, or a list in the order of the levels; the levels
+            themselves by default.
+        method, weights, seed: as in `embedding_plane`.
+        connect: join the levels by a line in their order, such as days or months, and the last to the first.
+        max_names: write so many names, those of the heaviest levels; the others are dots only.
+        ax: where to draw.
+
+    Returns:
+        The axes.
+    """
+    plane, shares = embedding_plane(source, column, method=method, weights=weights, seed=seed)
+    labels = _labels(names, plane.index, column)
+    ax = figure(7.0, 5.5).add_subplot() if ax is None else ax
+    x, y, weight = (plane[name].to_numpy() for name in ("x", "y", "weight"))
+    if connect:
+        ax.plot(np.append(x, x[0]), np.append(y, y[0]), color="0.8", lw=1, zorder=1)
+    ax.scatter(x, y, s=15 + 65 * weight / weight.max(), color="C0", alpha=0.8, zorder=2)
+    ax.margins(0.12)
+    shown = np.argsort(-weight, kind="stable")[:max_names]
+    _place_names(ax, x, y, shown, labels)
+    if shares is None:
+        ax.set(xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
+    else:
+        ax.set(
+            xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
+            ylabel=f"second principal component ({shares[1]:.0%})",
+        )
+    ax.set_title(f"What the network learned about {column}: alike lie together", fontsize="medium")
+    return ax
+
+
+def _weights(
+    tables: EmbeddingTables, column: str, levels: pd.Index, given: Mapping[Any, float] | None
+) -> np.ndarray:
+    if given is not None:
+        absent = [level for level in levels if level not in given]
+        if absent:
+            raise ValueError(
+                f"plot_embedding: weights has no value for the level {absent[0]!r} of {column!r}"
+            )
+        weight = np.array([float(given[level]) for level in levels])
+        if not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError("plot_embedding: weights must be numbers of at least 0")
+    elif column in tables.counts:
+        weight = tables.counts[column][1 : len(levels) + 1].astype("float64")
+    else:
+        weight = np.ones(len(levels))
+    return weight if weight.sum() > 0 else np.ones(len(levels))
+
+
+def _labels(names: Any, levels: pd.Index, column: str) -> list[str]:
+    if names is None:
+        return [str(level) for level in levels]
+    if isinstance(names, Mapping):
+        return [str(names.get(level, level)) for level in levels]
+    listed = [str(name) for name in names]
+    if len(listed) != len(levels):
+        raise ValueError(f"plot_embedding: {len(listed)} names for the {len(levels)} levels of {column!r}")
+    return listed
+
+
+def _place_names(ax: Axes, x: np.ndarray, y: np.ndarray, shown: np.ndarray, labels: list[str]) -> None:
+    """Write each name beside its point where it covers least: points and names that are written already."""
+    size = 9.0 if len(shown) <= 35 else 7.0
+    box = ax.get_window_extent()
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    points_per_pixel = 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    px = (x - left) / (right - left) * box.width * points_per_pixel
+    py = (y - bottom) / (top - bottom) * box.height * points_per_pixel
+    taken = [(a - 4, b - 4, a + 4, b + 4) for a, b in zip(px, py, strict=True)]
+    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
+    for i in shown:
+        width, height = 0.58 * size * len(labels[i]), 1.15 * size
+        best = (np.inf, 0, 0, (0.0, 0.0, 0.0, 0.0))
+        for far in (6.0, 14.0):
+            for dx, dy in sides:
+                middle_x = px[i] + dx * (far + width / 2) * (1 if dy == 0 or far < 10 else 0.9)
+                middle_y = py[i] + dy * (far + height / 2)
+                place = (
+                    middle_x - width / 2, middle_y - height / 2, middle_x + width / 2, middle_y + height / 2
+                )  # fmt: skip
+                covered = sum(_overlap(place, other) for other in taken) + 0.01 * far
+                outside = max(0.0, -place[0]) + max(0.0, place[2] - box.width * points_per_pixel)
+                covered += 10 * outside
+                if covered < best[0]:
+                    best = (covered, middle_x - px[i], middle_y - py[i], place)
+        taken.append(best[3])
+        far_away = abs(best[1]) > 12 + width / 2 or abs(best[2]) > 12 + height / 2
+        ax.annotate(
+            labels[i], (x[i], y[i]), (best[1], best[2]), textcoords="offset points", ha="center", va="center",
+            fontsize=size, arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.6} if far_away else None,
+        )  # fmt: skip
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0
