@@ -90,7 +90,7 @@ class TensorLoader:
         """The same rows in batches of another size; where it shuffles, none of a single row is left over."""
         other = copy.copy(self)
         other.bs = _at_least_one(bs, "TensorLoader")
-        other.drop_last = _drops_last(self, bs)
+        other.drop_last = drops_last(self, bs)
         return other
 
     def to(self, device: torch.device) -> None:
@@ -131,7 +131,7 @@ def _at_least_one(bs: int, loader: str) -> int:
     return bs
 
 
-def _drops_last(loader: TensorLoader | DatasetLoader, bs: int) -> bool:
+def drops_last(loader: Any, bs: int) -> bool:
     """Whether a loader leaves out its incomplete batch at another size: as before, or because batch norm
     cannot learn from a single row.
     """
@@ -246,7 +246,7 @@ class DatasetLoader:
             num_workers=self.num_workers if num_workers is None else num_workers,
             collate_fn=self._loader.collate_fn,
             batch_transform=self.batch_transform,
-            drop_last=_drops_last(self, bs),
+            drop_last=drops_last(self, bs),
         )
         other.epoch, other.start_batch, other.next_epoch = self.epoch, self.start_batch, self.next_epoch
         return other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -133,32 +133,56 @@ class CategoryColumn:
     @classmethod
     def learn(cls, values: pd.Series, min_count: int, max_levels: int | None) -> CategoryColumn:
         """Collect the levels of a column; see `TableProcessor` for the options."""
-        codes, distinct = _factorize(values)
-        counts = np.bincount(codes + 1, minlength=len(distinct) + 1)
+        codes, distinct = factorize(values)
+        counts = np.bincount(codes + 1, minlength=len(distinct) + 1).tolist()
+        ranks = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
+        return cls.of_counts(str(values.name), distinct, counts[1:], counts[0], ranks, min_count, max_levels)
+
+    @classmethod
+    def of_counts(
+        cls,
+        name: str,
+        distinct: Sequence[Any],
+        counts: Sequence[int],
+        missing: int,
+        ranks: bool,
+        min_count: int,
+        max_levels: int | None,
+    ) -> CategoryColumn:
+        """The same from the distinct values of a column and how many rows have each.
+
+        Args:
+            name: the column.
+            distinct: its values, without missing ones.
+            counts: rows of each.
+            missing: rows without a value.
+            ranks: the values come in an order of their own, which the levels keep.
+            min_count, max_levels: see `TableProcessor`.
+        """
         number = all(isinstance(value, bool | np.bool_ | numbers.Real) for value in distinct)
         dates = all(isinstance(value, datetime.date | np.datetime64) for value in distinct)
         kind = "number" if number else "date" if dates else "text"
         seen: dict[Any, int] = {}
-        for value, count in zip(distinct, counts[1:].tolist(), strict=True):
+        for value, count in zip(distinct, counts, strict=True):
             if count:
                 level = canonical(value, kind)
                 seen[level] = seen.get(level, 0) + count
-        ranks = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
         levels = list(seen) if ranks else sorted(seen)
         kept = {level for level in levels if seen[level] >= min_count}
         if max_levels is not None and len(kept) > max_levels:
-            kept = set(sorted(kept, key=lambda level: (-seen[level], levels.index(level)))[:max_levels])
+            place = {level: number for number, level in enumerate(levels)}
+            kept = set(sorted(kept, key=lambda level: (-seen[level], place[level]))[:max_levels])
         return cls(
-            str(values.name),
+            name,
             kind,
             [level for level in levels if level in kept],
             [level for level in levels if level not in kept],
-            bool(counts[0]),
+            missing > 0,
         )
 
     def encode(self, values: pd.Series) -> tuple[np.ndarray, dict[Any, int]]:
         """Codes of a whole column, and the unknown values in it with their counts."""
-        codes, distinct = _factorize(values)
+        codes, distinct = factorize(values)
         known = [self.code(value) for value in distinct]
         lookup = np.array([*known, MISSING], dtype="int64")  # code -1, missing, reads the last entry
         if self.unknown_code not in known:
@@ -206,7 +230,7 @@ class NumberColumn:
         found = to_floats(values)
         gaps = np.isnan(found)
         present = found[~gaps]
-        _check_fits(present, present, str(values.name))
+        check_fits(present, present, str(values.name))
         median = float(np.median(present)) if len(present) else 0.0
         found = np.where(gaps, median, found)
         mean, std = float(found.mean()), float(found.std())
@@ -221,7 +245,7 @@ class NumberColumn:
         if self.scale:
             with np.errstate(over="ignore"):
                 found = (found - self.mean) / self.std if self.std else np.zeros_like(found)
-        _check_fits(found, raw, self.name)
+        check_fits(found, raw, self.name)
         return found, gaps
 
     def encode_one(self, value: Any) -> tuple[float, bool]:
@@ -284,7 +308,7 @@ def to_floats(values: pd.Series) -> np.ndarray:
     return found
 
 
-def _check_fits(found: np.ndarray, raw: np.ndarray, name: str) -> None:
+def check_fits(found: np.ndarray, raw: np.ndarray, name: str) -> None:
     """Raise when a number would become infinite as float32, naming it as it was before scaling."""
     fits = np.abs(found) < FLOAT32_LIMIT
     if not fits.all():
@@ -304,7 +328,7 @@ def _not_numbers(name: str, kind: str) -> str:
     )
 
 
-def _factorize(values: pd.Series) -> tuple[np.ndarray, list]:
+def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
     """Position of each row's value among the distinct values (-1 where missing), and these values."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.cat.codes.to_numpy().astype("int64"), list(values.cat.categories)

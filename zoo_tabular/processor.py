@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -83,6 +83,35 @@ class TableProcessor:
         where = "TableProcessor.fit"
         self._check_options()
         check_frame(df, where, empty_ok=False)
+        cats, conts = self._names(df, where)
+        self.categories_ = [CategoryColumn.learn(df[name], self.min_count, self.max_levels) for name in cats]
+        self.numbers_ = [NumberColumn.learn(df[name], self.scale) for name in conts]
+        return self
+
+    def fit_stream(self, frames: Iterable[Any]) -> TableProcessor:
+        """The same from the pieces of a table that need not fit into memory, in one pass.
+
+        What is learned is that of `fit` on the whole table, but for the rounding of sums, and but for medians
+        of columns with more than 65,536 distinct values: their rank is off by less than 0.02 % of the rows.
+
+        Args:
+            frames: data frames, or Arrow tables or record batches, such as `stream_table` gives.
+
+        Raises:
+            ValueError: as `fit`, and for pieces whose ordered categories contradict each other.
+
+        Example:
+            >>> import pandas as pd
+            >>> pieces = [pd.DataFrame({"Distance": [1.0, 2.0]}), pd.DataFrame({"Distance": [3.0, None]})]
+            >>> TableProcessor().fit_stream(pieces).numbers_[0].median
+            2.0
+        """
+        from zoo_tabular.statistics import fit_stream
+
+        return fit_stream(self, frames)
+
+    def _names(self, df: pd.DataFrame, where: str) -> tuple[list[str], list[str]]:
+        """Names of the category and the number columns, checked."""
         if self.cat_names is None:
             taken = set(self.cont_names or ())
             cats = [str(name) for name in df.columns if name not in taken and _is_category(df[name])]
@@ -100,9 +129,7 @@ class TableProcessor:
         if not cats and not conts:
             raise ValueError(f"{where}: no category and no number column was named or found")
         check_columns(df, [*cats, *conts], where)
-        self.categories_ = [CategoryColumn.learn(df[name], self.min_count, self.max_levels) for name in cats]
-        self.numbers_ = [NumberColumn.learn(df[name], self.scale) for name in conts]
-        return self
+        return cats, conts
 
     def transform(self, df: pd.DataFrame) -> pd.DataFrame:
         """Codes (compact integers) and numbers (float32) as a new frame with the index of `df`.

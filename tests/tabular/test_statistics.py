@@ -1,0 +1,134 @@
+"""A table that is read in pieces teaches a processor what the whole table does."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
+from zoo_tabular import TableProcessor
+from zoo_tabular.statistics import MedianSketch, NumberStatistics
+
+
+def pieces_of(df: pd.DataFrame, rows: int) -> list[pd.DataFrame]:
+    return [df.iloc[start : start + rows] for start in range(0, len(df), rows)]
+
+
+def arrow_pieces(df: pd.DataFrame, rows: int) -> list[pa.RecordBatch]:
+    return pa.Table.from_pandas(df, preserve_index=False).to_batches(max_chunksize=rows)
+
+
+def assert_same(found: TableProcessor, expected: TableProcessor) -> None:
+    """The same columns with the same levels, numbers up to rounding."""
+    assert found.categories_ == expected.categories_
+    for one, other in zip(found.numbers_, expected.numbers_, strict=True):
+        assert (one.name, one.missing_seen, one.scale) == (other.name, other.missing_seen, other.scale)
+        assert one.median == other.median
+        assert one.mean == pytest.approx(other.mean, rel=1e-12, abs=1e-12)
+        assert one.std == pytest.approx(other.std, rel=1e-10)
+
+
+@pytest.mark.parametrize("cut", [pieces_of, arrow_pieces])
+@pytest.mark.parametrize(
+    "options", [{}, {"min_count": 40, "max_levels": 20, "na_columns": "seen", "scale": True}]
+)
+def test_store_sales_in_pieces_teach_what_they_teach_whole(data_dir, cut, options) -> None:
+    df, _ = load_rossmann(data_dir("rossmann"), 20_000)
+    df.loc[df.index[::7], "CompetitionDistance"] = np.nan
+    df.loc[df.index[5_000:5_100], "Events"] = None
+    expected = TableProcessor(CATEGORIES, NUMBERS, **options).fit(df)
+    found = TableProcessor(CATEGORIES, NUMBERS, **options).fit_stream(cut(df, 1_117))
+    assert_same(found, expected)
+    assert any(column.rare for column in found.categories_) == bool(options)
+    assert TableProcessor.from_json(found.to_json()).categories_ == expected.categories_
+
+
+def odd_columns() -> pd.DataFrame:
+    whole = np.arange(60)
+    return pd.DataFrame(
+        {
+            "int": whole % 5,
+            "gaps": np.where(whole % 4, whole % 3, np.nan),
+            "flag": pd.array([True, False, None] * 20, dtype="boolean"),
+            "text": ["a", "b", None] * 20,
+            "ranked": pd.Categorical(
+                ["low", "high", "mid"] * 20, ["low", "mid", "high", "top"], ordered=True
+            ),
+            "category": pd.Categorical(["x", None, "y"] * 20),
+            "day": [datetime.date(2015, 7, 1 + day % 3) for day in whole],
+            "time": pd.to_datetime("2015-07-31") + pd.to_timedelta(whole % 3, unit="D"),
+            "none": pd.Series([None] * 60, dtype="object"),
+            "number": whole / 7,
+            "number_flag": pd.array([True, None, False] * 20, dtype="boolean"),
+            "empty": np.full(60, np.nan),
+            "constant": np.full(60, 1e9),
+        }
+    )
+
+
+@pytest.mark.parametrize("cut", [pieces_of, arrow_pieces])
+@pytest.mark.parametrize("rows", [1, 7, 60])
+def test_columns_of_every_type_and_pieces_of_any_size(cut, rows) -> None:
+    df = odd_columns()
+    names = list(df.columns)
+    options = {"cat_names": names[:9], "cont_names": names[9:], "scale": True, "min_count": 13}
+    assert_same(TableProcessor(**options).fit_stream(cut(df, rows)), TableProcessor(**options).fit(df))
+
+
+def test_columns_are_chosen_as_for_a_whole_frame() -> None:
+    df = odd_columns().drop(columns=["day", "time", "none"])
+    found = TableProcessor().fit_stream(arrow_pieces(df, 20))
+    assert found.feature_names_in_ == TableProcessor().fit(df).feature_names_in_
+
+
+def test_medians_of_few_values_are_exact_and_of_many_within_the_stated_error() -> None:
+    rng = np.random.default_rng(0)
+    drifting = np.sort(rng.normal(size=400_001))  # sorted: each piece tells of its own region only
+    few = rng.integers(0, 900, 400_001).astype("float64")
+    sketch, counted = MedianSketch(distinct=1000, size=2000), MedianSketch(distinct=1000, size=2000)
+    for start in range(0, 400_001, 3_333):
+        sketch.add(drifting[start : start + 3_333])
+        counted.add(few[start : start + 3_333])
+    assert counted.median() == np.median(few)
+    assert counted.rank_error == 0
+    rank = np.searchsorted(drifting, sketch.median())
+    assert 0 < sketch.rank_error < 0.01 * len(drifting)
+    assert abs(rank - 200_000) <= sketch.rank_error
+
+
+def test_counts_of_values_survive_the_change_to_a_sketch() -> None:
+    sketch = MedianSketch(distinct=50, size=64)
+    sketch.add(np.repeat(7.0, 1_000))  # most of the rows, before there are many values
+    sketch.add(np.linspace(100, 200, 900))
+    assert sketch.median() == 7.0
+
+
+def test_large_numbers_close_together_keep_their_deviation() -> None:
+    statistics = NumberStatistics("Elapsed")
+    values = 1.4e9 + np.random.default_rng(0).normal(size=10_000)
+    for part in np.array_split(values, 13):
+        statistics.add(part)
+    assert statistics.std == pytest.approx(values.std(), rel=1e-6)
+
+
+def test_what_is_wrong_in_a_piece_is_named() -> None:
+    first = pd.DataFrame({"Kind": ["a"], "Distance": [1.0]})
+    with pytest.raises(ValueError, match="no column 'Distance'"):
+        TableProcessor().fit_stream([first, first[["Kind"]]])
+    with pytest.raises(ValueError, match="'Distance' holds 1 infinite"):
+        TableProcessor().fit_stream([first, first.assign(Distance=np.inf)])
+    with pytest.raises(ValueError, match="used as numbers but holds 'far'"):
+        TableProcessor([], ["Distance"]).fit_stream([first, first.assign(Distance="far")])
+    with pytest.raises(ValueError, match="there are no rows"):
+        TableProcessor().fit_stream([])
+    with pytest.raises(ValueError, match="different orders in different pieces"):
+        TableProcessor().fit_stream(
+            pd.DataFrame({"k": pd.Categorical(["a"], levels, ordered=True)})
+            for levels in (["a", "b"], ["b", "a"])
+        )
+    with pytest.raises(ValueError, match="min_count must be at least 1"):
+        TableProcessor(min_count=0).fit_stream([first])

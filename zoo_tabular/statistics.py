@@ -1,0 +1,350 @@
+"""What is learned about a table that is read piece by piece, in one pass. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoo_tabular._frames import check_columns, check_frame
+from zoo_tabular.columns import CategoryColumn, NumberColumn, check_fits, factorize, to_floats
+
+if TYPE_CHECKING:
+    from zoo_tabular.processor import TableProcessor
+
+PENDING = 1 << 19  # distinct values of pieces that are held before they are merged
+DISTINCT = 1 << 16  # medians are exact up to so many distinct values
+SKETCH = 1 << 16  # values that a level of the sketch of a median holds
+
+
+class MedianSketch:
+    """The median of a stream of numbers in little memory.
+
+    Up to `distinct` different values are counted, then the median is exact. Beyond that, sorted buffers are
+    thinned to every other value, which then counts twice as much, level by level (Munro & Paterson 1980;
+    Manku, Rajagopalan & Lindsay 1998). With the default sizes the rank of the result is off by less than
+    0.02 % of the rows, whatever their order, up to a billion rows.
+
+    Args:
+        distinct: so many different values are counted exactly.
+        size: values that are thinned at a time, and half of what a level holds.
+
+    Attributes:
+        rank_error: the result's rank is off by at most so many rows.
+
+    Example:
+        >>> sketch = MedianSketch()
+        >>> sketch.add(np.array([3.0, 1.0])); sketch.add(np.array([2.0]))
+        >>> sketch.median(), sketch.rank_error
+        (2.0, 0)
+    """
+
+    def __init__(self, distinct: int = DISTINCT, size: int = SKETCH) -> None:
+        self.distinct, self.size = distinct, size
+        self.rank_error = 0
+        self._values, self._counts = np.empty(0), np.empty(0, dtype="int64")
+        self._exact = True
+        self._waiting: list[np.ndarray] = []
+        self._n_waiting = 0
+        self._levels: list[np.ndarray] = []
+        self._odd = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes in values, none of them NaN."""
+        if len(values):
+            self._waiting.append(values)
+            self._n_waiting += len(values)
+            if self._n_waiting >= 2 * self.size:
+                self._settle()
+
+    def median(self) -> float:
+        """The median so far, 0 if there are no values."""
+        self._settle()
+        if self._exact:
+            values, counts = self._values, self._counts
+        else:
+            values = np.concatenate(self._levels)
+            counts = np.repeat([1 << level for level in range(len(self._levels))], [*map(len, self._levels)])
+            order = np.argsort(values, kind="stable")
+            values, counts = values[order], counts[order]
+        if not len(values):
+            return 0.0
+        ends = np.cumsum(counts)
+        n = int(ends[-1])
+        low, high = np.searchsorted(ends, [(n - 1) // 2, n // 2], side="right")
+        return float(np.mean(values[[low, high]]))
+
+    def _settle(self) -> None:
+        """Values that wait are counted, or become part of the lowest level."""
+        if not self._waiting:
+            return
+        values = np.concatenate(self._waiting)
+        self._waiting, self._n_waiting = [], 0
+        if self._exact:
+            values, counts = np.unique(values, return_counts=True)
+            if len(self._values):
+                both = np.concatenate([self._values, values])
+                values, place = np.unique(both, return_inverse=True)
+                counts = np.bincount(place, np.concatenate([self._counts, counts])).astype("int64")
+            self._values, self._counts = values, counts
+            if len(values) > self.distinct:
+                self._begin_levels()
+            return
+        self._put(0, values)
+
+    def _begin_levels(self) -> None:
+        """From counted values to levels: level k takes those whose count has the binary digit k."""
+        self._exact = False
+        for level in range(int(self._counts.max()).bit_length()):
+            self._put(level, self._values[(self._counts >> level) & 1 == 1])
+        self._values, self._counts = np.empty(0), np.empty(0, dtype="int64")
+
+    def _put(self, level: int, values: np.ndarray) -> None:
+        while len(self._levels) <= level:
+            self._levels.append(np.empty(0))
+        held = np.concatenate([self._levels[level], values])
+        if len(held) < 2 * self.size:
+            self._levels[level] = held
+            return
+        held.sort()
+        last = len(held) - len(held) % 2
+        self._levels[level] = held[last:]
+        self._odd ^= 1  # the upper and the lower one of each pair in turn, so that errors cancel
+        self.rank_error += 1 << level
+        self._put(level + 1, held[:last][self._odd :: 2])
+
+
+class NumberStatistics:
+    """Mean, deviation, median, range and gaps of one number column, piece by piece.
+
+    Sums of squares are merged as deviations from means (Chan, Golub & LeVeque 1979), so that large numbers
+    close together lose no digits.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.n = self.gaps = 0
+        self.mean = self.squares = 0.0
+        self.low, self.high = np.inf, -np.inf
+        self.sketch = MedianSketch()
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes in float64 values, NaN where there are gaps."""
+        missing = np.isnan(values)
+        gaps = int(np.count_nonzero(missing))
+        self.gaps += gaps
+        present = values[~missing] if gaps else values
+        if not len(present):
+            return
+        check_fits(present, present, self.name)
+        mean = float(present.mean())
+        apart = present - mean
+        self._merge(len(present), mean, float(np.dot(apart, apart)))
+        self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
+        self.sketch.add(present)
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the values so far (that of a population)."""
+        return float(np.sqrt(self.squares / self.n)) if self.n else 0.0
+
+    def column(self, scale: bool) -> NumberColumn:
+        """What was learned; gaps count with the median that will fill them. Ends the collection."""
+        median = self.sketch.median()
+        constant = self.n == 0 or self.low == self.high
+        if self.gaps:
+            self._merge(self.gaps, median, 0.0)
+        return NumberColumn(self.name, median, self.mean, 0.0 if constant else self.std, self.gaps > 0, scale)
+
+    def _merge(self, n: int, mean: float, squares: float) -> None:
+        total = self.n + n
+        apart = mean - self.mean
+        self.mean += apart * n / total
+        self.squares += squares + apart * apart * self.n * n / total
+        self.n = total
+
+
+class CategoryStatistics:
+    """The distinct values of one category column and how many rows have each, piece by piece."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.missing = 0
+        self.ranks: bool | None = None
+        self._counts: dict[Any, int] = {}
+        self._pending: dict[Any, list[tuple[Any, np.ndarray]]] = {}  # by Arrow type
+        self._n_pending, self._limit = 0, PENDING
+
+    def add(self, values: Any) -> None:
+        """Takes in a series or an Arrow array."""
+        if isinstance(values, pd.Series):
+            codes, distinct = factorize(values)
+            counts = np.bincount(codes + 1, minlength=len(distinct) + 1)
+            self.missing += int(counts[0])
+            ranks = isinstance(values.dtype, pd.CategoricalDtype) and bool(values.dtype.ordered)
+            self._count(distinct, counts[1:].tolist(), ranks)
+        else:
+            self._add_array(values)
+
+    def distinct(self) -> tuple[list[Any], list[int]]:
+        """The values so far, without missing ones, and how many rows have each."""
+        self._merge()
+        for [(values, counts)] in self._pending.values():
+            codes, distinct = factorize(values.to_pandas())
+            sums = np.bincount(codes + 1, counts, minlength=len(distinct) + 1).astype("int64").tolist()
+            self.missing += sums[0]
+            self._count(distinct, sums[1:], False)
+        self._pending, self._n_pending = {}, 0
+        return list(self._counts), list(self._counts.values())
+
+    def column(self, min_count: int, max_levels: int | None) -> CategoryColumn:
+        """What was learned."""
+        distinct, counts = self.distinct()
+        return CategoryColumn.of_counts(
+            self.name, distinct, counts, self.missing, bool(self.ranks), min_count, max_levels
+        )
+
+    def _add_array(self, array: Any) -> None:
+        import pyarrow as pa
+
+        if pa.types.is_null(array.type):
+            self.missing += len(array)
+        elif pa.types.is_dictionary(array.type):
+            self.missing += array.null_count
+            indices = array.indices.drop_null().to_numpy()
+            counts = np.bincount(indices, minlength=len(array.dictionary))
+            if array.type.ordered:
+                self._count(array.dictionary.to_pylist(), counts.tolist(), True)
+            else:
+                self._wait(array.dictionary, counts)
+        else:
+            found = array.value_counts()
+            self._wait(found.field("values"), found.field("counts").to_numpy())
+
+    def _wait(self, values: Any, counts: np.ndarray) -> None:
+        self._pending.setdefault(values.type, []).append((values, counts))
+        self._n_pending += len(values)
+        if self._n_pending > self._limit:
+            self._merge()
+            self._limit = max(PENDING, 2 * self._n_pending)
+
+    def _merge(self) -> None:
+        """Counts of equal values are added up, without leaving Arrow."""
+        import pyarrow as pa
+
+        for kind, parts in self._pending.items():
+            if len(parts) > 1:
+                table = pa.table(
+                    {
+                        "value": pa.chunked_array([values for values, _ in parts]),
+                        "count": pa.chunked_array([pa.array(counts, pa.int64()) for _, counts in parts]),
+                    }
+                )
+                sums = table.group_by("value").aggregate([("count", "sum")])
+                values = sums["value"].combine_chunks()
+                self._pending[kind] = [(values, sums["count_sum"].to_numpy())]
+        self._n_pending = sum(len(values) for [(values, _)] in self._pending.values())
+
+    def _count(self, distinct: list[Any], counts: list[int], ranks: bool) -> None:
+        places = {value: place for place, value in enumerate(self._counts)} if ranks else {}
+        met = [places[value] for value in distinct if value in places]
+        if met != sorted(met):
+            raise ValueError(
+                f"column {self.name!r}: its ordered categories come in different orders in different pieces"
+            )
+        self.ranks = ranks and self.ranks is not False
+        for value, count in zip(distinct, counts, strict=True):
+            self._counts[value] = self._counts.get(value, 0) + count
+
+
+class TableStatistics:
+    """Everything that a `TableProcessor` learns, piece by piece.
+
+    Args:
+        processor: its options count; `finish` makes it a fitted one.
+
+    Attributes:
+        rows: how many rows were taken in.
+    """
+
+    def __init__(self, processor: TableProcessor) -> None:
+        processor._check_options()
+        self.processor = processor
+        self.rows = 0
+        self.categories: list[CategoryStatistics] = []
+        self.numbers: list[NumberStatistics] = []
+        self._threads = ThreadPoolExecutor(2, "zoo-statistics")
+
+    def add(self, frame: Any) -> None:
+        """Takes in a data frame, an Arrow table or a record batch.
+
+        Raises:
+            ValueError: for absent columns, or numbers that are none.
+        """
+        where = f"{type(self.processor).__name__}.fit_stream"
+        head = frame if isinstance(frame, pd.DataFrame) else frame.schema.empty_table().to_pandas()
+        check_frame(head, where)
+        if not self.rows:
+            cats, conts = self.processor._names(head, where)
+            self.categories = [CategoryStatistics(name) for name in cats]
+            self.numbers = [NumberStatistics(name) for name in conts]
+        else:
+            check_columns(head, [one.name for one in [*self.categories, *self.numbers]], where)
+        self.rows += len(frame)
+        # sorting and counting happen outside the interpreter's lock
+        jobs = [self._threads.submit(one.add, _column(frame, one.name)) for one in self.categories]
+        jobs += [self._threads.submit(_add_numbers, one, _column(frame, one.name)) for one in self.numbers]
+        for job in jobs:
+            job.result()
+
+    def finish(self) -> TableProcessor:
+        """The processor, fitted.
+
+        Raises:
+            ValueError: if there were no rows.
+        """
+        self._threads.shutdown()
+        if not self.rows:
+            raise ValueError(f"{type(self.processor).__name__}.fit_stream: there are no rows")
+        options = self.processor
+        options.categories_ = [one.column(options.min_count, options.max_levels) for one in self.categories]
+        options.numbers_ = [one.column(options.scale) for one in self.numbers]
+        return options
+
+
+def fit_stream(processor: TableProcessor, frames: Iterable[Any]) -> TableProcessor:
+    """Fits a processor to the pieces of a table; see `TableProcessor.fit_stream`."""
+    found = TableStatistics(processor)
+    for frame in frames:
+        found.add(frame)
+    return found.finish()
+
+
+def arrow_floats(array: Any, name: str) -> np.ndarray:
+    """An Arrow array as float64 with NaN for gaps.
+
+    Raises:
+        TypeError: for dates and durations.
+        ValueError: for text that is no number, and for infinite values.
+    """
+    import pyarrow as pa
+
+    kind = array.type
+    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    if plain or pa.types.is_null(kind) or pa.types.is_decimal(kind):
+        array = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return to_floats(pd.Series(array, name=name))
+    return to_floats(array.to_pandas().rename(name))
+
+
+def _column(frame: Any, name: str) -> Any:
+    column = frame[name] if isinstance(frame, pd.DataFrame) else frame.column(name)
+    return column.combine_chunks() if hasattr(column, "combine_chunks") else column
+
+
+def _add_numbers(statistics: NumberStatistics, values: Any) -> None:
+    found = to_floats(values) if isinstance(values, pd.Series) else arrow_floats(values, statistics.name)
+    statistics.add(found)
