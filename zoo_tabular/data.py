@@ -43,6 +43,8 @@ class ColumnarModelData(ModelData):
         processor: the fitted `TableProcessor`; set `processor.unknown = "error"` to refuse unseen categories.
         target: the transform between the user's unit and the model's scale.
         n_out: outputs that a model needs.
+        base: means of the training target on the model's scale, or shares of its classes, where the loader
+            does not hold the target itself.
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class ColumnarModelData(ModelData):
         classes: list[str] | None = None,
         target: TargetTransform | None = None,
         n_out: int = 1,
+        base: Tensor | None = None,
     ) -> None:
         super().__init__(train_dl, valid_dl, test_dl, path)
         self.processor, self.task, self.classes, self.n_out = processor, task, classes, n_out
+        self.base = base
         self.target = TargetTransform() if target is None else target
 
     @classmethod
@@ -82,6 +86,7 @@ class ColumnarModelData(ModelData):
         cat_dropout: float = 0.02,
         shuffle: bool = True,
         seed: int | None = None,
+        allow_target: bool = False,
     ) -> ColumnarModelData:
         """Data from one frame: raw columns, or those that `proc_df` made; both are coded by value.
 
@@ -108,6 +113,7 @@ class ColumnarModelData(ModelData):
             cat_dropout: share of training rows in which one category is replaced by "unknown".
             shuffle: draw a new order of the training rows every epoch.
             seed: of that order.
+            allow_target: accept a number column that equals the target; it is refused otherwise.
 
         Raises:
             ValueError: for absent columns, a target with missing values, wrong row numbers, and so on.
@@ -124,7 +130,8 @@ class ColumnarModelData(ModelData):
         train_rows, val_rows = split_rows(val_idxs, len(df))
         warn_if_time_leaks(df, val_rows)
         cats, conts = feature_names(df, cat_flds, cont_flds, names, where)
-        check_not_feature(df, truth, conts)
+        if not allow_target:
+            check_not_feature(df, truth, conts)
         df = df[[*cats, *conts]]
         return cls._build(
             path, df.iloc[train_rows], df.iloc[val_rows], truth, train_rows, val_rows, cats, conts, bs,
@@ -200,6 +207,67 @@ class ColumnarModelData(ModelData):
         return cls.from_data_frame(path, val_idxs, df, np.asarray(y), names, bs, test, **options)
 
     @classmethod
+    def from_parquet(
+        cls,
+        path: str | Path,
+        valid: Any,
+        source: str | Path,
+        y: str | Sequence[str],
+        cat_flds: Sequence[str],
+        bs: int = 64,
+        test_df: pd.DataFrame | None = None,
+        *,
+        cont_flds: Sequence[str] | None = None,
+        is_reg: bool = True,
+        is_multi: bool = False,
+        target_transform: str | None = None,
+        min_count: int = 1,
+        max_levels: int | None = None,
+        cat_dropout: float = 0.02,
+        shuffle: bool = True,
+        seed: int | None = None,
+        buffer_rows: int = 524_288,
+    ) -> ColumnarModelData:
+        """The same from Parquet files that need not fit into memory.
+
+        One pass over the files learns what `from_data_frame` learns. Training then reads them anew every
+        epoch, in a thread, in an order that is a pure function of the seed and the epoch (see
+        `ParquetLoader`); nothing else is written to disk. The model, its files and its predictions are those
+        of any other table.
+
+        Args:
+            path: where the learner keeps its files.
+            valid: which rows to validate on: a filter expression such as
+                `pyarrow.dataset.field("Year") == 2015`, or the path of other Parquet files; None trains on
+                everything. Up to `buffer_rows` validation rows are kept in memory, more are streamed.
+            source: a Parquet file, or a folder of them (`key=value` folders become columns).
+            y: the target: a column name or several.
+            buffer_rows: rows that are shuffled at a time; about three times as many are in memory.
+            cat_flds, bs, test_df, cont_flds, is_reg, is_multi, target_transform, min_count, max_levels,
+                cat_dropout, shuffle, seed: as in `from_data_frame`.
+
+        Raises:
+            FileNotFoundError: if there is nothing at `source`.
+            ValueError: for absent columns, files that cannot be read or do not fit together (they are named),
+                a target with missing values, and so on.
+        """
+        from zoo_tabular.parquet import ParquetTable, data_from_parquet
+
+        _check_bs(bs)
+        table = ParquetTable(
+            source, valid, y, cat_flds, cont_flds,
+            is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
+            min_count=min_count, max_levels=max_levels,
+        )  # fmt: skip
+        data = data_from_parquet(
+            cls, path, table,
+            bs=bs, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed, buffer_rows=buffer_rows,
+        )  # fmt: skip
+        if test_df is not None:
+            data.set_test(test_df)
+        return data
+
+    @classmethod
     def _build(
         cls,
         path: str | Path,
@@ -223,8 +291,7 @@ class ColumnarModelData(ModelData):
             raise ValueError(
                 f"target_transform={target_transform!r} needs numbers to predict; this is {truth.task}"
             )
-        if not isinstance(bs, int | np.integer) or bs < 1:
-            raise ValueError(f"bs is the number of rows per batch and must be at least 1, got {bs!r}")
+        _check_bs(bs)
         truth.check_classes_trained(train_rows)
         processor = TableProcessor(
             cats, conts, min_count=min_count, max_levels=max_levels, na_columns="seen", scale=True
@@ -339,12 +406,16 @@ class ColumnarModelData(ModelData):
 
     def _base_rates(self) -> Tensor:
         """Outputs that a model without inputs would learn: means, or the logits of class frequencies."""
-        target = self.train_dl.tensors[-1]
+        base = self.base
+        if base is None:
+            target = self.train_dl.tensors[-1]
+            if self.task == "classification":
+                base = torch.bincount(target, minlength=self.n_out).double() / len(target)
+            else:
+                base = target.double().mean(0)
         if self.task == "regression":
-            return target.double().mean(0)
-        if self.task == "multilabel":
-            return torch.logit(target.double().mean(0).clamp(0.001, 0.999))
-        return torch.log(torch.bincount(target, minlength=self.n_out).double() / len(target))
+            return base
+        return torch.log(base) if self.task == "classification" else torch.logit(base.clamp(0.001, 0.999))
 
     def default_metrics(self) -> list:
         if self.task == "regression":
@@ -420,3 +491,8 @@ class ColumnarModelData(ModelData):
                 )
             sizes.append((max(int(pair[0]), column.n_codes), int(pair[1])))
         return sizes
+
+
+def _check_bs(bs: Any) -> None:
+    if not isinstance(bs, int | np.integer) or bs < 1:
+        raise ValueError(f"bs is the number of rows per batch and must be at least 1, got {bs!r}")

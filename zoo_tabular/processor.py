@@ -176,7 +176,7 @@ class TableProcessor:
             if self._has_indicator(column):
                 numbers[:, indicator] = gaps
                 indicator += 1
-        self._report(unknown)
+        self.report(unknown)
         return codes, numbers
 
     def transform_row(self, row: Mapping[str, Any]) -> tuple[list[int], list[float]]:
@@ -191,7 +191,7 @@ class TableProcessor:
             ) from None
         self._check_extra(row)
         if any(code == column.unknown_code for code, column in zip(codes, self.categories_, strict=True)):
-            self._report(
+            self.report(
                 {
                     column.name: {row[column.name]: 1}
                     for code, column in zip(codes, self.categories_, strict=True)
@@ -266,7 +266,8 @@ class TableProcessor:
     def _has_indicator(self, column: NumberColumn) -> bool:
         return self.na_columns == "all" or column.missing_seen
 
-    def _report(self, unknown: Mapping[str, Mapping[Any, int]]) -> None:
+    def report(self, unknown: Mapping[str, Mapping[Any, int]]) -> None:
+        """Log unknown values with their counts, by column, or raise: what the option `unknown` says."""
         if not unknown:
             return
         told = "; ".join(

@@ -133,18 +133,22 @@ class NumberStatistics:
 
     def add(self, values: np.ndarray) -> None:
         """Takes in float64 values, NaN where there are gaps."""
+        self.sketch.add(self.add_moments(values))
+
+    def add_moments(self, values: np.ndarray) -> np.ndarray:
+        """The same without the median; returns the values that are there."""
         missing = np.isnan(values)
         gaps = int(np.count_nonzero(missing))
         self.gaps += gaps
         present = values[~missing] if gaps else values
         if not len(present):
-            return
+            return present
         check_fits(present, present, self.name)
         mean = float(present.mean())
         apart = present - mean
         self._merge(len(present), mean, float(np.dot(apart, apart)))
         self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
-        self.sketch.add(present)
+        return present
 
     @property
     def std(self) -> float:

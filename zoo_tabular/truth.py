@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,7 +163,9 @@ def _classes(table: pd.DataFrame) -> Truth:
         raise ValueError(
             f"the target has {len(levels)} classes in {len(table)} rows; pass is_reg=True to predict numbers"
         )
-    names = [
-        str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in levels
-    ]
-    return Truth(codes.astype("int64"), "classification", names, len(levels))
+    return Truth(codes.astype("int64"), "classification", class_names(levels), len(levels))
+
+
+def class_names(levels: Iterable[Any]) -> list[str]:
+    """Names of the classes that the values of a target stand for."""
+    return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in levels]

@@ -1,0 +1,159 @@
+"""Codes and numbers straight from Arrow columns, as a processor makes them from frames. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoo_tabular.columns import MISSING, CategoryColumn, factorize
+from zoo_tabular.processing import smallest_int
+from zoo_tabular.statistics import arrow_floats
+
+if TYPE_CHECKING:
+    from zoo_tabular.processor import TableProcessor
+
+WIDEST = 1 << 22  # a column of whole numbers in a range up to this is read from a table of codes
+DICTIONARIES = 64  # codes of so many dictionaries of stored columns are remembered
+
+
+class Codebook:
+    """Codes of the values of one column, remembered, so that each distinct value is looked at once.
+
+    Args:
+        code: gives the codes of a series of distinct values, missing ones among them.
+        missing: the code of rows without a value.
+        strange: the code of values that are not worth remembering, or None.
+        whole: whole numbers that have codes of their own; all others have the code `strange`.
+    """
+
+    def __init__(
+        self,
+        code: Callable[[pd.Series], np.ndarray],
+        missing: int = MISSING,
+        strange: int | None = None,
+        whole: list[int] | None = None,
+    ) -> None:
+        self._code, self.missing, self.strange = code, missing, strange
+        self._known: dict[Any, tuple[Any, np.ndarray]] = {}  # by Arrow type: values, codes
+        self._dictionaries: list[tuple[Any, np.ndarray]] = []
+        self._first, self._table = 0, np.empty(0, dtype="int64")
+        if whole and max(whole) - min(whole) < WIDEST and -(2**62) < min(whole) < 2**62:
+            self._first = min(whole) - 1  # one place more on either side, for values beyond
+            span = np.arange(min(whole) - 1, max(whole) + 2)
+            self._table = code(pd.Series(span))
+
+    def __call__(self, array: Any) -> np.ndarray:
+        """Codes of an Arrow array."""
+        import pyarrow as pa
+
+        kind = array.type
+        if pa.types.is_null(kind):
+            return np.full(len(array), self.missing)
+        if pa.types.is_dictionary(kind):
+            table = np.append(self._of_dictionary(array.dictionary), self.missing)
+            return table[array.indices.fill_null(len(table) - 1).to_numpy()]
+        if len(self._table) and pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+            values = array.cast(pa.int64()).fill_null(self._first).to_numpy()
+            codes = self._table[np.clip(values - self._first, 0, len(self._table) - 1)]
+            if array.null_count:
+                codes[array.is_null().to_numpy(zero_copy_only=False)] = self.missing
+            return codes
+        return self._look_up(array)
+
+    def _of_dictionary(self, dictionary: Any) -> np.ndarray:
+        for known, codes in self._dictionaries:
+            if len(known) == len(dictionary) and known.equals(dictionary):
+                return codes
+        codes = self._look_up(dictionary)
+        self._dictionaries = [(dictionary, codes), *self._dictionaries[: DICTIONARIES - 1]]
+        return codes
+
+    def _look_up(self, array: Any) -> np.ndarray:
+        import pyarrow as pa
+        from pyarrow import compute
+
+        pc: Any = compute
+
+        values, codes = self._known.get(array.type, (pa.array([], array.type), np.empty(0, dtype="int64")))
+        places = pc.index_in(array, value_set=values)
+        if not places.null_count:
+            return codes[places.to_numpy()]
+        new = array.filter(places.is_null()).unique()
+        new_codes = self._code(new.to_pandas())
+        values, codes = pa.concat_arrays([values, new]), np.concatenate([codes, new_codes])
+        places = pc.index_in(array, value_set=values).to_numpy()
+        found = codes[places]
+        if self.strange is not None:
+            worth = codes != self.strange
+            values, codes = values.filter(pa.array(worth)), codes[worth]
+        self._known[array.type] = values, codes
+        return found
+
+
+class ArrowCoder:
+    """Turns record batches into what `TableProcessor.transform_arrays` makes of the same rows.
+
+    Args:
+        processor: fitted.
+
+    Attributes:
+        unknown: values that training rows never showed, by column, with their counts so far.
+    """
+
+    def __init__(self, processor: TableProcessor) -> None:
+        self.processor = processor
+        self.unknown: dict[str, dict[Any, int]] = {}
+        self._books = [_book(column) for column in processor.categories_]
+        self._kind = smallest_int(max((column.n_codes for column in processor.categories_), default=0))
+        n = len(processor.numbers_)
+        names = processor.number_names_
+        self._n_numbers = len(names)
+        self._indicators = {name.removesuffix("_na"): n + i for i, name in enumerate(names[n:])}
+
+    def __call__(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of shape (rows, category columns), float32 numbers of shape (rows, numbers and gaps)."""
+        columns = self.processor.categories_
+        codes = np.empty((len(batch), len(columns)), dtype=self._kind)
+        for i, (column, book) in enumerate(zip(columns, self._books, strict=True)):
+            found = book(batch.column(column.name))
+            codes[:, i] = found
+            strange = found == column.unknown_code
+            if strange.any():
+                self._note(column.name, batch.column(column.name).filter(strange))
+        columns = self.processor.numbers_
+        numbers = np.empty((len(batch), self._n_numbers), dtype="float32")
+        for i, column in enumerate(columns):
+            found = pd.Series(arrow_floats(batch.column(column.name), column.name), name=column.name)
+            numbers[:, i], gaps = column.encode(found)
+            if column.name in self._indicators:
+                numbers[:, self._indicators[column.name]] = gaps
+        return codes, numbers
+
+    def _note(self, name: str, values: Any) -> None:
+        counts = self.unknown.setdefault(name, {})
+        for value, count in values.to_pandas().value_counts().items():
+            counts[value] = counts.get(value, 0) + int(count)
+
+
+def _book(column: CategoryColumn) -> Codebook:
+    levels = [*column.levels, *column.rare]
+    whole = levels if column.kind == "number" and all(isinstance(level, int) for level in levels) else None
+
+    def code(values: pd.Series) -> np.ndarray:
+        return column.encode(values)[0]
+
+    return Codebook(code, MISSING, column.unknown_code, whole)
+
+
+def class_book(levels: list[Any]) -> Codebook:
+    """Class numbers of the values of a target; -1 where it is missing or none of the classes."""
+    numbers = {level: number for number, level in enumerate(levels)}
+
+    def code(values: pd.Series) -> np.ndarray:
+        codes, distinct = factorize(values)
+        return np.array([*(numbers.get(value, -1) for value in distinct), -1], dtype="int64")[codes]
+
+    return Codebook(code, -1)

@@ -1,0 +1,276 @@
+"""The row groups of one Parquet file or a folder of them, checked, and read one at a time. No torch here."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo.errors import did_you_mean, some
+
+T = TypeVar("T")
+
+HELD_OUT = "__held_out__"
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of one file.
+
+    Attributes:
+        name: the file, below the folder, and the number of the row group in it.
+        rows: how many rows it has.
+        fragment: what reads it.
+    """
+
+    name: str
+    rows: int
+    fragment: Any
+
+
+class RowGroups:
+    """A table in Parquet files, of which no more than a few row groups are in memory at a time.
+
+    Args:
+        path: a file, or a folder of files (`key=value` folders become columns).
+        categories: text columns that are read as codes of a dictionary, the way they are stored.
+        where: named in errors.
+
+    Attributes:
+        schema: the columns of all files; numbers that are stored in different widths get one that holds all.
+        groups: in the order of the files.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ValueError: for an empty folder, and for files that cannot be read or do not go together (named).
+    """
+
+    def __init__(self, path: str | Path, categories: Sequence[str] = (), where: str = "from_parquet") -> None:
+        self.path, self.where = Path(path), where
+        if not self.path.exists():
+            raise FileNotFoundError(f"{where}: no file or folder {path}")
+        self._source = self._open(categories)
+        fragments = list(self._source.get_fragments())
+        self.groups: list[RowGroup] = []
+        self._schemas: list[tuple[str, Any]] = []
+        for fragment in fragments:
+            name = self._name(fragment.path)
+            try:
+                parts = fragment.split_by_row_group()
+                self._schemas.append((name, fragment.physical_schema))
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{where}: {name} cannot be read as Parquet: {error}") from error
+            for part in parts:
+                [group] = part.row_groups
+                if group.num_rows:
+                    self.groups.append(RowGroup(f"{name}, row group {group.id}", group.num_rows, part))
+        if not self.groups:
+            what = "Parquet file with rows" if fragments else "Parquet file"
+            raise ValueError(f"{where}: there is no {what} in {self.path}")
+        self.schema = self._source.schema
+
+    def __len__(self) -> int:
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def partitions(self) -> list[str]:
+        """Columns that are told by the names of folders."""
+        return self._source.partitioning.schema.names
+
+    def select(self, names: Sequence[str]) -> None:
+        """Makes sure that these columns are in every file, with types that go together.
+
+        Raises:
+            ValueError: naming the column, and the files that differ.
+        """
+        import pyarrow as pa
+
+        for name in names:
+            if name in self.partitions:
+                continue
+            lacking = [file for file, schema in self._schemas if name not in schema.names]
+            if len(lacking) == len(self._schemas):
+                near = did_you_mean(name, self.schema.names)
+                raise ValueError(
+                    f"{self.where}: {self.path} has no column {name!r}{near}. "
+                    f"Its columns: {some(self.schema.names, 12)}"
+                )
+            if lacking:
+                raise ValueError(
+                    f"{self.where}: column {name!r} is in some files but not in {some(lacking, 3)}"
+                )
+            kinds: dict[Any, str] = {}
+            for file, schema in self._schemas:
+                kinds.setdefault(schema.field(name).type, file)
+            if len(kinds) == 1:
+                [kind] = kinds
+            else:
+                kind = self._common(name, kinds)
+            place = self.schema.get_field_index(name)
+            field = pa.field(name, kind)
+            self.schema = self.schema.append(field) if place < 0 else self.schema.set(place, field)
+
+    def read(
+        self, group: RowGroup, columns: Sequence[str], rows: int, *, keep: Any = None, mark: Any = None
+    ) -> Iterator[Any]:
+        """Record batches of a row group.
+
+        Args:
+            group: one of `groups`.
+            columns: what to read.
+            rows: the most rows of a record batch.
+            keep: a filter expression: only these rows.
+            mark: a filter expression: tells for each row, in an additional column `HELD_OUT`.
+        """
+        import pyarrow.dataset as ds
+
+        wanted: Any = list(columns)
+        if mark is not None:
+            wanted = {name: ds.field(name) for name in columns} | {HELD_OUT: mark}
+        options = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
+        try:
+            scanner = group.fragment.scanner(
+                schema=self.schema, columns=wanted, filter=keep, batch_size=rows, use_threads=False,
+                batch_readahead=1, fragment_readahead=1, fragment_scan_options=options,
+            )  # fmt: skip
+            for batch in scanner.to_batches():
+                if batch.num_rows:
+                    yield batch
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.where}: {group.name} cannot be read: {error}") from error
+
+    def check_filter(self, expression: Any) -> None:
+        """Makes sure that a filter expression fits the columns.
+
+        Raises:
+            ValueError: with the reason, such as an absent column.
+        """
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
+        try:
+            kind = (
+                ds.dataset(self.schema.empty_table())
+                .scanner(columns={HELD_OUT: expression})
+                .projected_schema.field(HELD_OUT)
+                .type
+            )
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"{self.where}: the filter {expression} does not fit the columns "
+                f"({some(self.schema.names, 12)}): {error}"
+            ) from error
+        if kind != pa.bool_():
+            raise ValueError(f"{self.where}: the filter {expression} gives {kind}, not true or false")
+
+    def _open(self, categories: Sequence[str]) -> Any:
+        import pyarrow.dataset as ds
+
+        options = ds.ParquetReadOptions(dictionary_columns=set(categories))
+        try:
+            return ds.dataset(
+                self.path, format=ds.ParquetFileFormat(read_options=options), partitioning="hive"
+            )
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{self.where}: {self._blame()} cannot be read as Parquet: {error}") from error
+
+    def _blame(self) -> str:
+        """The first file that is no Parquet file, or the whole path."""
+        from pyarrow import parquet
+
+        for file in sorted(self.path.rglob("*")) if self.path.is_dir() else []:
+            if file.is_file() and not file.name.startswith((".", "_")):
+                try:
+                    parquet.read_metadata(file)
+                except (OSError, ValueError):
+                    return self._name(str(file))
+        return str(self.path)
+
+    def _name(self, file: str) -> str:
+        path = Path(file)
+        return path.relative_to(self.path).as_posix() if path != self.path else path.name
+
+    def _common(self, name: str, kinds: dict[Any, str]) -> Any:
+        """The type that holds the values of a column that is stored in several types."""
+        import pyarrow as pa
+
+        families: dict[str, tuple[Any, str]] = {}
+        for kind, file in kinds.items():
+            families.setdefault(_family(kind), (kind, file))
+        families.pop("nothing", None)
+        try:
+            if len(families) < 2:
+                schemas = [pa.schema([(name, kind)]) for kind in kinds]
+                return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
+        except pa.ArrowTypeError:
+            families = {str(kind): (kind, file) for kind, file in kinds.items()}
+        told = " and ".join(f"{kind} in {file}" for kind, file in list(families.values())[:2])
+        raise ValueError(f"{self.where}: column {name!r} is {told}: give it one type in all files")
+
+
+def _family(kind: Any) -> str:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_null(kind):
+        return "nothing"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    return (
+        "date" if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else str(kind).removeprefix("large_")
+    )
+
+
+def same_families(one: Any, other: Any, names: Iterable[str]) -> list[str]:
+    """Columns that hold different kinds of values in two schemas."""
+    pairs = [(name, _family(one.field(name).type), _family(other.field(name).type)) for name in names]
+    return [name for name, a, b in pairs if a != b and "nothing" not in (a, b)]
+
+
+def read_ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
+    """The same items, made by a thread while the one before is in use.
+
+    Args:
+        items: made one after another; errors in it are raised here.
+        depth: how many may wait, besides the one being made.
+    """
+    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(kind: str, item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                waiting.put((kind, item), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+                del item
+            put("end", None)
+        except BaseException as error:  # raised again where the items are used
+            put("error", error)
+
+    thread = threading.Thread(target=work, name="zoo-read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, item = waiting.get()
+            if kind == "error":
+                raise item
+            if kind == "end":
+                return
+            yield item
+            del item
+    finally:
+        stop.set()
+        thread.join()

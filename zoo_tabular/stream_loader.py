@@ -1,0 +1,253 @@
+"""Batches of a table that is read from Parquet files during every epoch."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import BatchTransform, as_tensor, drops_last
+from zoo.seeding import draw_seed, epoch_order, mix_seeds
+from zoo_tabular.row_groups import RowGroups, read_ahead
+
+LANES = 8  # row groups that are read side by side
+READ_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows of one row group: from `start` to before `stop`, of those that belong to the loader."""
+
+    group: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class ParquetLoader:
+    """Batches of rows that are read, coded and shuffled by a thread while the model trains.
+
+    Every epoch draws an order of the row groups. Eight of them are read side by side into a pool of
+    `buffer_rows` rows, whose rows are shuffled and cut into batches; batches go on over the ends of pools.
+    The order is a pure function of `(seed, epoch)`. Three pools are in memory at a time: the one in use, one
+    that waits, and one being made. On a GPU pools are copied there whole.
+
+    Args:
+        groups: the files.
+        columns: what to read of them.
+        coder: turns a record batch into arrays with as many rows, the target last.
+        counts: how many rows of each row group belong to this loader.
+        keep: the filter expression that says which, or None for all.
+        bs: rows per batch.
+        shuffle: draw a new order every epoch.
+        seed: `None` draws one from torch's global generator.
+        drop_last: leave out an incomplete last batch.
+        batch_transform: `(batch, training, generator) -> batch`, run on the device.
+        buffer_rows: rows of a pool.
+        after_pass: called when a pass was complete.
+
+    Attributes:
+        n_rows: how many rows there are.
+        ids: the row groups, with the rows in each.
+    """
+
+    def __init__(
+        self,
+        groups: RowGroups,
+        columns: Sequence[str],
+        coder: Callable[[Any], tuple[np.ndarray, ...]],
+        counts: Sequence[int] | np.ndarray,
+        *,
+        keep: Any = None,
+        bs: int = 64,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_last: bool = False,
+        batch_transform: BatchTransform | None = None,
+        buffer_rows: int = 524_288,
+        after_pass: Callable[[], None] | None = None,
+    ) -> None:
+        if buffer_rows < 1 or bs < 1:
+            raise ValueError(
+                f"ParquetLoader: bs and buffer_rows must be at least 1, got {bs} and {buffer_rows}"
+            )
+        self.groups, self.columns, self.coder, self.keep = groups, list(columns), coder, keep
+        self.counts = np.asarray(counts, dtype="int64")
+        self.n_rows = int(self.counts.sum())
+        self.bs, self.shuffle, self.drop_last = bs, shuffle, drop_last
+        self.seed = draw_seed() if seed is None and shuffle else seed or 0
+        self.batch_transform, self.after_pass = batch_transform, after_pass
+        self.buffer_rows = buffer_rows
+        self.epoch, self.start_batch = 0, 0
+        self.next_epoch = 0
+        self._device = torch.device("cpu")
+
+    @property
+    def ids(self) -> list[str]:
+        names = (group.name for group in self.groups.groups)
+        return [f"{name}: {count}" for name, count in zip(names, self.counts.tolist(), strict=True) if count]
+
+    @property
+    def order(self) -> Tensor | None:
+        """Row numbers, counted through the files, in the order of this epoch's batches; `None` when they come
+        in their natural order.
+        """
+        if not self.shuffle:
+            return None
+        first = np.cumsum(self.counts) - self.counts
+        parts = []
+        for number, pool in enumerate(self._pools()):
+            rows = np.concatenate([first[part.group] + np.arange(part.start, part.stop) for part in pool])
+            shuffled = np.empty_like(rows)
+            shuffled[self._places(number, len(rows))] = rows
+            parts.append(torch.from_numpy(shuffled))
+        return torch.cat(parts)[: len(self) * self.bs]
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Choose the order of the coming passes, and the batch at which they begin.
+
+        Pools before that batch are not made; row groups that lie in them alone are not read.
+        """
+        self.epoch, self.start_batch = epoch, start_batch
+
+    def with_bs(self, bs: int) -> ParquetLoader:
+        """The same rows in batches of another size; where it shuffles, none of a single row is left over."""
+        if bs < 1:
+            raise ValueError(f"ParquetLoader: bs must be at least 1, got {bs}")
+        other = copy.copy(self)
+        other.bs, other.drop_last = bs, drops_last(self, bs)
+        return other
+
+    def to(self, device: torch.device) -> None:
+        """Have the batches on a device."""
+        self._device = device
+
+    def __len__(self) -> int:
+        return self.n_rows // self.bs if self.drop_last else -(-self.n_rows // self.bs)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        bs, device = self.bs, self._device
+        rest: tuple[Tensor, ...] | None = None
+        for pool in read_ahead(self._filled_pools()):
+            if device.type != "cpu":
+                pool = tuple(part.to(device, non_blocking=True) for part in pool)
+            if rest is not None:
+                lacking = bs - len(rest[0])
+                rest = tuple(torch.cat([a, b[:lacking]]) for a, b in zip(rest, pool, strict=True))
+                if len(rest[0]) < bs:
+                    continue
+                yield rest
+                pool = tuple(part[lacking:] for part in pool)
+            whole = len(pool[0]) // bs * bs
+            if whole:
+                yield from zip(*(part[:whole].split(bs) for part in pool), strict=True)
+            # a copy, so that the pool is let go
+            rest = tuple(part[whole:].clone() for part in pool) if whole < len(pool[0]) else None
+        if rest is not None and not self.drop_last:
+            yield rest
+        if self.after_pass is not None:
+            self.after_pass()
+
+    def _pools(self) -> Iterator[list[Slice]]:
+        """Which rows make up each pool of this epoch."""
+        present = np.flatnonzero(self.counts)
+        lanes = LANES if self.shuffle else 1
+        if self.shuffle:
+            present = present[epoch_order(len(present), self.seed, self.epoch).numpy()]
+        share = max(1, self.buffer_rows // lanes)
+        waiting = iter(present.tolist())
+        places: list[tuple[int, int] | None] = [(group, 0) for group in itertools.islice(waiting, lanes)]
+        while any(place is not None for place in places):
+            pool: list[Slice] = []
+            for lane, place in enumerate(places):
+                free = share
+                while free and place is not None:
+                    group, start = place
+                    stop = min(start + free, int(self.counts[group]))
+                    pool.append(Slice(group, start, stop))
+                    free -= stop - start
+                    place = (group, stop)
+                    if stop == self.counts[group]:
+                        following = next(waiting, None)
+                        place = None if following is None else (following, 0)
+                places[lane] = place
+            yield pool
+
+    def _places(self, pool: int, rows: int) -> np.ndarray:
+        """Where each row of a pool goes."""
+        return epoch_order(rows, mix_seeds(self.seed, self.epoch), pool).numpy()
+
+    def _filled_pools(self) -> Iterator[tuple[Tensor, ...]]:
+        """The pools of this epoch, from the one on in which `start_batch` lies."""
+        skip = self.start_batch * self.bs
+        readers: dict[int, _Reader] = {}
+        pin = self._device.type == "cuda"
+        for number, pool in enumerate(self._pools()):
+            rows = sum(map(len, pool))
+            if skip >= rows:
+                skip -= rows
+                continue
+            made: tuple[np.ndarray, ...] = ()
+            places = self._places(number, rows) if self.shuffle else None
+            filled = 0
+            for part in pool:
+                if part.group not in readers:
+                    readers[part.group] = _Reader(self, part.group, part.start)
+                for arrays in readers[part.group].take(len(part)):
+                    if not made:
+                        made = tuple(np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays)
+                    stop = filled + len(arrays[0])
+                    where = slice(filled, stop) if places is None else places[filled:stop]
+                    for whole, array in zip(made, arrays, strict=True):
+                        whole[where] = array
+                    filled = stop
+                if part.stop == self.counts[part.group]:
+                    readers.pop(part.group).end()
+            tensors = tuple(as_tensor(array[skip:]) for array in made)
+            del made
+            yield tuple(tensor.pin_memory() for tensor in tensors) if pin else tensors
+            del tensors
+            skip = 0
+
+
+class _Reader:
+    """Coded rows of one row group, as many at a time as are asked for."""
+
+    def __init__(self, loader: ParquetLoader, group: int, start: int) -> None:
+        self._loader, self._group = loader, loader.groups.groups[group]
+        rows = max(1, min(READ_ROWS, loader.buffer_rows))
+        self._batches = loader.groups.read(self._group, loader.columns, rows, keep=loader.keep)
+        self._rest: Any = None
+        while start:
+            batch = self._next(start)
+            start -= len(batch)
+
+    def take(self, rows: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The next `rows` rows."""
+        while rows:
+            batch = self._next(rows)
+            rows -= len(batch)
+            yield self._loader.coder(batch)
+
+    def end(self) -> None:
+        """Makes sure that there are no more rows than were counted."""
+        if self._rest is not None or next(self._batches, None) is not None:
+            raise self._changed()
+
+    def _next(self, most: int) -> Any:
+        batch = self._rest if self._rest is not None else next(self._batches, None)
+        if batch is None:
+            raise self._changed()
+        self._rest = batch.slice(most) if len(batch) > most else None
+        return batch.slice(0, most)
+
+    def _changed(self) -> ValueError:
+        return ValueError(f"{self._group.name} has changed since its rows were counted: make the data anew")
