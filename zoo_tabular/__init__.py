@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zoo_tabular.splits import TimeLeakWarning as TimeLeakWarning
     from zoo_tabular.splits import group_split as group_split
     from zoo_tabular.splits import last_days_split as last_days_split
+    from zoo_tabular.summary import summarize as summarize
 
 _HOMES = {
     "ColumnarModelData": "zoo_tabular.data",
@@ -48,6 +49,7 @@ _HOMES = {
     "read_table": "zoo_tabular.io",
     "rmspe": "zoo_tabular.metrics",
     "stream_table": "zoo_tabular.io",
+    "summarize": "zoo_tabular.summary",
     "train_cats": "zoo_tabular.processing",
     "write_partitioned": "zoo_tabular.io",
     "write_table": "zoo_tabular.io",
@@ -63,6 +65,7 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "TableProcessor",
     "last_days_split",
     "group_split",
+    "summarize",
     "TimeLeakWarning",
     "write_table",
     "read_table",
