@@ -45,6 +45,39 @@ def test_dropout_keeps_its_rate_and_the_mean(p: float, dtype: torch.dtype) -> No
     assert torch.equal(layer.eval()(x), x)
 
 
+def test_rare_dropout_treats_every_place_alike() -> None:
+    layer, p, draws = Dropout(0.05).train(), 0.05, 4000
+    torch.manual_seed(1)
+    dropped = sum(layer(torch.ones(7)) == 0 for _ in range(draws))
+    limit = 5 * (draws * p * (1 - p)) ** 0.5
+    assert (dropped - draws * p).abs().max() < limit, "the first and the last value too"
+    pairs = torch.stack([layer(torch.ones(2000)) == 0 for _ in range(100)])
+    together = (pairs[:, 1:] & pairs[:, :-1]).float().mean().item()
+    assert abs(together - p**2) < 5 * p / 200_000**0.5, "neighbours are dropped independently"
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.01, 0.3])
+@pytest.mark.parametrize("shape", [(0, 4), (1,), (), (3, 5, 2)])
+def test_dropout_of_any_shape(p: float, shape: tuple) -> None:
+    assert Dropout(p).train()(torch.ones(shape)).shape == shape
+
+
+def test_dropout_of_a_transposed_input_passes_gradients_where_values_did() -> None:
+    x = torch.ones(40, 90, requires_grad=True)
+    out = Dropout(0.04).train()(x.t())
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach().t())
+
+
+def test_exports_with_any_number_of_rows() -> None:
+    model = MixedInputModel(SIZES, 2, 0.04, szs=[8], drops=0.01).eval()
+    codes, numbers = torch.ones(4, 3, dtype=torch.int16), torch.randn(4, 2)
+    rows = torch.export.Dim("rows")
+    program = torch.export.export(model, (codes, numbers), dynamic_shapes=({0: rows}, {0: rows}))
+    more = torch.ones(9, 3, dtype=torch.int16), torch.randn(9, 2)
+    torch.testing.assert_close(program.module()(*more), model(*more))
+
+
 @pytest.mark.parametrize(
     ("sizes", "n_cont", "szs"), [(SIZES, 4, [8, 4]), ([], 4, [8]), (SIZES, 0, [8]), (SIZES, 2, [])]
 )
