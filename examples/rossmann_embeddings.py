@@ -8,7 +8,8 @@ at random, log sales learned, mean absolute percentage error (MAPE). Without emb
 whole-number codes, as there. Other than there: one network, not the mean of five, with batch norm;
 scikit-learn's histogram boosting in place of XGBoost (the store number comes in two columns, since a column
 has at most 255 bins); fewer trees in the forest, which tries a third of the columns at a split when there are
-41; neighbours by the Euclidean distance; 20,000 test rows drawn at random.
+41; neighbours by the Euclidean distance, with embeddings scaled as the network reads them; 20,000 test rows
+drawn at random.
 """
 
 from __future__ import annotations
@@ -91,11 +92,13 @@ def main() -> None:
     print(f"network trained in {time.perf_counter() - started:.0f} s")
 
     # The others: whole-number codes, or embeddings in their place.
-    embed = learn.embedding_transformer()
     table = []
     for name in ("neighbours", "forest", "boosting"):
         for embedded in (False, True):
-            features = embed if embedded else Codes(split_store=name == "boosting")
+            if embedded:  # distances as the network reads them; trees need no more than the vectors
+                features = learn.embedding_transformer(as_read=name == "neighbours")
+            else:
+                features = Codes(split_store=name == "boosting")
             model = make_pipeline(features, *other_model(name, embedded, options))
             started = time.perf_counter()
             sales = np.exp(model.fit(train, np.log(train["Sales"])).predict(test))
@@ -112,8 +115,9 @@ def main() -> None:
         "Day": {"connect": True},
     }
     for column, how in drawings.items():
-        axes = plot_embedding(learn, column, **how)
-        axes.get_figure().savefig(options.out / f"embedding_{column}.png", dpi=120)
+        for of in ("vectors", "answers"):
+            axes = plot_embedding(learn, column, of=of, **how)
+            axes.get_figure().savefig(options.out / f"{column}_{of}.png", dpi=120)
     print(f"drawings of {', '.join(drawings)}: {options.out}")
 
 

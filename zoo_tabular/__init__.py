@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo_tabular.data import ColumnarModelData as ColumnarModelData
     from zoo_tabular.dates import add_datepart as add_datepart
+    from zoo_tabular.dependence import partial_dependence as partial_dependence
     from zoo_tabular.embedding_plot import plot_embedding as plot_embedding
     from zoo_tabular.embeddings import EmbeddingTransformer as EmbeddingTransformer
+    from zoo_tabular.estimators import TabularClassifier as TabularClassifier
+    from zoo_tabular.estimators import TabularRegressor as TabularRegressor
     from zoo_tabular.events import add_elapsed as add_elapsed
     from zoo_tabular.events import add_event_counts as add_event_counts
+    from zoo_tabular.importance import permutation_importance as permutation_importance
     from zoo_tabular.io import read_table as read_table
     from zoo_tabular.io import stream_table as stream_table
     from zoo_tabular.io import write_partitioned as write_partitioned
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from zoo_tabular.metrics import exp_rmspe as exp_rmspe
     from zoo_tabular.metrics import rmspe as rmspe
     from zoo_tabular.model import MixedInputModel as MixedInputModel
+    from zoo_tabular.one_row import alternatives as alternatives
+    from zoo_tabular.one_row import what_if as what_if
+    from zoo_tabular.over_time import residuals as residuals
     from zoo_tabular.processing import apply_cats as apply_cats
     from zoo_tabular.processing import proc_df as proc_df
     from zoo_tabular.processing import train_cats as train_cats
@@ -29,28 +36,37 @@ if TYPE_CHECKING:
     from zoo_tabular.splits import group_split as group_split
     from zoo_tabular.splits import last_days_split as last_days_split
     from zoo_tabular.summary import summarize as summarize
+    from zoo_tabular.weights import class_weights as class_weights
 
 _HOMES = {
     "ColumnarModelData": "zoo_tabular.data",
     "EmbeddingTransformer": "zoo_tabular.embeddings",
     "MixedInputModel": "zoo_tabular.model",
     "TableProcessor": "zoo_tabular.processor",
+    "TabularClassifier": "zoo_tabular.estimators",
     "TabularLearner": "zoo_tabular.learner",
+    "TabularRegressor": "zoo_tabular.estimators",
     "TimeLeakWarning": "zoo_tabular.splits",
     "add_datepart": "zoo_tabular.dates",
     "add_elapsed": "zoo_tabular.events",
     "add_event_counts": "zoo_tabular.events",
+    "alternatives": "zoo_tabular.one_row",
     "apply_cats": "zoo_tabular.processing",
+    "class_weights": "zoo_tabular.weights",
     "exp_rmspe": "zoo_tabular.metrics",
     "group_split": "zoo_tabular.splits",
     "last_days_split": "zoo_tabular.splits",
+    "partial_dependence": "zoo_tabular.dependence",
+    "permutation_importance": "zoo_tabular.importance",
     "plot_embedding": "zoo_tabular.embedding_plot",
     "proc_df": "zoo_tabular.processing",
     "read_table": "zoo_tabular.io",
+    "residuals": "zoo_tabular.over_time",
     "rmspe": "zoo_tabular.metrics",
     "stream_table": "zoo_tabular.io",
     "summarize": "zoo_tabular.summary",
     "train_cats": "zoo_tabular.processing",
+    "what_if": "zoo_tabular.one_row",
     "write_partitioned": "zoo_tabular.io",
     "write_table": "zoo_tabular.io",
 }
@@ -75,9 +91,17 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "rmspe",
     "ColumnarModelData",
     "MixedInputModel",
+    "class_weights",
     "TabularLearner",
+    "TabularRegressor",
+    "TabularClassifier",
     "EmbeddingTransformer",
     "plot_embedding",
+    "permutation_importance",
+    "partial_dependence",
+    "what_if",
+    "alternatives",
+    "residuals",
 ]
 
 

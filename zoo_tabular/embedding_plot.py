@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from zoo.errors import did_you_mean
+from zoo.learner import load_learner
 from zoo.plots import figure
+from zoo_tabular.dependence import with_value
 from zoo_tabular.embeddings import EmbeddingTables
+from zoo_tabular.encoded import check_learner, encoded_rows, raw_outputs, sampled
+
+
+_SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
 def embedding_plane(
     source: Any,
     column: str,
     *,
+    of: str = "vectors",
     method: str = "pca",
     weights: Mapping[Any, float] | None = None,
+    df: pd.DataFrame | None = None,
+    n_rows: int = 1000,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, tuple[float, float] | None]:
     """The levels of a category column as points in the plane.
@@ -28,25 +38,38 @@ def embedding_plane(
     vectors of levels that were hardly seen are mostly those they started with. An axis points so that its
     largest coordinate is positive.
 
+    Vectors begin at random places, and the network only moves them in directions that help it; the rest stays
+    as it began and blurs the picture. `of="answers"` asks the network instead: a level is what the network
+    answers for many rows when each of them is given that level. Levels that act alike then lie together.
+
     Args:
         source: a learner, the path of an exported one, or `EmbeddingTables`.
         column: a category column with at least two levels.
+        of: "vectors", the rows of the embedding table; or "answers" on the model's scale.
         method: "pca", or "tsne" (van der Maaten & Hinton 2008), which keeps neighbours together but no
             distances between groups.
         weights: of the levels, by level; their training rows by default, equal ones where these are not at
             hand (an exported learner).
-        seed: of t-SNE.
+        df: raw rows to answer; the learner's validation rows by default.
+        n_rows: so many of them, drawn at random.
+        seed: of that draw and of t-SNE.
 
     Returns:
         Columns x, y and weight, one row a level; and the shares of the variance along both axes (None for
         t-SNE).
     """
+    if isinstance(source, str | Path):
+        source = load_learner(source)
     tables = EmbeddingTables.of(source)
     frame = tables.frame(column)
+    if of not in ("vectors", "answers"):
+        raise ValueError(f"embedding_plane: of must be 'vectors' or 'answers', got {of!r}")
     if len(frame) < 2:
         raise ValueError(f"embedding_plane: {column!r} has {len(frame)} level, at least two make a plane")
     weight = _weights(tables, column, frame.index, weights)
-    points = frame.to_numpy(dtype="float64")
+    points = (
+        frame.to_numpy(dtype="float64") if of == "vectors" else _profiles(source, column, df, n_rows, seed)
+    )
     if method == "tsne":
         from sklearn.manifold import TSNE
 
@@ -79,8 +102,10 @@ def plot_embedding(
     column: str,
     names: Mapping[Any, str] | Sequence[str] | None = None,
     *,
+    of: str = "vectors",
     method: str = "pca",
     weights: Mapping[Any, float] | None = None,
+    df: pd.DataFrame | None = None,
     connect: bool = False,
     max_names: int = 60,
     seed: int = 0,
@@ -93,7 +118,7 @@ def plot_embedding(
         column: a category column.
         names: what to write beside the levels: by level, or a list in the order of the levels; the levels
             themselves by default.
-        method, weights, seed: as in `embedding_plane`.
+        of, method, weights, df, seed: as in `embedding_plane`.
         connect: join the levels by a line in their order, such as days or months, and the last to the first.
         max_names: write so many names, those of the heaviest levels; the others are dots only.
         ax: where to draw.
@@ -101,7 +126,7 @@ def plot_embedding(
     Returns:
         The axes.
     """
-    plane, shares = embedding_plane(source, column, method=method, weights=weights, seed=seed)
+    plane, shares = embedding_plane(source, column, of=of, method=method, weights=weights, df=df, seed=seed)
     labels = _labels(names, plane.index, column)
     ax = figure(7.0, 5.5).add_subplot() if ax is None else ax
     x, y, weight = (plane[name].to_numpy() for name in ("x", "y", "weight"))
@@ -118,8 +143,21 @@ def plot_embedding(
             xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
             ylabel=f"second principal component ({shares[1]:.0%})",
         )
-    ax.set_title(f"What the network learned about {column}: alike lie together", fontsize="medium")
+    what = "The vectors" if of == "vectors" else "What the network answers"
+    ax.set_title(f"{what} by {column}: those that act alike lie together", fontsize="medium")
     return ax
+
+
+def _profiles(learn: Any, column: str, df: pd.DataFrame | None, n_rows: int, seed: int) -> np.ndarray:
+    """Outputs of sampled rows when all of them are given each level in turn: shape (levels, rows x outputs)."""
+    where = "embedding_plane"
+    processor = check_learner(learn, where)
+    everything = encoded_rows(learn, df, None, where)
+    rows = everything.take(sampled(len(everything), n_rows, seed))
+    levels = next(one.levels for one in processor.categories_ if one.name == column)
+    varied = (with_value(processor, rows, column, level) for level in levels)
+    outputs = raw_outputs(learn, ((one.codes, one.numbers) for one in varied))
+    return learn.activation.log(outputs).double().numpy().reshape(len(levels), -1)
 
 
 def _weights(
@@ -157,31 +195,29 @@ def _place_names(ax: Axes, x: np.ndarray, y: np.ndarray, shown: np.ndarray, labe
     size = 9.0 if len(shown) <= 35 else 7.0
     box = ax.get_window_extent()
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    points_per_pixel = 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
-    px = (x - left) / (right - left) * box.width * points_per_pixel
-    py = (y - bottom) / (top - bottom) * box.height * points_per_pixel
+    points = 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    px = ((x - left) / (right - left) * box.width * points).tolist()
+    py = ((y - bottom) / (top - bottom) * box.height * points).tolist()
     taken = [(a - 4, b - 4, a + 4, b + 4) for a, b in zip(px, py, strict=True)]
-    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
     for i in shown:
-        width, height = 0.58 * size * len(labels[i]), 1.15 * size
-        best = (np.inf, 0, 0, (0.0, 0.0, 0.0, 0.0))
-        for far in (6.0, 14.0):
-            for dx, dy in sides:
-                middle_x = px[i] + dx * (far + width / 2) * (1 if dy == 0 or far < 10 else 0.9)
-                middle_y = py[i] + dy * (far + height / 2)
-                place = (
-                    middle_x - width / 2, middle_y - height / 2, middle_x + width / 2, middle_y + height / 2
-                )  # fmt: skip
-                covered = sum(_overlap(place, other) for other in taken) + 0.01 * far
-                outside = max(0.0, -place[0]) + max(0.0, place[2] - box.width * points_per_pixel)
-                covered += 10 * outside
+        width, height = 0.6 * size * len(labels[i]), 1.15 * size
+        best = (float("inf"), 0, 0, 0.0, (0.0, 0.0, 0.0, 0.0))
+        for far in (6.0, 16.0):
+            for side, up in _SIDES:
+                begin = px[i] + side * far - (0.5 - side / 2) * width
+                low = py[i] + up * (far + height / 2) * (1 if side == 0 else 0.8) - height / 2
+                place = (begin, low, begin + width, low + height)
+                covered = sum(_overlap(place, other) for other in taken) + far
+                covered += 20 * (max(0.0, -begin) + max(0.0, begin + width - box.width * points))
                 if covered < best[0]:
-                    best = (covered, middle_x - px[i], middle_y - py[i], place)
-        taken.append(best[3])
-        far_away = abs(best[1]) > 12 + width / 2 or abs(best[2]) > 12 + height / 2
+                    best = (covered, side, up, far, place)
+        _, side, up, far, place = best
+        taken.append(place)
+        offset = (side * far, place[1] + height / 2 - py[i])
         ax.annotate(
-            labels[i], (x[i], y[i]), (best[1], best[2]), textcoords="offset points", ha="center", va="center",
-            fontsize=size, arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.6} if far_away else None,
+            labels[i], (x[i], y[i]), offset, textcoords="offset points", va="center", fontsize=size,
+            ha={1: "left", 0: "center", -1: "right"}[side],
+            arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.6} if far > 10 else None,
         )  # fmt: skip
 
 

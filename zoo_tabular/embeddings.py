@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,16 @@ class EmbeddingTables:
         processor: the fitted `TableProcessor` of the model.
         tables: an array of shape (codes, width) for each category column, row i for code i.
         counts: how often training rows have each code, where that was known.
+        reading: for each category column a matrix of shape (width, width): vectors times it lie as far apart
+            as the first layer of the network sees them; empty for models of other kinds.
+        number_reading: the same as one factor for each number that the processor gives.
     """
 
     processor: TableProcessor
     tables: Mapping[str, np.ndarray]
     counts: Mapping[str, np.ndarray]
+    reading: Mapping[str, np.ndarray] = field(default_factory=dict)
+    number_reading: np.ndarray | None = None
 
     @classmethod
     def of(cls, source: Any) -> EmbeddingTables:
@@ -43,7 +48,7 @@ class EmbeddingTables:
         """
         if isinstance(source, EmbeddingTables):
             return source
-        if isinstance(source, str | PathLike):
+        if isinstance(source, str | Path):
             from zoo.learner import load_learner
 
             source = load_learner(source, device="cpu")
@@ -53,16 +58,16 @@ class EmbeddingTables:
                 "expected a learner of a table or the path of an exported one, "
                 f"got {source if isinstance(source, str) else type(source).__name__}"
             )
-        fused = getattr(source.model, "embeddings", None)
+        fused: Any = getattr(source.model, "embeddings", None)
         if not hasattr(fused, "table") or len(fused.sizes) != len(processor.categories_):
             if not processor.categories_:
-                return cls(processor, {}, {})
+                return cls(processor, {}, {}, *_reading(source.model, {}))
             raise TypeError(f"{type(source.model).__name__} has no embedding tables of this package")
         tables = {
             column.name: fused.table(i).detach().cpu().float().numpy()[: column.n_codes].copy()
             for i, column in enumerate(processor.categories_)
         }
-        return cls(processor, tables, _counts(source, processor))
+        return cls(processor, tables, _counts(source, processor), *_reading(source.model, tables))
 
     def __deepcopy__(self, memo: Any) -> EmbeddingTables:
         return self  # nothing of it is ever written to, so that clones of an estimator share it
@@ -110,6 +115,9 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         numbers: also give the number columns with their gaps filled, and scaled, as the network gets them.
         codes: whole-number codes of category columns beside the embeddings: "none"; "rest", those that are
             not embedded; or "all".
+        as_read: turn and scale embeddings and numbers so that rows lie as far apart as the first layer of
+            the network sees them: by the symmetric root of its weights' Gram matrix. Models of distances
+            (neighbours, clusters, kernels) become far better by it; trees have no use for it.
 
     Attributes:
         feature_names_in_: columns that a frame must have; an array must have them in this order.
@@ -136,9 +144,10 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         *,
         numbers: bool = True,
         codes: str = "none",
+        as_read: bool = False,
     ) -> None:
         self.source = EmbeddingTables.of(source)
-        self.columns, self.numbers, self.codes = columns, numbers, codes
+        self.columns, self.numbers, self.codes, self.as_read = columns, numbers, codes, as_read
 
     def fit(self, X: Any, y: Any = None) -> EmbeddingTransformer:
         """Check the options and that the columns are there; nothing is learned, `y` is not looked at."""
@@ -164,7 +173,12 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         embedded, coded, processor = self._parts()
         codes, numbers = self._encode(X, processor)
         place = {column.name: i for i, column in enumerate(processor.categories_)}
-        tables = EmbeddingTables.of(self.source).tables
+        source = EmbeddingTables.of(self.source)
+        tables = source.tables
+        if self.as_read:
+            tables = {name: tables[name] @ source.reading[name] for name in embedded}
+            if self.numbers and source.number_reading is not None:
+                numbers = numbers * source.number_reading
         parts = [tables[name].take(codes[:, place[name]], axis=0) for name in embedded]
         parts += [codes[:, [place[name]]].astype("float32") for name in coded]
         return np.concatenate([*parts, numbers], axis=1)
@@ -205,6 +219,10 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         if self.codes not in choices:
             raise ValueError(f"{where}: codes must be one of {', '.join(choices)}, got {self.codes!r}")
         coded = choices[self.codes]
+        if self.as_read and source.number_reading is None:
+            raise ValueError(
+                f"{where}: as_read needs a MixedInputModel, whose first layer tells what it reads"
+            )
         state = source.processor.to_dict()
         needed = {*embedded, *coded}
         state["categories"] = [one for one in state["categories"] if one["name"] in needed]
@@ -242,3 +260,23 @@ def _counts(learn: Any, processor: TableProcessor) -> dict[str, np.ndarray]:
         column.name: np.bincount(codes[:, i], minlength=column.n_codes)
         for i, column in enumerate(processor.categories_)
     }
+
+
+def _reading(model: Any, tables: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """How the first layer of a `MixedInputModel` sees embeddings and numbers; (empty, None) for others."""
+    layers = [*getattr(model, "hidden", []), getattr(model, "output", None)]
+    if not hasattr(model, "bn_cont") or not hasattr(layers[0], "weight"):
+        return {}, None
+    weight = layers[0].weight.detach().cpu().double().numpy()
+    found, start = {}, 0
+    for name, table in tables.items():
+        part = weight[:, start : start + table.shape[1]]
+        start += table.shape[1]
+        strength, axes = np.linalg.eigh(part.T @ part)
+        found[name] = ((axes * np.sqrt(strength.clip(0))) @ axes.T).astype("float32")
+    factors = np.sqrt(np.square(weight[:, start:]).sum(axis=0))
+    norm = model.bn_cont
+    if hasattr(norm, "running_var"):
+        factors = factors / np.sqrt(norm.running_var.detach().cpu().double().numpy() + norm.eps)
+        factors = factors * np.abs(norm.weight.detach().cpu().double().numpy())
+    return found, factors.astype("float32")

@@ -21,6 +21,11 @@ from zoo_tabular.embeddings import EmbeddingTables, EmbeddingTransformer
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from zoo_tabular.dependence import Dependence
+    from zoo_tabular.importance import Importance
+    from zoo_tabular.one_row import Alternatives
+    from zoo_tabular.over_time import Residuals
+
 
 class TabularLearner(Learner):
     """Trains a model on a table; made by `ColumnarModelData.get_learner`.
@@ -123,13 +128,45 @@ class TabularLearner(Learner):
         return {column: tables.frame(column, reserved=reserved) for column in tables.tables}
 
     def embedding_transformer(
-        self, columns: str | Sequence[str] | None = None, *, numbers: bool = True, codes: str = "none"
+        self, columns: str | Sequence[str] | None = None, **options: Any
     ) -> EmbeddingTransformer:
         """What the model learned as features for scikit-learn models; see `EmbeddingTransformer`."""
-        return EmbeddingTransformer(self, columns, numbers=numbers, codes=codes)
+        return EmbeddingTransformer(self, columns, **options)
 
     def plot_embedding(self, column: str, names: Any = None, **options: Any) -> Axes:
         """The levels of a category column in two dimensions; see `plot_embedding`."""
         from zoo_tabular.embedding_plot import plot_embedding
 
         return plot_embedding(self, column, names, **options)
+
+    # -- reasons; each of these also takes a loaded learner, given rows
+
+    def importance(self, df: pd.DataFrame | None = None, target: Any = None, **options: Any) -> Importance:
+        """How much the error rises when a column is shuffled; see `permutation_importance`."""
+        from zoo_tabular.importance import permutation_importance
+
+        return permutation_importance(self, df, target, **options)
+
+    def partial_dependence(self, column: str, df: pd.DataFrame | None = None, **options: Any) -> Dependence:
+        """The mean answer when one column is set to each of its values; see `partial_dependence`."""
+        from zoo_tabular.dependence import partial_dependence
+
+        return partial_dependence(self, column, df, **options)
+
+    def what_if(self, row: Any, column: Any, values: Any = None, **options: Any) -> pd.DataFrame:
+        """Answers for one row with other values in one column or several; see `what_if`."""
+        from zoo_tabular.one_row import what_if
+
+        return what_if(self, row, column, values, **options)
+
+    def alternatives(self, row: Any, df: pd.DataFrame | None = None, **options: Any) -> Alternatives:
+        """The values of each column that would move one row's answer farthest; see `alternatives`."""
+        from zoo_tabular.one_row import alternatives
+
+        return alternatives(self, row, df, **options)
+
+    def residuals(self, df: pd.DataFrame, target: Any, date: str, **options: Any) -> Residuals:
+        """Forecasts beside what came, over time and by group, and the worst rows; see `residuals`."""
+        from zoo_tabular.over_time import residuals
+
+        return residuals(self, df, target, date, **options)

@@ -1,0 +1,242 @@
+"""Rows as a network takes them, and its answers as one number a row: the ground of all explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from zoo.data import split_batch
+from zoo.errors import did_you_mean, some
+from zoo.predictor import Predictor
+from zoo_tabular._frames import check_frame
+from zoo_tabular.columns import is_missing
+from zoo_tabular.processor import TableProcessor
+from zoo_tabular.truth import read_truth
+
+BATCH = 4096
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows of a table as codes and numbers, with their targets where these are known.
+
+    Attributes:
+        codes: shape (rows, category columns).
+        numbers: float32, shape (rows, number columns and their `_na` columns).
+        targets: on the model's scale, as a loader gives them; or None.
+    """
+
+    codes: np.ndarray
+    numbers: np.ndarray
+    targets: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, rows: np.ndarray) -> EncodedRows:
+        """Some of the rows, by their numbers."""
+        targets = None if self.targets is None else self.targets[torch.from_numpy(rows)]
+        return EncodedRows(self.codes[rows], self.numbers[rows], targets)
+
+
+def sampled(n: int, n_rows: int | None, seed: int) -> np.ndarray:
+    """Numbers of at most `n_rows` of `n` rows drawn at random, in their order; of all for None."""
+    if n_rows is not None and (not isinstance(n_rows, int | np.integer) or n_rows < 1):
+        raise ValueError(f"n_rows is a number of rows of at least 1, or None for all, got {n_rows!r}")
+    if n_rows is None or n_rows >= n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, int(n_rows), replace=False))
+
+
+def encoded_rows(learn: Any, df: pd.DataFrame | None, target: Any, where: str) -> EncodedRows:
+    """The rows of a frame, or the validation rows of the learner when there is none.
+
+    Args:
+        learn: a learner of a table, also a loaded one.
+        df: raw rows.
+        target: the name of the target among the columns of `df`, or its values; None leaves it out.
+        where: for error messages.
+
+    Raises:
+        ValueError: when there are no rows at all, or the target does not fit.
+    """
+    processor = check_learner(learn, where)
+    if df is not None:
+        codes, numbers = processor.transform_arrays(check_frame(df, where, empty_ok=False))
+        return EncodedRows(codes, numbers, None if target is None else model_targets(learn, df, target))
+    if target is not None:
+        raise ValueError(f"{where}: a target was given without the frame it belongs to: give df as well")
+    loader = learn.data.valid_dl
+    if loader is None:
+        raise ValueError(f"{where}: this learner has no validation rows: give a frame of raw rows as df")
+    tensors = getattr(loader, "tensors", None)
+    if tensors is None:
+        batches = [split_batch(batch) for batch in loader]
+        parts = [torch.cat([inputs[i] for inputs, _ in batches]) for i in (0, 1)]
+        tensors = (*parts, torch.cat([wanted for _, wanted in batches]))
+    codes, numbers, targets = (part.cpu() for part in tensors)
+    return EncodedRows(codes.numpy(), numbers.numpy(), targets)
+
+
+def check_learner(learn: Any, where: str) -> TableProcessor:
+    """The processor of a learner; a TypeError for anything else."""
+    processor = getattr(getattr(learn, "data", None), "processor", None)
+    if not isinstance(learn, Predictor) or not isinstance(processor, TableProcessor):
+        raise TypeError(f"{where}: expected a learner of a table, got {type(learn).__name__}")
+    return processor
+
+
+def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:
+    """Targets of raw rows on the scale on which the model learned, as its loaders give them."""
+    data = learn.data
+    if data.task == "classification":
+        values = df[target] if isinstance(target, str) and target in df.columns else target
+        if isinstance(values, str):
+            raise ValueError(f"the target {values!r} is no column{did_you_mean(values, df.columns)}")
+        given = pd.Series(np.asarray(values)) if not isinstance(values, pd.Series) else values
+        if len(given) != len(df):
+            raise ValueError(f"the target has {len(given)} values, the data frame has {len(df)} rows")
+        return torch.from_numpy(_class_numbers(given, data.classes))
+    truth, _ = read_truth(df, target, is_reg=data.task == "regression", is_multi=data.task == "multilabel")
+    if truth.n_out != data.n_out:
+        raise ValueError(f"the target has {truth.n_out} columns, the model predicts {data.n_out}")
+    values = truth.values if data.task == "multilabel" else data.target.forward(truth.values)
+    return torch.from_numpy(np.asarray(values, dtype="float32"))
+
+
+def _class_numbers(values: pd.Series, classes: list[str]) -> np.ndarray:
+    place = {name: i for i, name in enumerate(classes)}
+    names = [
+        str(int(value) if isinstance(value, float) and value.is_integer() else value) for value in values
+    ]
+    strange = sorted({name for name in names if name not in place})
+    if strange:
+        raise ValueError(
+            f"the target holds {some(map(repr, strange))}, which is none of the classes {classes}"
+        )
+    return np.array([place[name] for name in names], dtype="int64")
+
+
+def raw_outputs(learn: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Tensor:
+    """Model outputs of batches of (codes, numbers), in order, on the CPU; the learner is left as it was."""
+
+    def tensors() -> Iterator[tuple[Tensor, Tensor]]:
+        for codes, numbers in batches:
+            for start in range(0, len(codes), BATCH):
+                part = slice(start, start + BATCH)
+                yield torch.from_numpy(codes[part]), torch.from_numpy(numbers[part])
+
+    return learn._forward_batches(tensors())
+
+
+def check_output(learn: Any, output: int | str | None, where: str) -> int:
+    """The place of one output of the model: a class by its name or number, a target by its number.
+
+    None is right where there is only one choice: one target; of two classes the second.
+    """
+    data = learn.data
+    if data.task == "regression":
+        if output is None and data.n_out > 1:
+            raise ValueError(
+                f"{where}: the model predicts {data.n_out} targets: say which with output=0, 1, ..."
+            )
+        found = 0 if output is None else output
+    else:
+        names = data.classes or [str(i) for i in range(data.n_out)]
+        if output is None and (data.task == "multilabel" or data.n_out != 2):
+            raise ValueError(f"{where}: say which class with output=, one of {some(map(repr, names), 12)}")
+        found = names.index(str(output)) if str(output) in names else 1 if output is None else output
+    if isinstance(found, bool) or not isinstance(found, int | np.integer) or not 0 <= found < data.n_out:
+        options = data.classes if data.task != "regression" else range(data.n_out)
+        raise ValueError(
+            f"{where}: there is no output {output!r}{did_you_mean(output, options or [])}; "
+            f"there are {some(map(repr, options or range(data.n_out)), 12)}"
+        )
+    return int(found)
+
+
+def answers(learn: Any, outputs: Tensor, output: int) -> np.ndarray:
+    """One number a row: a target in the user's unit, or the probability of a class; float64."""
+    found = learn.activation(outputs)
+    if learn.data.task == "regression":
+        values = learn.data.invert_target(found.numpy())
+        return np.asarray(values, dtype="float64").reshape(len(found), -1)[:, output]
+    return found.double().numpy()[:, output]
+
+
+def answer_name(learn: Any, output: int, unit: str | None) -> str:
+    """What `answers` gives, in words."""
+    data = learn.data
+    if data.task == "regression":
+        return unit or ("prediction" if data.n_out == 1 else f"prediction {output}")
+    name = data.classes[output] if data.classes else str(output)
+    return f"probability of {name}"
+
+
+def places(processor: TableProcessor, column: str, where: str) -> tuple[list[int], list[int]]:
+    """The columns among the codes and among the numbers that one raw column becomes."""
+    names = [one.name for one in processor.categories_]
+    if column in names:
+        return [names.index(column)], []
+    numbers = processor.number_names_
+    raw = [one.name for one in processor.numbers_]
+    if column not in raw:
+        options = processor.feature_names_in_
+        raise ValueError(
+            f"{where}: the model has no column {column!r}{did_you_mean(column, options)}; "
+            f"its columns: {some(options, 12)}"
+        )
+    found = [raw.index(column)]
+    indicator = f"{column}_na"
+    if indicator in numbers[len(raw) :]:
+        found.append(numbers.index(indicator, len(raw)))
+    return [], found
+
+
+def put_value(
+    processor: TableProcessor, column: str, value: Any, codes: np.ndarray, numbers: np.ndarray
+) -> None:
+    """Write one raw value of a column into all rows of arrays that `transform_arrays` made."""
+    in_codes, in_numbers = places(processor, column, "value")
+    if in_codes:
+        codes[:, in_codes[0]] = processor.categories_[in_codes[0]].encode_one(value)
+        return
+    found, gap = processor.numbers_[in_numbers[0]].encode_one(value)
+    numbers[:, in_numbers[0]] = found
+    if len(in_numbers) > 1:
+        numbers[:, in_numbers[1]] = float(gap)
+
+
+def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> np.ndarray:
+    """A number column in the user's unit, without the gaps; float64."""
+    _, where = places(processor, column, "number")
+    known = processor.numbers_[where[0]]
+    values = numbers[:, where[0]].astype("float64")
+    if len(where) > 1:
+        values = values[numbers[:, where[1]] == 0]
+    if known.scale:
+        values = values * known.std + known.mean
+        digits = 6 - np.ceil(np.log10(np.maximum(np.abs(values), known.std) + 1e-300))  # what float32 kept
+        values = np.round(values * 10.0**digits) / 10.0**digits
+    return values
+
+
+def told(value: Any) -> str:
+    """A value as people write it: thousand separators, no needless digits.
+
+    Example:
+        >>> told(12345.6), told(0.123456), told(None), told("a"), told(0.0)
+        ('12,346', '0.1235', 'missing', 'a', '0')
+    """
+    if is_missing(value):
+        return "missing"
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        number = float(value)
+        return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+    return str(value)

@@ -1,0 +1,285 @@
+"""Which columns a model relies on: how much worse it gets when a column is shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+from torch import Tensor
+
+from zoo.errors import did_you_mean, some
+from zoo.metrics import metric_name, streaming
+from zoo.plots import figure
+from zoo.seeding import preserve_rng
+from zoo_tabular._frames import name_list
+from zoo_tabular.encoded import EncodedRows, check_learner, encoded_rows, places, raw_outputs, sampled, told
+
+HIGHER_IS_BETTER = ("accuracy", "auc", "r2", "f1", "f2", "fbeta", "precision", "recall", "_score")
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What `permutation_importance` found.
+
+    Attributes:
+        frame: one row a column or group, the most important first: `mean` is the increase of the error when
+            it is shuffled, `std` its standard deviation over the repeats, `low` and `high` the limits of the
+            95% interval.
+        metric: name of the error.
+        baseline: the metric with nothing shuffled.
+        n_rows: rows it was measured on.
+        n_repeats: shufflings of every column.
+        higher_is_better: whether the metric falls when the error rises.
+    """
+
+    frame: pd.DataFrame
+    metric: str
+    baseline: float
+    n_rows: int
+    n_repeats: int
+    higher_is_better: bool
+
+    def plot(self, ax: Axes | None = None, *, top: int = 20) -> Axes:
+        """Horizontal bars with intervals, the most important column at the top.
+
+        Args:
+            ax: where to draw.
+            top: draw so many rows.
+
+        Returns:
+            The axes.
+        """
+        shown = self.frame.head(top)[::-1]
+        ax = figure(7.5, 1.4 + 0.27 * len(shown)).add_subplot() if ax is None else ax
+        clear = (shown["low"] > 0).to_numpy()
+        mean = shown["mean"].to_numpy()
+        whiskers = np.vstack([mean - shown["low"].to_numpy(), shown["high"].to_numpy() - mean]).clip(0)
+        ax.barh(
+            [str(name) for name in shown.index], mean, xerr=whiskers, height=0.7,
+            color=np.where(clear, "C0", "0.75"), error_kw={"ecolor": "0.3", "elinewidth": 1, "capsize": 2},
+        )  # fmt: skip
+        ax.axvline(0, color="0.3", lw=0.8)
+        ax.margins(y=0.01)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
+        verb = "falls" if self.higher_is_better else "rises"
+        left_out = len(self.frame) - len(shown)
+        more = f"; {left_out} more not shown" if left_out else ""
+        ax.set_xlabel(
+            f"{self.metric} {verb} by ... when this column is shuffled (unshuffled: {told(self.baseline)})\n"
+            f"lines: 95% intervals; grey: may be no more than chance{more}"
+        )
+        ax.set_title(f"What the model relies on ({self.n_rows:,} rows)", fontsize="medium")
+        return ax
+
+    def __repr__(self) -> str:
+        verb = "decrease" if self.higher_is_better else "increase"
+        head = (
+            f"{verb} of {self.metric} ({told(self.baseline)} on {self.n_rows:,} rows) "
+            f"when a column is shuffled, with 95% intervals"
+        )
+        return f"{head}\n{self.frame.to_string(float_format=told)}"
+
+
+def permutation_importance(
+    learn: Any,
+    df: pd.DataFrame | None = None,
+    target: Any = None,
+    *,
+    metric: Any = None,
+    higher_is_better: bool | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    columns: Sequence[str] | None = None,
+    n_repeats: int = 5,
+    n_rows: int | None = 10_000,
+    n_bootstrap: int = 200,
+    blocks: Any = None,
+    seed: int = 0,
+) -> Importance:
+    """How much the error rises when a column is shuffled (Breiman 2001; Fisher, Rudin & Dominici 2019).
+
+    Shuffling breaks what ties a column to the target and to all other columns, and leaves its distribution.
+    Columns that say the same share their importance: neither alone is missed. Shuffle such columns together
+    with `groups`. The rows are encoded once; a number is shuffled together with its `_na` column.
+
+    The interval tells what other rows of the same kind, and other shufflings, might have given: the limits
+    are percentiles of a bootstrap in which rows and repeats are drawn with replacement. Rows of one day or
+    one store err together, which makes intervals too narrow; `blocks` draws whole days or stores instead.
+
+    Args:
+        learn: a learner of a table, also a loaded one.
+        df: raw rows; the learner's validation rows by default.
+        target: the target of `df`: a column of it, or values.
+        metric: `(predictions, targets) -> number` on the model's scale, or a streaming metric; the first one
+            of the learner by default.
+        higher_is_better: whether high values of the metric are good; judged by its name by default.
+        groups: columns to shuffle together by the name of the group.
+        columns: measure these alone (columns that are in no group, and names of groups); all by default.
+        n_repeats: shufflings of every column.
+        n_rows: measure on so many rows drawn at random; all for None.
+        n_bootstrap: draws for the interval.
+        blocks: one value a row, such as `df["Date"]`: rows that share it are drawn together.
+        seed: of rows, shufflings and draws.
+
+    Raises:
+        ValueError: for unknown columns, a column in two groups, rows without targets, fewer than two rows.
+
+    Example:
+        >>> from zoo_tabular import ColumnarModelData
+        >>> df = pd.DataFrame({"Kind": list("ab") * 20, "Sales": [1.0, 9.0] * 20})
+        >>> md = ColumnarModelData.from_data_frame(".", range(20, 40), df, "Sales", ["Kind"], bs=10)
+        >>> found = permutation_importance(md.get_learner(szs=[4], device="cpu"))
+        >>> found.frame.columns.tolist()
+        ['mean', 'std', 'low', 'high']
+    """
+    where = "permutation_importance"
+    for name, value, least in (("n_repeats", n_repeats, 1), ("n_bootstrap", n_bootstrap, 1)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{where}: {name} must be at least {least}, got {value!r}")
+    features = _features(learn, groups, columns, where)
+    if df is not None and target is None:
+        raise ValueError(f"{where}: the target of df is needed to measure errors: give target as well")
+    everything = encoded_rows(learn, df, target, where)
+    chosen = sampled(len(everything), n_rows, seed)
+    rows = everything.take(chosen)
+    if len(rows) < 2:
+        raise ValueError(f"{where}: shuffling needs at least two rows, there are {len(rows)}")
+    score = _Score(learn, metric, higher_is_better, where)
+    targets = rows.targets
+    if targets is None:
+        raise ValueError(f"{where}: these rows have no targets")
+    draws = _draws(_block_numbers(blocks, len(everything), chosen, where), n_bootstrap, seed)
+    orders = [np.random.default_rng([seed, repeat]).permutation(len(rows)) for repeat in range(n_repeats)]
+    used = np.random.default_rng([seed, n_repeats]).integers(0, n_repeats, (n_bootstrap, n_repeats))
+
+    plain = raw_outputs(learn, [(rows.codes, rows.numbers)])
+    table = {}
+    with preserve_rng():  # whatever a metric draws leaves no trace
+        baseline = score(plain, targets)
+        base_draws = np.array([score(plain[draw], targets[draw]) for draw in draws])
+        for name, (codes, numbers) in features.items():
+            outputs = raw_outputs(learn, _shuffled(rows, orders, codes, numbers)).split(len(rows))
+            rises = score.sign * (np.array([score(part, targets) for part in outputs]) - baseline)
+            drawn = np.array([
+                score.mean(outputs, targets, draw, which) for draw, which in zip(draws, used, strict=True)
+            ])  # fmt: skip
+            drawn = score.sign * (drawn - base_draws)
+            known = drawn[np.isfinite(drawn)]
+            low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+            table[name] = (rises.mean(), rises.std(ddof=1) if n_repeats > 1 else np.nan, low, high)
+    frame = pd.DataFrame.from_dict(table, orient="index", columns=["mean", "std", "low", "high"])
+    frame = frame.sort_values("mean", ascending=False, kind="stable").rename_axis("column")
+    return Importance(frame, score.name, baseline, len(rows), n_repeats, score.sign < 0)
+
+
+class _Score:
+    """A metric of any kind as a number of raw outputs and targets.
+
+    Attributes:
+        sign: 1 when the error is the metric, -1 when a high value is good.
+    """
+
+    def __init__(self, learn: Any, metric: Any, higher_is_better: bool | None, where: str) -> None:
+        if metric is None:
+            if not learn.metrics:
+                raise ValueError(f"{where}: the learner has no metric: give one as metric=")
+            metric = learn.metrics[0]
+        self.meter = streaming(metric)
+        self.name = metric_name(metric)
+        if higher_is_better is None:
+            lower = self.name.lower()
+            higher_is_better = any(word in lower for word in HIGHER_IS_BETTER)
+        self.sign = -1.0 if higher_is_better else 1.0
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> float:
+        self.meter.reset()
+        self.meter.update(outputs, targets)
+        found = float(self.meter.compute())
+        self.meter.reset()
+        return found
+
+    def mean(self, repeats: Sequence[Tensor], targets: Tensor, rows: Tensor, used: np.ndarray) -> float:
+        """The mean over the repeats numbered in `used`, on some rows."""
+        which, times = np.unique(used, return_counts=True)
+        wanted = targets[rows]
+        return float(np.average([self(repeats[i][rows], wanted) for i in which], weights=times))
+
+
+def _features(
+    learn: Any, groups: Mapping[str, Sequence[str]] | None, columns: Sequence[str] | None, where: str
+) -> dict[str, tuple[list[int], list[int]]]:
+    """What is shuffled together, by name: columns among the codes and among the numbers."""
+    processor = check_learner(learn, where)
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    grouped: dict[str, str] = {}
+    for group, members in (groups or {}).items():
+        codes, numbers = [], []
+        for name in name_list(members, f"{where}: group {group!r}"):
+            if name in grouped:
+                raise ValueError(f"{where}: column {name!r} is in the groups {grouped[name]!r} and {group!r}")
+            grouped[name] = group
+            in_codes, in_numbers = places(processor, name, where)
+            codes += in_codes
+            numbers += in_numbers
+        if not codes and not numbers:
+            raise ValueError(f"{where}: the group {group!r} has no columns")
+        found[str(group)] = (codes, numbers)
+    for name in processor.feature_names_in_:
+        if name not in grouped:
+            if name in found:
+                raise ValueError(f"{where}: the group {name!r} has the name of a column that is not in it")
+            found[name] = places(processor, name, where)
+    if columns is None:
+        return found
+    wanted = name_list(columns, f"{where}: columns")
+    unknown = [name for name in wanted if name not in found]
+    if unknown:
+        hint = f": it is in the group {grouped[unknown[0]]!r}" if unknown[0] in grouped else ""
+        raise ValueError(
+            f"{where}: no column or group {unknown[0]!r}{hint or did_you_mean(unknown[0], found)}; "
+            f"there are {some(found, 12)}"
+        )
+    return {name: found[name] for name in wanted}
+
+
+def _shuffled(
+    rows: EncodedRows, orders: Sequence[np.ndarray], codes: list[int], numbers: list[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows once for every order, with some columns taken from other rows."""
+    for order in orders:
+        mixed_codes, mixed_numbers = rows.codes, rows.numbers
+        if codes:
+            mixed_codes = rows.codes.copy()
+            mixed_codes[:, codes] = rows.codes[order][:, codes]
+        if numbers:
+            mixed_numbers = rows.numbers.copy()
+            mixed_numbers[:, numbers] = rows.numbers[order][:, numbers]
+        yield mixed_codes, mixed_numbers
+
+
+def _block_numbers(blocks: Any, n: int, chosen: np.ndarray, where: str) -> np.ndarray:
+    """The number of the block of every chosen row; every row is one of its own by default."""
+    if blocks is None:
+        return np.arange(len(chosen))
+    values = pd.Series(np.asarray(blocks))
+    if len(values) != n:
+        raise ValueError(f"{where}: blocks has {len(values)} values for {n} rows")
+    return pd.factorize(values[chosen], use_na_sentinel=False)[0]
+
+
+def _draws(blocks: np.ndarray, n_bootstrap: int, seed: int) -> list[Tensor]:
+    """Rows of every bootstrap draw: as many blocks as there are, with replacement."""
+    rng = np.random.default_rng([seed, len(blocks)])
+    n_blocks = int(blocks.max()) + 1
+    if n_blocks == len(blocks):
+        return [torch.from_numpy(rng.integers(0, n_blocks, n_blocks)) for _ in range(n_bootstrap)]
+    members = np.split(np.argsort(blocks, kind="stable"), np.cumsum(np.bincount(blocks))[:-1])
+    return [
+        torch.from_numpy(np.concatenate([members[i] for i in rng.integers(0, n_blocks, n_blocks)]))
+        for _ in range(n_bootstrap)
+    ]

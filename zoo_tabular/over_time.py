@@ -1,0 +1,256 @@
+"""Forecasts beside what came: over time, by group, and the rows that were worst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.dates as mdates
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from zoo.errors import did_you_mean
+from zoo.plots import figure
+from zoo_tabular._frames import check_columns, check_frame, name_list
+from zoo_tabular.encoded import (
+    BATCH,
+    answer_name,
+    answers,
+    check_learner,
+    check_output,
+    model_targets,
+    raw_outputs,
+    told,
+)
+
+PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What `residuals` found.
+
+    Attributes:
+        frame: one row a row of the table, in its order and with its index: `date`, `actual`, `forecast`,
+            `error` (forecast minus actual) and `percent` of the actual (NaN where that is 0).
+        answer: what the numbers are.
+        raw: the rows themselves.
+    """
+
+    frame: pd.DataFrame
+    answer: str
+    raw: pd.DataFrame
+
+    def by_time(self, per: str = "day", *, where: Any = None) -> pd.DataFrame:
+        """Sums of each period, in the order of time.
+
+        Args:
+            per: "day", "week" (beginning on Monday), "month", "quarter" or "year".
+            where: `{column: value}`, such as `{"Store": 1}`, or a true/false mask: only these rows.
+
+        Returns:
+            `rows`, `actual`, `forecast`, `error` and `percent` (of the sums) by the first day of the period.
+            Probabilities are averaged and not summed, with the error in percentage points.
+        """
+        if per not in PERIODS:
+            raise ValueError(
+                f"by_time: per must be one of {', '.join(PERIODS)}, got {per!r}{did_you_mean(per, PERIODS)}"
+            )
+        chosen = self.frame[self._mask(where)]
+        period = chosen["date"].dt.to_period(PERIODS[per]).dt.start_time.rename(per)
+        return self._sums(chosen, period)
+
+    def by_group(self, column: str | Sequence[str]) -> pd.DataFrame:
+        """Sums of each group, the one with the largest mean absolute error in percent first.
+
+        Args:
+            column: of the raw rows; one or several.
+
+        Returns:
+            As `by_time`, with `mean_percent`, the mean absolute error in percent of single rows.
+        """
+        names = name_list(column, "by_group")
+        check_columns(self.raw, names, "by_group")
+        keys = [self.raw[name].reset_index(drop=True) for name in names]
+        rows = self.frame.reset_index(drop=True)
+        table = self._sums(rows, keys)
+        single = rows["percent"] if not self._of_classes else 100 * rows["error"]
+        table["mean_percent"] = single.abs().groupby(keys, dropna=False, observed=True).mean()
+        return table.sort_values("mean_percent", ascending=False, kind="stable")
+
+    def worst(self, n: int = 10, *, by: str = "percent") -> pd.DataFrame:
+        """The rows with the largest errors, with what they were.
+
+        Args:
+            n: how many.
+            by: "percent" or "error".
+
+        Returns:
+            `actual`, `forecast`, `error`, `percent`, then all raw columns.
+        """
+        if by not in ("percent", "error"):
+            raise ValueError(f"worst: by must be 'percent' or 'error', got {by!r}")
+        size = self.frame[by].abs().to_numpy()
+        order = np.argsort(-np.where(np.isnan(size), -1.0, size), kind="stable")[: max(0, n)]
+        found = self.frame.iloc[order][["actual", "forecast", "error", "percent"]]
+        rest = self.raw.iloc[order]
+        return pd.concat([found, rest.drop(columns=[name for name in found if name in rest])], axis=1)
+
+    def plot(
+        self,
+        per: str = "day",
+        *,
+        where: Any = None,
+        title: str | None = None,
+        ax: Sequence[Axes] | None = None,
+    ) -> np.ndarray:
+        """Actual and forecast over time; below, by how much the forecast was too high or too low.
+
+        Args:
+            per, where: as in `by_time`.
+            title: of the figure; says what is shown by default.
+            ax: two axes to draw into.
+
+        Returns:
+            An array of both axes.
+        """
+        table = self.by_time(per, where=where)
+        if not len(table):
+            raise ValueError("plot: no row is left to draw")
+        if ax is None:
+            drawn = figure(9.0, 5.2)
+            upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+        else:
+            upper, lower = ax
+        days = table.index.to_numpy()
+        marker = "o" if len(table) <= 40 else None
+        upper.plot(days, table["actual"], color="0.25", marker=marker, ms=3.5, label="actual")
+        upper.plot(days, table["forecast"], color="C1", marker=marker, ms=3.5, label="forecast")
+        upper.set_ylabel(f"{self.answer}\n{'mean' if self._of_classes else 'sum'} per {per}")
+        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
+        upper.legend(frameon=False, fontsize="small", ncols=2)
+        off = (100 * table["error"] if self._of_classes else table["percent"]).to_numpy()
+        step = np.median(np.diff(days)) if len(days) > 1 else np.timedelta64(1, "D")
+        lower.bar(days, off, width=0.8 * step, color=np.where(off > 0, "C1", "C0"))
+        lower.axhline(0, color="0.3", lw=0.8)
+        unit = "percentage points" if self._of_classes else "percent of actual"
+        lower.set_ylabel(f"forecast too high (+)\nor too low (-), {unit}", fontsize="small")
+        lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+,.4g}" if value else "0"))
+        places = mdates.AutoDateLocator(minticks=3, maxticks=10)
+        lower.xaxis.set_major_locator(places)
+        lower.xaxis.set_major_formatter(mdates.ConciseDateFormatter(places))
+        head = title or self._title(table, where)
+        upper.set_title(head[0].upper() + head[1:], fontsize="medium")
+        return np.array([upper, lower])
+
+    def _title(self, table: pd.DataFrame, where: Any) -> str:
+        named = where if isinstance(where, dict) else {}
+        which = "".join(f", {name} {value}" for name, value in named.items())
+        actual = table["actual"].sum()
+        off = "" if self._of_classes or not actual else f", {table['error'].sum() / actual:+.1%} in all"
+        return f"{self.answer}{which}: what came and what was forecast ({table['rows'].sum():,} rows{off})"
+
+    @property
+    def _of_classes(self) -> bool:
+        return self.answer.startswith("probability of ")
+
+    def _mask(self, where: Any) -> np.ndarray:
+        if where is None:
+            return np.ones(len(self.frame), dtype=bool)
+        if isinstance(where, dict):
+            check_columns(self.raw, where, "where")
+            found = np.ones(len(self.frame), dtype=bool)
+            for name, value in where.items():
+                found &= (self.raw[name] == value).to_numpy(dtype=bool, na_value=False)
+            if not found.any():
+                raise ValueError(f"where: no row has {where}")
+            return found
+        found = np.asarray(where)
+        if found.dtype != bool or found.shape != (len(self.frame),):
+            raise ValueError(
+                f"where: expected a dict of columns to values, or a mask of {len(self.frame)} true/false"
+            )
+        return found
+
+    def _sums(self, rows: pd.DataFrame, keys: Any) -> pd.DataFrame:
+        grouped = rows.groupby(keys, dropna=False, observed=True)
+        both = grouped[["actual", "forecast"]]
+        table = both.mean() if self._of_classes else both.sum()
+        table.insert(0, "rows", grouped.size())
+        table["error"] = table["forecast"] - table["actual"]
+        table["percent"] = _percent(table["error"], table["actual"])
+        return table
+
+    def __repr__(self) -> str:
+        off = (100 * self.frame["error"] if self._of_classes else self.frame["percent"]).abs()
+        unit = "percentage points" if self._of_classes else "percent"
+        first, last = self.frame["date"].min(), self.frame["date"].max()
+        return (
+            f"Residuals({self.answer}, {len(self.frame):,} rows, {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
+            f"mean absolute error {off.mean():.1f} {unit})"
+        )
+
+
+def residuals(
+    learn: Any,
+    df: pd.DataFrame,
+    target: Any,
+    date: str,
+    *,
+    output: int | str | None = None,
+    unit: str | None = None,
+) -> Residuals:
+    """Forecasts of a model beside what came, for rows with a date, such as the validation frame.
+
+    For classifiers: the probability of a class beside how often it came.
+
+    Args:
+        learn: a learner of a table, also a loaded one.
+        df: raw rows; they are not changed.
+        target: the column that holds the target, or its values.
+        date: the column of dates; text is read as dates.
+        output: the class (name or number) or the target (number), where there are several.
+        unit: what is forecast, such as "sales"; the name of the target by default.
+
+    Returns:
+        Tables over time, by group, of the worst rows; `.plot()` draws them over time.
+
+    Raises:
+        ValueError: for absent columns, rows without a date, a target that does not fit the model.
+    """
+    where = "residuals"
+    processor = check_learner(learn, where)
+    check_frame(df, where, empty_ok=False)
+    check_columns(df, [date], where)
+    place = check_output(learn, output, where)
+    dates = pd.to_datetime(df[date]).reset_index(drop=True)
+    if dates.isna().any():
+        raise ValueError(f"{where}: {int(dates.isna().sum())} of {len(df)} rows have no {date!r}")
+    if dates.dt.tz is not None:
+        dates = dates.dt.tz_localize(None)  # the day there
+    wanted = model_targets(learn, df, target)
+    if learn.data.task == "classification":
+        actual = (wanted.numpy() == place).astype("float64")
+    elif learn.data.task == "multilabel":
+        actual = wanted.numpy()[:, place].astype("float64")
+    else:
+        actual = learn.data.invert_target(wanted.double().numpy()).reshape(len(df), -1)[:, place]
+    codes, numbers = processor.transform_arrays(df)
+    batches = ((codes[i : i + BATCH], numbers[i : i + BATCH]) for i in range(0, len(codes), BATCH))
+    forecast = answers(learn, raw_outputs(learn, batches), place)
+    error = forecast - actual
+    frame = pd.DataFrame(
+        {"date": dates.to_numpy(), "actual": actual, "forecast": forecast, "error": error}, index=df.index
+    ).assign(percent=_percent(error, actual))
+    name = target if isinstance(target, str) else getattr(target, "name", None)
+    said = unit or (str(name) if name is not None and learn.data.n_out == 1 else None)
+    return Residuals(frame, answer_name(learn, place, said), df)
+
+
+def _percent(error: Any, actual: Any) -> Any:
+    """Errors in percent of what came; NaN where that is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 100 * error / np.where(np.asarray(actual) == 0, np.nan, np.abs(actual))
