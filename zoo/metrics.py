@@ -172,6 +172,7 @@ def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) ->
             given = scores.softmax(-1) if on == "probs" else scores
         return float(function(targets.cpu().numpy(), given.cpu().numpy(), **options))
 
+    metric.__module__ = __name__  # `streaming` would take it for a bare scikit-learn function
     return metric
 
 

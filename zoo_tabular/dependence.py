@@ -76,10 +76,10 @@ class Dependence:
         if len(curves):
             ax.plot([], [], color="0.8", lw=0.7, label="single rows")
         low, high = ax.get_ylim()
-        ax.set_ylim(low - 0.18 * (high - low), high)  # room for how common the values are
+        ax.set_ylim(low - 0.18 * (high - low), high + 0.08 * (high - low))  # room for bars and legend
         below = ax.inset_axes((0, 0, 1, 0.13), sharex=ax)
         if self.is_category:
-            below.bar(x, frame["share"], color="0.6", width=0.7)
+            below.bar(x, frame["share"], color="0.75", width=0.7)
             labels = [(names or {}).get(value, value) for value in frame.index]
             long = len(labels) > 8 or sum(len(str(label)) for label in labels) > 60
             ax.set_xticks(
@@ -90,14 +90,14 @@ class Dependence:
             )
         else:
             inside = self.seen[(self.seen >= x.min()) & (self.seen <= x.max())]
-            below.hist(inside, bins=min(50, max(5, len(np.unique(inside)))), color="0.6")
+            below.hist(inside, bins=min(50, max(5, len(np.unique(inside)))), color="0.75")
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
         below.axis("off")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
         ax.set(xlabel=f"{self.column} (grey bars: how common)", ylabel=self.answer)
         title = f"{self.answer}, when {self.column} alone is changed ({len(self.curves):,} rows)"
         ax.set_title(title[0].upper() + title[1:], fontsize="medium")
-        ax.legend(fontsize="small", frameon=False)
+        ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
         return ax
 
     def __repr__(self) -> str:

@@ -17,7 +17,6 @@ from zoo_tabular.dependence import with_value
 from zoo_tabular.embeddings import EmbeddingTables
 from zoo_tabular.encoded import check_learner, encoded_rows, raw_outputs, sampled
 
-
 _SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
@@ -120,7 +119,7 @@ def plot_embedding(
             themselves by default.
         of, method, weights, df, seed: as in `embedding_plane`.
         connect: join the levels by a line in their order, such as days or months, and the last to the first.
-        max_names: write so many names, those of the heaviest levels; the others are dots only.
+        max_names: write so many names, those of heavy levels far from the middle; the others are dots only.
         ax: where to draw.
 
     Returns:
@@ -132,9 +131,12 @@ def plot_embedding(
     x, y, weight = (plane[name].to_numpy() for name in ("x", "y", "weight"))
     if connect:
         ax.plot(np.append(x, x[0]), np.append(y, y[0]), color="0.8", lw=1, zorder=1)
-    ax.scatter(x, y, s=15 + 65 * weight / weight.max(), color="C0", alpha=0.8, zorder=2)
+    size = min(1.0, 60 / len(x)) * (15 + 65 * weight / weight.max())
+    ax.scatter(x, y, s=size, color="C0", alpha=0.8, zorder=2)
     ax.margins(0.12)
-    shown = np.argsort(-weight, kind="stable")[:max_names]
+    centre = np.average(np.column_stack([x, y]), axis=0, weights=weight)
+    reach = weight * np.hypot(x - centre[0], y - centre[1])
+    shown = np.argsort(-reach, kind="stable")[:max_names]
     _place_names(ax, x, y, shown, labels)
     if shares is None:
         ax.set(xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
@@ -149,7 +151,7 @@ def plot_embedding(
 
 
 def _profiles(learn: Any, column: str, df: pd.DataFrame | None, n_rows: int, seed: int) -> np.ndarray:
-    """Outputs of sampled rows when all of them are given each level in turn: shape (levels, rows x outputs)."""
+    """Outputs of sampled rows when all are given each level in turn: shape (levels, rows x outputs)."""
     where = "embedding_plane"
     processor = check_learner(learn, where)
     everything = encoded_rows(learn, df, None, where)

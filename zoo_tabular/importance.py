@@ -161,14 +161,14 @@ def permutation_importance(
     table = {}
     with preserve_rng():  # whatever a metric draws leaves no trace
         baseline = score(plain, targets)
-        base_draws = np.array([score(plain[draw], targets[draw]) for draw in draws])
+        base_draws = [score(plain[draw], targets[draw]) for draw in draws]
         for name, (codes, numbers) in features.items():
             outputs = raw_outputs(learn, _shuffled(rows, orders, codes, numbers)).split(len(rows))
             rises = score.sign * (np.array([score(part, targets) for part in outputs]) - baseline)
             drawn = np.array([
-                score.mean(outputs, targets, draw, which) for draw, which in zip(draws, used, strict=True)
+                score.rise(base, outputs, targets, draw, which)
+                for base, draw, which in zip(base_draws, draws, used, strict=True)
             ])  # fmt: skip
-            drawn = score.sign * (drawn - base_draws)
             known = drawn[np.isfinite(drawn)]
             low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
             table[name] = (rises.mean(), rises.std(ddof=1) if n_repeats > 1 else np.nan, low, high)
@@ -203,11 +203,14 @@ class _Score:
         self.meter.reset()
         return found
 
-    def mean(self, repeats: Sequence[Tensor], targets: Tensor, rows: Tensor, used: np.ndarray) -> float:
-        """The mean over the repeats numbered in `used`, on some rows."""
+    def rise(
+        self, plain: float, repeats: Sequence[Tensor], targets: Tensor, rows: Tensor, used: np.ndarray
+    ) -> float:
+        """The mean increase over `plain` of the repeats numbered in `used`, on some rows."""
         which, times = np.unique(used, return_counts=True)
         wanted = targets[rows]
-        return float(np.average([self(repeats[i][rows], wanted) for i in which], weights=times))
+        found = [self(repeats[i][rows], wanted) - plain for i in which]
+        return self.sign * float(np.average(found, weights=times))
 
 
 def _features(

@@ -136,8 +136,8 @@ class Residuals:
         step = np.median(np.diff(days)) if len(days) > 1 else np.timedelta64(1, "D")
         lower.bar(days, off, width=0.8 * step, color=np.where(off > 0, "C1", "C0"))
         lower.axhline(0, color="0.3", lw=0.8)
-        unit = "percentage points" if self._of_classes else "percent of actual"
-        lower.set_ylabel(f"forecast too high (+)\nor too low (-), {unit}", fontsize="small")
+        unit = "points" if self._of_classes else "%"
+        lower.set_ylabel(f"too high (+),\ntoo low (-), {unit}")
         lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+,.4g}" if value else "0"))
         places = mdates.AutoDateLocator(minticks=3, maxticks=10)
         lower.xaxis.set_major_locator(places)
@@ -150,7 +150,11 @@ class Residuals:
         named = where if isinstance(where, dict) else {}
         which = "".join(f", {name} {value}" for name, value in named.items())
         actual = table["actual"].sum()
-        off = "" if self._of_classes or not actual else f", {table['error'].sum() / actual:+.1%} in all"
+        off = (
+            ""
+            if self._of_classes or not actual
+            else f", forecast {table['error'].sum() / actual:+.1%} in all"
+        )
         return f"{self.answer}{which}: what came and what was forecast ({table['rows'].sum():,} rows{off})"
 
     @property

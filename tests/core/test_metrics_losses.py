@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import cohen_kappa_score, fbeta_score
+from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error
 from torch import nn
 
 from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of
@@ -53,6 +53,13 @@ def test_regression_metrics_on_known_values():
     assert mae(preds, targets) == pytest.approx(1.0)
     assert r2(preds, targets) == pytest.approx(1 - 5 / 2)
     assert auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])) == pytest.approx(0.75)
+
+
+def test_a_wrapped_scikit_learn_function_is_streamed_as_it_is():
+    """Options given to `sklearn_metric` hold inside a validation too."""
+    meter = streaming(sklearn_metric(mean_absolute_error, on="values"))
+    meter.update(torch.tensor([[1.0], [2.5]]), torch.tensor([[0.0], [2.0]]))
+    assert meter.compute() == 0.75
 
 
 def test_any_scikit_learn_metric_can_be_used():

@@ -1,0 +1,173 @@
+"""Permutation importance against models whose use of the columns is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import mean_absolute_error
+
+from tests.tabular.known import PER_SIZE, assert_same, known_frame, known_learner, state
+from zoo import load_learner
+from zoo.metrics import mse, r2, sklearn_metric
+from zoo_tabular import ColumnarModelData, permutation_importance
+
+
+def test_only_columns_that_the_model_uses_matter(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    learn.model.train()
+    before = state(learn)
+    found = learn.importance(n_rows=None)
+    assert_same(before, state(learn))
+    frame = found.frame
+    assert list(frame.columns) == ["mean", "std", "low", "high"]
+    assert sorted(frame.index[:2]) == ["Kind", "Size"]
+    assert (frame.loc[["Kind", "Size"], "low"] > 0).all()
+    assert (frame.loc[["Shade", "Noise", "Idle"]] == 0).all().all()
+    assert found.metric == "rmse"
+    assert found.baseline == pytest.approx(learn.evaluate()["rmse"], rel=1e-5)
+    assert found.n_rows == 200
+    assert not found.higher_is_better
+
+
+def test_the_increase_is_the_one_that_shuffling_gives(tmp_path) -> None:
+    """Of two independent draws, squared errors rise by twice the variance of what the column adds."""
+    learn = known_learner(tmp_path)
+    valid = known_frame()[400:]
+    found = learn.importance(valid.dropna(), "Sales", metric=mse, n_repeats=50, columns=["Size"])
+    expected = 2 * PER_SIZE**2 * valid["Size"].dropna()[valid["Kind"].notna()].var(ddof=0)
+    assert found.frame.loc["Size", "mean"] == pytest.approx(expected, rel=0.06)
+    assert found.frame.loc["Size", "low"] < expected < found.frame.loc["Size", "high"]
+
+
+def test_intervals_of_noise_that_the_model_uses_cover_zero(tmp_path) -> None:
+    learn = known_learner(tmp_path, noise=0.3)
+    found = learn.importance(n_rows=None, metric=mse)
+    row = found.frame.loc["Noise"]
+    assert row["low"] < 0 < row["high"]  # one noise is as bad as another
+    learn = known_learner(tmp_path)
+    fair = known_frame()[400:].assign(Sales=lambda df: np.random.default_rng(1).permutation(df["Sales"]))
+    for name, row in learn.importance(fair, "Sales", n_rows=None, metric=mse).frame.iterrows():
+        assert row["low"] <= 0 <= row["high"], name
+
+
+def test_the_gaps_of_a_number_are_shuffled_with_it(tmp_path) -> None:
+    """Values and gaps apart would give rows that can't be; the values of gaps are the median throughout."""
+    learn = known_learner(tmp_path)
+    rows: list[np.ndarray] = []
+    learn.model.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[1].numpy().copy()))
+    learn.importance(columns=["Size"], n_repeats=3)
+    numbers = np.concatenate(rows[1:])
+    median = learn.data.processor.numbers_[0].encode_one(None)[0]
+    assert 0 < numbers[:, 3].mean() < 0.5
+    assert np.allclose(numbers[numbers[:, 3] == 1, 0], median)
+
+
+def test_groups_are_shuffled_together(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    apart = learn.importance(metric=mse, n_repeats=20).frame["mean"]
+    found = learn.importance(metric=mse, n_repeats=20, groups={"both": ["Kind", "Size"]}).frame["mean"]
+    assert set(found.index) == {"both", "Shade", "Noise", "Idle"}
+    assert found["both"] == pytest.approx(apart["Kind"] + apart["Size"], rel=0.15)
+    for groups, message in (
+        ({"g": ["Kin"]}, r"no column 'Kin' \(did you mean 'Kind'"),
+        ({"g": ["Kind"], "h": ["Kind"]}, "in the groups 'g' and 'h'"),
+        ({"g": []}, "'g' has no columns"),
+        ({"Size": ["Kind"]}, "'Size' has the name of a column"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learn.importance(groups=groups)
+    with pytest.raises(ValueError, match="it is in the group 'g'"):
+        learn.importance(groups={"g": ["Kind"]}, columns=["Kind"])
+
+
+def test_equal_seeds_give_equal_numbers_and_an_archive_too(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    valid = known_frame()[400:]
+    one = learn.importance(n_rows=50).frame
+    pd.testing.assert_frame_equal(one, learn.importance(valid, "Sales", n_rows=50).frame, rtol=1e-4)
+    learn.export(tmp_path / "known.zip")
+    loaded = load_learner(tmp_path / "known.zip", device="cpu")
+    pd.testing.assert_frame_equal(one, loaded.importance(valid, "Sales", n_rows=50).frame, rtol=1e-4)
+    with pytest.raises(ValueError, match="no validation rows: give a frame"):
+        loaded.importance()
+
+
+def test_blocks_make_wider_intervals_where_rows_err_together(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    day = np.repeat(np.arange(10), 20)
+    shift = np.random.default_rng(0).normal(0, 2, 10)[day]
+    valid = known_frame()[400:].sort_values("Size")
+    valid["Sales"] += shift
+    narrow, wide = (
+        learn.importance(valid, "Sales", columns=["Size"], metric=mse, blocks=blocks).frame.iloc[0]
+        for blocks in (None, day)
+    )
+    assert wide["mean"] == narrow["mean"]
+    assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
+
+
+def test_metrics_of_all_kinds_and_their_direction(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    for metric, higher in ((r2, True), (sklearn_metric(mean_absolute_error, on="values"), False)):
+        found = learn.importance(metric=metric, columns=["Kind", "Idle"])
+        assert found.higher_is_better is higher
+        assert found.frame.loc["Kind", "low"] > 0
+    turned = learn.importance(metric=mse, higher_is_better=True, columns=["Kind"])
+    assert turned.frame.loc["Kind", "mean"] < 0
+
+
+def test_classes_on_their_own(tmp_path) -> None:
+    df = known_frame(400).assign(Answer=lambda df: np.where(df["Size"] > 10, "large", "small"))
+    md = ColumnarModelData.from_data_frame(
+        tmp_path, range(300, 400), df, "Answer", ["Shade"], 50, cont_flds=["Size", "Noise"], is_reg=False
+    )
+    learn = md.get_learner(szs=[16], progress=False, device="cpu")
+    learn.fit_one_cycle(8, 0.02)
+    found = permutation_importance(learn)
+    assert found.metric == "accuracy"
+    assert found.higher_is_better
+    assert found.frame.index[0] == "Size"
+    again = permutation_importance(learn, df[300:], "Answer")
+    pd.testing.assert_frame_equal(found.frame, again.frame)
+    with pytest.raises(ValueError, match="'huge', which is none of the classes"):
+        permutation_importance(learn, df[300:], np.array(["huge"] * 100))
+
+
+def test_bad_arguments_are_named(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    df = known_frame()[:20]
+    for options, message in (
+        ({"n_repeats": 0}, "n_repeats must be at least 1"),
+        ({"n_rows": 0}, "n_rows is a number of rows"),
+        ({"blocks": [1, 2]}, "blocks has 2 values for 200 rows"),
+        ({"columns": ["Knd"]}, r"no column or group 'Knd' \(did you mean 'Kind'"),
+        ({"df": df}, "the target of df is needed"),
+        ({"target": "Sales"}, "a target was given without the frame"),
+        ({"df": df[:1], "target": "Sales"}, "at least two rows"),
+        ({"df": df, "target": [1.0]}, "the target has 1 rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learn.importance(**options)
+    with pytest.raises(TypeError, match="expected a learner of a table, got int"):
+        permutation_importance(3)
+
+
+def test_one_output_of_bars(tmp_path) -> None:
+    found = known_learner(tmp_path).importance(n_repeats=2, n_rows=50)
+    axes = found.plot(top=3)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(found.frame.index[:3])[::-1]
+    assert "rmse rises by ... when this column is shuffled" in axes.get_xlabel()
+    assert "2 more not shown" in axes.get_xlabel()
+    assert "increase of rmse" in repr(found)
+    axes.get_figure().canvas.draw()
+    assert found.plot(axes) is axes
+
+
+def test_bfloat16_learners_are_explained_as_they_predict(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    exact = learn.importance(n_repeats=2).frame["mean"]
+    learn.to_bf16()
+    assert torch.is_tensor(learn.model.output.weight)
+    assert np.allclose(learn.importance(n_repeats=2).frame["mean"].reindex(exact.index), exact, atol=0.05)
