@@ -125,7 +125,7 @@ class ColumnarModelData(ModelData):
             ColumnarModelData(train 3, valid 1)
         """
         where = "from_data_frame"
-        check_frame(df, where, empty_ok=False)
+        df = check_frame(df, where, empty_ok=False)
         truth, names = read_truth(df, y, is_reg=is_reg, is_multi=is_multi)
         train_rows, val_rows = split_rows(val_idxs, len(df))
         warn_if_time_leaks(df, val_rows)
@@ -162,8 +162,8 @@ class ColumnarModelData(ModelData):
     ) -> ColumnarModelData:
         """The same from two frames, to train and to validate on; arguments as in `from_data_frame`."""
         where = "from_data_frames"
-        check_frame(trn_df, f"{where}: trn_df", empty_ok=False)
-        check_frame(val_df, f"{where}: val_df", empty_ok=False)
+        trn_df = check_frame(trn_df, f"{where}: trn_df", empty_ok=False)
+        val_df = check_frame(val_df, f"{where}: val_df", empty_ok=False)
         if isinstance(trn_y, str) and isinstance(val_y, str) and trn_y != val_y:
             raise ValueError(
                 f"{where}: trn_y names {trn_y!r} and val_y {val_y!r}; both must be the same target"
@@ -226,7 +226,7 @@ class ColumnarModelData(ModelData):
         cat_dropout: float = 0.02,
         shuffle: bool = True,
         seed: int | None = None,
-        buffer_rows: int = 524_288,
+        buffer_rows: int = 262_144,
     ) -> ColumnarModelData:
         """The same from Parquet files that need not fit into memory.
 
@@ -324,7 +324,7 @@ class ColumnarModelData(ModelData):
 
     def set_test(self, test_df: pd.DataFrame) -> None:
         """Replace the rows that `learn.predict(True)` predicts; a target among them is not looked at."""
-        check_frame(test_df, "test_df", empty_ok=False)
+        test_df = check_frame(test_df, "test_df", empty_ok=False)
         check_columns(test_df, self.processor.feature_names_in_, "test_df")
         blank = np.zeros(len(test_df), dtype="int64" if self.task == "classification" else "float32")
         self.test_dl = TensorLoader(*self.processor.transform_arrays(test_df), blank, bs=PREDICT_ROWS)

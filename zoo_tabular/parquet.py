@@ -14,7 +14,7 @@ from zoo_tabular._frames import name_list
 from zoo_tabular.coding import ArrowCoder
 from zoo_tabular.dropout import CategoryDropout
 from zoo_tabular.processor import TableProcessor
-from zoo_tabular.row_groups import HELD_OUT, RowGroups, read_ahead, same_families
+from zoo_tabular.row_groups import HELD_OUT, RowGroups, give_back_memory, read_ahead, same_families
 from zoo_tabular.rows import feature_names
 from zoo_tabular.statistics import TableStatistics
 from zoo_tabular.stream_loader import ParquetLoader
@@ -131,7 +131,9 @@ class ParquetTable:
             raise ValueError(
                 f"number column {alike[0]!r} equals the target: drop it, or name it as the target"
             )
-        return statistics.finish()
+        processor = statistics.finish()
+        give_back_memory()
+        return processor
 
     def train_loader(
         self, bs: int, cat_dropout: float, shuffle: bool, seed: int | None, buffer_rows: int

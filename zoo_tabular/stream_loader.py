@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from zoo.data import BatchTransform, as_tensor, drops_last
 from zoo.seeding import draw_seed, epoch_order, mix_seeds
-from zoo_tabular.row_groups import RowGroups, read_ahead
+from zoo_tabular.row_groups import RowGroups, give_back_memory, read_ahead
 
 LANES = 8  # row groups that are read side by side
 READ_ROWS = 32_768
@@ -72,7 +73,7 @@ class ParquetLoader:
         seed: int | None = None,
         drop_last: bool = False,
         batch_transform: BatchTransform | None = None,
-        buffer_rows: int = 524_288,
+        buffer_rows: int = 262_144,
         after_pass: Callable[[], None] | None = None,
     ) -> None:
         if buffer_rows < 1 or bs < 1:
@@ -203,7 +204,7 @@ class ParquetLoader:
                     readers[part.group] = _Reader(self, part.group, part.start)
                 for arrays in readers[part.group].take(len(part)):
                     if not made:
-                        made = tuple(np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays)
+                        made = tuple(_pages((rows, *array.shape[1:]), array.dtype) for array in arrays)
                     stop = filled + len(arrays[0])
                     where = slice(filled, stop) if places is None else places[filled:stop]
                     for whole, array in zip(made, arrays, strict=True):
@@ -212,10 +213,19 @@ class ParquetLoader:
                 if part.stop == self.counts[part.group]:
                     readers.pop(part.group).end()
             tensors = tuple(as_tensor(array[skip:]) for array in made)
-            del made
+            del made, arrays
+            give_back_memory()
             yield tuple(tensor.pin_memory() for tensor in tensors) if pin else tensors
             del tensors
             skip = 0
+
+
+def _pages(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """An array in memory of its own, which goes back to the system when the array is let go, as that of the
+    usual allocator may not.
+    """
+    size = int(np.prod(shape)) * kind.itemsize
+    return np.frombuffer(mmap.mmap(-1, max(1, size)), kind, int(np.prod(shape))).reshape(shape)
 
 
 class _Reader:
