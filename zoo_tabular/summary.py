@@ -22,10 +22,11 @@ def summarize(df: pd.DataFrame, n_examples: int = 3) -> pd.DataFrame:
         n_examples: how many different values to show of each column, the first that occur.
 
     Returns:
-        One row a column of `df`, in its order and under its name, with the columns: `dtype`; `count` of values
-        that are not missing; `missing` and `missing_share` of all rows; `distinct` values (missing is none);
-        `min`, `median` and `max` of numbers, true/false (as 0 and 1), dates, durations and ordered categories
-        (these without a median), None elsewhere; `most_frequent` value, the first seen among equals, and
+        One row a column of `df`, in its order and under its name, with the columns: `dtype`; `count` of
+        values that are not missing; `missing` and `missing_share` of all rows; `distinct` values (missing is
+        none); `min`, `median` and `max` of numbers, true/false (as 0 and 1), dates, durations and ordered
+        categories (these without a median), None elsewhere; `most_frequent` value, the first seen of equals,
+        and
         `most_frequent_share` of the values that are not missing; `examples`, a list. Values that cannot be
         hashed, such as lists, are told apart and shown by their `repr`.
 
