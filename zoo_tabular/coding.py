@@ -135,7 +135,8 @@ class ArrowCoder:
     def _note(self, name: str, values: Any) -> None:
         counts = self.unknown.setdefault(name, {})
         for value, count in values.to_pandas().value_counts().items():
-            counts[value] = counts.get(value, 0) + int(count)
+            if count:  # a dictionary holds more values than these rows
+                counts[value] = counts.get(value, 0) + int(count)
 
 
 def _book(column: CategoryColumn) -> Codebook:
