@@ -1,0 +1,198 @@
+"""Partial dependence and what-if against a model that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.tabular.known import (
+    KIND,
+    MISSING_KIND,
+    MISSING_SIZE,
+    PER_SIZE,
+    UNKNOWN_KIND,
+    assert_same,
+    known_frame,
+    known_learner,
+    state,
+)
+from zoo import load_learner
+from zoo_tabular import ColumnarModelData, alternatives, partial_dependence, what_if
+
+
+def classifier(path):
+    df = known_frame(400).assign(Answer=lambda df: np.where(df["Size"] > 10, "large", "small"))
+    md = ColumnarModelData.from_data_frame(
+        path, range(300, 400), df, "Answer", ["Shade"], 50, cont_flds=["Size"], is_reg=False
+    )
+    learn = md.get_learner(szs=[16], progress=False, device="cpu")
+    learn.fit_one_cycle(8, 0.02)
+    return learn
+
+
+def test_the_dependence_of_a_linear_model_is_its_slope(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    learn.model.train()
+    before = state(learn)
+    found = learn.partial_dependence("Size", n_rows=None)
+    assert_same(before, state(learn))
+    frame = found.frame
+    slopes = np.diff(frame["mean"]) / np.diff(frame.index)
+    assert np.allclose(slopes, PER_SIZE, rtol=1e-2)
+    valid = known_frame()[400:]
+    kind = valid["Kind"].map(KIND).fillna(MISSING_KIND).mean()
+    assert frame["mean"].iloc[0] == pytest.approx(20 + kind + PER_SIZE * frame.index[0], abs=1e-3)
+    assert frame["share"].sum() == pytest.approx(1)
+    assert found.curves.shape == (200, len(frame))
+    assert valid["Size"].quantile(0.01) == pytest.approx(frame.index[0], abs=0.01)
+    given = learn.partial_dependence("Size", values=[30, 20, 20.0]).frame
+    assert given.index.tolist() == [20.0, 30.0]
+    assert given["mean"].diff().iloc[1] == pytest.approx(10 * PER_SIZE, rel=1e-3)
+
+
+def test_the_dependence_on_categories_is_their_effect(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    frame = learn.partial_dependence("Kind").frame
+    assert frame.index.tolist() == ["a", "b", "c", "(missing)"]
+    effect = frame["mean"] - frame["mean"]["b"]
+    assert np.allclose(effect, [*KIND.values(), MISSING_KIND], atol=1e-4)
+    given = learn.partial_dependence("Kind", values=["b", "never seen"]).frame
+    assert given["mean"].diff().iloc[1] == pytest.approx(UNKNOWN_KIND, abs=1e-4)
+    assert given["share"].iloc[1] == 0
+    assert len(learn.partial_dependence("Kind", n_values=2).frame) == 2
+
+
+def test_a_log_target_answers_in_the_unit_of_the_user(tmp_path) -> None:
+    learn = known_learner(tmp_path, transform="log")
+    learn.model.output.bias.data[:] = 2.0
+    learn.model.output.weight.data[:] = 0.0
+    frame = learn.partial_dependence("Size").frame
+    assert np.allclose(frame[["mean", "low", "high"]], np.exp(2.0))
+
+
+def test_one_of_several_outputs(tmp_path) -> None:
+    learn = known_learner(tmp_path, n_out=2)
+    first, second = (learn.partial_dependence("Kind", output=i).frame["mean"] for i in (0, 1))
+    assert np.allclose(first, -second)
+    with pytest.raises(ValueError, match="the model predicts 2 targets: say which"):
+        learn.partial_dependence("Kind")
+    with pytest.raises(ValueError, match="there is no output 2"):
+        learn.partial_dependence("Kind", output=2)
+
+
+def test_probabilities_of_a_class(tmp_path) -> None:
+    learn = classifier(tmp_path)
+    large = partial_dependence(learn, "Size", output="large", values=[2, 18])
+    small = partial_dependence(learn, "Size", values=[2, 18])
+    assert small.answer == "probability of small"
+    assert np.allclose(large.frame["mean"] + small.frame["mean"], 1, atol=1e-6)
+    assert large.frame["mean"].tolist()[0] < 0.2 < 0.8 < large.frame["mean"].tolist()[1]
+    with pytest.raises(ValueError, match=r"no output 'larg' \(did you mean 'large'"):
+        partial_dependence(learn, "Size", output="larg")
+    row = known_frame().iloc[1].to_dict()
+    changed = what_if(learn, row, "Size", [2.0, 18.0], output="large")
+    assert changed["prediction"].between(0, 1).all()
+    assert changed["prediction"].is_monotonic_increasing
+
+
+def test_an_archive_needs_rows(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    learn.export(tmp_path / "known.zip")
+    loaded = load_learner(tmp_path / "known.zip", device="cpu")
+    valid = known_frame()[400:].drop(columns="Sales")
+    there = loaded.partial_dependence("Size", valid).frame
+    pd.testing.assert_frame_equal(there, learn.partial_dependence("Size").frame, rtol=1e-4)
+    with pytest.raises(ValueError, match="no validation rows: give a frame"):
+        loaded.partial_dependence("Size")
+    row = valid.iloc[3].to_dict()
+    assert loaded.what_if(row, "Kind", ["a", "c"])["prediction"].diff().iloc[1] == pytest.approx(3, abs=1e-4)
+    assert len(loaded.alternatives(row, valid).frame) == 5
+
+
+def test_bad_arguments_of_a_dependence(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    empty = known_frame()[:30].assign(Size=np.nan)
+    for options, message in (
+        ({"column": "Sise"}, r"no column 'Sise' \(did you mean 'Size'"),
+        ({"column": "Size", "values": [np.nan]}, "must be finite"),
+        ({"column": "Size", "values": []}, "no value to set 'Size'"),
+        ({"column": "Size", "df": empty}, "no value to set 'Size'"),
+        ({"column": "Size", "n_values": 0}, "n_values must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learn.partial_dependence(**options)
+
+
+def test_dependence_is_drawn_for_numbers_and_categories(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    axes = learn.partial_dependence("Kind", unit="sales").plot(rows=0, names={"a": "first"})
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["first", "b", "c", "(missing)"]
+    assert axes.get_ylabel() == "sales"
+    assert axes.get_title() == "Sales, when Kind alone is changed (200 rows)"
+    axes.get_figure().canvas.draw()
+    one = learn.partial_dependence("Size", known_frame()[1:2], values=[1, 2]).plot()
+    one.get_figure().canvas.draw()
+    learn.partial_dependence("Size", values=[5]).plot().get_figure().canvas.draw()
+
+
+def test_what_if_answers_all_combinations(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    row = known_frame().iloc[1].to_dict()
+    before = dict(row)
+    found = learn.what_if(row, {"Kind": ["a", None, "new"], "Size": [8, np.nan]})
+    assert row == before
+    assert list(found.columns) == ["Kind", "Size", "prediction", "change"]
+    kind = np.repeat([KIND["a"], MISSING_KIND, UNKNOWN_KIND], 2)
+    median = learn.data.processor.numbers_[0].median
+    size = np.tile([8 * PER_SIZE, median * PER_SIZE + MISSING_SIZE], 3)
+    assert np.allclose(found["prediction"], 20 + kind + size, atol=1e-4)
+    assert np.allclose(found["change"], found["prediction"] - learn.predict_one(row), atol=1e-4)
+    single = what_if(learn, pd.Series(row), "Kind", ["a"])
+    changed = learn.predict_one(row | {"Kind": "a"})
+    assert single["prediction"].item() == pytest.approx(changed, abs=1e-5)
+
+
+def test_bad_arguments_of_what_if(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    row = known_frame().iloc[1].to_dict()
+    for arguments, message in (
+        (("Kind",), "give the values to try for 'Kind'"),
+        (("Knd", ["a"]), "no column 'Knd'"),
+        (("Kind", "abc"), "must be a list"),
+        (("Kind", []), "no values to try"),
+        (({},), "at least one column"),
+        (({"Kind": ["a"]}, ["b"]), "values go with one column"),
+        (({"Size": range(1000), "Noise": range(1000)},), "1,000,000 combinations"),
+        (("Size", ["big"]), "holds numbers, got 'big'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learn.what_if(row, *arguments)
+    with pytest.raises(ValueError, match="no value for 'Size'"):
+        learn.what_if({"Kind": "a", "Shade": "dark"}, "Kind", ["b"])
+    with pytest.raises(TypeError, match="one row as a dict or series"):
+        learn.what_if([1, 2], "Kind", ["b"])
+
+
+def test_alternatives_are_the_extremes_of_what_if(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    row = known_frame().iloc[1].to_dict()
+    found = alternatives(learn, row, unit="sales")
+    frame = found.frame
+    assert sorted(frame.index[:2]) == ["Kind", "Size"]
+    assert frame["swing"].is_monotonic_decreasing
+    kind = frame.loc["Kind"]
+    assert (kind["lowest_at"], kind["highest_at"]) == ("a", "c")
+    assert kind["swing"] == pytest.approx(3, abs=1e-4)
+    assert (frame.loc[["Shade", "Noise", "Idle"], "swing"] == 0).all()
+    again = learn.what_if(row, "Size", [frame.loc["Size", "highest_at"]])["prediction"].item()
+    assert again == pytest.approx(frame.loc["Size", "highest"], abs=1e-5)
+    assert found.prediction == pytest.approx(learn.predict_one(row), abs=1e-5)
+    some = alternatives(learn, row, columns=["Kind", "Noise"])
+    assert some.frame.index.tolist() == ["Kind", "Noise"]
+    axes = found.plot()
+    axes.get_figure().canvas.draw()
+    assert axes.get_yticklabels()[-1].get_text().startswith(frame.index[0])
+    assert "as it is" in repr(found)
+    with pytest.raises(ValueError, match="no column 'Knd'"):
+        alternatives(learn, row, columns=["Knd"])
