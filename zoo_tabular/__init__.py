@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo_tabular.autoencoder import AutoencoderData as AutoencoderData
+    from zoo_tabular.autoencoder import AutoencoderLearner as AutoencoderLearner
+    from zoo_tabular.autoencoder_transformer import TabularAutoencoder as TabularAutoencoder
     from zoo_tabular.data import ColumnarModelData as ColumnarModelData
     from zoo_tabular.dates import add_datepart as add_datepart
     from zoo_tabular.dependence import partial_dependence as partial_dependence
@@ -39,10 +42,13 @@ if TYPE_CHECKING:
     from zoo_tabular.weights import class_weights as class_weights
 
 _HOMES = {
+    "AutoencoderData": "zoo_tabular.autoencoder",
+    "AutoencoderLearner": "zoo_tabular.autoencoder",
     "ColumnarModelData": "zoo_tabular.data",
     "EmbeddingTransformer": "zoo_tabular.embeddings",
     "MixedInputModel": "zoo_tabular.model",
     "TableProcessor": "zoo_tabular.processor",
+    "TabularAutoencoder": "zoo_tabular.autoencoder_transformer",
     "TabularClassifier": "zoo_tabular.estimators",
     "TabularLearner": "zoo_tabular.learner",
     "TabularRegressor": "zoo_tabular.estimators",
@@ -95,6 +101,9 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "TabularLearner",
     "TabularRegressor",
     "TabularClassifier",
+    "AutoencoderData",
+    "AutoencoderLearner",
+    "TabularAutoencoder",
     "EmbeddingTransformer",
     "plot_embedding",
     "permutation_importance",
