@@ -187,7 +187,7 @@ def one_part(df: pd.DataFrame, args: argparse.Namespace, with_fastai: bool) -> d
     """Microseconds of one prediction."""
     md = our_data(df, 512)
     learn = our_learner(md, "cpu")
-    row = df.iloc[7].to_dict()
+    row = {str(name): value for name, value in df.iloc[7].to_dict().items()}
     inputs = md.row_inputs(row)
     model = learn.model.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +19,9 @@ def fresh(df: pd.DataFrame) -> pd.DataFrame:
 
 def check_frame(df: object, where: str, *, empty_ok: bool = True) -> pd.DataFrame:
     """The frame itself, or a clear error when it is no frame, has names that are no text or repeated, or no
-    rows."""
+    rows. A polars data frame, an Arrow table or record batch becomes a pandas frame."""
     if not isinstance(df, pd.DataFrame):
-        raise TypeError(f"{where}: expected a pandas DataFrame, got {type(df).__name__}")
+        df = _of_arrow(df, where)
     strange = [name for name in df.columns if not isinstance(name, str)]
     if strange:
         raise ValueError(
@@ -33,6 +34,39 @@ def check_frame(df: object, where: str, *, empty_ok: bool = True) -> pd.DataFram
     if not empty_ok and len(df) == 0:
         raise ValueError(f"{where}: the data frame has no rows")
     return df
+
+
+def _of_arrow(rows: Any, where: str) -> pd.DataFrame:
+    """The pandas frame of whatever hands out Arrow data; whole numbers with gaps keep all their digits."""
+    if isinstance(rows, pd.Series) or not (
+        hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__")
+    ):
+        raise TypeError(
+            f"{where}: expected a pandas DataFrame (a polars one or an Arrow table will do), "
+            f"got {type(rows).__name__}"
+        )
+    import pyarrow as pa
+
+    try:
+        table = rows if isinstance(rows, pa.Table) else pa.table(rows)
+    except (TypeError, ValueError, pa.ArrowInvalid) as error:
+        raise TypeError(f"{where}: expected a data frame, got {type(rows).__name__}: {error}") from None
+    names = table.column_names
+    if len(set(names)) != len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"{where}: column names must be unique, repeated: {some(repeated)}")
+    for place, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    nullable = {
+        field.type for field, column in zip(table.schema, table.columns, strict=True) if column.null_count
+    }
+    kinds: dict[Any, Any] = {pa.bool_(): pd.BooleanDtype()}
+    kinds |= {getattr(pa, f"int{bits}")(): getattr(pd, f"Int{bits}Dtype")() for bits in (8, 16, 32, 64)}
+    kinds |= {getattr(pa, f"uint{bits}")(): getattr(pd, f"UInt{bits}Dtype")() for bits in (8, 16, 32, 64)}
+    return table.to_pandas(
+        date_as_object=False, types_mapper=lambda kind: kinds.get(kind) if kind in nullable else None
+    )
 
 
 def check_columns(df: pd.DataFrame, names: Iterable[str], where: str) -> None:

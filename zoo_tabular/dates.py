@@ -132,7 +132,7 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
         >>> add_datepart(df, "Date")[["Sales", "Year", "Week", "Is_month_end", "Elapsed"]].values.tolist()
         [[5263, 2015, 31, True, 1438300800]]
     """
-    check_frame(df, "add_datepart")
+    df = check_frame(df, "add_datepart")
     dates = as_datetimes(df, col, "add_datepart")
     prefix = re.sub("[Dd]ate$", "", str(col))
     seconds, missing = epoch_seconds(dates)

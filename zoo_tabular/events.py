@@ -106,7 +106,7 @@ def add_elapsed(
         [[nan, 2.0], [0.0, 0.0], [5.0, nan]]
     """
     where = "add_elapsed"
-    check_frame(df, where)
+    df = check_frame(df, where)
     names = name_list(events, where)
     check_columns(df, names, where)
     calendar = _Calendar.of(df, date, group, where)
@@ -162,7 +162,7 @@ def add_event_counts(
         [[1, 2], [2, 1], [1, 0]]
     """
     where = "add_event_counts"
-    check_frame(df, where)
+    df = check_frame(df, where)
     if days < 1:
         raise ValueError(f"{where}: days is the length of the window and must be at least 1, got {days}")
     names = name_list(events, where)

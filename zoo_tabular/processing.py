@@ -52,7 +52,7 @@ def train_cats(df: pd.DataFrame) -> pd.DataFrame:
         >>> train_cats(pd.DataFrame({"StoreType": ["c", "a", None]}))["StoreType"].cat.codes.tolist()
         [1, 0, -1]
     """
-    check_frame(df, "train_cats")
+    df = check_frame(df, "train_cats")
     out = fresh(df)
     for name in df.columns:
         if is_text(df[name]):
@@ -81,8 +81,8 @@ def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
         >>> apply_cats(test, train)["StoreType"].cat.codes.tolist()
         [2, -1, 0]
     """
-    check_frame(df, "apply_cats")
-    check_frame(like, "apply_cats: like")
+    df = check_frame(df, "apply_cats")
+    like = check_frame(like, "apply_cats: like")
     known = [name for name in like.columns if isinstance(like[name].dtype, pd.CategoricalDtype)]
     if not known:
         raise ValueError("apply_cats: the second frame has no category column; call train_cats on it first")
@@ -149,7 +149,7 @@ def proc_df(
         ([[1, 10.0, False], [0, 10.0, True]], [5, 6], {'Distance': 10.0})
     """
     where = "proc_df"
-    check_frame(df, where, empty_ok=False)
+    df = check_frame(df, where, empty_ok=False)
     skipped, ignored = name_list(skip_flds, where), name_list(ignore_flds, where)
     check_columns(df, skipped + ignored + ([y_fld] if y_fld is not None else []), where)
     if subset is not None:

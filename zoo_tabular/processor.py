@@ -27,7 +27,8 @@ class TableProcessor:
     training rows showed too seldom to learn from, "unknown" are values that training rows never showed.
     Numbers have their gaps filled with the training median, with a 0/1 column `<name>_na` that tells where.
     The order of the columns is fixed when fitted, other columns of a frame (such as the target) are never
-    looked at, and nothing that is passed in is changed.
+    looked at, and nothing that is passed in is changed. Frames are those of pandas, those of polars, or Arrow
+    tables; what comes back is of pandas.
 
     Args:
         cat_names: category columns; None takes every text and category column.
@@ -82,7 +83,7 @@ class TableProcessor:
         """
         where = "TableProcessor.fit"
         self._check_options()
-        check_frame(df, where, empty_ok=False)
+        df = check_frame(df, where, empty_ok=False)
         cats, conts = self._names(df, where)
         self.categories_ = [CategoryColumn.learn(df[name], self.min_count, self.max_levels) for name in cats]
         self.numbers_ = [NumberColumn.learn(df[name], self.scale) for name in conts]
@@ -138,6 +139,7 @@ class TableProcessor:
             ValueError: for absent columns (or others, with `extra="error"`), unknown values with
                 `unknown="error"`.
         """
+        df = check_frame(df, "TableProcessor.transform")
         codes, numbers = self.transform_arrays(df)
         columns: dict[str, np.ndarray] = {
             column.name: codes[:, i].astype(smallest_int(column.n_codes))
@@ -148,6 +150,7 @@ class TableProcessor:
 
     def fit_transform(self, df: pd.DataFrame, y: Any = None) -> pd.DataFrame:
         """`fit`, then `transform` of the same frame."""
+        df = check_frame(df, "TableProcessor.fit_transform", empty_ok=False)
         return self.fit(df).transform(df)
 
     def transform_arrays(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +162,7 @@ class TableProcessor:
         """
         self._check_fitted()
         where = "TableProcessor.transform"
-        check_frame(df, where)
+        df = check_frame(df, where)
         check_columns(df, self.feature_names_in_, where)
         self._check_extra(df.columns)
         kind = smallest_int(max((column.n_codes for column in self.categories_), default=0))

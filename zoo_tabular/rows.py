@@ -13,7 +13,8 @@ from zoo_tabular._frames import check_columns, check_frame, name_list
 
 
 def frame_of_items(items: Any, names: list[str]) -> pd.DataFrame:
-    """Raw rows in any form as a frame: a frame, a series, an array, or a list of dicts."""
+    """Raw rows in any form as a frame: a frame (of pandas, polars or Arrow), a series, an array, or a list of
+    dicts."""
     if isinstance(items, pd.DataFrame):
         frame = items
     elif isinstance(items, pd.Series):
@@ -30,6 +31,8 @@ def frame_of_items(items: Any, names: list[str]) -> pd.DataFrame:
             if absent:
                 raise ValueError(f"row {number} has no value for {some(map(repr, absent))}")
         frame = pd.DataFrame({name: [row[name] for row in items] for name in names})
+    elif hasattr(items, "__arrow_c_stream__") or hasattr(items, "__arrow_c_array__"):
+        frame = items
     else:
         raise TypeError(f"expected a data frame, a dict, or a list of dicts, got {type(items).__name__}")
     return check_frame(frame, "predict", empty_ok=False)

@@ -24,7 +24,7 @@ def last_days_split(df: pd.DataFrame, date: str, days: int) -> np.ndarray:
         >>> last_days_split(df, "Date", 2).tolist()
         [0, 2]
     """
-    check_frame(df, "last_days_split", empty_ok=False)
+    df = check_frame(df, "last_days_split", empty_ok=False)
     if days < 1:
         raise ValueError(f"last_days_split: days must be at least 1, got {days}")
     day = day_numbers(df, date, "last_days_split")
@@ -54,7 +54,7 @@ def group_split(
         set()
     """
     names = [group] if isinstance(group, str) else list(group)
-    check_frame(df, "group_split", empty_ok=False)
+    df = check_frame(df, "group_split", empty_ok=False)
     check_columns(df, names, "group_split")
     if not 0 < val_pct < 1:
         raise ValueError(f"group_split: val_pct is a share above 0 and below 1, got {val_pct}")
