@@ -15,7 +15,10 @@ import pytest
 import torch
 
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
-from zoo import TensorLoader, load_learner
+from tests.core.processes import equal, launch
+from tests.tabular.distributed_runs import RUNS
+from zoo import Callback, TensorLoader, load_learner
+from zoo.checkpoint import read_tree
 from zoo.prediction import Prediction
 from zoo_tabular import ColumnarModelData, write_partitioned
 from zoo_tabular.coding import ArrowCoder
@@ -519,3 +522,50 @@ def test_wrong_targets_are_told(tmp_path: Path) -> None:
         )
     with pytest.raises(ValueError, match="'Distance' equals the target"):
         make(df.assign(Distance=df["Sales"]))
+
+
+# -- going on, and several processes
+
+
+class Crash(Callback):
+    """Ends the process, as far as the fit is concerned, at one batch."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def after_batch(self, state: Any) -> None:
+        if state.training:
+            self.left -= 1
+            if not self.left:
+                raise RuntimeError("the machine goes away")
+
+
+@pytest.mark.parametrize("at", [7, 70])
+def test_a_fit_goes_on_inside_an_epoch_bit_for_bit(folder: Path, tmp_path: Path, at: int) -> None:
+    def learner(name: str, seed: int | None) -> Any:
+        md = ColumnarModelData.from_parquet(
+            tmp_path / name, ds.field("Year") == 2015, folder, "Sales", CATS,
+            bs=64, cont_flds=CONTS, seed=seed, buffer_rows=400,
+        )  # fmt: skip
+        torch.manual_seed(11)
+        return md.get_learner(drops=0.1, progress=False, device="cpu")
+
+    whole = learner("whole", 5)
+    whole.fit(1e-2, 3)
+    with pytest.raises(RuntimeError, match="goes away"):
+        learner("killed", 5).fit(1e-2, 3, checkpoint_every=3, resume=True, callbacks=[Crash(at)])
+    again = learner("killed", None)  # another order: that of the checkpoint counts
+    torch.rand(at)
+    again.fit(1e-2, 3, checkpoint_every=3, resume=True)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+    assert [row["valid_loss"] for row in whole.history] == [row["valid_loss"] for row in again.history]
+
+
+def test_two_processes_agree_and_give_what_one_gives(tmp_path: Path) -> None:
+    done = launch("tabular/distributed_runs.py", tmp_path, *RUNS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ranks = [read_tree(tmp_path / f"rank_{number}.safetensors") for number in (0, 1)]
+    for name, run in RUNS.items():
+        equal(ranks[0][name], ranks[1][name], 0.0)
+        equal(run(tmp_path), ranks[0][name], 1e-4, name)
