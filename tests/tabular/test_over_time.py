@@ -48,9 +48,7 @@ def test_groups_and_worst_rows(tmp_path) -> None:
     worst = found.worst(3)
     assert worst.index[0] == 450
     assert worst["actual"].iloc[0] == pytest.approx(5.0)
-    assert (
-        worst["Kind"].iloc[0] is None or worst["Kind"].iloc[0] == df["Kind"][450] or pd.isna(df["Kind"][450])
-    )
+    assert worst["Size"].iloc[0] == df["Size"][450]
     groups = found.by_group("Kind")
     assert groups["rows"].sum() == 200
     assert groups["mean_percent"].is_monotonic_decreasing
