@@ -10,7 +10,7 @@ import pandas as pd
 
 from zoo_tabular.columns import MISSING, CategoryColumn, factorize
 from zoo_tabular.processing import smallest_int
-from zoo_tabular.statistics import arrow_floats
+from zoo_tabular.statistics import arrow_floats, classic
 
 if TYPE_CHECKING:
     from zoo_tabular.processor import TableProcessor
@@ -115,14 +115,17 @@ class ArrowCoder:
 
     def __call__(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
         """Codes of shape (rows, category columns), float32 numbers of shape (rows, numbers and gaps)."""
+        import pyarrow as pa
+
         columns = self.processor.categories_
         codes = np.empty((len(batch), len(columns)), dtype=self._kind)
         for i, (column, book) in enumerate(zip(columns, self._books, strict=True)):
-            found = book(batch.column(column.name))
+            values = classic(batch.column(column.name))
+            found = book(values)
             codes[:, i] = found
             strange = found == column.unknown_code
             if strange.any():
-                self._note(column.name, batch.column(column.name).filter(strange))
+                self._note(column.name, values.filter(pa.array(strange)))
         columns = self.processor.numbers_
         numbers = np.empty((len(batch), self._n_numbers), dtype="float32")
         for i, column in enumerate(columns):

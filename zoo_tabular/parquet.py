@@ -61,6 +61,7 @@ class ParquetTable:
         self.columns = [*cats, *conts, *targets]
         self.train.select(self.columns)
         self.mark, self.valid = self._held_out(valid, cats)
+        self._check_categories(cats if is_reg or is_multi else [*cats, *targets])
         head = self.train.schema.empty_table().to_pandas()
         self.target = StreamedTarget(
             targets, head, is_reg=is_reg, is_multi=is_multi, transform=target_transform
@@ -71,6 +72,15 @@ class ParquetTable:
         self.train_counts = np.zeros(len(self.train.groups), dtype="int64")
         self.valid_counts = np.zeros(len(self.valid.groups) if self.valid else 0, dtype="int64")
         self.processor = self._learn(processor, conts)
+
+    def _check_categories(self, names: Sequence[str]) -> None:
+        """Makes sure that columns hold single values."""
+        from pyarrow import types
+
+        for name in names:
+            kind = self.train.schema.field(name).type
+            if types.is_nested(kind):
+                raise ValueError(f"{WHERE}: column {name!r} holds {kind}, which cannot be a category")
 
     def _held_out(self, valid: Any, cats: list[str]) -> tuple[Any, RowGroups | None]:
         """The expression that marks rows to validate on, and the files in which they are."""

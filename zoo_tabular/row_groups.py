@@ -171,8 +171,10 @@ class RowGroups:
     def _open(self, categories: Sequence[str]) -> Any:
         import pyarrow.dataset as ds
 
-        options = ds.ParquetReadOptions(dictionary_columns=set(categories))
         try:
+            source = ds.dataset(self.path, format="parquet", partitioning="hive")
+            plain = {name for name in categories if not _is_ordered(source.schema, name)}
+            options = ds.ParquetReadOptions(dictionary_columns=plain)  # they would lose their order
             return ds.dataset(
                 self.path, format=ds.ParquetFileFormat(read_options=options), partitioning="hive"
             )
@@ -211,6 +213,15 @@ class RowGroups:
             families = {str(kind): (kind, file) for kind, file in kinds.items()}
         told = " and ".join(f"{kind} in {file}" for kind, file in list(families.values())[:2])
         raise ValueError(f"{self.where}: column {name!r} is {told}: give it one type in all files")
+
+
+def _is_ordered(schema: Any, name: str) -> bool:
+    import pyarrow as pa
+
+    place = schema.get_field_index(name)
+    return (
+        place >= 0 and pa.types.is_dictionary(schema.field(place).type) and schema.field(place).type.ordered
+    )
 
 
 def _family(kind: Any) -> str:

@@ -214,6 +214,7 @@ class CategoryStatistics:
     def _add_array(self, array: Any) -> None:
         import pyarrow as pa
 
+        array = classic(array)
         if pa.types.is_null(array.type):
             self.missing += len(array)
         elif pa.types.is_dictionary(array.type):
@@ -325,6 +326,15 @@ def fit_stream(processor: TableProcessor, frames: Iterable[Any]) -> TableProcess
     for frame in frames:
         found.add(frame)
     return found.finish()
+
+
+def classic(array: Any) -> Any:
+    """An Arrow array of views as one of plain text or bytes, which every function understands."""
+    import pyarrow as pa
+
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.large_string())
+    return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
 
 
 def arrow_floats(array: Any, name: str) -> np.ndarray:

@@ -569,3 +569,88 @@ def test_two_processes_agree_and_give_what_one_gives(tmp_path: Path) -> None:
     for name, run in RUNS.items():
         equal(ranks[0][name], ranks[1][name], 0.0)
         equal(run(tmp_path), ranks[0][name], 1e-4, name)
+
+
+# -- types
+
+
+def every_type(n: int, seed: int) -> pa.Table:
+    """One column of each type that Arrow has for categories; with gaps, and with values of their own."""
+    from decimal import Decimal
+
+    rng = np.random.default_rng(seed)
+    draw = rng.integers(0, 6 + 2 * seed, n)
+    gaps = rng.random(n) < 0.1
+    day = pd.Timestamp("2015-07-31") + pd.to_timedelta(draw, unit="D")
+    text = pa.array([f"é {value}" for value in draw], mask=gaps)
+    return pa.table(
+        {
+            "int8": pa.array(draw.astype("int8") - 3, mask=gaps),
+            "int64": pa.array(draw * 2**40, mask=gaps),
+            "uint64": pa.array(draw.astype("uint64") + np.uint64(2**63), mask=gaps),
+            "float32": pa.array((draw / 2).astype("float32"), mask=gaps),
+            "nan": pa.array(np.where(gaps, np.nan, draw)),
+            "bool": pa.array(draw > 3, mask=gaps),
+            "text": text,
+            "large": text.cast(pa.large_string()),
+            "view": text.cast(pa.string_view()),
+            "bytes": text.cast(pa.binary()),
+            "codes": text.dictionary_encode(),
+            "numbers_coded": pa.array(draw, mask=gaps).dictionary_encode(),
+            "date": pa.array(day.date, mask=gaps),
+            "seconds": pa.array(day, mask=gaps).cast(pa.timestamp("s")),
+            "zone": pa.array(day.tz_localize("Europe/Berlin"), mask=gaps),
+            "duration": pa.array(pd.to_timedelta(draw, unit="h"), mask=gaps),
+            "decimal": pa.array(
+                [None if gap else Decimal(int(v)) / 4 for v, gap in zip(draw, gaps, strict=True)]
+            ),
+            "nothing": pa.nulls(n),
+            "constant": pa.array(["x"] * n),
+        }
+    )
+
+
+def test_categories_of_every_type_are_learned_and_coded_as_from_frames() -> None:
+    from zoo_tabular import TableProcessor
+
+    train, other = every_type(300, 0), every_type(400, 1)
+    names = train.column_names
+    processor = TableProcessor(names, [], min_count=3).fit(train.to_pandas())
+    streamed = TableProcessor(names, [], min_count=3).fit_stream(train.to_batches(max_chunksize=70))
+    assert streamed.categories_ == processor.categories_
+    coder = ArrowCoder(processor)
+    codes = np.concatenate([coder(batch)[0] for batch in other.to_batches(max_chunksize=90)])
+    expected, _ = processor.transform_arrays(other.to_pandas())
+    for place, name in enumerate(names):
+        np.testing.assert_array_equal(codes[:, place], expected[:, place], err_msg=name)
+
+
+def test_ordered_categories_partitions_and_dictionaries_of_different_widths(tmp_path: Path) -> None:
+    ranks = pd.CategoricalDtype(["low", "mid", "high"], ordered=True)
+    parts = []
+    for year, levels in ((2013, 5), (2014, 400)):
+        part = sales(900, seed=year).assign(Year=year)
+        part["Rank"] = pd.Categorical(np.array(["mid", "low", "high"])[part["Row"] % 3], dtype=ranks)
+        part["Many"] = pd.Categorical([f"m{row % levels}" for row in part["Row"]])  # int8 and int16 codes
+        folder = tmp_path / "s" / f"Year={year}"
+        folder.mkdir(parents=True)
+        part.drop(columns="Year").to_parquet(folder / "part-0.parquet", row_group_size=200)
+        parts.append(part)
+    md = ColumnarModelData.from_parquet(
+        tmp_path, None, tmp_path / "s", "Sales", ["Rank", "Many", "Year"], cont_flds=["Distance"], seed=0
+    )
+    rank, many, year = md.processor.categories_
+    assert rank.levels == ["low", "mid", "high"]
+    assert len(many.levels) == 400
+    assert year.levels == [2013, 2014]
+    df = pd.concat([part.astype({"Many": "str"}) for part in parts], ignore_index=True)
+    codes, _ = md.processor.transform_arrays(df)
+    found = torch.cat([batch[0] for batch in md.train_dl])
+    np.testing.assert_array_equal(found.numpy(), codes[md.train_dl.order])
+
+
+def test_columns_that_are_no_categories_are_named(tmp_path: Path) -> None:
+    table = pa.table({"Sales": [1.0, 2.0, 3.0], "Tags": [["a"], ["b"], []]})
+    pq.write_table(table, tmp_path / "s.parquet")
+    with pytest.raises(ValueError, match=r"column 'Tags' holds list<.*, which cannot be a category"):
+        ColumnarModelData.from_parquet(tmp_path, None, tmp_path / "s.parquet", "Sales", ["Tags"])
