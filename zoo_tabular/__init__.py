@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from zoo_tabular.io import write_partitioned as write_partitioned
     from zoo_tabular.io import write_table as write_table
     from zoo_tabular.learner import TabularLearner as TabularLearner
+    from zoo_tabular.metrics import average_precision as average_precision
     from zoo_tabular.metrics import exp_rmspe as exp_rmspe
+    from zoo_tabular.metrics import in_units as in_units
     from zoo_tabular.metrics import rmspe as rmspe
     from zoo_tabular.model import MixedInputModel as MixedInputModel
     from zoo_tabular.one_row import alternatives as alternatives
@@ -58,9 +60,11 @@ _HOMES = {
     "add_event_counts": "zoo_tabular.events",
     "alternatives": "zoo_tabular.one_row",
     "apply_cats": "zoo_tabular.processing",
+    "average_precision": "zoo_tabular.metrics",
     "class_weights": "zoo_tabular.weights",
     "exp_rmspe": "zoo_tabular.metrics",
     "group_split": "zoo_tabular.splits",
+    "in_units": "zoo_tabular.metrics",
     "last_days_split": "zoo_tabular.splits",
     "partial_dependence": "zoo_tabular.dependence",
     "permutation_importance": "zoo_tabular.importance",
@@ -95,6 +99,8 @@ __all__ = [  # noqa: RUF022 (the order in which a reader meets them)
     "write_partitioned",
     "exp_rmspe",
     "rmspe",
+    "average_precision",
+    "in_units",
     "ColumnarModelData",
     "MixedInputModel",
     "class_weights",

@@ -80,7 +80,7 @@ class ColumnarModelData(ModelData):
         cont_flds: Sequence[str] | None = None,
         is_reg: bool = True,
         is_multi: bool = False,
-        target_transform: str | None = None,
+        target_transform: str | Sequence[str] | None = None,
         min_count: int = 1,
         max_levels: int | None = None,
         cat_dropout: float = 0.02,
@@ -106,8 +106,9 @@ class ColumnarModelData(ModelData):
                 true/false.
             is_reg: numbers are predicted; False means classes, whatever the type of `y`.
             is_multi: several 0/1 columns of `y` may hold at once (multi-label).
-            target_transform: "log", "log1p" or "standardize": the model learns on that scale (metrics and
-                `y_range` are on it too), predictions come back in the unit of `y`.
+            target_transform: "log", "log1p" or "standardize" (or a list, one for each target column): the
+                model learns on that scale (metrics and `y_range` are on it too), predictions come back in the
+                unit of `y`.
             min_count: category levels with fewer training rows share the code "rare".
             max_levels: keep at most this many levels of a category, the most frequent.
             cat_dropout: share of training rows in which one category is replaced by "unknown".
@@ -153,7 +154,7 @@ class ColumnarModelData(ModelData):
         cont_flds: Sequence[str] | None = None,
         is_reg: bool = True,
         is_multi: bool = False,
-        target_transform: str | None = None,
+        target_transform: str | Sequence[str] | None = None,
         min_count: int = 1,
         max_levels: int | None = None,
         cat_dropout: float = 0.02,
@@ -280,7 +281,7 @@ class ColumnarModelData(ModelData):
         conts: list[str],
         bs: int,
         test: pd.DataFrame | None,
-        target_transform: str | None,
+        target_transform: str | Sequence[str] | None,
         min_count: int,
         max_levels: int | None,
         cat_dropout: float,

@@ -151,7 +151,8 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         cat_flds: category columns: "auto" takes all category and text columns, a list names columns (whole
             numbers such as a store's number are categories only if they are named) or, for arrays, their
             positions.
-        target_transform: "standardize", "log", "log1p" or None, see `ColumnarModelData.from_data_frame`;
+        target_transform: "standardize", "log", "log1p" or None, or a list of one for each
+            target; see `ColumnarModelData.from_data_frame`;
             predictions come back in the unit of `y`.
         y_range: (low, high) of the outputs on the model's scale, or None.
         szs: hidden sizes.
@@ -191,7 +192,7 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         self,
         cat_flds: str | Sequence[Any] = "auto",
         *,
-        target_transform: str | None = "standardize",
+        target_transform: str | Sequence[str] | None = "standardize",
         y_range: Sequence[float] | None = None,
         szs: Sequence[int] = (200, 100),
         drops: float | Sequence[float] = 0.25,

@@ -1,7 +1,8 @@
-"""Errors in percent, as forecasting competitions score them. No torch needed."""
+"""Errors in percent, as forecasting competitions score them, and of rare classes. No torch needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,51 @@ def exp_rmspe(preds: Any, targs: Any) -> float:
     predicted, actual = _flat(preds, targs, "exp_rmspe")
     with np.errstate(over="ignore"):  # an exploding prediction is an infinite error, not a warning
         return float(np.sqrt(np.mean((1.0 - np.exp(predicted - actual)) ** 2)))
+
+
+def average_precision(preds: Any, targs: Any) -> float:
+    """Area under the curve of precision over recall, for two classes of which the positive one is rare.
+
+    Args:
+        preds: scores of the positive class, shape (rows,) or (rows, 1), or of both classes, shape (rows, 2).
+        targs: 0 or 1.
+
+    Returns:
+        1 for a perfect order of the rows, the share of positives for a random one.
+
+    Example:
+        >>> import numpy as np
+        >>> average_precision(np.array([0.1, 0.9, 0.3]), np.array([0, 1, 0]))
+        1.0
+    """
+    from sklearn.metrics import average_precision_score
+
+    if getattr(preds, "ndim", 1) == 2 and preds.shape[1] == 2:
+        preds = preds[:, 1] - preds[:, 0]
+    scores, truth = _flat(preds, targs, "average_precision")
+    return float(average_precision_score(truth, scores))
+
+
+def in_units(metric: Callable[[Any, Any], Any], data: Any) -> Callable[[Any, Any], float]:
+    """A metric of a regression in the unit of its target, whatever the scale that the model learns on.
+
+    Args:
+        metric: `(predictions, targets) -> number`, such as `rmse` or `mae`.
+        data: the data whose target transform is undone.
+
+    Returns:
+        A metric for `get_learner(metrics=[...])` named as `metric`.
+
+    Example: `md.get_learner(metrics=[in_units(mae, md)])` shows errors in sales where log sales are learned.
+    """
+
+    def measured(preds: Any, targs: Any) -> float:
+        kinds = [values.new_tensor(_in_units(values, data), dtype=values.dtype) for values in (preds, targs)]
+        return float(metric(*kinds))
+
+    measured.__name__ = getattr(metric, "__name__", type(metric).__name__)
+    return measured
+
+
+def _in_units(values: Any, data: Any) -> np.ndarray:
+    return data.target.inverse(values.detach().cpu().double().numpy())

@@ -42,6 +42,10 @@ class StreamedTarget:
         self.task = "multilabel" if is_multi else "regression" if is_reg else "classification"
         self.classes: list[str] | None = self.names if is_multi else None
         self.n_out = len(self.names)
+        if transform is not None and not isinstance(transform, str):
+            raise ValueError(
+                f"target_transform={transform!r}: data that are streamed take one transform for all targets"
+            )
         self.transform = TargetTransform(transform or "none")
         if transform is not None and self.task != "regression":
             raise ValueError(f"target_transform={transform!r} needs numbers to predict; this is {self.task}")

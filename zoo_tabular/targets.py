@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,28 +17,43 @@ class TargetTransform:
 
     Args:
         name: "log" (positive targets), "log1p" (targets of 0 and above), "standardize" (mean 0, deviation 1),
-            "none".
+            "none"; or a list of these, one for each target column.
         mean, std: of each target column, for "standardize"; learned by `fit`.
 
     Example:
         >>> transform = TargetTransform("log").fit(np.array([1.0, 10.0]))
         >>> transform.inverse(transform.forward(np.array([5.0]))).round(6).tolist()
         [5.0]
+        >>> both = np.array([[10.0, 0.2], [1000.0, 0.4]])
+        >>> TargetTransform(["log", "standardize"]).fit(both).forward(both).round(2).tolist()
+        [[2.3, -1.0], [6.91, 1.0]]
     """
 
     def __init__(
-        self, name: str = "none", mean: list[float] | None = None, std: list[float] | None = None
+        self,
+        name: str | Sequence[str] = "none",
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
     ) -> None:
-        if name not in TRANSFORMS:
-            raise ValueError(
-                f"target_transform must be one of {', '.join(TRANSFORMS)}, "
-                f"got {name!r}{did_you_mean(name, TRANSFORMS)}"
-            )
-        self.name, self.mean, self.std = name, mean, std
+        self.name: str | list[str] = name if isinstance(name, str) else list(name)
+        for one in [name] if isinstance(name, str) else self.name:
+            if one not in TRANSFORMS:
+                raise ValueError(
+                    f"target_transform must be one of {', '.join(TRANSFORMS)}, "
+                    f"got {one!r}{did_you_mean(str(one), TRANSFORMS)}"
+                )
+        self.mean, self.std = mean, std
 
     def fit(self, y: np.ndarray) -> TargetTransform:
         """Learn what the transform needs from training targets of shape (rows,) or (rows, columns)."""
-        if self.name == "standardize":
+        if isinstance(self.name, list):
+            width = y.shape[1] if y.ndim == 2 else 1
+            if width != len(self.name):
+                raise ValueError(
+                    f"target_transform={self.name}: {len(self.name)} transforms for {width} target columns; "
+                    "give one each"
+                )
+        if self.name == "standardize" or isinstance(self.name, list):
             columns = y.reshape(len(y), -1).astype("float64")
             self.mean = columns.mean(axis=0).tolist()
             self.std = [float(value) or 1.0 for value in columns.std(axis=0)]
@@ -51,6 +66,10 @@ class TargetTransform:
             ValueError: for targets that have no logarithm.
         """
         y = np.asarray(y, dtype="float64")
+        if isinstance(self.name, list):
+            columns = y.reshape(len(y), len(self.name))
+            parts = [each.forward(columns[:, i]) for i, each in enumerate(self._columns())]
+            return np.stack(parts, 1).reshape(y.shape)
         if self.name == "log":
             self._check(y <= 0, "must be above 0", "; drop those rows or use 'log1p'")
             return np.log(y)
@@ -66,6 +85,10 @@ class TargetTransform:
         values = np.asarray(values)
         kind = values.dtype if values.dtype.kind == "f" else np.dtype("float64")
         wide = values.astype("float64")
+        if isinstance(self.name, list):
+            columns = wide.reshape(len(wide), len(self.name))
+            parts = [each.inverse(columns[:, i]) for i, each in enumerate(self._columns())]
+            return np.stack(parts, 1).reshape(values.shape).astype(kind)
         with np.errstate(over="ignore"):
             if self.name == "log":
                 wide = np.exp(wide)
@@ -84,6 +107,14 @@ class TargetTransform:
     def from_dict(cls, state: Mapping[str, Any]) -> TargetTransform:
         """The transform that `to_dict` described."""
         return cls(state["name"], state["mean"], state["std"])
+
+    def _columns(self) -> list[TargetTransform]:
+        """One transform for each target column."""
+        means, stds = self.mean or [], self.std or []
+        return [
+            TargetTransform(name, [mean], [std])
+            for name, mean, std in zip(self.name, means, stds, strict=True)
+        ]
 
     def _check(self, bad: np.ndarray, rule: str, hint: str) -> None:
         if bad.any():

@@ -157,6 +157,7 @@ def _classes(table: pd.DataFrame) -> Truth:
         codes, levels = column.cat.codes.to_numpy().astype("int64"), list(column.cat.categories)
     else:
         codes, levels = pd.factorize(column, sort=True)
+    _refuse_measurements(column, levels)
     if len(levels) < 2:
         raise ValueError(f"the target has only one class, {levels[0]!r}: there is nothing to learn")
     if len(levels) > max(1000, len(table) // 2):
@@ -169,3 +170,20 @@ def _classes(table: pd.DataFrame) -> Truth:
 def class_names(levels: Iterable[Any]) -> list[str]:
     """Names of the classes that the values of a target stand for."""
     return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in levels]
+
+
+def _refuse_measurements(column: pd.Series, levels: Any) -> None:
+    """Raise for dates, and for fractions of which most are different: those are no names of classes."""
+    kind = getattr(levels, "dtype", None)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+        raise ValueError(
+            f"the target holds dates ({column.dtype}), not classes: make classes of them, such as months"
+        )
+    if kind is None or not pd.api.types.is_float_dtype(kind) or len(levels) <= max(20, len(column) // 20):
+        return
+    values = np.asarray(levels, dtype="float64")
+    if (values != np.round(values)).any():
+        raise ValueError(
+            f"the target holds {len(levels)} different numbers with fractions in {len(column)} rows, which "
+            "look like measurements, not classes: pass is_reg=True to predict numbers, or turn them into text"
+        )
