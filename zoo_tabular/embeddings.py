@@ -179,9 +179,18 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
             tables = {name: tables[name] @ source.reading[name] for name in embedded}
             if self.numbers and source.number_reading is not None:
                 numbers = numbers * source.number_reading
-        parts = [tables[name].take(codes[:, place[name]], axis=0) for name in embedded]
-        parts += [codes[:, [place[name]]].astype("float32") for name in coded]
-        return np.concatenate([*parts, numbers], axis=1)
+        width = sum(tables[name].shape[1] for name in embedded) + len(coded)
+        features = np.empty((len(codes), width + numbers.shape[1]), dtype="float32")
+        start = 0
+        for name in embedded:
+            end = start + tables[name].shape[1]
+            features[:, start:end] = tables[name][codes[:, place[name]]]
+            start = end
+        for name in coded:
+            features[:, start] = codes[:, place[name]]
+            start += 1
+        features[:, start:] = numbers
+        return features
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """`<column>_<dimension>` for embeddings; codes and numbers keep their names."""
@@ -227,6 +236,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         needed = {*embedded, *coded}
         state["categories"] = [one for one in state["categories"] if one["name"] in needed]
         state["numbers"] = state["numbers"] if self.numbers else []
+        state["options"] = {**state["options"], "extra": "ignore"}  # a pipeline passes whole frames on
         if not state["categories"] and not state["numbers"]:
             raise ValueError(f"{where}: nothing is left to give: no columns are embedded and numbers=False")
         return embedded, coded, TableProcessor.from_dict(state)

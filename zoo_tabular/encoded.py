@@ -220,10 +220,15 @@ def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> 
     values = numbers[:, where[0]].astype("float64")
     if len(where) > 1:
         values = values[numbers[:, where[1]] == 0]
+    if known.scale and known.std:
+        precise = (
+            known.std * np.maximum(np.abs(values), 1.0) * 1e-6
+        )  # finer steps are of float32, not the user's
+        step = 10.0 ** np.ceil(np.log10(precise))
+        values = np.round((values * known.std + known.mean) / step) * step
+        return values
     if known.scale:
-        values = values * known.std + known.mean
-        digits = 6 - np.ceil(np.log10(np.maximum(np.abs(values), known.std) + 1e-300))  # what float32 kept
-        values = np.round(values * 10.0**digits) / 10.0**digits
+        return np.full_like(values, known.mean)
     return values
 
 

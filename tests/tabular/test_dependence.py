@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests.tabular.known import (
     KIND,
@@ -18,7 +19,8 @@ from tests.tabular.known import (
     state,
 )
 from zoo import load_learner
-from zoo_tabular import ColumnarModelData, alternatives, partial_dependence, what_if
+from zoo_tabular import ColumnarModelData, TableProcessor, alternatives, partial_dependence, what_if
+from zoo_tabular.encoded import raw_numbers
 
 
 def classifier(path):
@@ -196,3 +198,30 @@ def test_alternatives_are_the_extremes_of_what_if(tmp_path) -> None:
     assert "as it is" in repr(found)
     with pytest.raises(ValueError, match="no column 'Knd'"):
         alternatives(learn, row, columns=["Knd"])
+
+
+def test_any_loader_gives_its_rows(tmp_path) -> None:
+    """Validation rows that come in batches of a plain loader are explained as those of a table in memory."""
+    learn = known_learner(tmp_path)
+    expected = learn.partial_dependence("Size").frame
+    importance = learn.importance(n_repeats=2).frame
+    rows = torch.utils.data.TensorDataset(*learn.data.valid_dl.tensors)
+    learn.data.valid_dl = torch.utils.data.DataLoader(rows, batch_size=64)
+    pd.testing.assert_frame_equal(learn.partial_dependence("Size").frame, expected)
+    pd.testing.assert_frame_equal(learn.importance(n_repeats=2).frame, importance)
+
+
+def test_values_of_numbers_come_back_as_the_user_knows_them() -> None:
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame(
+        {
+            "distance": rng.choice([40.0, 260.0, 75_860.0], 90),
+            "price": rng.normal(10, 2, 90).round(2),
+            "year": rng.choice([2013, 2014], 90),
+            "constant": 3.7,
+        }
+    )
+    processor = TableProcessor([], list(df), scale=True).fit(df)
+    _, numbers = processor.transform_arrays(df)
+    for name in df:
+        assert np.allclose(raw_numbers(processor, name, numbers), df[name], rtol=1e-15, atol=0)

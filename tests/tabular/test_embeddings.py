@@ -313,3 +313,10 @@ def test_repr_names_the_columns(tmp_path) -> None:
     tables = EmbeddingTables.of(small(tmp_path))
     assert repr(tables) == "EmbeddingTables(Kind 4, Shade 2)"
     assert EmbeddingTables.of(tables) is tables
+
+
+def test_whole_frames_pass_where_the_network_refuses_other_columns(tmp_path) -> None:
+    learn = small(tmp_path)
+    learn.data.processor.extra = "error"
+    transformer = learn.embedding_transformer(["Shade"], numbers=False)
+    assert transformer.fit_transform(known_frame()).shape == (600, 2)
