@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +26,9 @@ FLOAT32_LIMIT = (2 - 2**-24) * 2.0**127  # from here on a number becomes infinit
 def is_missing(value: Any) -> bool:
     """Whether a single value counts as missing: None, NaN, NaT or pandas' NA."""
     return value is None or value is pd.NA or (isinstance(value, float | np.floating) and value != value) or (
-        value is pd.NaT or (isinstance(value, np.datetime64) and bool(np.isnat(value)))
+        value is pd.NaT
+        or (isinstance(value, Decimal) and value.is_nan())
+        or (isinstance(value, np.datetime64) and bool(np.isnat(value)))
     )  # fmt: skip
 
 
@@ -51,7 +54,7 @@ def canonical(value: Any, kind: str) -> Any:
             return None
     if isinstance(value, bool):  # equal values must agree: True == 1 == 1.0
         value = int(value)
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real | Decimal):
         found = float(value)
         whole = isinstance(value, numbers.Integral) or (abs(found) < 2**53 and found.is_integer())
         plain = int(value) if whole else found  # type: ignore[call-overload]
@@ -159,7 +162,7 @@ class CategoryColumn:
             ranks: the values come in an order of their own, which the levels keep.
             min_count, max_levels: see `TableProcessor`.
         """
-        number = all(isinstance(value, bool | np.bool_ | numbers.Real) for value in distinct)
+        number = all(isinstance(value, bool | np.bool_ | numbers.Real | Decimal) for value in distinct)
         dates = all(isinstance(value, datetime.date | np.datetime64) for value in distinct)
         kind = "number" if number else "date" if dates else "text"
         seen: dict[Any, int] = {}
@@ -332,7 +335,16 @@ def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
     """Position of each row's value among the distinct values (-1 where missing), and these values."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.cat.codes.to_numpy().astype("int64"), list(values.cat.categories)
-    codes, distinct = pd.factorize(values)
+    try:
+        codes, distinct = pd.factorize(values)
+    except TypeError as error:  # unhashable
+        kinds = sorted({type(value).__name__ for value in values if not isinstance(value, Hashable)})
+        if not kinds:
+            raise
+        raise TypeError(
+            f"column {values.name!r} holds {some(kinds)} values, which cannot be categories: "
+            "make text of them"
+        ) from error
     return codes, _plain(distinct)
 
 

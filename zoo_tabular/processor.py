@@ -87,6 +87,7 @@ class TableProcessor:
         cats, conts = self._names(df, where)
         self.categories_ = [CategoryColumn.learn(df[name], self.min_count, self.max_levels) for name in cats]
         self.numbers_ = [NumberColumn.learn(df[name], self.scale) for name in conts]
+        self._check_made(where)
         return self
 
     def fit_stream(self, frames: Iterable[Any]) -> TableProcessor:
@@ -296,6 +297,16 @@ class TableProcessor:
     def _check_fitted(self) -> None:
         if not hasattr(self, "categories_"):
             raise ValueError("TableProcessor: call fit first")
+
+    def _check_made(self, where: str) -> None:
+        """Raise a ValueError if an `_na` column would have the name of another column."""
+        read = set(self.feature_names_in_)
+        for column in self.numbers_:
+            if self._has_indicator(column) and f"{column.name}_na" in read:
+                raise ValueError(
+                    f"{where}: column {column.name!r} would make a second column '{column.name}_na': rename "
+                    'one of the two, or fill the gaps first and use na_columns="seen"'
+                )
 
     def _check_extra(self, names: Any) -> None:
         if self.extra == "error":

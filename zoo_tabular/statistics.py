@@ -317,6 +317,7 @@ class TableStatistics:
         options = self.processor
         options.categories_ = [one.column(options.min_count, options.max_levels) for one in self.categories]
         options.numbers_ = [one.column(options.scale) for one in self.numbers]
+        options._check_made(f"{type(options).__name__}.fit_stream")
         return options
 
 

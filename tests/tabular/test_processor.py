@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -207,3 +208,30 @@ def test_dates_and_numbers_meet_the_text_that_spells_them() -> None:
     assert floats.categories_[0].levels == ["02", "1.0", "2.0", "z"]
     rows = [("1.0", 2), (1.0, 2), (1, 2), (2, 6), ("z", 4)]  # "02" and "2.0" both spell 2
     assert [floats.transform_row({"x": value})[0][0] for value, _ in rows] == [code for _, code in rows]
+
+
+def test_decimals_are_numbers() -> None:
+    processor = TableProcessor(["x"], []).fit(pd.DataFrame({"x": [1, 2.5]}))
+    values = [Decimal(1), Decimal("2.50"), Decimal(7), Decimal("nan")]
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
+    assert processor.transform(frame)["x"].tolist() == [1, 2, 4, 0]
+    assert [processor.transform_row({"x": value})[0][0] for value in values] == [1, 2, 4, 0]
+    of_decimals = TableProcessor(["x"], []).fit(frame)
+    assert TableProcessor.from_json(of_decimals.to_json()).categories_[0].levels == [1, 2.5, 7]
+
+
+@pytest.mark.parametrize("names", [["a", "a_na"], ["a_na", "a"]])
+def test_columns_made_twice_are_refused(names: list[str]) -> None:
+    df = pd.DataFrame({"a": [1.0, None], "a_na": [0.0, 1.0]})
+    for processor in (TableProcessor([], names), TableProcessor(["a_na"], ["a"], na_columns="seen")):
+        with pytest.raises(ValueError, match="column 'a' would make a second column 'a_na'"):
+            processor.fit(df)
+        with pytest.raises(ValueError, match="column 'a' would make a second column 'a_na'"):
+            processor.fit_stream([df])
+    filled = TableProcessor([], names, na_columns="seen").fit(df.fillna(0))
+    assert filled.feature_names_out_ == names
+
+
+def test_values_that_cannot_be_levels_are_named() -> None:
+    with pytest.raises(TypeError, match="column 'x' holds list values, which cannot be categories"):
+        TableProcessor(["x"], []).fit(pd.DataFrame({"x": [[1], [2]]}))
