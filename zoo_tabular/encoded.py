@@ -221,12 +221,10 @@ def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> 
     if len(where) > 1:
         values = values[numbers[:, where[1]] == 0]
     if known.scale and known.std:
-        precise = (
-            known.std * np.maximum(np.abs(values), 1.0) * 1e-6
-        )  # finer steps are of float32, not the user's
-        step = 10.0 ** np.ceil(np.log10(precise))
-        values = np.round((values * known.std + known.mean) / step) * step
-        return values
+        precise = known.std * np.maximum(np.abs(values), 1.0) * 1e-6  # what is finer comes of float32
+        digits = -np.ceil(np.log10(precise))
+        values, power = values * known.std + known.mean, 10.0 ** np.abs(digits)
+        return np.where(digits < 0, np.round(values / power) * power, np.round(values * power) / power)
     if known.scale:
         return np.full_like(values, known.mean)
     return values

@@ -224,4 +224,5 @@ def test_values_of_numbers_come_back_as_the_user_knows_them() -> None:
     processor = TableProcessor([], list(df), scale=True).fit(df)
     _, numbers = processor.transform_arrays(df)
     for name in df:
-        assert np.allclose(raw_numbers(processor, name, numbers), df[name], rtol=1e-15, atol=0)
+        assert raw_numbers(processor, name, numbers).tolist() == pytest.approx(df[name].tolist(), rel=1e-15)
+    assert raw_numbers(processor, "price", numbers).tolist() == df["price"].tolist()
