@@ -176,7 +176,7 @@ class Predictor:
                 targets.append(loop.state.target.cpu())
 
         loop.evaluate(loader, collect)
-        order = getattr(loader, "order", None)
+        order = _order(loader)
         all_outputs, all_targets = torch.cat(outputs), torch.cat(targets) if targets else None
         if order is None:
             return all_outputs, all_targets
@@ -273,6 +273,18 @@ def _plain(preds: Any) -> Tensor:
             f"{type(preds).__name__}"
         )
     return preds.float().cpu()
+
+
+def _order(loader: Any) -> Any:
+    """The order of a loader's rows in an evaluation, which passes over them as in epoch 0."""
+    if not hasattr(loader, "order") or not hasattr(loader, "set_epoch"):
+        return getattr(loader, "order", None)
+    epoch = getattr(loader, "epoch", 0)
+    loader.set_epoch(0)
+    try:
+        return loader.order
+    finally:
+        loader.set_epoch(epoch)
 
 
 def _warn_of_order(loader: Any) -> None:

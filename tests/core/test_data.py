@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from zoo import DatasetLoader, ModelData, TensorLoader, get_cv_idxs
+from zoo import DatasetLoader, Learner, ModelData, TensorLoader, get_cv_idxs
 from zoo.data import SampleKey, device_batches
 from zoo.seeding import epoch_order, preserve_rng
 
@@ -183,3 +183,13 @@ def test_a_dropped_loader_goes_at_once_and_takes_its_workers_along():
         assert all(worker.exitcode is not None for worker in workers)
     finally:
         gc.enable()
+
+
+def test_predictions_of_a_shuffled_loader_are_in_order_also_after_several_epochs():
+    x = torch.arange(50.0)[:, None]
+    loader = TensorLoader(x, x, bs=8, shuffle=True, seed=1)
+    learn = Learner(ModelData(loader, loader), torch.nn.Linear(1, 1), device="cpu", progress=False)
+    learn.fit(1e-3, 3)
+    assert loader.epoch == 2
+    assert np.array_equal(learn.predict_with_targs()[1], x.numpy())
+    assert loader.epoch == 2
