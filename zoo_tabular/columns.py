@@ -138,7 +138,7 @@ class CategoryColumn:
         """Collect the levels of a column; see `TableProcessor` for the options."""
         codes, distinct = factorize(values)
         counts = np.bincount(codes + 1, minlength=len(distinct) + 1).tolist()
-        ranks = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
+        ranks = isinstance(values.dtype, pd.CategoricalDtype) and bool(values.dtype.ordered)
         return cls.of_counts(str(values.name), distinct, counts[1:], counts[0], ranks, min_count, max_levels)
 
     @classmethod
