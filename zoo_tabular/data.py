@@ -251,6 +251,15 @@ class ColumnarModelData(ModelData):
             FileNotFoundError: if there is nothing at `source`.
             ValueError: for absent columns, files that cannot be read or do not fit together (they are named),
                 a target with missing values, and so on.
+
+        Example:
+            >>> import tempfile
+            >>> from pyarrow.dataset import field
+            >>> from zoo_tabular import write_partitioned
+            >>> df = pd.DataFrame({"Year": [2014] * 3 + [2015], "Store": [1, 2, 1, 2], "Sales": [5, 9, 7, 6]})
+            >>> folder = write_partitioned(df, Path(tempfile.mkdtemp()) / "sales", ["Year"])
+            >>> ColumnarModelData.from_parquet(".", field("Year") == 2015, folder, "Sales", ["Store"], bs=2)
+            ColumnarModelData(train 3, valid 1)
         """
         from zoo_tabular.parquet import ParquetTable, data_from_parquet
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from pathlib import Path
 from typing import Any
@@ -654,3 +655,19 @@ def test_columns_that_are_no_categories_are_named(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "s.parquet")
     with pytest.raises(ValueError, match=r"column 'Tags' holds list<.*, which cannot be a category"):
         ColumnarModelData.from_parquet(tmp_path, None, tmp_path / "s.parquet", "Sales", ["Tags"])
+
+
+def test_the_rows_of_the_benchmark_can_be_learned(tmp_path: Path) -> None:
+    file = Path(__file__).parents[2] / "benchmarks" / "larger_than_memory.py"
+    spec = importlib.util.spec_from_file_location("larger_than_memory", file)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    benchmark.make_files(tmp_path, 6_000)
+    md = ColumnarModelData.from_parquet(
+        tmp_path, ds.field("x0") > 1, tmp_path, "y", list(benchmark.LEVELS), 64,
+        cont_flds=benchmark.NUMBERS, seed=0, max_levels=1_000,
+    )  # fmt: skip
+    learn = md.get_learner(progress=False, device="cpu", seed=0)
+    learn.fit(3e-3, 1)
+    deviation = float(torch.cat([batch[2] for batch in md.valid_dl]).std())
+    assert learn.history[-1]["rmse"] < 0.97 * deviation
