@@ -224,7 +224,9 @@ def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> 
         precise = known.std * np.maximum(np.abs(values), 1.0) * 1e-6  # what is finer comes of float32
         digits = -np.ceil(np.log10(precise))
         values, power = values * known.std + known.mean, 10.0 ** np.abs(digits)
-        return np.where(digits < 0, np.round(values / power) * power, np.round(values * power) / power)
+        return (
+            np.where(digits < 0, np.round(values / power) * power, np.round(values * power) / power) + 0.0
+        )  # no -0
     if known.scale:
         return np.full_like(values, known.mean)
     return values

@@ -77,7 +77,7 @@ class Alternatives:
         ax.margins(y=0.01)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
         ax.set_xlabel(f"{self.answer}; beside the bars: the value that would give it")
-        title = f"{self.answer} of one row: {told(middle)} as it is; with one column changed:"
+        title = f"{self.answer} of one row: {told(middle)} as it is; one column changed at a time"
         ax.set_title(title[0].upper() + title[1:], fontsize="medium")
         return ax
 

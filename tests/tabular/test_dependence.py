@@ -219,6 +219,7 @@ def test_values_of_numbers_come_back_as_the_user_knows_them() -> None:
             "price": rng.normal(10, 2, 90).round(2),
             "year": rng.choice([2013, 2014], 90),
             "constant": 3.7,
+            "flag": rng.integers(0, 2, 90),
         }
     )
     processor = TableProcessor([], list(df), scale=True).fit(df)
@@ -226,3 +227,4 @@ def test_values_of_numbers_come_back_as_the_user_knows_them() -> None:
     for name in df:
         assert raw_numbers(processor, name, numbers).tolist() == pytest.approx(df[name].tolist(), rel=1e-15)
     assert raw_numbers(processor, "price", numbers).tolist() == df["price"].tolist()
+    assert not np.signbit(raw_numbers(processor, "flag", numbers)).any()
