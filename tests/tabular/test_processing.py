@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -220,3 +222,45 @@ def test_the_test_frame_must_be_like_the_training_frame() -> None:
         with pytest.raises(ValueError, match=message) as caught:
             action()
         assert "\n" not in str(caught.value)
+
+
+GAPPY = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=8)
+
+
+@given(GAPPY, GAPPY, st.booleans())
+def test_numbers_agree_with_the_plain_computation(train: list, test: list, scale: bool) -> None:
+    def frame(values: list) -> pd.DataFrame:
+        return pd.DataFrame({"x": pd.Series(values, dtype="Float64"), "y": range(len(values))})
+
+    _, y, nas, *rest = proc_df(frame(train), "y", do_scale=scale)
+    again, _, _, *_ = proc_df(frame(test), "y", do_scale=scale, na_dict=nas, mapper=rest[0] if rest else None)
+    present = [value for value in train if value is not None]
+    median = statistics.median(present) if present else 0.0
+    filled = [median if value is None else value for value in train]
+    mean = statistics.fmean(filled) if scale else 0.0
+    spread = (statistics.pstdev(filled) or 1.0) if scale else 1.0
+    expected = [((median if value is None else value) - mean) / spread for value in test]
+    assert y.tolist() == list(range(len(train)))
+    assert again["x_na"].tolist() == [value is None for value in test]
+    if spread > 1e-6 * max(map(abs, filled), default=0.0):  # else rounding decides
+        assert again["x"].tolist() == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(
+    st.lists(st.none() | st.sampled_from("cabd"), min_size=1),
+    st.lists(st.none() | st.sampled_from("abcxyz"), min_size=1),
+    st.permutations("abcxyz"),
+)
+def test_categories_agree_with_the_plain_computation(train: list, test: list, levels: list) -> None:
+    first = train_cats(pd.DataFrame({"x": pd.Series(train, dtype=object)}))
+    known = sorted({value for value in train if value is not None})
+    expected = [known.index(value) if value in known else -1 for value in test]
+    forms = [
+        pd.Series(test, dtype=object),
+        pd.Series(test, dtype="string"),
+        pd.Categorical(test, categories=levels),
+    ]
+    for form in forms:
+        assert apply_cats(pd.DataFrame({"x": form}), first)["x"].cat.codes.tolist() == expected
+    codes = proc_df(apply_cats(pd.DataFrame({"x": forms[0]}), first), na_dict={})[0]["x"]
+    assert codes.tolist() == [code + 1 for code in expected]
