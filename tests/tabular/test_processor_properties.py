@@ -283,6 +283,9 @@ def test_polars_frames_are_read_like_frames_of_pandas() -> None:
     processor = TableProcessor(CATEGORIES, NUMBERS).fit(rows)
     assert processor.to_json() == expected.to_json()
     pd.testing.assert_frame_equal(processor.transform(rows), expected.transform(table()))
+    streamed = TableProcessor(CATEGORIES, NUMBERS).fit_stream([rows[:1], rows[1:]])
+    assert streamed.feature_names_out_ == expected.feature_names_out_
+    assert [c.levels for c in streamed.categories_] == [c.levels for c in expected.categories_]
     with pytest.raises(TypeError, match="got LazyFrame"):
         processor.transform(rows.lazy())
 
