@@ -16,12 +16,12 @@ from zoo.distributed import write_once
 from zoo.files import atomic_write
 from zoo.learner import Learner
 from zoo_tabular.data import ColumnarModelData
-from zoo_tabular.embeddings import EmbeddingTables, EmbeddingTransformer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from zoo_tabular.dependence import Dependence
+    from zoo_tabular.embeddings import EmbeddingTransformer
     from zoo_tabular.importance import Importance
     from zoo_tabular.one_row import Alternatives
     from zoo_tabular.over_time import Residuals
@@ -120,10 +120,14 @@ class TabularLearner(Learner):
         Raises:
             ValueError: for a name that is no category column.
         """
+        from zoo_tabular.embeddings import EmbeddingTables
+
         return EmbeddingTables.of(self).frame(column, reserved=reserved)
 
     def embeddings(self, *, reserved: bool = False) -> dict[str, pd.DataFrame]:
         """`embedding` of every category column, by name."""
+        from zoo_tabular.embeddings import EmbeddingTables
+
         tables = EmbeddingTables.of(self)
         return {column: tables.frame(column, reserved=reserved) for column in tables.tables}
 
@@ -131,6 +135,8 @@ class TabularLearner(Learner):
         self, columns: str | Sequence[str] | None = None, **options: Any
     ) -> EmbeddingTransformer:
         """What the model learned as features for scikit-learn models; see `EmbeddingTransformer`."""
+        from zoo_tabular.embeddings import EmbeddingTransformer
+
         return EmbeddingTransformer(self, columns, **options)
 
     def plot_embedding(self, column: str, names: Any = None, **options: Any) -> Axes:
@@ -139,7 +145,7 @@ class TabularLearner(Learner):
 
         return plot_embedding(self, column, names, **options)
 
-    # -- reasons; each of these also takes a loaded learner, given rows
+    # -- reasons; a loaded learner gives them too, for rows that are passed in
 
     def importance(self, df: pd.DataFrame | None = None, target: Any = None, **options: Any) -> Importance:
         """How much the error rises when a column is shuffled; see `permutation_importance`."""
