@@ -98,7 +98,11 @@ def stream_table(
         raise ValueError(f"stream_table: rows must be at least 1, got {rows}")
     source = dataset.dataset(path, format="parquet" if path.is_dir() else _kind(path), partitioning="hive")
     _check_names(source.schema.names, None if columns is None else list(columns), path)
-    for batch in source.to_batches(columns=columns and list(columns), filter=where, batch_size=rows):
+    wanted = columns and list(columns)
+    # little is read ahead: the default is a hundred MB and more
+    for batch in source.to_batches(
+        columns=wanted, filter=where, batch_size=rows, batch_readahead=2, fragment_readahead=1
+    ):
         if batch.num_rows:
             yield batch.to_pandas()
 

@@ -14,7 +14,8 @@ from zoo_tabular._frames import name_list
 from zoo_tabular.coding import ArrowCoder
 from zoo_tabular.dropout import CategoryDropout
 from zoo_tabular.processor import TableProcessor
-from zoo_tabular.row_groups import HELD_OUT, RowGroups, give_back_memory, read_ahead, same_families
+from zoo_tabular.read_ahead import give_back_memory, read_ahead
+from zoo_tabular.row_groups import HELD_OUT, RowGroups, same_families
 from zoo_tabular.rows import feature_names
 from zoo_tabular.statistics import TableStatistics
 from zoo_tabular.stream_loader import ParquetLoader

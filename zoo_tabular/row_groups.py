@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import queue
-import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from zoo.errors import did_you_mean, some
-
-T = TypeVar("T")
 
 HELD_OUT = "__held_out__"
 
@@ -242,63 +236,3 @@ def same_families(one: Any, other: Any, names: Iterable[str]) -> list[str]:
     """Columns that hold different kinds of values in two schemas."""
     pairs = [(name, _family(one.field(name).type), _family(other.field(name).type)) for name in names]
     return [name for name, a, b in pairs if a != b and "nothing" not in (a, b)]
-
-
-def give_back_memory() -> None:
-    """Freed memory that allocators keep for later goes back to the system, where they can be told so.
-
-    The allocators of C and Arrow would otherwise keep some hundred MB more than a training ever needs at a
-    time. It takes a few milliseconds.
-    """
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
-
-
-def read_ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
-    """The same items, made by a thread while the one before is in use.
-
-    Args:
-        items: made one after another; errors in it are raised here.
-        depth: how many may wait, besides the one being made.
-    """
-    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(kind: str, item: Any) -> bool:
-        while not stop.is_set():
-            try:
-                waiting.put((kind, item), timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put("item", item):
-                    return
-                del item
-            put("end", None)
-        except BaseException as error:  # raised again where the items are used
-            put("error", error)
-
-    thread = threading.Thread(target=work, name="zoo-read-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, item = waiting.get()
-            if kind == "error":
-                raise item
-            if kind == "end":
-                return
-            yield item
-            del item
-    finally:
-        stop.set()
-        thread.join()

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from zoo.data import BatchTransform, as_tensor, drops_last
 from zoo.seeding import draw_seed, epoch_order, mix_seeds
-from zoo_tabular.row_groups import RowGroups, give_back_memory, read_ahead
+from zoo_tabular.read_ahead import give_back_memory, read_ahead
+from zoo_tabular.row_groups import RowGroups
 
 LANES = 8  # row groups that are read side by side
 READ_ROWS = 32_768

@@ -23,7 +23,7 @@ from zoo.checkpoint import read_tree
 from zoo.prediction import Prediction
 from zoo_tabular import ColumnarModelData, write_partitioned
 from zoo_tabular.coding import ArrowCoder
-from zoo_tabular.row_groups import read_ahead
+from zoo_tabular.read_ahead import read_ahead
 from zoo_tabular.stream_loader import ParquetLoader
 
 CATS, CONTS = ["Store", "Kind", "Day"], ["Distance", "Promo"]
@@ -256,7 +256,7 @@ def test_a_learner_trains_evaluates_predicts_and_is_loaded(folder: Path, tmp_pat
     for buffer_rows in (200, 10_000):  # validation rows streamed, or in memory
         md = data_of(folder, ds.field("Year") == 2015, buffer_rows=buffer_rows, target_transform="log")
         learn = md.get_learner(seed=0, progress=False, device="cpu")
-        learn.fit(1e-2, 4)
+        learn.fit(1e-2, 3)
         predicted, truth = learn.predict_with_targs()
         np.testing.assert_allclose(truth, held["Sales"], rtol=1e-5)
         error = np.log(predicted / truth)

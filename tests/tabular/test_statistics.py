@@ -11,7 +11,8 @@ import pytest
 
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
 from zoo_tabular import TableProcessor
-from zoo_tabular.statistics import MedianSketch, NumberStatistics
+from zoo_tabular.median import MedianSketch
+from zoo_tabular.statistics import NumberStatistics
 
 
 def pieces_of(df: pd.DataFrame, rows: int) -> list[pd.DataFrame]:
