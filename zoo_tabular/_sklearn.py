@@ -59,8 +59,8 @@ class TableEstimator:
         called.
         """
         name = type(self).__name__
-        if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):  # polars, Arrow
-            X = X.to_pandas()
+        if not isinstance(X, pd.DataFrame | pd.Series) and hasattr(X, "__arrow_c_stream__"):
+            X = check_frame(X, name)  # of polars or Arrow
         if isinstance(X, pd.DataFrame) and any(isinstance(column, str) for column in X.columns):
             check_frame(X, name)
             if reset and len(X) < 2:
@@ -77,15 +77,12 @@ class TableEstimator:
             validate_data(self, X, reset=reset, skip_check_array=True)  # type: ignore[arg-type]
             frame = X.copy(deep=False)
         else:
-            array = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype=None,
-                ensure_all_finite=False,
-                ensure_min_samples=2 if reset else 1,
-            )  # type: ignore[call-overload]
-            frame = pd.DataFrame(array)
+            options: Any = {
+                "dtype": None,
+                "ensure_all_finite": False,
+                "ensure_min_samples": 2 if reset else 1,
+            }
+            frame = pd.DataFrame(validate_data(self, X, reset=reset, **options))  # type: ignore[arg-type]
         names = getattr(self, "feature_names_in_", None)
         frame.columns = [f"x{i}" for i in range(frame.shape[1])] if names is None else list(names)
         return frame

@@ -358,6 +358,7 @@ class ColumnarModelData(ModelData):
         y_range: Sequence[float] | None = None,
         use_bn: bool = True,
         *,
+        clip_cont: float | None = None,
         opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
         loss_fn: Callable[..., Tensor] | None = None,
         metrics: Sequence[Any] | None = None,
@@ -381,6 +382,7 @@ class ColumnarModelData(ModelData):
             drops: dropout after each hidden layer: one number for all, or one each.
             y_range: (low, high) of the outputs, on the model's scale, by a sigmoid.
             use_bn: batch norm on numbers and hidden layers.
+            clip_cont: bound of the scaled numbers, approached smoothly; see `MixedInputModel`.
             opt_fn, loss_fn, metrics, callbacks, device, wd, clip, seed, progress: as in `Learner`.
 
         Raises:
@@ -399,7 +401,7 @@ class ColumnarModelData(ModelData):
                 "bs=1: batch norm cannot learn from a single row; use bs=2 or more, or use_bn=False"
             )
         sizes = self.embedding_sizes() if emb_szs is None else self._checked_sizes(emb_szs)
-        model = MixedInputModel(sizes, actual, emb_drop, self.n_out, szs, drops, y_range, use_bn)
+        model = MixedInputModel(sizes, actual, emb_drop, self.n_out, szs, drops, y_range, use_bn, clip_cont)
         if self.train_dl is not None:
             model.start_at(self._base_rates())
             self._start_reserved_rows(model)

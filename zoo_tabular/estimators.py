@@ -32,6 +32,7 @@ class _TabularEstimator(TableEstimator, BaseEstimator):
         emb_drop: float = 0.05,
         emb_szs: Sequence[Sequence[int]] | None = None,
         use_bn: bool | None = None,
+        clip_cont: float | None = 3.0,
         epochs: int | None = None,
         lr: float | None = None,
         bs: int | None = None,
@@ -51,6 +52,7 @@ class _TabularEstimator(TableEstimator, BaseEstimator):
         self.emb_drop = emb_drop
         self.emb_szs = emb_szs
         self.use_bn = use_bn
+        self.clip_cont = clip_cont
         self.epochs = epochs
         self.lr = lr
         self.bs = bs
@@ -91,6 +93,7 @@ class _TabularEstimator(TableEstimator, BaseEstimator):
             )  # fmt: skip
             learn = data.get_learner(
                 self.emb_szs, None, self.emb_drop, None, self.szs, self.drops, y_range, use_bn,
+                clip_cont=self.clip_cont,
                 wd=self.wd, seed=seed, device=self.device, progress=bool(self.verbose),
             )  # fmt: skip
             if weights is not None:
@@ -161,6 +164,8 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         emb_szs: (levels, width) of every category column; chosen by the number of levels if None.
         use_bn: batch norm on numbers and hidden layers; if None from 1000 training rows on (with fewer its
             noise costs more than it gives).
+        clip_cont: bound of the scaled numbers, approached smoothly: a value far outside the training rows
+            cannot drive the answer, but trends do not go on far beyond them either; None for no bound.
         epochs: length of the one cycle; if None as many as give 200 to 2000 steps, by the number of rows.
         lr: the largest rate of the cycle; if None 0.005 with batch norm, 0.002 without.
         bs: rows a batch; 16 to 512 by the number of rows if None.
@@ -199,6 +204,7 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         emb_drop: float = 0.05,
         emb_szs: Sequence[Sequence[int]] | None = None,
         use_bn: bool | None = None,
+        clip_cont: float | None = 3.0,
         epochs: int | None = None,
         lr: float | None = None,
         bs: int | None = None,
@@ -213,7 +219,8 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         verbose: bool = False,
     ) -> None:
         super().__init__(
-            cat_flds, szs=szs, drops=drops, emb_drop=emb_drop, emb_szs=emb_szs, use_bn=use_bn, epochs=epochs,
+            cat_flds, szs=szs, drops=drops, emb_drop=emb_drop, emb_szs=emb_szs, use_bn=use_bn,
+            clip_cont=clip_cont, epochs=epochs,
             lr=lr, bs=bs, wd=wd, valid_pct=valid_pct, patience=patience, min_count=min_count,
             max_levels=max_levels, cat_dropout=cat_dropout, random_state=random_state, device=device,
             verbose=verbose,
@@ -265,8 +272,8 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
 
     Args:
         class_weight: "balanced", or a dict of weights by class: how much the rows of a class count.
-        cat_flds, szs, drops, emb_drop, emb_szs, use_bn, epochs, lr, bs, wd, valid_pct, patience, min_count,
-            max_levels, cat_dropout, random_state, device, verbose: as in `TabularRegressor`.
+        cat_flds, szs, drops, emb_drop, emb_szs, use_bn, clip_cont, epochs, lr, bs, wd, valid_pct, patience,
+            min_count, max_levels, cat_dropout, random_state, device, verbose: as in `TabularRegressor`.
 
     Attributes:
         classes_: the classes in the order of the columns of `predict_proba`; numbers of the columns for
@@ -291,6 +298,7 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
         emb_drop: float = 0.05,
         emb_szs: Sequence[Sequence[int]] | None = None,
         use_bn: bool | None = None,
+        clip_cont: float | None = 3.0,
         epochs: int | None = None,
         lr: float | None = None,
         bs: int | None = None,
@@ -305,7 +313,8 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
         verbose: bool = False,
     ) -> None:
         super().__init__(
-            cat_flds, szs=szs, drops=drops, emb_drop=emb_drop, emb_szs=emb_szs, use_bn=use_bn, epochs=epochs,
+            cat_flds, szs=szs, drops=drops, emb_drop=emb_drop, emb_szs=emb_szs, use_bn=use_bn,
+            clip_cont=clip_cont, epochs=epochs,
             lr=lr, bs=bs, wd=wd, valid_pct=valid_pct, patience=patience, min_count=min_count,
             max_levels=max_levels, cat_dropout=cat_dropout, random_state=random_state, device=device,
             verbose=verbose,

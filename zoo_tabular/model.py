@@ -47,6 +47,8 @@ class MixedInputModel(nn.Module):
         drops: dropout after each hidden layer: one number for all or one each.
         y_range: (low, high) of the outputs, or None.
         use_bn: batch norm on the numbers and after each hidden layer.
+        clip_cont: bound of the numbers, approached smoothly, so that a value far outside the training rows
+            cannot drive the answer (Holzmüller et al. 2024, "Better by Default", with 3); None for no bound.
 
     Shape:
         codes (rows, category columns) of any integer type, numbers (rows, n_cont) -> (rows, out_sz).
@@ -70,8 +72,12 @@ class MixedInputModel(nn.Module):
         drops: float | Sequence[float] = 0.0,
         y_range: Sequence[float] | None = None,
         use_bn: bool = True,
+        clip_cont: float | None = None,
     ) -> None:
         super().__init__()
+        if clip_cont is not None and not clip_cont > 0:
+            raise ValueError(f"clip_cont is a bound of the scaled numbers, above 0, or None; got {clip_cont}")
+        self.clip_cont = clip_cont
         _check(emb_szs, n_cont, out_sz, szs, y_range)
         each = [float(drops)] * len(szs) if isinstance(drops, int | float) else [float(p) for p in drops]
         if len(each) != len(szs):
@@ -103,6 +109,8 @@ class MixedInputModel(nn.Module):
         parts = []
         if self.embeddings is not None:
             parts.append(self.emb_drop(self.embeddings(codes)))
+        if self.n_cont and self.clip_cont is not None:
+            numbers = numbers * torch.rsqrt(1 + (numbers / self.clip_cont).square())
         if self.n_cont:
             parts.append(self.bn_cont(numbers))
         x = self.hidden(torch.cat(parts, 1) if len(parts) > 1 else parts[0])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo_tabular._frames import is_flag
+from zoo_tabular._frames import check_frame, is_flag
 
 FIELDS = ["dtype", "count", "missing", "missing_share", "distinct", "min", "median", "max", "most_frequent",
           "most_frequent_share", "examples"]  # fmt: skip
@@ -18,7 +18,7 @@ def summarize(df: pd.DataFrame, n_examples: int = 3) -> pd.DataFrame:
     """Types, gaps, distinct values, ranges and frequent values of all columns.
 
     Args:
-        df: any frame, also with repeated or unnamed columns; it is not changed.
+        df: any frame, also of polars or Arrow, also with repeated or unnamed columns; it is not changed.
         n_examples: how many different values to show of each column, the first that occur.
 
     Returns:
@@ -41,7 +41,7 @@ def summarize(df: pd.DataFrame, n_examples: int = 3) -> pd.DataFrame:
         Kind       2        1         1   None             a
     """
     if not isinstance(df, pd.DataFrame):
-        raise TypeError(f"summarize: expected a pandas DataFrame, got {type(df).__name__}")
+        df = check_frame(df, "summarize")
     if isinstance(n_examples, bool) or not isinstance(n_examples, int | np.integer) or n_examples < 0:
         raise ValueError(f"summarize: n_examples must be a whole number of at least 0, got {n_examples!r}")
     rows = [_column(df.iloc[:, i], int(n_examples)) for i in range(df.shape[1])]

@@ -110,11 +110,11 @@ def test_the_loss_is_about_one_where_nothing_is_known() -> None:
     assert loss(scores, target).item() == pytest.approx(math.log(10) / math.log(10) / 6, rel=1e-5)
 
 
-@pytest.mark.parametrize("width", [8, 32])
-def test_features_of_digits_beat_as_many_principal_components_with_few_labels(width: int) -> None:
+def test_features_of_digits_beat_as_many_principal_components_with_few_labels() -> None:
+    width = 8
     X, y = load_digits(return_X_y=True)
     seen, new, y_seen, y_new = train_test_split(X, y, test_size=0.4, random_state=0, stratify=y)
-    maker = TabularAutoencoder(width=width, epochs=40, random_state=0, device="cpu").fit(seen)
+    maker = TabularAutoencoder(width=width, epochs=20, random_state=0, device="cpu").fit(seen)
     pca = make_pipeline(StandardScaler(), PCA(width, random_state=0)).fit(seen)
     for model in (LogisticRegression(max_iter=500), KNeighborsClassifier(10)):
         scores = []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from zoo_tabular import summarize
@@ -93,7 +94,8 @@ def test_odd_frames() -> None:
     twice = pd.DataFrame([[1, 2.5]], columns=["a", "a"])
     assert summarize(twice)["min"].tolist() == [1, 2.5]
     assert summarize(pd.DataFrame([[1, 2]]))["max"].tolist() == [1, 2]
-    with pytest.raises(TypeError, match="expected a pandas DataFrame, got list"):
+    assert summarize(pa.table({"a": [3, None, 1]})).loc["a", ["missing", "max"]].tolist() == [1, 3]
+    with pytest.raises(TypeError, match=r"expected a pandas DataFrame .*got list"):
         summarize([1, 2])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n_examples must be a whole number of at least 0, got -1"):
         summarize(twice, -1)
