@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,19 @@ from zoo_tabular import add_datepart, add_elapsed, add_event_counts
 CATEGORIES = [
     "Store", "DayOfWeek", "Year", "Month", "Day", "StateHoliday", "CompetitionMonthsOpen", "Promo2Weeks",
     "StoreType", "Assortment", "PromoInterval", "CompetitionOpenSinceYear", "Promo2SinceYear", "State",
-    "Week", "Events", "Promo_fw", "Promo_bw", "StateHoliday_fw", "StateHoliday_bw", "SchoolHoliday_fw",
-    "SchoolHoliday_bw",
+    "Events", "Promo_fw", "Promo_bw", "StateHoliday_fw", "StateHoliday_bw", "SchoolHoliday_fw",
+    "SchoolHoliday_bw", "AfterLongClosure", "BeforeLongClosure",
 ]  # fmt: skip
+SEASON = ["Season_sin1", "Season_cos1", "Season_sin2", "Season_cos2"]
 NUMBERS = [
     "CompetitionDistance", "Max_TemperatureC", "Mean_TemperatureC", "Min_TemperatureC", "Max_Humidity",
     "Mean_Humidity", "Min_Humidity", "Max_Wind_SpeedKm_h", "Mean_Wind_SpeedKm_h", "CloudCover", "trend",
     "trend_DE", "AfterStateHoliday", "BeforeStateHoliday", "Promo", "SchoolHoliday",
+    *SEASON,
 ]  # fmt: skip
 WEATHER = NUMBERS[1:10]
 EVENTS = ["Promo", "StateHoliday", "SchoolHoliday"]
+SPANS = {"last": ("2015-07-18", "2015-07-31"), "2014": ("2014-08-01", "2014-09-17")}
 
 
 def load_rossmann(folder: Path, rows: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -40,10 +44,42 @@ def load_rossmann(folder: Path, rows: int | None = None) -> tuple[pd.DataFrame, 
     days["StateHoliday"] = days["StateHoliday"] != "0"
     days = add_elapsed(days, EVENTS, "Date", "Store", fill=0)
     days = add_event_counts(days, EVENTS, "Date", "Store", days=7)
+    days = add_closures(days)
     days = join_tables(days[days["Sales"].isna() | ((days["Sales"] > 0) & (days["Open"] == 1))], folder)
     days = days.sort_values("Date", kind="stable")
     coming = days["Sales"].isna()
     return days[~coming].reset_index(drop=True), days[coming].reset_index(drop=True)
+
+
+def add_closures(days: pd.DataFrame, shortest: int = 5, horizon: int = 30) -> pd.DataFrame:
+    """Days since and until a closure of several days, such as a refurbishment, as far as they lie in a month.
+
+    Stores sell out before one and are crowded after it. It is planned, so it is known ahead.
+    """
+    days = days.sort_values(["Store", "Date"], ignore_index=True)
+    closed = days["Open"].eq(0)
+    turn = closed.ne(closed.shift()) | days["Store"].ne(days["Store"].shift())
+    days["LongClosure"] = closed & (turn.groupby(turn.cumsum()).transform("size") >= shortest)
+    days = add_elapsed(days, ["LongClosure"], "Date", "Store", fill=horizon)
+    for name in ("AfterLongClosure", "BeforeLongClosure"):
+        days[name] = days[name].clip(upper=horizon).astype("int16")
+    return days
+
+
+def add_season(days: pd.DataFrame) -> pd.DataFrame:
+    """The time of the year as two waves; levels for its weeks would remember the two times each came."""
+    angle = (2 * np.pi / 365.25) * days["Dayofyear"]
+    waves = {
+        f"Season_{name}{k}": wave(k * angle)
+        for k in (1, 2)
+        for name, wave in (("sin", np.sin), ("cos", np.cos))
+    }
+    return days.assign(**waves)
+
+
+def held_out_rows(days: pd.DataFrame, span: str) -> np.ndarray:
+    """Numbers of the rows of one of the `SPANS`."""
+    return np.flatnonzero(days["Date"].between(*SPANS[span]))
 
 
 def join_tables(days: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -60,7 +96,9 @@ def join_tables(days: pd.DataFrame, folder: Path) -> pd.DataFrame:
     trends["State"] = trends["file"].str.split("_").str[2].replace({"NI": "HB,NI"})
     germany = trends.loc[trends["State"].isna(), ["Monday", "trend"]].rename(columns={"trend": "trend_DE"})
 
-    days = add_datepart(days, "Date", drop=False).merge(stores_with_starts(folder), on="Store", how="left")
+    days = add_season(add_datepart(days, "Date", drop=False)).merge(
+        stores_with_starts(folder), on="Store", how="left"
+    )
     days["Monday"] = days["Date"] - pd.to_timedelta(days["Dayofweek"], unit="D")
     days = days.merge(trends[["Monday", "State", "trend"]], on=["Monday", "State"], how="left")
     days = days.merge(germany, on="Monday", how="left")
@@ -95,13 +133,19 @@ def log_range(sales: pd.Series, held_out: np.ndarray) -> tuple[float, float]:
     return 0.0, 1.2 * float(np.log(np.delete(sales.to_numpy(), held_out).max()))
 
 
-def boosting_forecast(train: pd.DataFrame, valid: pd.DataFrame, rounds: int = 1000) -> np.ndarray:
-    """Sales forecast by scikit-learn's gradient boosting on the same columns."""
+def boosting_forecast(
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    rounds: int = 1000,
+    categories: Sequence[str] = CATEGORIES,
+    numbers: Sequence[str] = NUMBERS,
+) -> np.ndarray:
+    """Sales forecast by scikit-learn's gradient boosting, by default from the same columns."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     from zoo_tabular import TableProcessor
 
-    processor = TableProcessor(CATEGORIES, NUMBERS, na_columns="seen").fit(train)
+    processor = TableProcessor(list(categories), list(numbers), na_columns="seen").fit(train)
     model = HistGradientBoostingRegressor(
         max_iter=rounds, max_leaf_nodes=127, learning_rate=0.1, random_state=0
     )
