@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error
 
-from tests.tabular.known import PER_SIZE, assert_same, known_frame, known_learner, state
+from tests.tabular.known import PER_SIZE, assert_same, known_answer, known_frame, known_learner, state
 from zoo import load_learner
 from zoo.metrics import mse, r2, sklearn_metric
 from zoo_tabular import ColumnarModelData, permutation_importance
@@ -108,6 +108,24 @@ def test_blocks_make_wider_intervals_where_rows_err_together(tmp_path) -> None:
     assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
 
 
+@pytest.mark.parametrize("per_day", [1, 5])
+def test_intervals_are_as_wide_as_other_rows_spread(tmp_path, per_day) -> None:
+    """What a shuffled row gets depends on the row its value comes from as much as on itself."""
+    learn = known_learner(tmp_path)
+    rng = np.random.default_rng(3)
+    means, widths = [], []
+    for seed in range(40):
+        day = np.repeat(np.arange(300 // per_day), per_day)
+        rows = known_frame()[: len(day)].assign(Kind="b", Size=10 + 4 * rng.normal(size=len(day))[day])
+        rows["Sales"] = known_answer(rows) + rng.normal(0, 0.5, len(rows))
+        found = learn.importance(
+            rows, "Sales", columns=["Size"], metric=mse, blocks=day, seed=seed, n_bootstrap=60
+        ).frame.loc["Size"]
+        means.append(found["mean"])
+        widths.append(found["high"] - found["low"])
+    assert 0.75 < np.mean(widths) / (2 * 1.96 * np.std(means)) < 1.35
+
+
 def test_metrics_of_all_kinds_and_their_direction(tmp_path) -> None:
     learn = known_learner(tmp_path)
     for metric, higher in ((r2, True), (sklearn_metric(mean_absolute_error, on="values"), False)):
@@ -142,6 +160,7 @@ def test_bad_arguments_are_named(tmp_path) -> None:
         ({"n_repeats": 0}, "n_repeats must be at least 1"),
         ({"n_rows": 0}, "n_rows is a number of rows"),
         ({"blocks": [1, 2]}, "blocks has 2 values for 200 rows"),
+        ({"blocks": ["Mon"] * 200}, "all 200 rows are in one block, Mon"),
         ({"columns": ["Knd"]}, r"no column or group 'Knd' \(did you mean 'Kind'"),
         ({"df": df}, "the target of df is needed"),
         ({"target": "Sales"}, "a target was given without the frame"),
