@@ -51,6 +51,40 @@ def test_features_of_known_days(days: tuple[pd.DataFrame, pd.DataFrame], feature
         "after New Year, before Good Friday"
     )
     assert first["StateHoliday_bw"] == 1
+    leap = train[train["Date"] == "2015-07-02"].iloc[0]  # the middle of the year
+    waves = [leap[name] for name in ("Season_sin1", "Season_cos1", "Season_sin2", "Season_cos2")]
+    assert waves == pytest.approx([0, -1, 0, 1], abs=0.03)
+
+
+def test_days_around_a_closure_of_two_weeks(
+    days: tuple[pd.DataFrame, pd.DataFrame], features: ModuleType
+) -> None:
+    """Store 227 was closed from 2014-08-29 to 2014-09-10, and sold nothing on its first open day."""
+    store = days[0][days[0]["Store"] == 227].set_index("Date")
+    gaps = store[["AfterLongClosure", "BeforeLongClosure"]]
+    assert gaps.loc["2014-08-28"].tolist() == [30, 1]
+    assert gaps.loc["2014-09-12"].tolist() == [2, 30]
+    assert gaps.loc["2014-09-20"].tolist() == [10, 30]
+    assert gaps.loc["2015-06-01"].tolist() == [30, 30]
+
+
+def test_a_few_closed_days_are_no_long_closure(features: ModuleType) -> None:
+    frame = pd.DataFrame({"Store": [2] * 4 + [1] * 12, "Date": pd.date_range("2015-01-01", periods=16)})
+    frame["Open"] = [0.0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    before = frame.copy()
+    found = features.add_closures(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    one = found[found["Store"] == 1]
+    assert one["BeforeLongClosure"].tolist() == [7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0]
+    assert (found.loc[found["Store"] == 2, ["BeforeLongClosure", "AfterLongClosure"]] == 30).all(axis=None)
+
+
+def test_the_spans_that_are_held_out(days: tuple[pd.DataFrame, pd.DataFrame], features: ModuleType) -> None:
+    train = days[0]
+    last, middle = (features.held_out_rows(train, span) for span in ("last", "2014"))
+    assert np.array_equal(last, last_days_split(train, "Date", 14))
+    assert len(last) == 13_420
+    assert len(middle) == 38_399
 
 
 def test_a_slice_trains_exports_and_forecasts_raw_days(
