@@ -21,6 +21,7 @@ from zoo_tabular.encoded import (
     answers,
     check_learner,
     check_output,
+    check_values,
     encoded_rows,
     places,
     put_value,
@@ -155,6 +156,7 @@ def partial_dependence(
     rows = everything.take(sampled(len(everything), n_rows, seed))
     if in_codes:
         known = processor.categories_[in_codes[0]]
+        check_values(processor, column, values or [])
         setting, share = _category_values(known, everything.codes[:, in_codes[0]], values, n_values)
         seen, labels = np.empty(0), [_label(value) for value in setting]
     else:
@@ -207,13 +209,18 @@ def _number_values(
     seen: np.ndarray, values: Sequence[Any] | None, n_values: int, column: str, where: str
 ) -> list[float]:
     if values is not None:
-        setting = np.asarray(list(values), dtype="float64")
+        try:
+            setting = np.asarray(list(values), dtype="float64")
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{where}: column {column!r} holds numbers, got {some(map(repr, values))}"
+            ) from None
         if not np.isfinite(setting).all():
             raise ValueError(
                 f"{where}: values of the number column {column!r} must be finite, got {some(values)}"
             )
         return np.unique(setting).tolist()
-    distinct = np.unique(seen.round(6))
+    distinct = np.unique(seen)
     if len(distinct) <= n_values:
         return distinct.tolist()
     inner = np.percentile(seen, np.linspace(1, 99, n_values))

@@ -249,7 +249,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     @staticmethod
     def _encode(X: Any, processor: TableProcessor) -> tuple[np.ndarray, np.ndarray]:
         names = processor.feature_names_in_
-        if not isinstance(X, pd.DataFrame):
+        if not isinstance(X, pd.DataFrame) and not hasattr(X, "__arrow_c_stream__"):
             array = np.asarray(X)
             if array.ndim != 2 or array.shape[1] != len(names):
                 raise ValueError(

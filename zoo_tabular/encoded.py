@@ -68,7 +68,8 @@ def encoded_rows(learn: Any, df: pd.DataFrame | None, target: Any, where: str) -
     """
     processor = check_learner(learn, where)
     if df is not None:
-        codes, numbers = processor.transform_arrays(check_frame(df, where, empty_ok=False))
+        df = check_frame(df, where, empty_ok=False)
+        codes, numbers = processor.transform_arrays(df)
         return EncodedRows(codes, numbers, None if target is None else model_targets(learn, df, target))
     if target is not None:
         raise ValueError(f"{where}: a target was given without the frame it belongs to: give df as well")
@@ -94,6 +95,16 @@ def check_learner(learn: Any, where: str) -> TableProcessor:
 
 def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:
     """Targets of raw rows on the scale on which the model learned, as its loaders give them."""
+    data, values = learn.data, true_values(learn, df, target)
+    if data.task == "classification":
+        return torch.from_numpy(values)
+    scaled = values if data.task == "multilabel" else data.target.forward(values)
+    return torch.from_numpy(np.asarray(scaled, dtype="float32"))
+
+
+def true_values(learn: Any, df: pd.DataFrame, target: Any) -> np.ndarray:
+    """Targets of raw rows as the user gives them: numbers or labels of shape (rows, outputs), class numbers
+    (rows,)."""
     data = learn.data
     if data.task == "classification":
         values = df[target] if isinstance(target, str) and target in df.columns else target
@@ -102,12 +113,11 @@ def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:
         given = pd.Series(np.asarray(values)) if not isinstance(values, pd.Series) else values
         if len(given) != len(df):
             raise ValueError(f"the target has {len(given)} values, the data frame has {len(df)} rows")
-        return torch.from_numpy(_class_numbers(given, data.classes))
+        return _class_numbers(given, data.classes)
     truth, _ = read_truth(df, target, is_reg=data.task == "regression", is_multi=data.task == "multilabel")
     if truth.n_out != data.n_out:
         raise ValueError(f"the target has {truth.n_out} columns, the model predicts {data.n_out}")
-    values = truth.values if data.task == "multilabel" else data.target.forward(truth.values)
-    return torch.from_numpy(np.asarray(values, dtype="float32"))
+    return truth.values
 
 
 def _class_numbers(values: pd.Series, classes: list[str]) -> np.ndarray:
@@ -213,6 +223,15 @@ def put_value(
         numbers[:, in_numbers[1]] = float(gap)
 
 
+def check_values(processor: TableProcessor, column: str, values: Iterable[Any]) -> None:
+    """Tell of values of a category that training never showed, or raise, as for rows that hold them."""
+    known = next((one for one in processor.categories_ if one.name == column), None)
+    if known is not None:
+        strange = [value for value in values if known.encode_one(value) == known.unknown_code]
+        if strange:
+            processor.report({column: dict.fromkeys(strange, 1)})
+
+
 def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> np.ndarray:
     """A number column in the user's unit, without the gaps; float64."""
     _, where = places(processor, column, "number")
@@ -220,16 +239,17 @@ def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> 
     values = numbers[:, where[0]].astype("float64")
     if len(where) > 1:
         values = values[numbers[:, where[1]] == 0]
-    if known.scale and known.std:
-        precise = known.std * np.maximum(np.abs(values), 1.0) * 1e-6  # what is finer comes of float32
-        digits = -np.ceil(np.log10(precise))
-        values, power = values * known.std + known.mean, 10.0 ** np.abs(digits)
-        return (
-            np.where(digits < 0, np.round(values / power) * power, np.round(values * power) / power) + 0.0
-        )  # no -0
-    if known.scale:
+    if known.scale and not known.std:
         return np.full_like(values, known.mean)
-    return values
+    if known.scale:
+        precise = known.std * np.maximum(np.abs(values), 1.0) * 1e-6
+        values = values * known.std + known.mean
+    else:
+        precise = np.maximum(np.abs(values), 1e-30) * 1e-7
+    digits = -np.ceil(np.log10(precise))  # what is finer comes of float32
+    power = 10.0 ** np.abs(digits)
+    rounded = np.where(digits < 0, np.round(values / power) * power, np.round(values * power) / power)
+    return rounded + 0.0  # no -0
 
 
 def told(value: Any) -> str:

@@ -14,12 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from zoo.plots import figure
+from zoo_tabular._frames import name_list
 from zoo_tabular.encoded import (
     EncodedRows,
     answer_name,
     answers,
     check_learner,
     check_output,
+    check_values,
     encoded_rows,
     places,
     put_value,
@@ -63,7 +65,7 @@ class Alternatives:
         lowest, highest = shown["lowest"].to_numpy(), shown["highest"].to_numpy()
         ax.barh(y, np.minimum(lowest - middle, 0), left=middle, color="C1", height=0.6)
         ax.barh(y, np.maximum(highest - middle, 0), left=middle, color="C0", height=0.6)
-        span = max(float(np.ptp(np.append(lowest, highest))), 1e-12)
+        span = float(np.ptp([*lowest, *highest, middle])) or max(1.0, 0.1 * abs(middle))
         for i, (low, high, at_low, at_high) in enumerate(
             zip(lowest, highest, shown["lowest_at"], shown["highest_at"], strict=True)
         ):
@@ -131,6 +133,7 @@ def what_if(
         lists[name] = list(given)
         if not lists[name]:
             raise ValueError(f"{where}: there are no values to try for {name!r}")
+        check_values(processor, name, lists[name])
     n = int(np.prod([len(one) for one in lists.values()]))
     if not lists or n > MOST_COMBINATIONS:
         raise ValueError(
@@ -155,7 +158,7 @@ def alternatives(
     row: Mapping[str, Any] | pd.Series,
     df: pd.DataFrame | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     n_values: int = 20,
     output: int | str | None = None,
     unit: str | None = None,
@@ -179,7 +182,7 @@ def alternatives(
     processor = check_learner(learn, where)
     place = check_output(learn, output, where)
     rows = encoded_rows(learn, df, None, where)
-    names = processor.feature_names_in_ if columns is None else list(columns)
+    names = processor.feature_names_in_ if columns is None else name_list(columns, f"{where}: columns")
     tried = {name: _values(processor, rows, name, n_values, where) for name in names}
     codes, numbers = _copies(learn, row, 1 + sum(len(values) for values in tried.values()))
     start, spans = 1, {}
@@ -226,7 +229,7 @@ def _values(processor: Any, rows: EncodedRows, column: str, n_values: int, where
     seen = raw_numbers(processor, column, rows.numbers)
     if not len(seen):
         return []
-    distinct = np.unique(seen.round(6))
+    distinct = np.unique(seen)
     if len(distinct) > n_values:
         distinct = np.unique(np.percentile(seen, np.linspace(5, 95, n_values)))
     return distinct.tolist()

@@ -21,9 +21,9 @@ from zoo_tabular.encoded import (
     answers,
     check_learner,
     check_output,
-    model_targets,
     raw_outputs,
     told,
+    true_values,
 )
 
 PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
@@ -38,18 +38,21 @@ class Residuals:
             `error` (forecast minus actual) and `percent` of the actual (NaN where that is 0).
         answer: what the numbers are.
         raw: the rows themselves.
+        of_classes: whether they are probabilities beside 0 and 1.
     """
 
     frame: pd.DataFrame
     answer: str
     raw: pd.DataFrame
+    of_classes: bool = False
 
     def by_time(self, per: str = "day", *, where: Any = None) -> pd.DataFrame:
         """Sums of each period, in the order of time.
 
         Args:
             per: "day", "week" (beginning on Monday), "month", "quarter" or "year".
-            where: `{column: value}`, such as `{"Store": 1}`, or a true/false mask: only these rows.
+            where: only some rows: `{column: value}`, such as `{"Store": 1}` or `{"Store": [1, 2]}`, or a
+                true/false mask.
 
         Returns:
             `rows`, `actual`, `forecast`, `error` and `percent` (of the sums) by the first day of the period.
@@ -73,11 +76,13 @@ class Residuals:
             As `by_time`, with `mean_percent`, the mean absolute error in percent of single rows.
         """
         names = name_list(column, "by_group")
+        if not names:
+            raise ValueError("by_group: name at least one column")
         check_columns(self.raw, names, "by_group")
         keys = [self.raw[name].reset_index(drop=True) for name in names]
         rows = self.frame.reset_index(drop=True)
         table = self._sums(rows, keys)
-        single = rows["percent"] if not self._of_classes else 100 * rows["error"]
+        single = rows["percent"] if not self.of_classes else 100 * rows["error"]
         table["mean_percent"] = single.abs().groupby(keys, dropna=False, observed=True).mean()
         return table.sort_values("mean_percent", ascending=False, kind="stable")
 
@@ -129,14 +134,14 @@ class Residuals:
         marker = "o" if len(table) <= 40 else None
         upper.plot(days, table["actual"], color="0.25", marker=marker, ms=3.5, label="actual")
         upper.plot(days, table["forecast"], color="C1", marker=marker, ms=3.5, label="forecast")
-        upper.set_ylabel(f"{self.answer}\n{'mean' if self._of_classes else 'sum'} per {per}")
+        upper.set_ylabel(f"{self.answer}\n{'mean' if self.of_classes else 'sum'} per {per}")
         upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
         upper.legend(frameon=False, fontsize="small", ncols=2)
-        off = (100 * table["error"] if self._of_classes else table["percent"]).to_numpy()
+        off = (100 * table["error"] if self.of_classes else table["percent"]).to_numpy()
         step = np.median(np.diff(days)) if len(days) > 1 else np.timedelta64(1, "D")
         lower.bar(days, off, width=0.8 * step, color=np.where(off > 0, "C1", "C0"))
         lower.axhline(0, color="0.3", lw=0.8)
-        unit = "points" if self._of_classes else "%"
+        unit = "points" if self.of_classes else "%"
         lower.set_ylabel(f"too high (+),\ntoo low (-), {unit}")
         lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+,.4g}" if value else "0"))
         places = mdates.AutoDateLocator(minticks=3, maxticks=10)
@@ -148,18 +153,12 @@ class Residuals:
 
     def _title(self, table: pd.DataFrame, where: Any) -> str:
         named = where if isinstance(where, dict) else {}
-        which = "".join(f", {name} {value}" for name, value in named.items())
+        which = "".join(f", {name} {', '.join(map(str, _listed(value)))}" for name, value in named.items())
         actual = table["actual"].sum()
         off = (
-            ""
-            if self._of_classes or not actual
-            else f", forecast {table['error'].sum() / actual:+.1%} in all"
+            "" if self.of_classes or not actual else f", forecast {table['error'].sum() / actual:+.1%} in all"
         )
         return f"{self.answer}{which}: what came and what was forecast ({table['rows'].sum():,} rows{off})"
-
-    @property
-    def _of_classes(self) -> bool:
-        return self.answer.startswith("probability of ")
 
     def _mask(self, where: Any) -> np.ndarray:
         if where is None:
@@ -168,7 +167,7 @@ class Residuals:
             check_columns(self.raw, where, "where")
             found = np.ones(len(self.frame), dtype=bool)
             for name, value in where.items():
-                found &= (self.raw[name] == value).to_numpy(dtype=bool, na_value=False)
+                found &= self.raw[name].isin(_listed(value)).to_numpy(dtype=bool)
             if not found.any():
                 raise ValueError(f"where: no row has {where}")
             return found
@@ -182,15 +181,15 @@ class Residuals:
     def _sums(self, rows: pd.DataFrame, keys: Any) -> pd.DataFrame:
         grouped = rows.groupby(keys, dropna=False, observed=True)
         both = grouped[["actual", "forecast"]]
-        table = both.mean() if self._of_classes else both.sum()
+        table = both.mean() if self.of_classes else both.sum()
         table.insert(0, "rows", grouped.size())
         table["error"] = table["forecast"] - table["actual"]
         table["percent"] = _percent(table["error"], table["actual"])
         return table
 
     def __repr__(self) -> str:
-        off = (100 * self.frame["error"] if self._of_classes else self.frame["percent"]).abs()
-        unit = "percentage points" if self._of_classes else "percent"
+        off = (100 * self.frame["error"] if self.of_classes else self.frame["percent"]).abs()
+        unit = "percentage points" if self.of_classes else "percent"
         first, last = self.frame["date"].min(), self.frame["date"].max()
         return (
             f"Residuals({self.answer}, {len(self.frame):,} rows, {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
@@ -227,21 +226,19 @@ def residuals(
     """
     where = "residuals"
     processor = check_learner(learn, where)
-    check_frame(df, where, empty_ok=False)
+    df = check_frame(df, where, empty_ok=False)
     check_columns(df, [date], where)
     place = check_output(learn, output, where)
-    dates = pd.to_datetime(df[date]).reset_index(drop=True)
+    dates = _dates(df[date], where)
     if dates.isna().any():
         raise ValueError(f"{where}: {int(dates.isna().sum())} of {len(df)} rows have no {date!r}")
     if dates.dt.tz is not None:
         dates = dates.dt.tz_localize(None)  # the day there
-    wanted = model_targets(learn, df, target)
+    wanted = true_values(learn, df, target)
     if learn.data.task == "classification":
-        actual = (wanted.numpy() == place).astype("float64")
-    elif learn.data.task == "multilabel":
-        actual = wanted.numpy()[:, place].astype("float64")
+        actual = (wanted == place).astype("float64")
     else:
-        actual = learn.data.invert_target(wanted.double().numpy()).reshape(len(df), -1)[:, place]
+        actual = wanted[:, place].astype("float64")
     codes, numbers = processor.transform_arrays(df)
     batches = ((codes[i : i + BATCH], numbers[i : i + BATCH]) for i in range(0, len(codes), BATCH))
     forecast = answers(learn, raw_outputs(learn, batches), place)
@@ -251,7 +248,22 @@ def residuals(
     ).assign(percent=_percent(error, actual))
     name = target if isinstance(target, str) else getattr(target, "name", None)
     said = unit or (str(name) if name is not None and learn.data.n_out == 1 else None)
-    return Residuals(frame, answer_name(learn, place, said), df)
+    return Residuals(frame, answer_name(learn, place, said), df, learn.data.task != "regression")
+
+
+def _dates(values: pd.Series, where: str) -> pd.Series:
+    """A column as dates; text is read, numbers are none."""
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        raise ValueError(f"{where}: column {values.name!r} holds {values.dtype}, no dates")
+    try:
+        return pd.to_datetime(values).reset_index(drop=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: column {values.name!r} holds no dates: {error}") from None
+
+
+def _listed(value: Any) -> list[Any]:
+    """One value or several as a list."""
+    return list(value) if isinstance(value, list | tuple | set | range | np.ndarray | pd.Series) else [value]
 
 
 def _percent(error: Any, actual: Any) -> Any:

@@ -119,6 +119,7 @@ def test_bad_arguments_of_a_dependence(tmp_path) -> None:
         ({"column": "Sise"}, r"no column 'Sise' \(did you mean 'Size'"),
         ({"column": "Size", "values": [np.nan]}, "must be finite"),
         ({"column": "Size", "values": []}, "no value to set 'Size'"),
+        ({"column": "Size", "values": ["big"]}, "column 'Size' holds numbers, got 'big'"),
         ({"column": "Size", "df": empty}, "no value to set 'Size'"),
         ({"column": "Size", "n_values": 0}, "n_values must be at least 1"),
     ):
@@ -228,3 +229,47 @@ def test_values_of_numbers_come_back_as_the_user_knows_them() -> None:
         assert raw_numbers(processor, name, numbers).tolist() == pytest.approx(df[name].tolist(), rel=1e-15)
     assert raw_numbers(processor, "price", numbers).tolist() == df["price"].tolist()
     assert not np.signbit(raw_numbers(processor, "flag", numbers)).any()
+
+
+def test_values_that_were_never_seen_are_told(tmp_path, caplog) -> None:
+    learn = known_learner(tmp_path)
+    row = known_frame().iloc[1].to_dict()
+    calls = (
+        lambda: learn.what_if(row, "Kind", ["a", "new"]),
+        lambda: learn.partial_dependence("Kind", values=["new", "b"]),
+    )
+    for call in calls:
+        caplog.clear()
+        call()
+        assert "'Kind': 1 ('new')" in caplog.text
+    learn.data.processor.unknown = "error"
+    for call in calls:
+        with pytest.raises(ValueError, match=r"'Kind': 1 \('new'\)"):
+            call()
+
+
+def test_one_column_and_rows_that_nothing_moves(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    row = known_frame().iloc[1].to_dict()
+    still = learn.alternatives(row, columns="Idle")
+    assert still.frame.index.tolist() == ["Idle"]
+    assert still.frame["swing"].item() == 0
+    still.plot().get_figure().canvas.draw()
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_tiny_and_huge_numbers_keep_their_values(scale) -> None:
+    df = pd.DataFrame({"dose": [1e-9, 2e-9, 3e-9] * 10, "people": [1_200_000_000.0, 8e9, 0.1] * 10})
+    processor = TableProcessor([], list(df), scale=scale).fit(df)
+    _, numbers = processor.transform_arrays(df)
+    assert raw_numbers(processor, "dose", numbers)[:3].tolist() == pytest.approx([1e-9, 2e-9, 3e-9], rel=1e-9)
+    if not scale:
+        assert raw_numbers(processor, "people", numbers)[:3].tolist() == [1_200_000_000.0, 8e9, 0.1]
+
+
+def test_values_of_tiny_numbers_are_told_apart(tmp_path) -> None:
+    df = pd.DataFrame({"dose": np.repeat([1e-9, 2e-9, 3e-9], 20), "y": 1.0 * np.arange(60)})
+    md = ColumnarModelData.from_data_frame(tmp_path, range(0, 60, 2), df, "y", [], 10)
+    learn = md.get_learner(szs=[4], progress=False, device="cpu")
+    assert learn.partial_dependence("dose").frame.index.tolist() == pytest.approx([1e-9, 2e-9, 3e-9])
+    assert learn.alternatives({"dose": 1e-9}).frame["highest_at"].item() in df["dose"].tolist()

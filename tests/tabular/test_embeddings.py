@@ -198,6 +198,11 @@ def test_arrays_stand_for_the_columns_in_order(tmp_path) -> None:
     transformer = small(tmp_path).embedding_transformer()
     df = known_frame()[["Kind", "Shade", "Size", "Noise"]]
     assert np.array_equal(transformer.transform(df.to_numpy(dtype=object)), transformer.transform(df))
+    import pyarrow as pa
+
+    assert np.array_equal(
+        transformer.transform(pa.Table.from_pandas(known_frame())), transformer.transform(df)
+    )
     with pytest.raises(ValueError, match="an array of 4 columns"):
         transformer.transform(np.zeros((3, 2)))
 

@@ -122,6 +122,46 @@ def test_bad_arguments(tmp_path) -> None:
         (lambda: found.by_time(where=[True]), "a mask of 200"),
         (lambda: found.worst(by="size"), "by must be 'percent' or 'error'"),
         (lambda: found.by_group("Nobody"), "no column 'Nobody'"),
+        (lambda: found.by_group([]), "by_group: name at least one column"),
+        (lambda: learn.residuals(df, "Sales", "Size"), "column 'Size' holds float64, no dates"),
+        (lambda: learn.residuals(df.assign(Date="x"), "Sales", "Date"), "column 'Date' holds no dates"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_what_came_is_what_the_frame_says(tmp_path) -> None:
+    """Whatever the scale that the model learned on, to the last digit; and 0 stays 0."""
+    df = valid_frame()
+    df["Sales"] = np.round(df["Sales"] * 1e7) / 1e2
+    df.iloc[0, df.columns.get_loc("Sales")] = 0.0
+    for transform in ("standardize", "log1p"):
+        found = known_learner(tmp_path, transform=transform).residuals(df, "Sales", "Date")
+        assert found.frame["actual"].tolist() == df["Sales"].tolist()
+        assert np.isnan(found.frame["percent"].iloc[0])
+
+
+def test_arrow_tables_will_do(tmp_path) -> None:
+    import pyarrow as pa
+
+    learn = known_learner(tmp_path)
+    df = valid_frame().reset_index(drop=True)
+    table = pa.Table.from_pandas(df)
+    expected, found = (learn.residuals(one, "Sales", "Date").worst(3) for one in (df, table))
+    assert np.array_equal(found["forecast"], expected["forecast"])
+    assert found["Kind"].astype(object).tolist() == expected["Kind"].tolist()
+    again = learn.importance(table, "Sales", columns=["Size"], n_repeats=2).frame
+    pd.testing.assert_frame_equal(again, learn.importance(df, "Sales", columns=["Size"], n_repeats=2).frame)
+
+
+def test_several_values_of_a_column(tmp_path) -> None:
+    found = known_learner(tmp_path).residuals(valid_frame(), "Sales", "Date")
+    one, two, both = (found.by_time(where={"Kind": which})["rows"].sum() for which in ("a", "b", ["a", "b"]))
+    assert both == one + two
+    assert "Kind a, b" in found.plot(where={"Kind": ["a", "b"]})[0].get_title()
+
+
+def test_any_unit_may_be_named(tmp_path) -> None:
+    """A regression stays one when its answer is called a probability."""
+    found = known_learner(tmp_path).residuals(valid_frame(), "Sales", "Date", unit="probability of rain")
+    assert found.by_time("year")["actual"].sum() == pytest.approx(valid_frame()["Sales"].sum())
