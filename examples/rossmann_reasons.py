@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rossmann_features import CATEGORIES, NUMBERS, WEATHER, load_rossmann, log_range
+from rossmann_features import CATEGORIES, NUMBERS, SEASON, WEATHER, load_rossmann, log_range
 
 from zoo import load_learner, set_seed
 from zoo.datasets import local_dataset
 from zoo_tabular import ColumnarModelData, exp_rmspe, last_days_split
 
 GROUPS = {
-    "date": ["Year", "Month", "Day", "Week"],
+    "date": ["Year", "Month", "Day", *SEASON],
     "weather": [*WEATHER, "Events"],
     "searches": ["trend", "trend_DE"],
     "promotion": ["Promo", "Promo_fw", "Promo_bw"],
@@ -29,6 +29,7 @@ GROUPS = {
         "StateHoliday", "StateHoliday_fw", "StateHoliday_bw", "AfterStateHoliday", "BeforeStateHoliday"
     ],
     "school holidays": ["SchoolHoliday", "SchoolHoliday_fw", "SchoolHoliday_bw"],
+    "closures": ["AfterLongClosure", "BeforeLongClosure"],
     "competition": ["CompetitionDistance", "CompetitionMonthsOpen", "CompetitionOpenSinceYear"],
     "kind of store": ["StoreType", "Assortment", "State"],
 }  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 
-from tests.tabular.test_rossmann import load_example
+from tests.tabular.test_rossmann import EXAMPLES, load_example
 from zoo import load_learner, set_seed
 from zoo_tabular import ColumnarModelData, TableProcessor, TabularLearner, exp_rmspe, last_days_split
 
@@ -80,3 +80,13 @@ def test_embeddings_help_neighbours_most_as_the_network_reads_them(
         fitted = make_pipeline(kind, KNeighborsRegressor(10)).fit(before, np.log(before["Sales"]))
         found.append(exp_rmspe(fitted.predict(days), np.log(days["Sales"])))
     assert found[2] < 0.95 * found[1] < 0.9 * found[0], found
+
+
+def test_groups_of_the_example_are_columns_of_its_features(
+    features: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    groups = load_example("rossmann_reasons").GROUPS
+    members = [name for group in groups.values() for name in group]
+    assert set(members) <= {*features.CATEGORIES, *features.NUMBERS}
+    assert len(set(members)) == len(members)
