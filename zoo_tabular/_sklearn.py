@@ -100,6 +100,12 @@ class TableEstimator:
             cats = [column for column in frame.columns if _is_category(frame[column], name)]
         else:
             names = list(frame.columns)
+            places = [one for one in chosen if isinstance(one, int | np.integer)]
+            beyond = [one for one in places if not -len(names) <= one < len(names)]
+            if beyond:
+                raise ValueError(
+                    f"{name}: cat_flds: there is no column number {beyond[0]}, the data have {len(names)}"
+                )
             cats = [names[int(one)] if isinstance(one, int | np.integer) else one for one in chosen]
             check_columns(frame, cats, f"{name}: cat_flds")
         conts = [column for column in frame.columns if column not in cats]

@@ -90,6 +90,8 @@ def check_learner(learn: Any, where: str) -> TableProcessor:
     processor = getattr(getattr(learn, "data", None), "processor", None)
     if not isinstance(learn, Predictor) or not isinstance(processor, TableProcessor):
         raise TypeError(f"{where}: expected a learner of a table, got {type(learn).__name__}")
+    if learn.data.task == "autoencoder":
+        raise TypeError(f"{where}: an autoencoder has no answers to explain: errors(df) tells odd rows")
     return processor
 
 

@@ -105,6 +105,11 @@ class _TabularEstimator(TableEstimator, BaseEstimator):
 
     def _held_out(self, n: int, strata: np.ndarray | None, seed: int) -> np.ndarray:
         """Row numbers to validate on."""
+        if not isinstance(self.valid_pct, int | float) or not 0 <= self.valid_pct < 1:
+            raise ValueError(
+                f"{type(self).__name__}: valid_pct is a share of the rows, from 0 to below 1, "
+                f"got {self.valid_pct!r}"
+            )
         if not self.valid_pct:
             if self.patience is not None:
                 raise ValueError(f"{type(self).__name__}: patience needs rows to validate on: valid_pct=0.1")

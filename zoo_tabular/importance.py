@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,8 +161,9 @@ def permutation_importance(
 
     plain = raw_outputs(learn, [(rows.codes, rows.numbers)])
     table = {}
-    with preserve_rng():  # whatever a metric draws leaves no trace
+    with preserve_rng(), warnings.catch_warnings():  # whatever a metric draws leaves no trace
         baseline = score(plain, targets)
+        warnings.simplefilter("ignore")  # of draws without a rare class, which are left out
         base = [
             np.mean([score(plain[drawn], targets[drawn]) for drawn in draw])
             for draw in _resamples(numbered, orders, n_bootstrap, seed)

@@ -15,6 +15,7 @@ from zoo.data import ModelData
 from zoo.distributed import write_once
 from zoo.files import atomic_write
 from zoo.learner import Learner
+from zoo.modes import preserve_modes
 from zoo_tabular.data import ColumnarModelData
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ class TabularLearner(Learner):
             raw = raw.to_dict()
         if not isinstance(raw, Mapping):
             raise TypeError(f"predict_one: expected a dict of column values, got {type(raw).__name__}")
-        if self.model.training:
-            self.model.eval()
+        if self.model.training:  # in the middle of a fit: train on as before
+            with preserve_modes(self.model):
+                self.model.eval()
+                return self.predict_one(raw)
         inputs = [part.to(self.device) for part in self.data.row_inputs(raw)]
         short = self._autocast
         with torch.inference_mode():

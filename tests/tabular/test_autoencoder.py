@@ -154,3 +154,17 @@ def test_wrong_arguments_are_named() -> None:
         AutoencoderData.from_frame(".", None, df, ["kind"], 1)
     with pytest.raises(ValueError, match="no column 'kid'"):
         AutoencoderData.from_frame(".", None, df, ["kid"])
+
+
+def test_reasons_are_of_answers_that_an_autoencoder_has_not(tmp_path) -> None:
+    df = pd.DataFrame({"kind": list("ab") * 20, "size": np.arange(40.0)})
+    learn = AutoencoderData.from_frame(tmp_path, [1, 2], df, ["kind"]).get_autoencoder(
+        2, [4], device="cpu", progress=False
+    )
+    for ask in (
+        lambda: learn.partial_dependence("size"),
+        lambda: learn.what_if({"kind": "a", "size": 1.0}, "size", [2.0]),
+        lambda: learn.importance(),
+    ):
+        with pytest.raises(TypeError, match=r"an autoencoder has no answers to explain: .*errors\(df\)"):
+            ask()

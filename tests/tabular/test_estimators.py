@@ -333,3 +333,12 @@ def test_store_sales_with_many_categories_match_gradient_boosting(data_dir) -> N
     score = ours.score(valid, y_valid)
     assert score > 0.82
     assert score > boosted.fit(train, y_train).score(valid, y_valid) - 0.02
+
+
+def test_places_and_shares_out_of_range_are_named() -> None:
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40.0)
+    with pytest.raises(ValueError, match=r"cat_flds: there is no column number 7, the data have 2"):
+        TabularRegressor(cat_flds=[7], epochs=1).fit(X, y)
+    for share in (2, -0.1, 1.0, "much"):
+        with pytest.raises(ValueError, match="valid_pct is a share of the rows"):
+            TabularRegressor(valid_pct=share, epochs=1).fit(X, y)

@@ -10,7 +10,7 @@ from sklearn.metrics import mean_absolute_error
 
 from tests.tabular.known import PER_SIZE, assert_same, known_answer, known_frame, known_learner, state
 from zoo import load_learner
-from zoo.metrics import mse, r2, sklearn_metric
+from zoo.metrics import auc, mse, r2, sklearn_metric
 from zoo_tabular import ColumnarModelData, permutation_importance
 
 
@@ -190,3 +190,15 @@ def test_bfloat16_learners_are_explained_as_they_predict(tmp_path) -> None:
     learn.to_bf16()
     assert torch.is_tensor(learn.model.output.weight)
     assert np.allclose(learn.importance(n_repeats=2).frame["mean"].reindex(exact.index), exact, atol=0.05)
+
+
+def test_draws_without_the_rare_class_are_left_out_silently(tmp_path) -> None:
+    """Warnings are errors here."""
+    df = known_frame(200).drop(columns="Date")
+    df = df.assign(Answer=lambda df: np.where(df["Size"] > df["Size"].quantile(0.99), "a", "b"))
+    md = ColumnarModelData.from_data_frame(
+        tmp_path, range(0, 200, 2), df, "Answer", ["Shade"], 50, cont_flds=["Size"], is_reg=False
+    )
+    learn = md.get_learner(szs=[4], progress=False, device="cpu")
+    found = learn.importance(df, "Answer", metric=auc, n_repeats=2, n_bootstrap=100).frame
+    assert found[["low", "high"]].notna().all().all()

@@ -245,3 +245,26 @@ def test_trains_on_an_accelerator(tmp_path: Path) -> None:
     learn.fit(0.01, 2)
     loaded = load_learner(learn.export(tmp_path / "model"), device="cpu")
     assert np.allclose(loaded.predict_batch(table(300)[250:]), learn.predict(), rtol=1e-2)
+
+
+def test_a_look_at_one_row_in_the_middle_of_training_changes_nothing(tmp_path) -> None:
+    from tests.tabular.known import known_frame, known_learner
+    from zoo.callback import Callback
+
+    row = known_frame().iloc[1].to_dict()
+
+    class Look(Callback):
+        def after_step(self, state) -> None:
+            learn.predict_one(row)
+            modes.append(state.model.training)
+
+    modes: list[bool] = []
+    learn = known_learner(tmp_path)
+    learn.fit(0.0, 1, callbacks=[Look()])
+    assert modes
+    assert all(modes)
+    learn.model.train()
+    learn.model.output.eval()  # kept so, as a frozen layer may be
+    learn.predict_one(row)
+    assert learn.model.training
+    assert not learn.model.output.training
