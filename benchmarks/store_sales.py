@@ -55,7 +55,8 @@ parser.add_argument("--rows", type=int, help="about this many rows, those of the
 parser.add_argument("--spans", nargs="+", default=list(SPANS), choices=SPANS)
 parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
 parser.add_argument("--networks", type=int, default=4, help="of ours, that answer together")
-parser.add_argument("--epochs", type=int, default=7, help="of each of ours: cycles of 1, 2, 4")
+parser.add_argument("--epochs", type=int, default=5, help="of each of ours, in one cycle")
+parser.add_argument("--rate", type=float, default=3e-3, help="largest rate of ours, and of fastai's")
 parser.add_argument("--peer-epochs", type=int, default=5, help="of fastai's, in one cycle")
 parser.add_argument("--rounds", type=int, default=1000, help="of boosting")
 parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -73,7 +74,7 @@ def networks(
     for seed in range(args.networks):
         learn = rossmann.make_network(md, y_range, seed).to_bf16()
         learn.progress = False
-        learn.fit(1e-3, (args.epochs + 1).bit_length() - 1, cycle_len=1, cycle_mult=2)
+        learn.fit_one_cycle(args.epochs, args.rate)
         learners.append(learn)
         found[f"network {seed}"] = learn.predict_with_targs()[0], time.perf_counter() - started
     seconds = time.perf_counter() - started
@@ -106,7 +107,7 @@ def fastai(train: pd.DataFrame, span: str, args: argparse.Namespace) -> tuple[np
             config={"ps": [0.001, 0.01], "embed_p": 0.04, "y_range": log_range(train["Sales"], valid)},
         )  # fmt: skip
         with learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(args.peer_epochs, 3e-3, wd=0.2)
+            learn.fit_one_cycle(args.peer_epochs, args.rate, wd=0.2)
             outputs, _ = learn.get_preds(dl=loaders.valid)
     return np.exp(outputs.squeeze(1).numpy()), time.perf_counter() - started
 

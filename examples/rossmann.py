@@ -37,9 +37,8 @@ parser.add_argument(
 )
 parser.add_argument("--span", default="last", choices=SPANS, help="the weeks to hold out")
 parser.add_argument("--networks", type=int, default=4, help="how many networks answer together")
-parser.add_argument(
-    "--epochs", type=int, default=7, choices=(1, 3, 7, 15), help="of each: cycles of 1, 2, 4, 8 epochs"
-)
+parser.add_argument("--epochs", type=int, default=5, help="of each network, in one cycle")
+parser.add_argument("--rate", type=float, default=3e-3, help="largest rate of the cycle")
 parser.add_argument("--bs", type=int, default=512, help="rows per batch")
 parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")
 parser.add_argument("--boosting", action="store_true", help="gradient boosting on the same columns, too")
@@ -76,7 +75,7 @@ def main() -> None:
     md = make_data(train, options.span, options.bs, test, options.out)
     y_range = log_range(train["Sales"], held_out)
 
-    # Find a rate, then fit each network with restarts: cycles of 1, 2 and 4 epochs.
+    # Find a rate, then fit each network in one cycle of the rate.
     networks = [make_network(md, y_range, seed) for seed in range(options.networks)]
     print(networks[0])
     networks[0].lr_find().plot().get_figure().savefig(options.out / "lr_find.png")
@@ -84,7 +83,7 @@ def main() -> None:
     for number, learn in enumerate(networks):
         if not options.fp32:
             learn.to_bf16()
-        learn.fit(1e-3, (options.epochs + 1).bit_length() - 1, cycle_len=1, cycle_mult=2)
+        learn.fit_one_cycle(options.epochs, options.rate)
         sales, actual = learn.predict_with_targs()
         seconds = time.perf_counter() - started
         print(f"network {number}: rmspe {rmspe(sales, actual):.4f} on {options.span}, after {seconds:.0f} s")
