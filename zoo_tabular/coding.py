@@ -40,10 +40,11 @@ class Codebook:
         self._known: dict[Any, tuple[Any, np.ndarray]] = {}  # by Arrow type: values, codes
         self._dictionaries: list[tuple[Any, np.ndarray]] = []
         self._first, self._table = 0, np.empty(0, dtype="int64")
-        if whole and max(whole) - min(whole) < WIDEST and -(2**62) < min(whole) < 2**62:
+        near = whole and max(whole) - min(whole) < WIDEST and -(2**62) < min(whole) < 2**62
+        if whole and near and strange is not None:
             self._first = min(whole) - 1  # one place more on either side, for values beyond
-            span = np.arange(min(whole) - 1, max(whole) + 2)
-            self._table = code(pd.Series(span))
+            self._table = np.full(max(whole) - self._first + 2, strange, dtype="int32")
+            self._table[np.array(whole) - self._first] = code(pd.Series(whole))
 
     def __call__(self, array: Any) -> np.ndarray:
         """Codes of an Arrow array."""
@@ -82,7 +83,9 @@ class Codebook:
         if not places.null_count:
             return codes[places.to_numpy()]
         new = array.filter(places.is_null()).unique()
-        new_codes = self._code(new.to_pandas())
+        new_codes = np.full(len(new), self.missing)
+        # without gaps: pandas would round large whole numbers beside them
+        new_codes[new.is_valid().to_numpy(zero_copy_only=False)] = self._code(new.drop_null().to_pandas())
         values, codes = pa.concat_arrays([values, new]), np.concatenate([codes, new_codes])
         places = pc.index_in(array, value_set=values).to_numpy()
         found = codes[places]

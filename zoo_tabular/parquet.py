@@ -100,6 +100,13 @@ class ParquetTable:
                 f"the path of other files, got {type(valid).__name__}"
             )
         groups = RowGroups(valid, cats, f"{WHERE}: valid")
+        both = [self.train.files[file] for file in groups.files if file in self.train.files]
+        if both:
+            told = f"{both[0]} is" if len(both) == 1 else f"{len(both)} files, such as {both[0]}, are"
+            raise ValueError(
+                f"{WHERE}: valid: {told} among the files to train on: move what is to be validated on out of "
+                f"{self.train.path}, or tell its rows by a filter expression"
+            )
         groups.select(self.columns)
         other = same_families(self.train.schema, groups.schema, self.columns)
         if other:

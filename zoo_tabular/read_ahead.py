@@ -69,4 +69,5 @@ def read_ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
             del item
     finally:
         stop.set()
-        thread.join()
+        if thread is not threading.current_thread():  # the collector may end a forgotten pass anywhere
+            thread.join()

@@ -38,6 +38,7 @@ class RowGroups:
     Attributes:
         schema: the columns of all files; numbers that are stored in different widths get one that holds all.
         groups: in the order of the files.
+        files: names of the files, by where they are on disk.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
@@ -51,9 +52,11 @@ class RowGroups:
         self._source = self._open(categories)
         fragments = list(self._source.get_fragments())
         self.groups: list[RowGroup] = []
+        self.files: dict[Path, str] = {}
         self._schemas: list[tuple[str, Any]] = []
         for fragment in fragments:
             name = self._name(fragment.path)
+            self.files[Path(fragment.path).resolve()] = name
             try:
                 parts = fragment.split_by_row_group()
                 self._schemas.append((name, fragment.physical_schema))

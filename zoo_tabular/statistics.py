@@ -99,7 +99,10 @@ class CategoryStatistics:
         """The values so far, without missing ones, and how many rows have each."""
         self._merge()
         for [(values, counts)] in self._pending.values():
-            codes, distinct = factorize(values.to_pandas())
+            there = values.is_valid().to_numpy(zero_copy_only=False)
+            self.missing += int(counts[~there].sum())
+            counts = counts[there]
+            codes, distinct = factorize(values.drop_null().to_pandas())  # gaps would round large numbers
             sums = np.bincount(codes + 1, counts, minlength=len(distinct) + 1).astype("int64").tolist()
             self.missing += sums[0]
             self._count(distinct, sums[1:], False)

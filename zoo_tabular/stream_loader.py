@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,17 +19,21 @@ from zoo.seeding import draw_seed, epoch_order, mix_seeds
 from zoo_tabular.read_ahead import give_back_memory, read_ahead
 from zoo_tabular.row_groups import RowGroups
 
-LANES = 8  # row groups that are read side by side
+LANES = 8  # places of the table that are read side by side
 READ_ROWS = 32_768
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows of one row group: from `start` to before `stop`, of those that belong to the loader."""
+    """Rows of one row group: from `start` to before `stop`, of those that belong to the loader.
+
+    `last` tells that nobody goes on reading where they end.
+    """
 
     group: int
     start: int
     stop: int
+    last: bool = True
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -39,8 +44,10 @@ class ParquetLoader:
 
     Every epoch draws an order of the row groups. Eight of them are read side by side into a pool of
     `buffer_rows` rows, whose rows are shuffled and cut into batches; batches go on over the ends of pools.
-    The order is a pure function of `(seed, epoch)`. Three pools are in memory at a time: the one in use, one
-    that waits, and one being made. On a GPU pools are copied there whole.
+    Fewer than sixteen row groups are cut into equal parts first, so that eight places are read to the end.
+    Fewer than eight are decoded once; of others, what lies before a part is read and dropped. The order is a
+    pure function of `(seed, epoch)`. Three pools are in memory at a time: the one in use, one that waits, and
+    one being made. On a GPU pools are copied there whole.
 
     Args:
         groups: the files.
@@ -160,28 +167,37 @@ class ParquetLoader:
 
     def _pools(self) -> Iterator[list[Slice]]:
         """Which rows make up each pool of this epoch."""
-        present = np.flatnonzero(self.counts)
-        lanes = LANES if self.shuffle else 1
-        if self.shuffle:
-            present = present[epoch_order(len(present), self.seed, self.epoch).numpy()]
-        share = max(1, self.buffer_rows // lanes)
-        waiting = iter(present.tolist())
-        places: list[tuple[int, int] | None] = [(group, 0) for group in itertools.islice(waiting, lanes)]
-        while any(place is not None for place in places):
+        waiting = iter(self._stretches())
+        lanes = list(itertools.islice(waiting, LANES if self.shuffle else 1))
+        while lanes:
+            share = max(1, self.buffer_rows // len(lanes))
             pool: list[Slice] = []
-            for lane, place in enumerate(places):
-                free = share
-                while free and place is not None:
-                    group, start = place
-                    stop = min(start + free, int(self.counts[group]))
-                    pool.append(Slice(group, start, stop))
-                    free -= stop - start
-                    place = (group, stop)
-                    if stop == self.counts[group]:
-                        following = next(waiting, None)
-                        place = None if following is None else (following, 0)
-                places[lane] = place
+            following: list[Slice] = []
+            for lane in lanes:
+                free, left = share, lane
+                while free and len(left):
+                    stop = min(left.start + free, left.stop)
+                    pool.append(Slice(left.group, left.start, stop, stop == left.stop))
+                    free -= len(pool[-1])
+                    left = Slice(left.group, stop, left.stop)
+                    if not len(left):
+                        left = next(waiting, left)
+                following += [left] if len(left) else []
+            lanes = following
             yield pool
+
+    def _stretches(self) -> list[Slice]:
+        """The row groups in the order of this epoch, or equal parts of them where there are few."""
+        present = np.flatnonzero(self.counts).tolist()
+        few = self.shuffle and len(present) < 2 * LANES
+        parts = LANES // math.gcd(len(present), LANES) if few else 1
+        found = []
+        for group in present:
+            ends = [int(self.counts[group]) * part // parts for part in range(parts + 1)]
+            found += [Slice(group, *pair) for pair in itertools.pairwise(ends) if pair[0] < pair[1]]
+        if not self.shuffle:
+            return found
+        return [found[place] for place in epoch_order(len(found), self.seed, self.epoch).tolist()]
 
     def _places(self, pool: int, rows: int) -> np.ndarray:
         """Where each row of a pool goes."""
@@ -190,7 +206,10 @@ class ParquetLoader:
     def _filled_pools(self) -> Iterator[tuple[Tensor, ...]]:
         """The pools of this epoch, from the one on in which `start_batch` lies."""
         skip = self.start_batch * self.bs
-        readers: dict[int, _Reader] = {}
+        readers: dict[tuple[int, int], _Reader] = {}  # by row group and the row where they stand
+        held: dict[int, list[Any]] | None = None
+        if self.shuffle and np.count_nonzero(self.counts) < LANES:
+            held = {}  # record batches of row groups that are read at several places
         pin = self._device.type == "cuda"
         for number, pool in enumerate(self._pools()):
             rows = sum(map(len, pool))
@@ -201,9 +220,10 @@ class ParquetLoader:
             places = self._places(number, rows) if self.shuffle else None
             filled = 0
             for part in pool:
-                if part.group not in readers:
-                    readers[part.group] = _Reader(self, part.group, part.start)
-                for arrays in readers[part.group].take(len(part)):
+                reader = readers.pop((part.group, part.start), None)
+                if reader is None:
+                    reader = _Reader(self, part.group, part.start, held)
+                for arrays in reader.take(len(part)):
                     if not made:
                         made = tuple(_pages((rows, *array.shape[1:]), array.dtype) for array in arrays)
                     stop = filled + len(arrays[0])
@@ -211,8 +231,10 @@ class ParquetLoader:
                     for whole, array in zip(made, arrays, strict=True):
                         whole[where] = array
                     filled = stop
-                if part.stop == self.counts[part.group]:
-                    readers.pop(part.group).end()
+                if not part.last:
+                    readers[part.group, part.stop] = reader
+                elif part.stop == self.counts[part.group]:
+                    reader.end()
             tensors = tuple(as_tensor(array[skip:]) for array in made)
             del made, arrays
             give_back_memory()
@@ -230,12 +252,18 @@ def _pages(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
 
 
 class _Reader:
-    """Coded rows of one row group, as many at a time as are asked for."""
+    """Coded rows of one row group, as many at a time as are asked for; `held` shares what was decoded."""
 
-    def __init__(self, loader: ParquetLoader, group: int, start: int) -> None:
+    def __init__(
+        self, loader: ParquetLoader, group: int, start: int, held: dict[int, list[Any]] | None
+    ) -> None:
         self._loader, self._group = loader, loader.groups.groups[group]
         rows = max(1, min(READ_ROWS, loader.buffer_rows))
         self._batches = loader.groups.read(self._group, loader.columns, rows, keep=loader.keep)
+        if held is not None:
+            if group not in held:
+                held[group] = list(self._batches)
+            self._batches = iter(held[group])
         self._rest: Any = None
         while start:
             batch = self._next(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import threading
 from pathlib import Path
@@ -134,6 +135,46 @@ def test_neighbours_are_torn_apart(tmp_path: Path) -> None:
     assert set(loader.order[:400].tolist()) != set(order.tolist())
 
 
+@pytest.mark.parametrize(("groups", "buffer_rows"), [(1, 400), (3, 480), (10, 400), (12, 400)])
+def test_a_few_row_groups_are_read_at_eight_places_to_the_end(
+    tmp_path: Path, groups: int, buffer_rows: int
+) -> None:
+    df = sales(4_800)
+    df.to_parquet(tmp_path / "s.parquet", row_group_size=4_800 // groups)
+    loader = ParquetLoader.with_bs(
+        ColumnarModelData.from_parquet(
+            tmp_path, None, tmp_path / "s.parquet", "Sales", CATS, cont_flds=CONTS, seed=3,
+            buffer_rows=buffer_rows,
+        ).train_dl,
+        buffer_rows,
+    )  # fmt: skip
+    assert len(loader.groups.groups) == groups
+    order = loader.order
+    assert sorted(order.tolist()) == list(range(4_800))
+    for rows in order.split(buffer_rows):  # each batch is a pool
+        near = np.diff(np.sort(rows.numpy())) < 10
+        assert len(rows) == buffer_rows
+        assert np.count_nonzero(~near) >= 4, "distant places, some of which may be neighbours"
+    found = torch.cat([batch[2] for batch in batches(loader)])[:, 0]
+    np.testing.assert_array_equal(found.numpy(), df["Sales"].to_numpy("float32")[order])
+    assert same(batches(loader, 0, 3), batches(loader)[3:])
+
+
+def test_pools_are_full_when_few_row_groups_are_left(tmp_path: Path) -> None:
+    sizes = [100] * 16 + [1_000]
+    parts = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    (tmp_path / "s").mkdir()
+    for number, rows in enumerate(parts):
+        pq.write_table(pa.table({"x": rows, "Sales": rows * 0.5}), tmp_path / "s" / f"{number:02}.parquet")
+    loader = ColumnarModelData.from_parquet(
+        tmp_path, None, tmp_path / "s", "Sales", [], seed=1, buffer_rows=160
+    ).train_dl
+    pools = [len(pool[0]) for pool in loader._filled_pools()]
+    assert sum(pools) == 2_600
+    assert max(pools) == 160
+    assert len(pools) <= 20, "the long row group fills pools alone in the end"
+
+
 @pytest.mark.parametrize("start", [0, 1, 7, 8, 30, 46, 47])
 def test_a_pass_goes_on_at_any_batch(folder: Path, start: int) -> None:
     loader = data_of(folder).train_dl
@@ -197,6 +238,30 @@ def test_errors_of_the_thread_are_raised_where_batches_are_used() -> None:
     assert next(found) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(found)
+
+
+def test_a_pass_that_its_own_thread_collects_does_no_harm() -> None:
+    go, done = threading.Event(), threading.Event()
+
+    def items() -> Any:
+        yield 1
+        go.wait(10)
+        gc.collect()
+        done.set()
+        yield 2
+
+    gc.collect()
+    gc.disable()
+    try:
+        pass_ = read_ahead(items())
+        next(pass_)
+        knot = [pass_]
+        knot.append(knot)  # a cycle, such as a traceback makes
+        del pass_, knot
+        go.set()
+        assert done.wait(10)
+    finally:
+        gc.enable()
 
 
 # -- what is learned, and validation
@@ -286,8 +351,9 @@ def test_store_sales_are_learned_as_well_as_in_memory(data_dir: Any, tmp_path: P
     assert repr(streamed) == repr(memory)
     scores = []
     for md in (streamed, memory):
+        torch.manual_seed(0)  # the same weights to begin with
         learn = md.get_learner(seed=0, progress=False, device="cpu")
-        learn.fit(2e-3, 3, cycle_len=1)
+        learn.fit(2e-3, 1, cycle_len=3)
         scores.append(learn.history[-1]["exp_rmspe"])
     assert max(scores) < 0.2
     assert scores[0] == pytest.approx(scores[1], rel=0.25)
@@ -424,6 +490,18 @@ def test_files_that_do_not_go_together_are_named(folder: Path, tmp_path: Path) -
     assert md.processor.categories_[0].levels == sorted(sales()["Store"].unique().tolist())
     empty = replace(other(), sales(9).assign(Distance=None))
     assert data_of(empty).train_dl.n_rows == 3_009
+
+
+def test_files_that_are_to_be_trained_and_validated_on_are_refused(folder: Path, tmp_path: Path) -> None:
+    told = r"valid: Year=2015/part-0.parquet is among the files to train on: .*filter expression"
+    with pytest.raises(ValueError, match=told):
+        data_of(folder, folder / "Year=2015" / "part-0.parquet")
+    with pytest.raises(ValueError, match=r"valid: 3 files, such as Year=2013/.*, are among the files"):
+        data_of(folder, folder)
+    link = tmp_path / "link"
+    link.symlink_to(folder / "Year=2014")
+    with pytest.raises(ValueError, match="among the files to train on"):
+        data_of(folder, link)
 
 
 def test_damaged_and_absent_files_are_named(folder: Path, tmp_path: Path) -> None:
@@ -616,14 +694,47 @@ def test_categories_of_every_type_are_learned_and_coded_as_from_frames() -> None
 
     train, other = every_type(300, 0), every_type(400, 1)
     names = train.column_names
-    processor = TableProcessor(names, [], min_count=3).fit(train.to_pandas())
+    processor = TableProcessor(names, [], min_count=3).fit(train)
     streamed = TableProcessor(names, [], min_count=3).fit_stream(train.to_batches(max_chunksize=70))
     assert streamed.categories_ == processor.categories_
     coder = ArrowCoder(processor)
     codes = np.concatenate([coder(batch)[0] for batch in other.to_batches(max_chunksize=90)])
-    expected, _ = processor.transform_arrays(other.to_pandas())
+    expected, _ = processor.transform_arrays(other)
     for place, name in enumerate(names):
         np.testing.assert_array_equal(codes[:, place], expected[:, place], err_msg=name)
+
+
+def test_large_whole_numbers_with_gaps_keep_all_their_digits(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0).integers(0, 50, 4_000)
+    gaps = np.arange(4_000) < 1_000  # in the first row groups alone
+    columns = {"Id": pa.array(2**60 + draw, mask=gaps), "Sales": draw * 0.5}
+    pq.write_table(pa.table(columns), tmp_path / "s.parquet", row_group_size=200)
+    md = ColumnarModelData.from_parquet(
+        tmp_path, None, tmp_path / "s.parquet", "Sales", ["Id"], seed=0, cat_dropout=0.0
+    )
+    assert md.processor.categories_[0].levels == [2**60 + number for number in range(50)]
+    codes = torch.cat([batch[0] for batch in md.train_dl])[:, 0].numpy()
+    np.testing.assert_array_equal(codes, np.where(gaps, 0, draw + 1)[md.train_dl.order])
+    classes = pa.array(2**60 + draw % 3)
+    pq.write_table(pa.table({"x": draw * 1.0, "Kind": classes}), tmp_path / "c.parquet")
+    kinds = ColumnarModelData.from_parquet(
+        tmp_path, None, tmp_path / "c.parquet", "Kind", [], seed=0, is_reg=False
+    )
+    assert kinds.classes == [str(2**60 + number) for number in range(3)]
+
+
+def test_codes_of_numbers_far_apart_are_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo_tabular import TableProcessor
+    from zoo_tabular.columns import CategoryColumn
+
+    batch = pa.record_batch({"Id": pa.array([0, 4_000_000, 7, None, 4_000_000, -5, 9_000_000])})
+    processor = TableProcessor(["Id"], []).fit_stream([batch.slice(0, 3)])
+    asked: list[Any] = []
+    code = CategoryColumn.code
+    monkeypatch.setattr(CategoryColumn, "code", lambda *args: asked.append(args) or code(*args))
+    codes, _ = ArrowCoder(processor)(batch)
+    assert codes[:, 0].tolist() == [1, 3, 2, 0, 3, 5, 5]
+    assert len(asked) < 100, "the numbers in between are not looked at"
 
 
 def test_ordered_categories_partitions_and_dictionaries_of_different_widths(tmp_path: Path) -> None:
