@@ -78,6 +78,7 @@ class Dependence:
             ax.plot([], [], color="0.8", lw=0.7, label="single rows")
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.18 * (high - low), high + 0.08 * (high - low))  # room for bars and legend
+        ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
         below = ax.inset_axes((0, 0, 1, 0.13), sharex=ax)
         if self.is_category:
             below.bar(x, frame["share"], color="0.75", width=0.7)

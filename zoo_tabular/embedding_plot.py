@@ -134,6 +134,9 @@ def plot_embedding(
     size = min(1.0, 60 / len(x)) * (15 + 65 * weight / weight.max())
     ax.scatter(x, y, s=size, color="C0", alpha=0.8, zorder=2)
     ax.margins(0.12)
+    if shares is not None:  # to scale: distances can be compared
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.apply_aspect()
     centre = np.average(np.column_stack([x, y]), axis=0, weights=weight)
     reach = weight * np.hypot(x - centre[0], y - centre[1])
     shown = np.argsort(-reach, kind="stable")[:max_names]

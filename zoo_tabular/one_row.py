@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from zoo.plots import figure
 from zoo_tabular._frames import name_list
+from zoo_tabular.columns import is_missing
 from zoo_tabular.encoded import (
     EncodedRows,
     answer_name,
@@ -29,6 +30,7 @@ from zoo_tabular.encoded import (
     raw_outputs,
     told,
 )
+from zoo_tabular.truth import class_names
 
 MOST_COMBINATIONS = 100_000
 
@@ -43,11 +45,13 @@ class Alternatives:
             that give them; `swing`, their distance.
         answer: what the numbers are.
         prediction: the answer for the row as it is.
+        categories: which of the columns are categories; their values are written as they are.
     """
 
     frame: pd.DataFrame
     answer: str
     prediction: float
+    categories: frozenset[str] = frozenset()
 
     def plot(self, ax: Axes | None = None, *, top: int = 12) -> Axes:
         """Bars from the lowest to the highest answer of every column, around the answer for the row.
@@ -66,22 +70,33 @@ class Alternatives:
         ax.barh(y, np.minimum(lowest - middle, 0), left=middle, color="C1", height=0.6)
         ax.barh(y, np.maximum(highest - middle, 0), left=middle, color="C0", height=0.6)
         span = float(np.ptp([*lowest, *highest, middle])) or max(1.0, 0.1 * abs(middle))
-        for i, (low, high, at_low, at_high) in enumerate(
-            zip(lowest, highest, shown["lowest_at"], shown["highest_at"], strict=True)
-        ):
-            if low < middle:
-                ax.text(low - 0.01 * span, i, told(at_low), ha="right", va="center", fontsize="small")
-            if high > middle:
-                ax.text(high + 0.01 * span, i, told(at_high), ha="left", va="center", fontsize="small")
+        names = {field: self._told(shown[field]) for field in ("value", "lowest_at", "highest_at")}
+        for i, (low, high) in enumerate(zip(lowest, highest, strict=True)):
+            ends = ((low, -1, "right", "lowest_at"), (high, 1, "left", "highest_at"))
+            for end, side, align, field in ends:
+                if side * (end - middle) > 0:
+                    ax.annotate(
+                        names[field][i], (end, i), (4 * side, 0), textcoords="offset points",
+                        ha=align, va="center", fontsize="small",
+                    )  # fmt: skip
         ax.axvline(middle, color="0.2", lw=1)
-        ax.set_yticks(y, [f"{name} = {told(value)}" for name, value in shown["value"].items()])
-        ax.set_xlim(lowest.min() - 0.14 * span, highest.max() + 0.14 * span)
+        ax.set_yticks(
+            y, [f"{name} = {value}" for name, value in zip(shown.index, names["value"], strict=True)]
+        )
         ax.margins(y=0.01)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
         ax.set_xlabel(f"{self.answer}; beside the bars: the value that would give it")
         title = f"{self.answer} of one row: {told(middle)} as it is; one column changed at a time"
         ax.set_title(title[0].upper() + title[1:], fontsize="medium")
+        _make_room(ax, lowest.min(), highest.max(), span)
         return ax
+
+    def _told(self, values: pd.Series) -> list[str]:
+        """Values of columns in words: amounts with separators, levels such as years as they are."""
+        return [
+            class_names([value])[0] if name in self.categories and not is_missing(value) else told(value)
+            for name, value in values.items()
+        ]
 
     def __repr__(self) -> str:
         table = self.frame.to_string(float_format=told)
@@ -206,7 +221,24 @@ def alternatives(
     for name in ("value", "lowest_at", "highest_at"):
         frame[name] = pd.Series([one[name] for one in table.values()], index=frame.index, dtype=object)
     frame = frame.sort_values("swing", ascending=False, kind="stable")
-    return Alternatives(frame, answer_name(learn, place, unit), float(found[0]))
+    categories = frozenset(one.name for one in processor.categories_)
+    return Alternatives(frame, answer_name(learn, place, unit), float(found[0]), categories)
+
+
+def _make_room(ax: Axes, lowest: float, highest: float, span: float) -> None:
+    """Limits within which all texts beside the bars lie."""
+    ax.set_xlim(lowest - 0.03 * span, highest + 0.03 * span)
+    ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    width = ax.get_window_extent().width
+    shares = [min(0.4, (text.get_window_extent().width + 12) / width) for text in ax.texts]
+    for _ in range(20):  # the wider the limits, the wider a text in their units
+        left, right = ax.get_xlim()
+        wide = right - left
+        ends = [
+            text.xy[0] + (share if text.get_ha() == "left" else -share) * wide  # type: ignore[attr-defined]
+            for text, share in zip(ax.texts, shares, strict=True)
+        ]
+        ax.set_xlim(min([lowest - 0.03 * wide, *ends]), max([highest + 0.03 * wide, *ends]))
 
 
 def _copies(learn: Any, row: Mapping[str, Any] | pd.Series, n: int) -> tuple[np.ndarray, np.ndarray]:

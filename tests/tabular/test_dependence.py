@@ -273,3 +273,32 @@ def test_values_of_tiny_numbers_are_told_apart(tmp_path) -> None:
     learn = md.get_learner(szs=[4], progress=False, device="cpu")
     assert learn.partial_dependence("dose").frame.index.tolist() == pytest.approx([1e-9, 2e-9, 3e-9])
     assert learn.alternatives({"dose": 1e-9}).frame["highest_at"].item() in df["dose"].tolist()
+
+
+def test_levels_are_named_as_they_are_and_long_ones_have_room(tmp_path) -> None:
+    """A year or a number of a shop is no amount: no thousand separators."""
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"Year": rng.choice([2013, 2014], 200), "Months": rng.choice(["none", "M" * 14], 200)})
+    df["Area"] = rng.choice([1500.0, 2500.0], 200)
+    df["Sales"] = 1000 + 500 * (df["Year"] - 2013) - 700 * (df["Months"] != "none") + df["Area"]
+    md = ColumnarModelData.from_data_frame(tmp_path, range(150, 200), df, "Sales", ["Year", "Months"], 50)
+    learn = md.get_learner(szs=[8], progress=False, device="cpu", seed=0)
+    learn.fit_one_cycle(3, 0.05)
+    axes = learn.alternatives({"Year": 2013.0, "Months": "none", "Area": 1500.0}).plot()
+    axes.get_figure().canvas.draw()
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert {"Year = 2013", "Months = none", "Area = 1,500"} == set(ticks)
+    told = [text.get_text() for text in axes.texts]
+    assert "2014" in told
+    inside = axes.get_window_extent()
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert inside.x0 <= box.x0
+        assert box.x1 <= inside.x1
+
+
+def test_no_tick_stands_beside_the_bars(tmp_path) -> None:
+    """Such as a probability below 0, in the room that was made for the bars."""
+    learn = classifier(tmp_path)
+    axes = learn.partial_dependence("Size", output="large").plot()
+    assert min(axes.get_yticks()) >= -0.06

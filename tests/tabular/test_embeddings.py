@@ -325,3 +325,11 @@ def test_whole_frames_pass_where_the_network_refuses_other_columns(tmp_path) -> 
     learn.data.processor.extra = "error"
     transformer = learn.embedding_transformer(["Shade"], numbers=False)
     assert transformer.fit_transform(known_frame()).shape == (600, 2)
+
+
+def test_principal_components_are_drawn_to_scale(tmp_path) -> None:
+    """Distances can only be compared where both axes have one scale."""
+    axes = plot_embedding(small(tmp_path), "Kind")
+    axes.get_figure().canvas.draw()
+    box = axes.get_window_extent()
+    assert np.ptp(axes.get_xlim()) / box.width == pytest.approx(np.ptp(axes.get_ylim()) / box.height)
