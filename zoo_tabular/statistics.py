@@ -186,7 +186,6 @@ class TableStatistics:
         self.rows = 0
         self.categories: list[CategoryStatistics] = []
         self.numbers: list[NumberStatistics] = []
-        self._threads = ThreadPoolExecutor(2, "zoo-statistics")
 
     def add(self, frame: Any) -> None:
         """Takes in a data frame, an Arrow table or a record batch.
@@ -207,8 +206,9 @@ class TableStatistics:
             check_columns(head, [one.name for one in [*self.categories, *self.numbers]], where)
         self.rows += len(frame)
         # sorting and counting happen outside the interpreter's lock
-        jobs = [self._threads.submit(one.add, _column(frame, one.name)) for one in self.categories]
-        jobs += [self._threads.submit(_add_numbers, one, _column(frame, one.name)) for one in self.numbers]
+        with ThreadPoolExecutor(2, "zoo-statistics") as threads:
+            jobs = [threads.submit(one.add, _column(frame, one.name)) for one in self.categories]
+            jobs += [threads.submit(_add_numbers, one, _column(frame, one.name)) for one in self.numbers]
         for job in jobs:
             job.result()
 
@@ -218,7 +218,6 @@ class TableStatistics:
         Raises:
             ValueError: if there were no rows.
         """
-        self._threads.shutdown()
         if not self.rows:
             raise ValueError(f"{type(self.processor).__name__}.fit_stream: there are no rows")
         options = self.processor

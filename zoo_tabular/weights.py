@@ -42,6 +42,8 @@ def class_weights(data: ColumnarModelData, weights: str | Mapping[str, float] = 
             raise ValueError(f"class_weights: expected 'balanced' or weights by class name, got {weights!r}")
         if data.train_dl is None:
             raise ValueError("class_weights: 'balanced' counts training rows, and these data have none")
+        if data.base is not None:  # of streamed rows
+            return (1 / (data.n_out * data.base)).float()
         counts = torch.bincount(data.train_dl.tensors[-1].long().cpu(), minlength=data.n_out)
         return counts.sum() / (len(counts) * counts.float())
     strange = [

@@ -572,6 +572,23 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
         make(y=["Row"], is_multi=True)
 
 
+def test_an_error_in_the_first_pass_leaves_no_thread(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0, 2.0, np.inf], "Sales": [1.0, 2.0, 3.0]}), tmp_path / "s.parquet")
+    with pytest.raises(ValueError, match="infinite"):
+        ColumnarModelData.from_parquet(tmp_path, None, tmp_path / "s.parquet", "Sales", [])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("zoo-")]
+
+
+def test_balanced_class_weights_of_streamed_classes(tmp_path: Path) -> None:
+    from zoo_tabular import class_weights
+
+    frame = pd.DataFrame({"x": np.arange(8.0), "kind": list("aaaaaabb")})
+    frame.to_parquet(tmp_path / "s.parquet")
+    md = ColumnarModelData.from_parquet(tmp_path, None, tmp_path / "s.parquet", "kind", [], is_reg=False)
+    memory = ColumnarModelData.from_data_frame(tmp_path, None, frame, "kind", [], is_reg=False)
+    torch.testing.assert_close(class_weights(md), class_weights(memory))
+
+
 def test_wrong_targets_are_told(tmp_path: Path) -> None:
     def make(df: pd.DataFrame, **options: Any) -> ColumnarModelData:
         path = write(df, tmp_path / str(len(list(tmp_path.iterdir()))))
