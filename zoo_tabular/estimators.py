@@ -356,7 +356,8 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
                 )
             names = list(y.columns) if isinstance(y, pd.DataFrame) else range(values.shape[1])
             self.classes_ = np.arange(values.shape[1])
-            table = pd.DataFrame(values.astype("float32"), columns=[f"{name}" for name in names])
+            labels = [f"{name} (label)" if name in frame else f"{name}" for name in names]
+            table = pd.DataFrame(values.astype("float32"), columns=labels)
             self._train(frame, table, weights, None, is_reg=False, is_multi=True)
             return self
         self.classes_, codes = np.unique(values, return_inverse=True)

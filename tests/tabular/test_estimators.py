@@ -342,3 +342,10 @@ def test_places_and_shares_out_of_range_are_named() -> None:
     for share in (2, -0.1, 1.0, "much"):
         with pytest.raises(ValueError, match="valid_pct is a share of the rows"):
             TabularRegressor(valid_pct=share, epochs=1).fit(X, y)
+
+
+def test_labels_may_be_called_as_features_are() -> None:
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    model = TabularClassifier(epochs=2, random_state=0).fit(X, (X > 0).astype(int)[["b", "a"]])
+    assert model.predict(X).shape == (60, 2)
+    assert model.learner_.data.classes == ["b (label)", "a (label)"]
