@@ -56,8 +56,9 @@ parser.add_argument("--spans", nargs="+", default=list(SPANS), choices=SPANS)
 parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
 parser.add_argument("--networks", type=int, default=4, help="of ours, that answer together")
 parser.add_argument("--epochs", type=int, default=5, help="of each of ours, in one cycle")
-parser.add_argument("--rate", type=float, default=3e-3, help="largest rate of ours, and of fastai's")
+parser.add_argument("--rate", type=float, default=8e-3, help="largest rate of ours")
 parser.add_argument("--peer-epochs", type=int, default=5, help="of fastai's, in one cycle")
+parser.add_argument("--peer-rate", type=float, default=3e-3, help="largest rate of fastai's")
 parser.add_argument("--rounds", type=int, default=1000, help="of boosting")
 parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
 
@@ -104,10 +105,10 @@ def fastai(train: pd.DataFrame, span: str, args: argparse.Namespace) -> tuple[np
         loaders = table.dataloaders(bs=512, device="cpu")
         learn = tabular_learner(
             loaders, layers=[1000, 500], y_range=log_range(train["Sales"], valid), loss_func=MSELossFlat(),
-            config={"ps": [0.001, 0.01], "embed_p": 0.04, "y_range": log_range(train["Sales"], valid)},
+            config={"ps": [0.001, 0.01], "embed_p": 0.04},
         )  # fmt: skip
         with learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(args.peer_epochs, args.rate, wd=0.2)
+            learn.fit_one_cycle(args.peer_epochs, args.peer_rate, wd=0.2)
             outputs, _ = learn.get_preds(dl=loaders.valid)
     return np.exp(outputs.squeeze(1).numpy()), time.perf_counter() - started
 
@@ -128,7 +129,7 @@ def main() -> None:
     folder = Path(os.path.realpath(local_dataset(args.data, "rossmann", "store.csv")))
     train, test = load_rossmann(folder, args.rows)
     result: dict[str, Any] = {"rows": len(train), "settings": {k: v for k, v in vars(args).items() if k in (
-        "networks", "epochs", "peer_epochs", "rounds")}, "rmspe": {}}  # fmt: skip
+        "networks", "epochs", "rate", "peer_epochs", "peer_rate", "rounds")}, "rmspe": {}}  # fmt: skip
     table = []
     for span in args.spans:
         actual = train["Sales"].to_numpy()[held_out_rows(train, span)]

@@ -38,7 +38,7 @@ parser.add_argument(
 parser.add_argument("--span", default="last", choices=SPANS, help="the weeks to hold out")
 parser.add_argument("--networks", type=int, default=4, help="how many networks answer together")
 parser.add_argument("--epochs", type=int, default=5, help="of each network, in one cycle")
-parser.add_argument("--rate", type=float, default=3e-3, help="largest rate of the cycle")
+parser.add_argument("--rate", type=float, default=8e-3, help="largest rate of the cycle")
 parser.add_argument("--bs", type=int, default=512, help="rows per batch")
 parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")
 parser.add_argument("--boosting", action="store_true", help="gradient boosting on the same columns, too")
