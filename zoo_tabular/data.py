@@ -12,32 +12,26 @@ import torch
 from torch import Tensor
 
 from zoo.data import ModelData, TensorLoader
-from zoo.errors import some
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo_tabular._frames import check_columns, check_frame
-from zoo_tabular.dropout import CategoryDropout
+from zoo_tabular.from_frames import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
 from zoo_tabular.metrics import exp_rmspe
-from zoo_tabular.model import MixedInputModel, default_width
+from zoo_tabular.new_learner import check_request, default_sizes, new_model
 from zoo_tabular.processor import TableProcessor
-from zoo_tabular.rows import feature_names, frame_of_arrays, frame_of_items, split_rows
-from zoo_tabular.splits import warn_if_time_leaks
+from zoo_tabular.rows import frame_of_arrays, frame_of_items
 from zoo_tabular.targets import TargetTransform
-from zoo_tabular.truth import Truth, check_not_feature, read_truth
 
 if TYPE_CHECKING:
     from zoo.callback import Callback
     from zoo_tabular.learner import TabularLearner
-
-PREDICT_ROWS = 4096
 
 
 class ColumnarModelData(ModelData):
     """Training, validation and test rows of a table; made by `from_data_frame` and its siblings.
 
     A batch is (codes, numbers, target): integer codes of shape (rows, category columns), float32 numbers of
-        shape
-    (rows, number columns), and float32 targets of shape (rows, target columns) or int64 class numbers of
-    shape (rows,).
+    shape (rows, number columns), and float32 targets of shape (rows, target columns) or int64 class numbers
+    of shape (rows,).
 
     Attributes:
         processor: the fitted `TableProcessor`; set `processor.unknown = "error"` to refuse unseen categories.
@@ -125,19 +119,14 @@ class ColumnarModelData(ModelData):
             >>> md
             ColumnarModelData(train 3, valid 1)
         """
-        where = "from_data_frame"
-        df = check_frame(df, where, empty_ok=False)
-        truth, names = read_truth(df, y, is_reg=is_reg, is_multi=is_multi)
-        train_rows, val_rows = split_rows(val_idxs, len(df))
-        warn_if_time_leaks(df, val_rows)
-        cats, conts = feature_names(df, cat_flds, cont_flds, names, where)
-        if not allow_target:
-            check_not_feature(df, truth, conts)
-        df = df[[*cats, *conts]]
-        return cls._build(
-            path, df.iloc[train_rows], df.iloc[val_rows], truth, train_rows, val_rows, cats, conts, bs,
-            test_df, target_transform, min_count, max_levels, cat_dropout, shuffle, seed,
+        options = TableOptions(
+            bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
+            min_count=min_count, max_levels=max_levels, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed,
         )  # fmt: skip
+        data = data_from_frame(cls, path, val_idxs, df, y, cat_flds, cont_flds, options, allow_target)
+        if test_df is not None:
+            data.set_test(test_df)
+        return data
 
     @classmethod
     def from_data_frames(
@@ -162,22 +151,14 @@ class ColumnarModelData(ModelData):
         seed: int | None = None,
     ) -> ColumnarModelData:
         """The same from two frames, to train and to validate on; arguments as in `from_data_frame`."""
-        where = "from_data_frames"
-        trn_df = check_frame(trn_df, f"{where}: trn_df", empty_ok=False)
-        val_df = check_frame(val_df, f"{where}: val_df", empty_ok=False)
-        if isinstance(trn_y, str) and isinstance(val_y, str) and trn_y != val_y:
-            raise ValueError(
-                f"{where}: trn_y names {trn_y!r} and val_y {val_y!r}; both must be the same target"
-            )
-        truth, names = read_truth([trn_df, val_df], [trn_y, val_y], is_reg=is_reg, is_multi=is_multi)
-        cats, conts = feature_names(trn_df, cat_flds, cont_flds, names, where)
-        check_columns(val_df, [*cats, *conts], f"{where}: val_df")
-        n = len(trn_df)
-        check_not_feature(trn_df, truth.rows(np.arange(n)), conts)
-        return cls._build(
-            path, trn_df, val_df, truth, np.arange(n), np.arange(n, n + len(val_df)), cats, conts, bs,
-            test_df, target_transform, min_count, max_levels, cat_dropout, shuffle, seed,
+        options = TableOptions(
+            bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
+            min_count=min_count, max_levels=max_levels, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed,
         )  # fmt: skip
+        data = data_from_two_frames(cls, path, (trn_df, val_df), (trn_y, val_y), cat_flds, cont_flds, options)
+        if test_df is not None:
+            data.set_test(test_df)
+        return data
 
     @classmethod
     def from_arrays(
@@ -261,75 +242,15 @@ class ColumnarModelData(ModelData):
             >>> ColumnarModelData.from_parquet(".", field("Year") == 2015, folder, "Sales", ["Store"], bs=2)
             ColumnarModelData(train 3, valid 1)
         """
-        from zoo_tabular.parquet import ParquetTable, data_from_parquet
+        from zoo_tabular.parquet import data_from_parquet
 
-        _check_bs(bs)
-        table = ParquetTable(
-            source, valid, y, cat_flds, cont_flds,
-            is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
-            min_count=min_count, max_levels=max_levels,
+        options = TableOptions(
+            bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
+            min_count=min_count, max_levels=max_levels, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed,
         )  # fmt: skip
-        data = data_from_parquet(
-            cls, path, table,
-            bs=bs, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed, buffer_rows=buffer_rows,
-        )  # fmt: skip
+        data = data_from_parquet(cls, path, source, valid, y, cat_flds, cont_flds, options, buffer_rows)
         if test_df is not None:
             data.set_test(test_df)
-        return data
-
-    @classmethod
-    def _build(
-        cls,
-        path: str | Path,
-        train: pd.DataFrame,
-        valid: pd.DataFrame,
-        truth: Truth,
-        train_rows: np.ndarray,
-        val_rows: np.ndarray,
-        cats: list[str],
-        conts: list[str],
-        bs: int,
-        test: pd.DataFrame | None,
-        target_transform: str | Sequence[str] | None,
-        min_count: int,
-        max_levels: int | None,
-        cat_dropout: float,
-        shuffle: bool,
-        seed: int | None,
-    ) -> ColumnarModelData:
-        if target_transform is not None and truth.task != "regression":
-            raise ValueError(
-                f"target_transform={target_transform!r} needs numbers to predict; this is {truth.task}"
-            )
-        _check_bs(bs)
-        truth.check_classes_trained(train_rows)
-        processor = TableProcessor(
-            cats, conts, min_count=min_count, max_levels=max_levels, na_columns="seen", scale=True
-        ).fit(train)
-        target = TargetTransform(target_transform or "none").fit(truth.values[train_rows])
-        values = (
-            truth.values if truth.task != "regression" else target.forward(truth.values).astype("float32")
-        )
-        n = len(train_rows)
-        train_dl = TensorLoader(
-            *processor.transform_arrays(train),
-            values[train_rows],
-            bs=bs,
-            shuffle=shuffle,
-            seed=seed,
-            drop_last=n > bs and n % bs == 1,  # batch norm cannot learn from a single row
-            batch_transform=CategoryDropout(cat_dropout, processor),
-        )
-        valid_dl = None
-        if len(val_rows):
-            arrays = processor.transform_arrays(valid)
-            valid_dl = TensorLoader(*arrays, values[val_rows], bs=max(bs, PREDICT_ROWS))
-        data = cls(
-            train_dl, valid_dl, None, path,
-            processor=processor, task=truth.task, classes=truth.classes, target=target, n_out=truth.n_out,
-        )  # fmt: skip
-        if test is not None:
-            data.set_test(test)
         return data
 
     def set_test(self, test_df: pd.DataFrame) -> None:
@@ -345,7 +266,7 @@ class ColumnarModelData(ModelData):
         The width is half of the known levels plus one, at most 50; the table also has rows for missing, rare
         and unknown.
         """
-        return [(c.n_codes, default_width(len(c.levels) + 1)) for c in self.processor.categories_]
+        return default_sizes(self.processor)
 
     def get_learner(
         self,
@@ -390,44 +311,12 @@ class ColumnarModelData(ModelData):
         """
         from zoo_tabular.learner import TabularLearner
 
-        given = len(self.processor.numbers_)
-        actual = len(self.processor.number_names_)
-        if n_cont is not None and n_cont not in (given, actual):
-            raise ValueError(f"n_cont={n_cont}, but the data have {given} number columns")
-        if out_sz is not None and out_sz != self.n_out:
-            raise ValueError(f"out_sz={out_sz}, but the target needs {self.n_out} ({self.task})")
-        if use_bn and getattr(self.train_dl, "bs", None) == 1:
-            raise ValueError(
-                "bs=1: batch norm cannot learn from a single row; use bs=2 or more, or use_bn=False"
-            )
-        sizes = self.embedding_sizes() if emb_szs is None else self._checked_sizes(emb_szs)
-        model = MixedInputModel(sizes, actual, emb_drop, self.n_out, szs, drops, y_range, use_bn, clip_cont)
-        if self.train_dl is not None:
-            model.start_at(self._base_rates())
-            self._start_reserved_rows(model)
+        check_request(self, n_cont, out_sz, use_bn)
+        model = new_model(self, emb_szs, emb_drop, szs, drops, y_range, use_bn, clip_cont)
         return TabularLearner(
             self, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device,
             wd=wd, clip=clip, seed=seed, progress=progress,
         )  # fmt: skip
-
-    @torch.no_grad()
-    def _start_reserved_rows(self, model: MixedInputModel) -> None:
-        """Missing, rare and unknown start in the middle of the levels, not at a random place."""
-        for i, column in enumerate(self.processor.categories_):
-            model.embeddings.table(i)[[0, column.rare_code, column.unknown_code]] = 0.0  # type: ignore[union-attr]
-
-    def _base_rates(self) -> Tensor:
-        """Outputs that a model without inputs would learn: means, or the logits of class frequencies."""
-        base = self.base
-        if base is None:
-            target = self.train_dl.tensors[-1]
-            if self.task == "classification":
-                base = torch.bincount(target, minlength=self.n_out).double() / len(target)
-            else:
-                base = target.double().mean(0)
-        if self.task == "regression":
-            return base
-        return torch.log(base) if self.task == "classification" else torch.logit(base.clamp(0.001, 0.999))
 
     def default_metrics(self) -> list:
         if self.task == "regression":
@@ -483,28 +372,3 @@ class ColumnarModelData(ModelData):
             target=TargetTransform.from_dict(state["target"]),
             n_out=state["n_out"],
         )
-
-    def _checked_sizes(self, emb_szs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-        columns = self.processor.categories_
-        if len(emb_szs) != len(columns):
-            raise ValueError(
-                f"emb_szs: {len(emb_szs)} pairs for {len(columns)} category columns "
-                f"({some(column.name for column in columns)}); give one (levels, width) each"
-            )
-        sizes = []
-        for column, pair in zip(columns, emb_szs, strict=True):
-            if len(pair) != 2 or pair[1] < 1:
-                raise ValueError(
-                    f"emb_szs: expected a pair (levels, width) for {column.name!r}, got {pair!r}"
-                )
-            if pair[0] < len(column.levels):
-                raise ValueError(
-                    f"emb_szs: {pair[0]} levels for {column.name!r}, which has {len(column.levels)}"
-                )
-            sizes.append((max(int(pair[0]), column.n_codes), int(pair[1])))
-        return sizes
-
-
-def _check_bs(bs: Any) -> None:
-    if not isinstance(bs, int | np.integer) or bs < 1:
-        raise ValueError(f"bs is the number of rows per batch and must be at least 1, got {bs!r}")

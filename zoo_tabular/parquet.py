@@ -12,7 +12,7 @@ import torch
 from zoo.data import TensorLoader
 from zoo_tabular._frames import name_list
 from zoo_tabular.coding import ArrowCoder
-from zoo_tabular.dropout import CategoryDropout
+from zoo_tabular.from_frames import PREDICT_ROWS, TableOptions
 from zoo_tabular.processor import TableProcessor
 from zoo_tabular.read_ahead import give_back_memory, read_ahead
 from zoo_tabular.row_groups import HELD_OUT, RowGroups, same_families
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 WHERE = "from_parquet"
 SCAN_ROWS = 131_072
-PREDICT_ROWS = 4096
 
 
 class ParquetTable:
@@ -36,7 +35,8 @@ class ParquetTable:
         source: a file or a folder to train on.
         valid: None, a filter expression, or another file or folder.
         y: target columns.
-        cat_flds, cont_flds, is_reg, is_multi, target_transform, min_count, max_levels: see `from_parquet`.
+        cat_flds, cont_flds: see `from_parquet`.
+        options: how rows become batches.
     """
 
     def __init__(
@@ -46,13 +46,9 @@ class ParquetTable:
         y: str | Sequence[str],
         cat_flds: Sequence[str],
         cont_flds: Sequence[str] | None,
-        *,
-        is_reg: bool,
-        is_multi: bool,
-        target_transform: str | None,
-        min_count: int,
-        max_levels: int | None,
+        options: TableOptions,
     ) -> None:
+        self.options = options
         cats = name_list(cat_flds, f"{WHERE}: cat_flds")
         targets = name_list(y, f"{WHERE}: y")
         self.train = RowGroups(source, cats, WHERE)
@@ -62,17 +58,15 @@ class ParquetTable:
         self.columns = [*cats, *conts, *targets]
         self.train.select(self.columns)
         self.mark, self.valid = self._held_out(valid, cats)
-        self._check_categories(cats if is_reg or is_multi else [*cats, *targets])
+        self._check_categories(cats if options.is_reg or options.is_multi else [*cats, *targets])
         head = self.train.schema.empty_table().to_pandas()
         self.target = StreamedTarget(
-            targets, head, is_reg=is_reg, is_multi=is_multi, transform=target_transform
-        )
-        processor = TableProcessor(
-            cats, conts, min_count=min_count, max_levels=max_levels, na_columns="seen", scale=True
-        )
+            targets, head, is_reg=options.is_reg, is_multi=options.is_multi,
+            transform=options.target_transform,  # type: ignore[arg-type]
+        )  # fmt: skip
         self.train_counts = np.zeros(len(self.train.groups), dtype="int64")
         self.valid_counts = np.zeros(len(self.valid.groups) if self.valid else 0, dtype="int64")
-        self.processor = self._learn(processor, conts)
+        self.processor = self._learn(options.processor(cats, conts), conts)
 
     def _check_categories(self, names: Sequence[str]) -> None:
         """Makes sure that columns hold single values."""
@@ -153,26 +147,19 @@ class ParquetTable:
         give_back_memory()
         return processor
 
-    def train_loader(
-        self, bs: int, cat_dropout: float, shuffle: bool, seed: int | None, buffer_rows: int
-    ) -> ParquetLoader:
+    def train_loader(self, buffer_rows: int) -> ParquetLoader:
         """Batches to train on."""
-        n = int(self.train_counts.sum())
         return ParquetLoader(
             self.train,
             self.columns,
             _Coder(self.processor, self.target),
             self.train_counts,
             keep=None if self.mark is None else ~self.mark,
-            bs=bs,
-            shuffle=shuffle,
-            seed=seed,
-            drop_last=n > bs and n % bs == 1,  # batch norm cannot learn from a single row
-            batch_transform=CategoryDropout(cat_dropout, self.processor),
+            **self.options.training(int(self.train_counts.sum()), self.processor),
             buffer_rows=buffer_rows,
         )
 
-    def valid_loader(self, bs: int, buffer_rows: int) -> TensorLoader | ParquetLoader | None:
+    def valid_loader(self, buffer_rows: int) -> TensorLoader | ParquetLoader | None:
         """Batches to validate on: in memory, if there are no more than `buffer_rows` rows."""
         if self.valid is None:
             return None
@@ -183,7 +170,7 @@ class ParquetTable:
             coder,
             self.valid_counts,
             keep=self.mark,
-            bs=max(bs, PREDICT_ROWS),
+            bs=max(self.options.bs, PREDICT_ROWS),
             buffer_rows=buffer_rows,
             after_pass=coder.report,
         )
@@ -243,19 +230,20 @@ def _split(groups: RowGroups, columns: Sequence[str], mark: Any) -> Iterator[tup
 def data_from_parquet(
     cls: type[ColumnarModelData],
     path: str | Path,
-    table: ParquetTable,
-    *,
-    bs: int,
-    cat_dropout: float,
-    shuffle: bool,
-    seed: int | None,
+    source: str | Path,
+    valid: Any,
+    y: str | Sequence[str],
+    cat_flds: Sequence[str],
+    cont_flds: Sequence[str] | None,
+    options: TableOptions,
     buffer_rows: int,
 ) -> ColumnarModelData:
-    """The data object around the loaders of a table."""
+    """Reads the files once and makes the data object; see `ColumnarModelData.from_parquet`."""
+    table = ParquetTable(source, valid, y, cat_flds, cont_flds, options)
     base = torch.from_numpy(table.target.base_rates())
     return cls(
-        table.train_loader(bs, cat_dropout, shuffle, seed, buffer_rows),
-        table.valid_loader(bs, buffer_rows),
+        table.train_loader(buffer_rows),
+        table.valid_loader(buffer_rows),
         None,
         path,
         processor=table.processor,

@@ -24,7 +24,9 @@ from zoo.checkpoint import read_tree
 from zoo.prediction import Prediction
 from zoo_tabular import ColumnarModelData, write_partitioned
 from zoo_tabular.coding import ArrowCoder
+from zoo_tabular.new_learner import base_rates
 from zoo_tabular.read_ahead import read_ahead
+from zoo_tabular.row_groups import RowGroups
 from zoo_tabular.stream_loader import ParquetLoader
 
 CATS, CONTS = ["Store", "Kind", "Day"], ["Distance", "Promo"]
@@ -280,7 +282,7 @@ def test_the_processor_is_that_of_the_training_rows_in_memory(folder: Path) -> N
         assert one.median == other.median
         assert (one.mean, one.std) == pytest.approx((other.mean, other.std), rel=1e-12)
     assert repr(md) == repr(memory) == "ColumnarModelData(train 2,000, valid 1,000)"
-    np.testing.assert_allclose(md._base_rates(), memory._base_rates(), rtol=1e-6)
+    np.testing.assert_allclose(base_rates(md), base_rates(memory), rtol=1e-6)
 
 
 @pytest.mark.parametrize("valid", ["partition", "column", "rows with gaps", "path"])
@@ -372,7 +374,7 @@ def test_classes_labels_and_several_targets(tmp_path: Path) -> None:
     md = ColumnarModelData.from_parquet(folder, valid, folder, "Good", CATS, is_reg=False, **options)
     frame = ColumnarModelData.from_data_frame(folder, range(500), df, "Good", CATS, is_reg=False, **options)
     assert (md.task, md.classes, md.n_out) == (frame.task, frame.classes, frame.n_out)
-    np.testing.assert_allclose(md._base_rates(), frame._base_rates())
+    np.testing.assert_allclose(base_rates(md), base_rates(frame))
     learn = md.get_learner(seed=0, progress=False, device="cpu")
     learn.fit(1e-2, 3)
     assert learn.history[-1]["accuracy"] > 0.8
@@ -799,3 +801,19 @@ def test_the_rows_of_the_benchmark_can_be_learned(tmp_path: Path) -> None:
     learn.fit(3e-3, 1)
     deviation = float(torch.cat([batch[2] for batch in md.valid_dl]).std())
     assert learn.history[-1]["rmse"] < 0.97 * deviation
+
+
+def test_a_row_group_is_decoded_page_by_page(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    columns = {f"x{i}": rng.normal(size=400_000) for i in range(8)}
+    columns["Kind"] = pa.array(["abcdefgh"[row % 8] for row in range(400_000)])
+    pq.write_table(pa.table(columns), tmp_path / "s.parquet")
+    groups = RowGroups(tmp_path / "s.parquet", ["Kind"])
+    groups.select(list(columns))
+    before = pa.total_allocated_bytes()
+    reader = groups.read(groups.groups[0], list(columns), 1_000)
+    first = next(reader)
+    taken = pa.total_allocated_bytes() - before
+    assert len(first) == 1_000
+    assert taken < 15e6, "of 27 MB in the row group"
+    assert sum(map(len, reader)) == 399_000
