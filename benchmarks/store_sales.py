@@ -87,6 +87,7 @@ def fastai(train: pd.DataFrame, span: str, args: argparse.Namespace) -> tuple[np
     """fastai's tabular learner with the settings of its own lesson on these sales (one cycle)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import fastai.callback.all  # noqa: F401 (gives the learner its fits and switches)
         from fastai.losses import MSELossFlat
         from fastai.tabular.core import Categorify, FillMissing, Normalize, TabularPandas
         from fastai.tabular.learner import tabular_learner
