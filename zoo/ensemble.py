@@ -20,7 +20,7 @@ from zoo.errors import did_you_mean, some
 from zoo.loop import Loop, State
 from zoo.losses import Activation
 from zoo.prediction import Prediction
-from zoo.predictor import Predictor, load_weights
+from zoo.predictor import MakeBatches, Predictor, load_weights
 
 
 class Ensemble:
@@ -200,10 +200,48 @@ class Ensemble:
     def predict_batch(self, items: Any) -> Any:
         """The answers for a list (or frame) of raw inputs, in input order, in the user's terms."""
         items = list(items) if isinstance(items, Iterator) else items
-        mean = self._mean(lambda learner: learner._forward_batches(learner.data.batches_from_raw(items)))
+        mean = self._mean(lambda learner: learner.outputs_of(lambda data: data.batches_from_raw(items)))
         if mean.outputs is None:
             return mean.values
         return self._first.data.decode(self._activation(mean.outputs))
+
+    def outputs_of(self, batches: MakeBatches) -> Tensor:
+        """The mean as raw outputs of the first member, for prepared batches; see `Predictor.outputs_of`.
+
+        Args:
+            batches: called with the data of each member in turn, since members may code inputs differently.
+
+        Raises:
+            ValueError: if the members were trained in different units, which have no common outputs.
+        """
+        outputs = self._mean(lambda learner: learner.outputs_of(batches)).outputs
+        if outputs is None:
+            raise ValueError(
+                "the members were trained in different units, so their mean has no outputs on a common "
+                "scale: only its answers in the user's units"
+            )
+        return outputs
+
+    def answers_of(self, batches: MakeBatches) -> np.ndarray:
+        """Mean class probabilities, or values in the user's units; arguments as of `outputs_of`."""
+        return self._mean(lambda learner: learner.outputs_of(batches)).answers(log=False)
+
+    # -- what its members are
+
+    @property
+    def learners(self) -> list[Predictor]:
+        """The learner of each member; one learner several times for snapshots of it."""
+        return [member.learner for member in self._members]
+
+    @property
+    def data(self) -> Any:
+        """The data of the first member."""
+        return self._first.data
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics of the first member."""
+        return self._first.metrics
 
     # -- helpers
 

@@ -27,6 +27,8 @@ from zoo.optimizer import LayerOptimizer
 from zoo.prediction import Prediction
 from zoo.registry import domain_learner, spec_of
 
+MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
+
 
 class Predictor:
     """The part of a `Learner` that works without training data.
@@ -111,6 +113,22 @@ class Predictor:
     def predict_batch(self, items: Any) -> Any:
         """The answers for a list (or frame) of raw inputs, batched, in input order, in the user's terms."""
         return self.data.decode(self.activation(self._forward_batches(self.data.batches_from_raw(items))))
+
+    def outputs_of(self, batches: MakeBatches) -> Tensor:
+        """Raw outputs for prepared batches of model inputs, on the CPU, in their order.
+
+        Args:
+            batches: gives the batches, each a tuple of inputs, for data that code raw inputs; it is called
+                with `learn.data`, by an ensemble with the data of every member.
+
+        Example: `learn.outputs_of(lambda data: data.batches_from_raw(rows))`
+        """
+        return self._forward_batches(batches(self.data))
+
+    def answers_of(self, batches: MakeBatches) -> np.ndarray:
+        """Answers for prepared batches, as of `outputs_of`: class probabilities, or values in the user's
+        units."""
+        return self._answers(self.outputs_of(batches), log=False)
 
     @property
     def activation(self) -> Activation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from zoo.ensemble import Ensemble
 from zoo.errors import some
 from zoo.plots import figure
+from zoo.predictor import Predictor
 from zoo_tabular.columns import CategoryColumn, is_missing
 from zoo_tabular.embeddings import RESERVED
 from zoo_tabular.encoded import (
-    EncodedRows,
+    TableRows,
     answer_name,
     answers,
     check_learner,
@@ -26,7 +28,6 @@ from zoo_tabular.encoded import (
     places,
     put_value,
     raw_numbers,
-    raw_outputs,
     sampled,
     told,
 )
@@ -108,7 +109,7 @@ class Dependence:
 
 
 def partial_dependence(
-    learn: Any,
+    learn: Predictor | Ensemble,
     column: str,
     df: pd.DataFrame | None = None,
     *,
@@ -125,7 +126,7 @@ def partial_dependence(
     until it), rows come out that never happen; what the model says about those is not to be trusted.
 
     Args:
-        learn: a learner of a table, also a loaded one.
+        learn: a learner of a table, also a loaded one, or an `Ensemble` of such.
         column: a category or number column.
         df: raw rows; the learner's validation rows by default.
         values: what to set; by default the levels of a category that these rows show (the `n_values` most
@@ -157,19 +158,18 @@ def partial_dependence(
     rows = everything.take(sampled(len(everything), n_rows, seed))
     if in_codes:
         known = processor.categories_[in_codes[0]]
-        check_values(processor, column, values or [])
-        setting, share = _category_values(known, everything.codes[:, in_codes[0]], values, n_values)
+        check_values(learn, column, values or [])
+        setting, share = _category_values(known, everything.first.codes[:, in_codes[0]], values, n_values)
         seen, labels = np.empty(0), [_label(value) for value in setting]
     else:
-        seen = raw_numbers(processor, column, everything.numbers)
+        seen = raw_numbers(processor, column, everything.first.numbers)
         setting = _number_values(seen, values, n_values, column, where)
         share = _nearest_shares(seen, setting)
         labels = setting
     if not len(setting):
         raise ValueError(f"{where}: there is no value to set {column!r} to: give some as values=")
-    varied = (with_value(processor, rows, column, value) for value in setting)
-    outputs = raw_outputs(learn, ((one.codes, one.numbers) for one in varied))
-    curves = answers(learn, outputs, chosen_output).reshape(len(setting), len(rows))
+    found = answers(learn, lambda data: with_values(data, rows, column, setting), chosen_output)
+    curves = found.reshape(len(setting), len(rows))
     index = pd.Index(labels, name=column, dtype=object if in_codes else "float64")
     low, high = np.percentile(curves, [10, 90], axis=1)
     frame = pd.DataFrame({"mean": curves.mean(axis=1), "low": low, "high": high, "share": share}, index=index)
@@ -177,11 +177,19 @@ def partial_dependence(
     return Dependence(column, name, frame, pd.DataFrame(curves.T, columns=index), bool(in_codes), seen)
 
 
-def with_value(processor: Any, rows: EncodedRows, column: str, value: Any) -> EncodedRows:
-    """The rows with one raw value in all of a column; the given ones stay as they are."""
-    codes, numbers = rows.codes.copy(), rows.numbers.copy()
-    put_value(processor, column, value, codes, numbers)
-    return EncodedRows(codes, numbers, rows.targets)
+def with_values(
+    data: Any, rows: TableRows, column: str, values: Sequence[Any]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows once for every value, with that raw value in all of a column; the given ones stay as they are.
+
+    Args:
+        data: whose codes are made.
+    """
+    own = rows.of(data)
+    for value in values:
+        codes, numbers = own.codes.copy(), own.numbers.copy()
+        put_value(data.processor, column, value, codes, numbers)
+        yield codes, numbers
 
 
 def _label(value: Any) -> Any:

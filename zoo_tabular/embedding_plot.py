@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from zoo.errors import did_you_mean
 from zoo.learner import load_learner
 from zoo.plots import figure
-from zoo_tabular.dependence import with_value
+from zoo_tabular.dependence import with_values
 from zoo_tabular.embeddings import EmbeddingTables
 from zoo_tabular.encoded import check_learner, encoded_rows, raw_outputs, sampled
 
@@ -160,8 +160,7 @@ def _profiles(learn: Any, column: str, df: pd.DataFrame | None, n_rows: int, see
     everything = encoded_rows(learn, df, None, where)
     rows = everything.take(sampled(len(everything), n_rows, seed))
     levels = next(one.levels for one in processor.categories_ if one.name == column)
-    varied = (with_value(processor, rows, column, level) for level in levels)
-    outputs = raw_outputs(learn, ((one.codes, one.numbers) for one in varied))
+    outputs = raw_outputs(learn, lambda data: with_values(data, rows, column, levels))
     return learn.activation.log(outputs).double().numpy().reshape(len(levels), -1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import split_batch
+from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean, some
 from zoo.predictor import Predictor
 from zoo_tabular._frames import check_frame
@@ -20,6 +21,7 @@ from zoo_tabular.processor import TableProcessor
 from zoo_tabular.truth import read_truth
 
 BATCH = 4096
+Coded = Iterable[tuple[np.ndarray, np.ndarray]]  # batches of codes and numbers
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,33 @@ class EncodedRows:
         return EncodedRows(self.codes[rows], self.numbers[rows], targets)
 
 
+@dataclass(frozen=True)
+class TableRows:
+    """The same rows as every member of an ensemble codes them; a single learner is its only member.
+
+    Attributes:
+        parts: the data of each member, beside the rows as its processor codes them.
+    """
+
+    parts: list[tuple[Any, EncodedRows]]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def first(self) -> EncodedRows:
+        """As the first member codes them; the targets are on its scale."""
+        return self.parts[0][1]
+
+    def of(self, data: Any) -> EncodedRows:
+        """As one member codes them."""
+        return next(rows for one, rows in self.parts if one is data)
+
+    def take(self, rows: np.ndarray) -> TableRows:
+        """Some of the rows, by their numbers."""
+        return TableRows([(data, part.take(rows)) for data, part in self.parts])
+
+
 def sampled(n: int, n_rows: int | None, seed: int) -> np.ndarray:
     """Numbers of at most `n_rows` of `n` rows drawn at random, in their order; of all for None."""
     if n_rows is not None and (not isinstance(n_rows, int | np.integer) or n_rows < 1):
@@ -54,26 +83,45 @@ def sampled(n: int, n_rows: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(n, int(n_rows), replace=False))
 
 
-def encoded_rows(learn: Any, df: pd.DataFrame | None, target: Any, where: str) -> EncodedRows:
+def encoded_rows(learn: Predictor | Ensemble, df: pd.DataFrame | None, target: Any, where: str) -> TableRows:
     """The rows of a frame, or the validation rows of the learner when there is none.
 
     Args:
-        learn: a learner of a table, also a loaded one.
+        learn: a learner of a table, also a loaded one, or an ensemble of such.
         df: raw rows.
         target: the name of the target among the columns of `df`, or its values; None leaves it out.
         where: for error messages.
 
     Raises:
-        ValueError: when there are no rows at all, or the target does not fit.
+        ValueError: when there are no rows at all, the target does not fit, or the members of an ensemble have
+            different validation rows.
     """
-    processor = check_learner(learn, where)
+    check_learner(learn, where)
     if df is not None:
         df = check_frame(df, where, empty_ok=False)
-        codes, numbers = processor.transform_arrays(df)
-        return EncodedRows(codes, numbers, None if target is None else model_targets(learn, df, target))
+        targets = None if target is None else model_targets(learn, df, target)
+        arrays = [(data, *data.processor.transform_arrays(df)) for data in datas(learn)]
+        return TableRows([(data, EncodedRows(codes, numbers, targets)) for data, codes, numbers in arrays])
     if target is not None:
         raise ValueError(f"{where}: a target was given without the frame it belongs to: give df as well")
-    loader = learn.data.valid_dl
+    found = TableRows([(data, _valid_rows(data, where)) for data in datas(learn)])
+    first, *others = [_known_targets(data, rows) for data, rows in found.parts]
+    for other in others:
+        if first.shape != other.shape or not np.allclose(first, other, rtol=1e-4, atol=1e-6):
+            raise ValueError(
+                f"{where}: the members of the ensemble have other validation rows, or in another order: give "
+                "a frame of raw rows as df"
+            )
+    return found
+
+
+def _known_targets(data: Any, rows: EncodedRows) -> np.ndarray:
+    """Targets in the user's unit, in which those of several members can be compared."""
+    return np.asarray(data.invert_target(np.asarray(rows.targets)))
+
+
+def _valid_rows(data: Any, where: str) -> EncodedRows:
+    loader = data.valid_dl
     if loader is None:
         raise ValueError(f"{where}: this learner has no validation rows: give a frame of raw rows as df")
     tensors = getattr(loader, "tensors", None)
@@ -85,14 +133,38 @@ def encoded_rows(learn: Any, df: pd.DataFrame | None, target: Any, where: str) -
     return EncodedRows(codes.numpy(), numbers.numpy(), targets)
 
 
-def check_learner(learn: Any, where: str) -> TableProcessor:
-    """The processor of a learner; a TypeError for anything else."""
-    processor = getattr(getattr(learn, "data", None), "processor", None)
-    if not isinstance(learn, Predictor) or not isinstance(processor, TableProcessor):
-        raise TypeError(f"{where}: expected a learner of a table, got {type(learn).__name__}")
-    if learn.data.task == "autoencoder":
+def check_learner(learn: Any, where: str, *, same_columns: bool = True) -> TableProcessor:
+    """The processor of a learner, or of the first member of an ensemble.
+
+    Args:
+        learn: what the user gave.
+        where: for error messages.
+        same_columns: refuse ensembles whose members read different columns.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    known = datas(learn) if isinstance(learn, Predictor | Ensemble) else []
+    processors = [getattr(data, "processor", None) for data in known]
+    if not known or not all(isinstance(one, TableProcessor) for one in processors):
+        kind = type(learn).__name__
+        raise TypeError(f"{where}: expected a learner of a table or an ensemble of such, got {kind}")
+    if any(data.task == "autoencoder" for data in known):
         raise TypeError(f"{where}: an autoencoder has no answers to explain: errors(df) tells odd rows")
-    return processor
+    first, *others = (set(one.feature_names_in_) for one in processors)  # type: ignore[union-attr]
+    for number, columns in enumerate(others, 1):
+        if same_columns and columns != first:
+            raise ValueError(
+                f"{where}: learner {number} has other columns than learner 0: "
+                f"{some(map(repr, sorted(columns ^ first)))}"
+            )
+    return processors[0]  # type: ignore[return-value]
+
+
+def datas(learn: Predictor | Ensemble) -> list[Any]:
+    """The data of a learner, or of the members of an ensemble, each once."""
+    every = learn.learners if isinstance(learn, Ensemble) else [learn]
+    return list({id(one.data): one.data for one in every}.values())
 
 
 def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:
@@ -135,16 +207,21 @@ def _class_numbers(values: pd.Series, classes: list[str]) -> np.ndarray:
     return np.array([place[name] for name in names], dtype="int64")
 
 
-def raw_outputs(learn: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Tensor:
-    """Model outputs of batches of (codes, numbers), in order, on the CPU; the learner is left as it was."""
+def raw_outputs(learn: Predictor | Ensemble, batches: Callable[[Any], Coded]) -> Tensor:
+    """Model outputs of batches of (codes, numbers), in order, on the CPU; the learner is left as it was.
 
-    def tensors() -> Iterator[tuple[Tensor, Tensor]]:
-        for codes, numbers in batches:
-            for start in range(0, len(codes), BATCH):
-                part = slice(start, start + BATCH)
-                yield torch.from_numpy(codes[part]), torch.from_numpy(numbers[part])
+    Args:
+        learn: a learner of a table, or an ensemble of such.
+        batches: gives the batches as the processor of the data that it is called with codes them.
+    """
+    return learn.outputs_of(lambda data: _tensors(batches(data)))
 
-    return learn._forward_batches(tensors())
+
+def _tensors(batches: Coded) -> Iterator[tuple[Tensor, Tensor]]:
+    for codes, numbers in batches:
+        for start in range(0, len(codes), BATCH):
+            part = slice(start, start + BATCH)
+            yield torch.from_numpy(codes[part]), torch.from_numpy(numbers[part])
 
 
 def check_output(learn: Any, output: int | str | None, where: str) -> int:
@@ -173,13 +250,10 @@ def check_output(learn: Any, output: int | str | None, where: str) -> int:
     return int(found)
 
 
-def answers(learn: Any, outputs: Tensor, output: int) -> np.ndarray:
+def answers(learn: Predictor | Ensemble, batches: Callable[[Any], Coded], output: int) -> np.ndarray:
     """One number a row: a target in the user's unit, or the probability of a class; float64."""
-    found = learn.activation(outputs)
-    if learn.data.task == "regression":
-        values = learn.data.invert_target(found.numpy())
-        return np.asarray(values, dtype="float64").reshape(len(found), -1)[:, output]
-    return found.double().numpy()[:, output]
+    values = learn.answers_of(lambda data: _tensors(batches(data)))
+    return np.asarray(values, dtype="float64").reshape(len(values), -1)[:, output]
 
 
 def answer_name(learn: Any, output: int, unit: str | None) -> str:
@@ -225,13 +299,14 @@ def put_value(
         numbers[:, in_numbers[1]] = float(gap)
 
 
-def check_values(processor: TableProcessor, column: str, values: Iterable[Any]) -> None:
+def check_values(learn: Predictor | Ensemble, column: str, values: Iterable[Any]) -> None:
     """Tell of values of a category that training never showed, or raise, as for rows that hold them."""
-    known = next((one for one in processor.categories_ if one.name == column), None)
-    if known is not None:
-        strange = [value for value in values if known.encode_one(value) == known.unknown_code]
-        if strange:
-            processor.report({column: dict.fromkeys(strange, 1)})
+    for processor in (data.processor for data in datas(learn)):
+        known = next((one for one in processor.categories_ if one.name == column), None)
+        if known is not None:
+            strange = [value for value in values if known.encode_one(value) == known.unknown_code]
+            if strange:
+                processor.report({column: dict.fromkeys(strange, 1)})
 
 
 def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
+from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean, some
 from zoo.metrics import metric_name, streaming
 from zoo.plots import figure
+from zoo.predictor import Predictor
 from zoo.seeding import preserve_rng
 from zoo_tabular._frames import name_list
-from zoo_tabular.encoded import EncodedRows, check_learner, encoded_rows, places, raw_outputs, sampled, told
+from zoo_tabular.encoded import TableRows, check_learner, encoded_rows, places, raw_outputs, sampled, told
 
 HIGHER_IS_BETTER = ("accuracy", "auc", "r2", "f1", "f2", "fbeta", "precision", "recall", "_score")
 
@@ -88,7 +91,7 @@ class Importance:
 
 
 def permutation_importance(
-    learn: Any,
+    learn: Predictor | Ensemble,
     df: pd.DataFrame | None = None,
     target: Any = None,
     *,
@@ -115,7 +118,7 @@ def permutation_importance(
     narrow; `blocks` draws whole days or stores instead. Under some 30 blocks, take limits as rough.
 
     Args:
-        learn: a learner of a table, also a loaded one.
+        learn: a learner of a table, also a loaded one, or an `Ensemble` of such.
         df: raw rows; the learner's validation rows by default.
         target: the target of `df`: a column of it, or values.
         metric: `(predictions, targets) -> number` on the model's scale, or a streaming metric; the first one
@@ -153,13 +156,13 @@ def permutation_importance(
     if len(rows) < 2:
         raise ValueError(f"{where}: shuffling needs at least two rows, there are {len(rows)}")
     score = _Score(learn, metric, higher_is_better, where)
-    targets = rows.targets
+    targets = rows.first.targets
     if targets is None:
         raise ValueError(f"{where}: these rows have no targets")
     numbered = _block_numbers(blocks, len(everything), chosen, where)
     orders = [np.random.default_rng([seed, repeat]).permutation(len(rows)) for repeat in range(n_repeats)]
 
-    plain = raw_outputs(learn, [(rows.codes, rows.numbers)])
+    plain = raw_outputs(learn, lambda data: [(rows.of(data).codes, rows.of(data).numbers)])
     table = {}
     with preserve_rng(), warnings.catch_warnings():  # whatever a metric draws leaves no trace
         baseline = score(plain, targets)
@@ -168,8 +171,8 @@ def permutation_importance(
             np.mean([score(plain[drawn], targets[drawn]) for drawn in draw])
             for draw in _resamples(numbered, orders, n_bootstrap, seed)
         ]
-        for name, (codes, numbers) in features.items():
-            outputs = raw_outputs(learn, _shuffled(rows, orders, codes, numbers)).split(len(rows))
+        for name, members in features.items():
+            outputs = raw_outputs(learn, partial(_shuffled, rows, orders, members)).split(len(rows))
             rises = score.sign * (np.array([score(part, targets) for part in outputs]) - baseline)
             drawn = [
                 np.mean([score(part[d], targets[d]) for part, d in zip(outputs, draw, strict=True)]) - before
@@ -214,28 +217,26 @@ class _Score:
 
 def _features(
     learn: Any, groups: Mapping[str, Sequence[str]] | None, columns: Sequence[str] | None, where: str
-) -> dict[str, tuple[list[int], list[int]]]:
-    """What is shuffled together, by name: columns among the codes and among the numbers."""
+) -> dict[str, list[str]]:
+    """The columns that are shuffled together, by name."""
     processor = check_learner(learn, where)
-    found: dict[str, tuple[list[int], list[int]]] = {}
+    found: dict[str, list[str]] = {}
     grouped: dict[str, str] = {}
     for group, members in (groups or {}).items():
-        codes, numbers = [], []
-        for name in name_list(members, f"{where}: group {group!r}"):
+        together = name_list(members, f"{where}: group {group!r}")
+        for name in together:
             if name in grouped:
                 raise ValueError(f"{where}: column {name!r} is in the groups {grouped[name]!r} and {group!r}")
             grouped[name] = group
-            in_codes, in_numbers = places(processor, name, where)
-            codes += in_codes
-            numbers += in_numbers
-        if not codes and not numbers:
+            places(processor, name, where)  # tells of an unknown one
+        if not together:
             raise ValueError(f"{where}: the group {group!r} has no columns")
-        found[str(group)] = (codes, numbers)
+        found[str(group)] = together
     for name in processor.feature_names_in_:
         if name not in grouped:
             if name in found:
                 raise ValueError(f"{where}: the group {name!r} has the name of a column that is not in it")
-            found[name] = places(processor, name, where)
+            found[name] = [name]
     if columns is None:
         return found
     wanted = name_list(columns, f"{where}: columns")
@@ -250,17 +251,20 @@ def _features(
 
 
 def _shuffled(
-    rows: EncodedRows, orders: Sequence[np.ndarray], codes: list[int], numbers: list[int]
+    rows: TableRows, orders: Sequence[np.ndarray], columns: Sequence[str], data: Any
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows once for every order, with some columns taken from other rows."""
+    """The rows as `data` code them, once for every order, with some columns taken from other rows."""
+    own, found = rows.of(data), [places(data.processor, name, "shuffle") for name in columns]
+    codes = [place for in_codes, _ in found for place in in_codes]
+    numbers = [place for _, in_numbers in found for place in in_numbers]
     for order in orders:
-        mixed_codes, mixed_numbers = rows.codes, rows.numbers
+        mixed_codes, mixed_numbers = own.codes, own.numbers
         if codes:
-            mixed_codes = rows.codes.copy()
-            mixed_codes[:, codes] = rows.codes[order][:, codes]
+            mixed_codes = own.codes.copy()
+            mixed_codes[:, codes] = own.codes[order][:, codes]
         if numbers:
-            mixed_numbers = rows.numbers.copy()
-            mixed_numbers[:, numbers] = rows.numbers[order][:, numbers]
+            mixed_numbers = own.numbers.copy()
+            mixed_numbers[:, numbers] = own.numbers[order][:, numbers]
         yield mixed_codes, mixed_numbers
 
 

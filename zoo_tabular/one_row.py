@@ -13,7 +13,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from zoo.ensemble import Ensemble
 from zoo.plots import figure
+from zoo.predictor import Predictor
 from zoo_tabular._frames import name_list
 from zoo_tabular.columns import is_missing
 from zoo_tabular.encoded import (
@@ -27,7 +29,6 @@ from zoo_tabular.encoded import (
     places,
     put_value,
     raw_numbers,
-    raw_outputs,
     told,
 )
 from zoo_tabular.truth import class_names
@@ -104,7 +105,7 @@ class Alternatives:
 
 
 def what_if(
-    learn: Any,
+    learn: Predictor | Ensemble,
     row: Mapping[str, Any] | pd.Series,
     column: str | Mapping[str, Sequence[Any]],
     values: Sequence[Any] | None = None,
@@ -114,7 +115,7 @@ def what_if(
     """Answers for one row with other values.
 
     Args:
-        learn: a learner of a table, also a loaded one.
+        learn: a learner of a table, also a loaded one, or an `Ensemble` of such.
         row: a dict or series with all columns of the model; more are fine.
         column: the column to change, or several with their values: all combinations are answered.
         values: of the one column.
@@ -140,7 +141,7 @@ def what_if(
     else:
         raise ValueError(f"{where}: values go with one column; for several give a dict of columns to values")
     processor = check_learner(learn, where)
-    lists = {}
+    lists: dict[str, list[Any]] = {}
     for name, given in settings.items():
         places(processor, name, where)
         if isinstance(given, str) or not hasattr(given, "__iter__"):
@@ -148,28 +149,32 @@ def what_if(
         lists[name] = list(given)
         if not lists[name]:
             raise ValueError(f"{where}: there are no values to try for {name!r}")
-        check_values(processor, name, lists[name])
+        check_values(learn, name, lists[name])
     n = int(np.prod([len(one) for one in lists.values()]))
     if not lists or n > MOST_COMBINATIONS:
         raise ValueError(
             f"{where}: {n:,} combinations; at least one column and at most {MOST_COMBINATIONS:,}"
         )
     place = check_output(learn, output, where)
-    codes, numbers = _copies(learn, row, n + 1)
     combinations = list(product(*lists.values()))
-    for i, name in enumerate(lists):
-        for value in lists[name]:
-            rows = 1 + np.flatnonzero([one[i] is value for one in combinations])
-            part = codes[rows], numbers[rows]
-            put_value(processor, name, value, *part)
-            codes[rows], numbers[rows] = part
-    found = answers(learn, raw_outputs(learn, [(codes, numbers)]), place)
+
+    def changed(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        codes, numbers = _copies(data, row, n + 1)
+        for i, name in enumerate(lists):
+            for value in lists[name]:
+                rows = 1 + np.flatnonzero([one[i] is value for one in combinations])
+                part = codes[rows], numbers[rows]
+                put_value(data.processor, name, value, *part)
+                codes[rows], numbers[rows] = part
+        return [(codes, numbers)]
+
+    found = answers(learn, changed, place)
     table = pd.DataFrame(combinations, columns=pd.Index(list(lists)))
     return table.assign(prediction=found[1:], change=found[1:] - found[0])
 
 
 def alternatives(
-    learn: Any,
+    learn: Predictor | Ensemble,
     row: Mapping[str, Any] | pd.Series,
     df: pd.DataFrame | None = None,
     *,
@@ -185,7 +190,7 @@ def alternatives(
     the 95th percentile.
 
     Args:
-        learn: a learner of a table, also a loaded one.
+        learn: a learner of a table, also a loaded one, or an `Ensemble` of such.
         row: a dict or series with all columns of the model; more are fine.
         df: raw rows that show what values occur; the learner's validation rows by default.
         columns: those to change, such as what one has in hand: promotions, prices; all by default.
@@ -196,20 +201,22 @@ def alternatives(
     where = "alternatives"
     processor = check_learner(learn, where)
     place = check_output(learn, output, where)
-    rows = encoded_rows(learn, df, None, where)
+    rows = encoded_rows(learn, df, None, where).first
     names = processor.feature_names_in_ if columns is None else name_list(columns, f"{where}: columns")
     tried = {name: _values(processor, rows, name, n_values, where) for name in names}
-    codes, numbers = _copies(learn, row, 1 + sum(len(values) for values in tried.values()))
-    start, spans = 1, {}
+    settings = [(name, value) for name, values in tried.items() for value in values]
+
+    def changed(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        codes, numbers = _copies(data, row, 1 + len(settings))
+        for i, (name, value) in enumerate(settings, 1):
+            put_value(data.processor, name, value, codes[i : i + 1], numbers[i : i + 1])
+        return [(codes, numbers)]
+
+    found = answers(learn, changed, place)
+    table, rest = {}, found[1:]
     for name, values in tried.items():
-        spans[name] = slice(start, start + len(values))
-        for value in values:
-            put_value(processor, name, value, codes[start : start + 1], numbers[start : start + 1])
-            start += 1
-    found = answers(learn, raw_outputs(learn, [(codes, numbers)]), place)
-    table = {}
-    for name, values in tried.items():
-        all_values, all_found = [row[name], *values], np.append(found[0], found[spans[name]])
+        all_values, all_found = [row[name], *values], np.append(found[0], rest[: len(values)])
+        rest = rest[len(values) :]
         low, high = int(all_found.argmin()), int(all_found.argmax())
         table[name] = {
             "value": row[name],
@@ -241,12 +248,12 @@ def _make_room(ax: Axes, lowest: float, highest: float, span: float) -> None:
         ax.set_xlim(min([lowest - 0.03 * wide, *ends]), max([highest + 0.03 * wide, *ends]))
 
 
-def _copies(learn: Any, row: Mapping[str, Any] | pd.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _copies(data: Any, row: Mapping[str, Any] | pd.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
     """One raw row, encoded, n times."""
     raw = row.to_dict() if isinstance(row, pd.Series) else row
     if not isinstance(raw, Mapping):
         raise TypeError(f"expected one row as a dict or series, got {type(row).__name__}")
-    codes, numbers = learn.data.row_inputs(raw)
+    codes, numbers = data.row_inputs(raw)
     return codes.repeat(n, 1).numpy(), numbers.repeat(n, 1).to(torch.float32).numpy()
 
 

@@ -12,16 +12,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean
 from zoo.plots import figure
+from zoo.predictor import Predictor
 from zoo_tabular._frames import check_columns, check_frame, name_list
 from zoo_tabular.encoded import (
-    BATCH,
     answer_name,
     answers,
     check_learner,
     check_output,
-    raw_outputs,
     told,
     true_values,
 )
@@ -198,7 +198,7 @@ class Residuals:
 
 
 def residuals(
-    learn: Any,
+    learn: Predictor | Ensemble,
     df: pd.DataFrame,
     target: Any,
     date: str,
@@ -211,7 +211,7 @@ def residuals(
     For classifiers: the probability of a class beside how often it came.
 
     Args:
-        learn: a learner of a table, also a loaded one.
+        learn: a learner of a table, also a loaded one, or an `Ensemble` of such.
         df: raw rows; they are not changed.
         target: the column that holds the target, or its values.
         date: the column of dates; text is read as dates.
@@ -225,7 +225,7 @@ def residuals(
         ValueError: for absent columns, rows without a date, a target that does not fit the model.
     """
     where = "residuals"
-    processor = check_learner(learn, where)
+    check_learner(learn, where, same_columns=False)
     df = check_frame(df, where, empty_ok=False)
     check_columns(df, [date], where)
     place = check_output(learn, output, where)
@@ -239,9 +239,7 @@ def residuals(
         actual = (wanted == place).astype("float64")
     else:
         actual = wanted[:, place].astype("float64")
-    codes, numbers = processor.transform_arrays(df)
-    batches = ((codes[i : i + BATCH], numbers[i : i + BATCH]) for i in range(0, len(codes), BATCH))
-    forecast = answers(learn, raw_outputs(learn, batches), place)
+    forecast = answers(learn, lambda data: [data.processor.transform_arrays(df)], place)
     error = forecast - actual
     frame = pd.DataFrame(
         {"date": dates.to_numpy(), "actual": actual, "forecast": forecast, "error": error}, index=df.index

@@ -322,3 +322,34 @@ def test_members_read_their_own_data_in_their_own_way() -> None:
     mean = (first.predict_proba() + second.predict_proba()) / 2
     assert both.predict_proba() == pytest.approx(mean, abs=1e-6)
     assert pd.Series(both.predict_with_targs()[1]).equals(pd.Series(y[1200:].numpy()))
+
+
+def test_prepared_batches_are_made_for_every_member(tmp_path) -> None:
+    """Members code rows in their own ways, so each is asked with its own data."""
+    learners = [sales(tmp_path, "log", 0), sales(tmp_path, "log", 1)]
+    both, rows = Ensemble(learners), table()[1200:1205]
+    asked = []
+
+    def batches(data):
+        asked.append(data)
+        return data.batches_from_raw(rows)
+
+    assert both.answers_of(batches) == pytest.approx(both.predict_batch(rows), rel=1e-6)
+    assert asked == [learn.data for learn in learners]
+    assert both.learners == learners
+    assert both.data is learners[0].data
+    mean = sum(learn.outputs_of(batches) for learn in learners) / 2
+    assert torch.allclose(both.outputs_of(batches), mean)
+    assert learners[0].answers_of(batches) == pytest.approx(learners[0].predict_batch(rows), rel=1e-6)
+    other = Ensemble([learners[0], sales(tmp_path, "standardize", 1)])
+    assert other.answers_of(batches) == pytest.approx(other.predict_batch(rows), rel=1e-6)
+    with pytest.raises(ValueError, match="trained in different units"):
+        other.outputs_of(batches)
+
+
+def test_probabilities_of_prepared_batches(three) -> None:
+    x = digits()[0][1200:1210]
+    both = Ensemble(three)
+    assert both.answers_of(lambda data: [(x[:4],), (x[4:],)]) == pytest.approx(
+        both.predict_proba()[:10], abs=1e-5
+    )

@@ -169,7 +169,7 @@ def test_bad_arguments_are_named(tmp_path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             learn.importance(**options)
-    with pytest.raises(TypeError, match="expected a learner of a table, got int"):
+    with pytest.raises(TypeError, match="expected a learner of a table or an ensemble of such, got int"):
         permutation_importance(3)
 
 
