@@ -24,6 +24,7 @@ from zoo_tabular.encoded import (
     check_learner,
     check_output,
     check_values,
+    counted,
     encoded_rows,
     places,
     put_value,
@@ -55,13 +56,21 @@ class Dependence:
     is_category: bool
     seen: np.ndarray
 
-    def plot(self, ax: Axes | None = None, *, rows: int = 30, names: dict[Any, str] | None = None) -> Axes:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        rows: int = 30,
+        names: dict[Any, str] | None = None,
+        connect: bool = False,
+    ) -> Axes:
         """The mean, single rows behind it, and how common the values are, below.
 
         Args:
             ax: where to draw.
             rows: draw so many single rows (ICE); 0 draws none.
             names: what to write for the values of a category column.
+            connect: join the values of a category column by lines, where they have an order, such as months.
 
         Returns:
             The axes.
@@ -69,14 +78,19 @@ class Dependence:
         ax = figure(7.5, 4.2).add_subplot() if ax is None else ax
         frame, curves = self.frame, self.curves.iloc[:: max(1, len(self.curves) // max(rows, 1))][:rows]
         x = np.arange(len(frame)) if self.is_category else frame.index.to_numpy(dtype="float64")
+        mean, low, high = (frame[name].to_numpy() for name in ("mean", "low", "high"))
+        single: dict[str, Any] = {"color": "0.8", "lw": 0.7, "zorder": 1}
+        if self.is_category and not connect:
+            single |= {"ls": "", "marker": "_", "ms": 9, "mew": 0.7}
+            ax.vlines(x, low, high, color="C0", lw=6, alpha=0.3, label="80% of the rows")
+            ax.plot(x, mean, "o", color="C0", ms=5, zorder=3, label="mean of all rows")
+        else:
+            ax.fill_between(x, low, high, color="C0", alpha=0.15, lw=0, zorder=2, label="80% of the rows")
+            ax.plot(x, mean, "o-", color="C0", ms=4, zorder=3, label="mean of all rows")
         for line in curves.to_numpy():
-            ax.plot(x, line, color="0.8", lw=0.7, zorder=1)
-        ax.fill_between(
-            x, frame["low"], frame["high"], color="C0", alpha=0.15, lw=0, zorder=2, label="80% of the rows"
-        )
-        ax.plot(x, frame["mean"], "o-", color="C0", ms=4, zorder=3, label="mean of all rows")
+            ax.plot(x, line, **single)
         if len(curves):
-            ax.plot([], [], color="0.8", lw=0.7, label="single rows")
+            ax.plot([], [], **single, label="single rows")
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.18 * (high - low), high + 0.08 * (high - low))  # room for bars and legend
         ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
@@ -98,13 +112,13 @@ class Dependence:
         below.axis("off")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
         ax.set(xlabel=f"{self.column} (grey bars: how common)", ylabel=self.answer)
-        title = f"{self.answer}, when {self.column} alone is changed ({len(self.curves):,} rows)"
+        title = f"{self.answer}, when {self.column} alone is changed ({counted(len(self.curves))})"
         ax.set_title(title[0].upper() + title[1:], fontsize="medium")
         ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
         return ax
 
     def __repr__(self) -> str:
-        head = f"{self.answer} by {self.column}, over {len(self.curves):,} rows"
+        head = f"{self.answer} by {self.column}, over {counted(len(self.curves))}"
         return f"{head}\n{self.frame.to_string(float_format=told)}"
 
 

@@ -329,6 +329,16 @@ def raw_numbers(processor: TableProcessor, column: str, numbers: np.ndarray) -> 
     return rounded + 0.0  # no -0
 
 
+def counted(n: int) -> str:
+    """How many rows, in words.
+
+    Example:
+        >>> counted(1), counted(2000)
+        ('1 row', '2,000 rows')
+    """
+    return f"{n:,} row" if n == 1 else f"{n:,} rows"
+
+
 def told(value: Any) -> str:
     """A value as people write it: thousand separators, no needless digits.
 

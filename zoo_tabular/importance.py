@@ -22,7 +22,16 @@ from zoo.plots import figure
 from zoo.predictor import Predictor
 from zoo.seeding import preserve_rng
 from zoo_tabular._frames import name_list
-from zoo_tabular.encoded import TableRows, check_learner, encoded_rows, places, raw_outputs, sampled, told
+from zoo_tabular.encoded import (
+    TableRows,
+    check_learner,
+    counted,
+    encoded_rows,
+    places,
+    raw_outputs,
+    sampled,
+    told,
+)
 
 HIGHER_IS_BETTER = ("accuracy", "auc", "r2", "f1", "f2", "fbeta", "precision", "recall", "_score")
 
@@ -78,13 +87,13 @@ class Importance:
             f"{self.metric} {verb} by ... when this column is shuffled (unshuffled: {told(self.baseline)})\n"
             f"lines: 95% intervals; grey: may be no more than chance{more}"
         )
-        ax.set_title(f"What the model relies on ({self.n_rows:,} rows)", fontsize="medium")
+        ax.set_title(f"What the model relies on ({counted(self.n_rows)})", fontsize="medium")
         return ax
 
     def __repr__(self) -> str:
         verb = "decrease" if self.higher_is_better else "increase"
         head = (
-            f"{verb} of {self.metric} ({told(self.baseline)} on {self.n_rows:,} rows) "
+            f"{verb} of {self.metric} ({told(self.baseline)} on {counted(self.n_rows)}) "
             f"when a column is shuffled, with 95% intervals"
         )
         return f"{head}\n{self.frame.to_string(float_format=told)}"

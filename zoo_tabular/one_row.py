@@ -169,7 +169,8 @@ def what_if(
         return [(codes, numbers)]
 
     found = answers(learn, changed, place)
-    table = pd.DataFrame(combinations, columns=pd.Index(list(lists)))
+    tried = {name: _column([one[i] for one in combinations]) for i, name in enumerate(lists)}
+    table = pd.DataFrame(tried)
     return table.assign(prediction=found[1:], change=found[1:] - found[0])
 
 
@@ -246,6 +247,12 @@ def _make_room(ax: Axes, lowest: float, highest: float, span: float) -> None:
             for text, share in zip(ax.texts, shares, strict=True)
         ]
         ax.set_xlim(min([lowest - 0.03 * wide, *ends]), max([highest + 0.03 * wide, *ends]))
+
+
+def _column(values: list[Any]) -> pd.Series:
+    """Values as a column of a table, where whole numbers stay whole beside missing ones."""
+    whole = any(isinstance(value, int | np.integer) for value in values)
+    return pd.Series(values, dtype=object if whole and any(map(is_missing, values)) else None)
 
 
 def _copies(data: Any, row: Mapping[str, Any] | pd.Series, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from zoo_tabular.encoded import (
     answers,
     check_learner,
     check_output,
+    counted,
     told,
     true_values,
 )
@@ -55,16 +56,21 @@ class Residuals:
                 true/false mask.
 
         Returns:
-            `rows`, `actual`, `forecast`, `error` and `percent` (of the sums) by the first day of the period.
-            Probabilities are averaged and not summed, with the error in percentage points.
+            By the first day of the period: `rows`, `days` (with rows), `partial` (the rows begin
+            or end within the period, so that its sums are small), `actual`, `forecast`, `error` and `percent`
+            (of the sums). Probabilities are averaged and not summed, with the error in percentage points.
         """
         if per not in PERIODS:
             raise ValueError(
                 f"by_time: per must be one of {', '.join(PERIODS)}, got {per!r}{did_you_mean(per, PERIODS)}"
             )
         chosen = self.frame[self._mask(where)]
-        period = chosen["date"].dt.to_period(PERIODS[per]).dt.start_time.rename(per)
-        return self._sums(chosen, period)
+        period = chosen["date"].dt.to_period(PERIODS[per])
+        table = self._sums(chosen, period.dt.start_time.rename(per))
+        days = chosen["date"].dt.normalize()
+        table.insert(1, "days", days.groupby(period.dt.start_time.rename(per)).nunique())
+        table.insert(2, "partial", _partial(days, period, table["days"].to_numpy()))
+        return table
 
     def by_group(self, column: str | Sequence[str]) -> pd.DataFrame:
         """Sums of each group, the one with the largest mean absolute error in percent first.
@@ -120,7 +126,7 @@ class Residuals:
             ax: two axes to draw into.
 
         Returns:
-            An array of both axes.
+            An array of both axes. Periods in part are hollow.
         """
         table = self.by_time(per, where=where)
         if not len(table):
@@ -132,14 +138,23 @@ class Residuals:
             upper, lower = ax
         days = table.index.to_numpy()
         marker = "o" if len(table) <= 40 else None
-        upper.plot(days, table["actual"], color="0.25", marker=marker, ms=3.5, label="actual")
-        upper.plot(days, table["forecast"], color="C1", marker=marker, ms=3.5, label="forecast")
+        partial = table["partial"].to_numpy()
+        for name, color in (("actual", "0.25"), ("forecast", "C1")):
+            line, whole = table[name].to_numpy(), np.where(partial, np.nan, table[name])
+            upper.plot(days, whole, color=color, marker=marker, ms=3.5, label=name)
+            if partial.any():
+                upper.plot(days, line, color=color, ls=":", lw=1, zorder=1)
+                upper.plot(days[partial], line[partial], "o", color=color, mfc="white", ms=5)
+        if partial.any():
+            upper.plot([], [], "o", color="0.5", mfc="none", ms=5, label=f"hollow: part of a {per}")
         upper.set_ylabel(f"{self.answer}\n{'mean' if self.of_classes else 'sum'} per {per}")
         upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
-        upper.legend(frameon=False, fontsize="small", ncols=2)
+        upper.legend(frameon=False, fontsize="small", ncols=3)
         off = (100 * table["error"] if self.of_classes else table["percent"]).to_numpy()
         step = np.median(np.diff(days)) if len(days) > 1 else np.timedelta64(1, "D")
-        lower.bar(days, off, width=0.8 * step, color=np.where(off > 0, "C1", "C0"))
+        colors = np.where(off > 0, "C1", "C0")
+        faces = np.where(partial, "none", colors)
+        lower.bar(days, off, width=0.8 * step, color=faces, edgecolor=colors, lw=np.where(partial, 1.0, 0.0))
         lower.axhline(0, color="0.3", lw=0.8)
         unit = "points" if self.of_classes else "%"
         lower.set_ylabel(f"too high (+),\ntoo low (-), {unit}")
@@ -158,7 +173,7 @@ class Residuals:
         off = (
             "" if self.of_classes or not actual else f", forecast {table['error'].sum() / actual:+.1%} in all"
         )
-        return f"{self.answer}{which}: what came and what was forecast ({table['rows'].sum():,} rows{off})"
+        return f"{self.answer}{which}: what came and what was forecast ({counted(int(table['rows'].sum()))}{off})"
 
     def _mask(self, where: Any) -> np.ndarray:
         if where is None:
@@ -192,7 +207,7 @@ class Residuals:
         unit = "percentage points" if self.of_classes else "percent"
         first, last = self.frame["date"].min(), self.frame["date"].max()
         return (
-            f"Residuals({self.answer}, {len(self.frame):,} rows, {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
+            f"Residuals({self.answer}, {counted(len(self.frame))}, {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
             f"mean absolute error {off.mean():.1f} {unit})"
         )
 
@@ -247,6 +262,30 @@ def residuals(
     name = target if isinstance(target, str) else getattr(target, "name", None)
     said = unit or (str(name) if name is not None and learn.data.n_out == 1 else None)
     return Residuals(frame, answer_name(learn, place, said), df, learn.data.task != "regression")
+
+
+def _partial(days: pd.Series, period: pd.Series, counts: np.ndarray) -> np.ndarray:
+    """Whether the rows begin or end within a period: only the first and the last one can be so.
+
+    Days without rows are no lack where they are usual, such as weekends: a period counts as whole when the
+    usual step from day to day leads out of it, or when it has as many days as some period in between.
+
+    Args:
+        days: the day of every row.
+        period: the period of every row.
+        counts: days with rows of each period, in the order of time.
+    """
+    found = np.zeros(len(counts), dtype=bool)
+    if not len(counts):
+        return found
+    step = days.drop_duplicates().sort_values().diff().median()
+    step = pd.Timedelta(days=1) if pd.isna(step) else step
+    begins = days.min() - step >= period.min().start_time
+    ends = days.max() + step <= period.max().end_time
+    least = counts[1:-1].min() if len(counts) > 2 else np.inf
+    found[0] = begins and counts[0] < least
+    found[-1] |= ends and counts[-1] < least
+    return found
 
 
 def _dates(values: pd.Series, where: str) -> pd.Series:

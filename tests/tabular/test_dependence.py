@@ -302,3 +302,33 @@ def test_no_tick_stands_beside_the_bars(tmp_path) -> None:
     learn = classifier(tmp_path)
     axes = learn.partial_dependence("Size", output="large").plot()
     assert min(axes.get_yticks()) >= -0.06
+
+
+def test_no_line_joins_categories(tmp_path) -> None:
+    """Between two shops there is nothing; months may be joined."""
+    found = known_learner(tmp_path).partial_dependence("Kind")
+    axes = found.plot()
+    assert {line.get_linestyle() for line in axes.get_lines()} == {"None"}
+    (bars,) = axes.collections
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    assert np.allclose(ends, found.frame[["low", "high"]])
+    assert "80% of the rows" in [text.get_text() for text in axes.get_legend().get_texts()]
+    joined = found.plot(connect=True)
+    assert "-" in {line.get_linestyle() for line in joined.get_lines()}
+    joined.get_figure().canvas.draw()
+
+
+def test_one_row_is_called_so(tmp_path) -> None:
+    found = known_learner(tmp_path).partial_dependence("Size", known_frame()[1:2], values=[1, 2])
+    assert found.plot().get_title().endswith("(1 row)")
+    assert repr(found).startswith("prediction by Size, over 1 row\n")
+
+
+def test_whole_numbers_stay_whole_beside_none(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    row = known_frame().iloc[1].to_dict()
+    found = learn.what_if(row, {"Size": [8, None], "Noise": [1, 2]})
+    assert found["Size"].tolist() == [8, 8, None, None]
+    assert all(isinstance(value, int) for value in found["Size"][:2])
+    assert found["Noise"].dtype == "int64"
+    assert learn.what_if(row, "Size", [8.0, np.nan])["Size"].dtype == "float64"

@@ -165,3 +165,48 @@ def test_any_unit_may_be_named(tmp_path) -> None:
     """A regression stays one when its answer is called a probability."""
     found = known_learner(tmp_path).residuals(valid_frame(), "Sales", "Date", unit="probability of rain")
     assert found.by_time("year")["actual"].sum() == pytest.approx(valid_frame()["Sales"].sum())
+
+
+def spans(days: pd.DatetimeIndex) -> pd.DataFrame:
+    """One row a day, each of 10."""
+    return pd.DataFrame({"Kind": "a", "Shade": "dark", "Size": 10.0, "Noise": 0.0, "Idle": 0.0, "Date": days})
+
+
+def test_periods_in_part_are_told(tmp_path) -> None:
+    """A week of one Saturday is no collapse."""
+    learn = known_learner(tmp_path)
+    days = spans(pd.date_range("2024-03-09", "2024-04-03")).assign(Sales=10.0)  # from Saturday to Wednesday
+    found = learn.residuals(days, "Sales", "Date")
+    weeks = found.by_time("week")
+    assert weeks["days"].tolist() == [2, 7, 7, 7, 3]
+    assert weeks["partial"].tolist() == [True, False, False, False, True]
+    assert found.by_time("month")["partial"].tolist() == [True, True]
+    assert not found.by_time("day")["partial"].any()
+    upper, lower = found.plot("week")
+    hollow = [line for line in upper.get_lines() if line.get_markerfacecolor() == "white"]
+    assert [len(line.get_xdata()) for line in hollow] == [2, 2]
+    assert "hollow: part of a week" in [text.get_text() for text in upper.get_legend().get_texts()]
+    assert [bar.get_facecolor()[3] for bar in lower.patches] == [0, 1, 1, 1, 0]
+    whole = learn.residuals(days[2:-3], "Sales", "Date").plot("week")[0]
+    assert len(whole.get_legend().get_texts()) == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "per"),
+    [
+        (pd.bdate_range("2024-03-04", "2024-03-29"), "week"),  # nothing happens at weekends
+        (pd.date_range("2024-03-04", "2024-03-25", freq="7D"), "week"),  # one row a week
+        (pd.date_range("2023-12-01", "2024-02-29"), "month"),  # February is short
+        (pd.date_range("2024-03-04", "2024-03-11", freq="7D"), "week"),
+        (pd.date_range("2024-03-04", "2024-03-10"), "week"),
+    ],
+)
+def test_periods_that_are_whole_in_their_way(tmp_path, days, per) -> None:
+    found = known_learner(tmp_path).residuals(spans(days).assign(Sales=10.0), "Sales", "Date")
+    assert not found.by_time(per)["partial"].any()
+
+
+def test_one_row_is_called_so(tmp_path) -> None:
+    one = known_learner(tmp_path).residuals(valid_frame()[:1], "Sales", "Date")
+    assert "(1 row, " in one.plot()[0].get_title()
+    assert ", 1 row, " in repr(one)
