@@ -92,7 +92,8 @@ class ColumnarModelData(ModelData):
             path: where the learner keeps its files.
             val_idxs: row numbers to validate on, or a true/false mask; None or empty trains on everything.
             df: the rows; it is not changed.
-            y: the target: a column name or several, or an array, series or frame with one row each.
+            y: the target: a column name or several, or an array, series or frame with one row each, in the
+                order of the rows of `df`.
             cat_flds: category columns; may be empty.
             bs: rows per batch.
             test_df: rows to predict with `learn.predict(True)`.
@@ -111,7 +112,8 @@ class ColumnarModelData(ModelData):
             allow_target: accept a number column that equals the target; it is refused otherwise.
 
         Raises:
-            ValueError: for absent columns, a target with missing values, wrong row numbers, and so on.
+            ValueError: for absent columns, a target with missing values or with the index of `df` in another
+                order, wrong row numbers, and so on.
 
         Example:
             >>> df = pd.DataFrame({"Store": [1, 2, 1, 2], "Promo": [0, 1, 1, 0], "Sales": [5, 9, 7, 6]})

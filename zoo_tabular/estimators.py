@@ -357,7 +357,7 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
             names = list(y.columns) if isinstance(y, pd.DataFrame) else range(values.shape[1])
             self.classes_ = np.arange(values.shape[1])
             labels = [f"{name} (label)" if name in frame else f"{name}" for name in names]
-            table = pd.DataFrame(values.astype("float32"), columns=labels)
+            table = pd.DataFrame(values.astype("float32"), frame.index, labels)
             self._train(frame, table, weights, None, is_reg=False, is_multi=True)
             return self
         self.classes_, codes = np.unique(values, return_inverse=True)
@@ -366,7 +366,7 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
                 f"TabularClassifier: the target has only one class, {str(self.classes_[0])!r}: "
                 "there is nothing to learn"
             )
-        target = pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(self.classes_)))
+        target = pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(self.classes_)), frame.index)
         self._train(frame, target, weights, codes, is_reg=False)
         return self
 

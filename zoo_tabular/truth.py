@@ -114,8 +114,22 @@ def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str], list[st
         table = pd.DataFrame(values if values.ndim == 2 else values[:, None])
     if len(table) != len(df):
         raise ValueError(f"the target has {len(table)} rows, the data frame has {len(df)}")
+    if isinstance(y, pd.Series | pd.DataFrame):
+        _check_order(df.index, y.index)
     named = [name for name in table.columns if isinstance(name, str) and name in df.columns]
     return table, named, [str(name) for name in table.columns]
+
+
+def _check_order(rows: pd.Index, target: pd.Index) -> None:
+    """Raise when a target has the labels of the rows in another order; other labels mean row by row."""
+    if rows.equals(target) or not (rows.is_unique and target.is_unique) or not target.isin(rows).all():
+        return
+    place = int(np.flatnonzero(np.asarray(rows != target))[0])
+    raise ValueError(
+        f"the target has the index of the data frame in another order: row {place} is {rows[place]} in the "
+        f"frame and {target[place]} in the target. Pass y.loc[df.index] to go by the index, or an array, "
+        "y.to_numpy(), to go row by row"
+    )
 
 
 def _numbers(table: pd.DataFrame) -> Truth:

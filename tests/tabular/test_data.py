@@ -223,3 +223,27 @@ def test_random_split_over_time_warns() -> None:
         ColumnarModelData.from_data_frame(".", random, df, "y", [], cont_flds=["x"])
     for block in (last_days_split(df, "Date", 14), np.arange(40, 60)):
         ColumnarModelData.from_data_frame(".", block, df, "y", [], cont_flds=["x"])
+
+
+def test_a_series_with_the_same_labels_in_another_order_is_refused() -> None:
+    df = table(20).set_axis(np.arange(20)[::-1], axis=0)
+    sales = df["Sales"].sort_index()
+    features = df.drop(columns="Sales")
+    with pytest.raises(ValueError, match=r"other order.*y\.loc\[df\.index\].*array"):
+        ColumnarModelData.from_data_frame(".", [1], features, sales, ["Store", "Kind"])
+    with pytest.raises(ValueError, match=r"other order"):
+        ColumnarModelData.from_data_frame(".", [1], features, sales.to_frame(), ["Store", "Kind"])
+    with pytest.raises(ValueError, match=r"other order"):
+        ColumnarModelData.from_data_frames(".", features, features, df["Sales"], sales, ["Store", "Kind"])
+    same = sales.loc[features.index]
+    numbered = same.reset_index(drop=True)[:10]  # other labels: row by row
+    for rows, target in ((20, same), (20, same.to_numpy()), (10, numbered.set_axis(range(50, 60)))):
+        md = ColumnarModelData.from_data_frame(
+            ".", [1], features[:rows], target, ["Store", "Kind"], shuffle=False
+        )
+        assert md.valid_dl.tensors[-1][0, 0] == np.float32(df["Sales"].iloc[1])
+    repeated = features.set_axis(["a", "b"] * 10, axis=0)
+    md = ColumnarModelData.from_data_frame(
+        ".", [1], repeated, same.set_axis(["b", "a"] * 10), ["Store", "Kind"]
+    )
+    assert md.valid_dl.tensors[-1][0, 0] == np.float32(df["Sales"].iloc[1])

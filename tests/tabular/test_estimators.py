@@ -349,3 +349,13 @@ def test_labels_may_be_called_as_features_are() -> None:
     model = TabularClassifier(epochs=2, random_state=0).fit(X, (X > 0).astype(int)[["b", "a"]])
     assert model.predict(X).shape == (60, 2)
     assert model.learner_.data.classes == ["b (label)", "a (label)"]
+
+
+def test_rows_in_any_order_keep_their_answers() -> None:
+    df = pd.DataFrame({"kind": ["a", "b"] * 20, "size": range(40)}).sample(frac=1, random_state=0)
+    options: dict = {"random_state": 0, "device": "cpu", "epochs": 60}
+    by_class = TabularClassifier(**options).fit(df, df["kind"] == "b")
+    assert by_class.score(df, df["kind"] == "b") > 0.9
+    labels = pd.DataFrame({"b": df["kind"] == "b", "a": df["kind"] == "a"}).astype(int)
+    by_label = TabularClassifier(**options).fit(df, labels)
+    assert by_label.score(df, labels) > 0.9
