@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zoo.errors import did_you_mean, some
@@ -101,3 +102,11 @@ def is_text(values: pd.Series) -> bool:
     return bool(
         pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype)
     ) and (not isinstance(values.dtype, pd.CategoricalDtype))
+
+
+def same_values(old: pd.Series, new: pd.Series) -> bool:
+    """Whether two columns have the same values and gaps, of whatever type."""
+    gaps = old.isna().to_numpy()
+    if not np.array_equal(gaps, new.isna().to_numpy()):
+        return False
+    return np.array_equal(old[~gaps].to_numpy(dtype=object), new[~gaps].to_numpy(dtype=object))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import check_columns, check_frame, fresh
+from zoo_tabular._frames import check_columns, check_frame, fresh, same_values
 
 _NUMBERS = ("Year", "Month", "Week", "Day", "Dayofweek", "Dayofyear")
 _FLAGS = (
@@ -155,21 +155,13 @@ def add_datepart(df: pd.DataFrame, col: str, drop: bool = True, time: bool = Fal
         out = out.drop(columns=col)
     for name, values in columns.items():
         made = prefix + name
-        if made in out.columns and not _same(out[made], pd.Series(values, index=out.index)):
+        if made in out.columns and not same_values(out[made], pd.Series(values, index=out.index)):
             raise ValueError(
                 f"add_datepart: column {made!r} is there already, with other values: rename or drop it, or "
                 f"rename {col!r}, whose name without 'date' is what the new names begin with"
             )
         out[made] = values
     return out
-
-
-def _same(old: pd.Series, new: pd.Series) -> bool:
-    """Whether two columns have the same values and gaps, of whatever type."""
-    gaps = old.isna().to_numpy()
-    if not np.array_equal(gaps, new.isna().to_numpy()):
-        return False
-    return np.array_equal(old[~gaps].to_numpy(dtype=object), new[~gaps].to_numpy(dtype=object))
 
 
 def _integers(values: np.ndarray, missing: np.ndarray, dtype: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import check_columns, check_frame, fresh, is_text, name_list
+from zoo_tabular._frames import check_columns, check_frame, fresh, is_text, name_list, same_values
 from zoo_tabular.dates import day_numbers
 
 
@@ -71,6 +71,15 @@ def _flags(df: pd.DataFrame, name: str, where: str) -> np.ndarray:
     )
 
 
+def _add(out: pd.DataFrame, name: str, values: np.ndarray, where: str) -> None:
+    """Add a column to the frame itself; another one of the same name is an error."""
+    if name in out.columns and not same_values(out[name], pd.Series(values, index=out.index)):
+        raise ValueError(
+            f"{where}: column {name!r} is there already, with other values: rename or drop it first"
+        )
+    out[name] = values
+
+
 def add_elapsed(
     df: pd.DataFrame,
     events: str | Sequence[str],
@@ -96,7 +105,8 @@ def add_elapsed(
             days.
 
     Raises:
-        ValueError: for absent columns, missing dates, or an event column that holds text.
+        ValueError: for absent columns, missing dates, an event column that holds text, or when a new column
+            would replace another.
 
     Example:
         >>> import pandas as pd
@@ -128,7 +138,7 @@ def add_elapsed(
         for prefix, days in (("After", since), ("Before", until)):
             if fill is not None:
                 days = np.where(np.isnan(days), fill, days)
-            out[prefix + name] = days[calendar.pair_of_row].astype("float32")
+            _add(out, prefix + name, days[calendar.pair_of_row].astype("float32"), where)
     return out
 
 
@@ -155,6 +165,9 @@ def add_event_counts(
     Returns:
         A new frame: the columns of `df`, then int32 columns `X_bw` and `X_fw` for each event X.
 
+    Raises:
+        ValueError: as `add_elapsed`.
+
     Example:
         >>> import pandas as pd
         >>> df = pd.DataFrame({"Date": ["2015-01-01", "2015-01-03", "2015-01-08"], "Promo": [1, 1, 0]})
@@ -178,6 +191,7 @@ def add_event_counts(
     end = np.searchsorted(key, key + (days - 1), side="right")
     for name in names:
         total = np.concatenate([[0], np.cumsum(calendar.happened(_flags(df, name, where)).astype("int64"))])
-        out[name + "_bw"] = (total[here + 1] - total[begin])[calendar.pair_of_row].astype("int32")
-        out[name + "_fw"] = (total[end] - total[here])[calendar.pair_of_row].astype("int32")
+        counts = {"_bw": total[here + 1] - total[begin], "_fw": total[end] - total[here]}
+        for suffix, count in counts.items():
+            _add(out, name + suffix, count[calendar.pair_of_row].astype("int32"), where)
     return out

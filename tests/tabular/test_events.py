@@ -66,3 +66,15 @@ def test_errors_say_what_to_do() -> None:
         add_event_counts(df, "Holidays", "Day")
     with pytest.raises(ValueError, match="days is the length of the window"):
         add_event_counts(df, "Holiday", "Day", days=0)
+
+
+def test_columns_that_are_there_are_not_replaced() -> None:
+    df = pd.DataFrame({"Day": ["2015-01-01", "2015-01-03"], "Sale": [True, False], "Fair": [False, True]})
+    with pytest.raises(ValueError, match=r"add_elapsed: column 'BeforeSale' is there already.*rename or drop"):
+        add_elapsed(df.assign(BeforeSale=5.0), "Sale", "Day")
+    with pytest.raises(ValueError, match="add_event_counts: column 'Sale_fw' is there already"):
+        add_event_counts(df.assign(Sale_fw=9), "Sale", "Day")
+    once = add_event_counts(add_elapsed(df, "Sale", "Day"), "Sale", "Day")
+    more = add_event_counts(add_elapsed(once, "Fair", "Day"), "Fair", "Day")
+    assert more.columns[-4:].tolist() == ["AfterFair", "BeforeFair", "Fair_bw", "Fair_fw"]
+    pd.testing.assert_frame_equal(add_event_counts(add_elapsed(once, "Sale", "Day"), "Sale", "Day"), once)
