@@ -148,7 +148,7 @@ def partial_dependence(
             1st and the 99th percentile.
         n_values: how many values at most.
         n_rows: so many rows drawn at random; all for None.
-        output: the class (name or number) or the target (number), where there are several.
+        output: the class or the target (name or number), where there are several.
         unit: what a predicted number is called, such as "sales".
         seed: of the draw.
 

@@ -188,6 +188,9 @@ def true_values(learn: Any, df: pd.DataFrame, target: Any) -> np.ndarray:
         if len(given) != len(df):
             raise ValueError(f"the target has {len(given)} values, the data frame has {len(df)} rows")
         return _class_numbers(given, data.classes)
+    names = data.target.names
+    if names and isinstance(target, list | tuple) and sorted(map(str, target)) == sorted(names):
+        target = names  # in the order of the model
     truth, _ = read_truth(df, target, is_reg=data.task == "regression", is_multi=data.task == "multilabel")
     if truth.n_out != data.n_out:
         raise ValueError(f"the target has {truth.n_out} columns, the model predicts {data.n_out}")
@@ -225,27 +228,28 @@ def _tensors(batches: Coded) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def check_output(learn: Any, output: int | str | None, where: str) -> int:
-    """The place of one output of the model: a class by its name or number, a target by its number.
+    """The place of one output of the model: a class or a target by its name or number.
 
     None is right where there is only one choice: one target; of two classes the second.
     """
     data = learn.data
+    targets = data.target.names if data.task == "regression" else data.classes
     if data.task == "regression":
         if output is None and data.n_out > 1:
+            which = some(map(repr, targets or range(data.n_out)), 12)
             raise ValueError(
-                f"{where}: the model predicts {data.n_out} targets: say which with output=0, 1, ..."
+                f"{where}: the model predicts {data.n_out} targets: say which with output={which}"
             )
-        found = 0 if output is None else output
+        found = targets.index(output) if targets and output in targets else 0 if output is None else output
     else:
         names = data.classes or [str(i) for i in range(data.n_out)]
         if output is None and (data.task == "multilabel" or data.n_out != 2):
             raise ValueError(f"{where}: say which class with output=, one of {some(map(repr, names), 12)}")
         found = names.index(str(output)) if str(output) in names else 1 if output is None else output
     if isinstance(found, bool) or not isinstance(found, int | np.integer) or not 0 <= found < data.n_out:
-        options = data.classes if data.task != "regression" else range(data.n_out)
         raise ValueError(
-            f"{where}: there is no output {output!r}{did_you_mean(output, options or [])}; "
-            f"there are {some(map(repr, options or range(data.n_out)), 12)}"
+            f"{where}: there is no output {output!r}{did_you_mean(output, targets or [])}; "
+            f"there are {some(map(repr, targets or range(data.n_out)), 12)}"
         )
     return int(found)
 
@@ -260,7 +264,8 @@ def answer_name(learn: Any, output: int, unit: str | None) -> str:
     """What `answers` gives, in words."""
     data = learn.data
     if data.task == "regression":
-        return unit or ("prediction" if data.n_out == 1 else f"prediction {output}")
+        unnamed = "prediction" if data.n_out == 1 else f"prediction {output}"
+        return unit or (data.target.names[output] if data.target.names else unnamed)
     name = data.classes[output] if data.classes else str(output)
     return f"probability of {name}"
 

@@ -16,7 +16,7 @@ from zoo_tabular.dropout import CategoryDropout
 from zoo_tabular.processor import TableProcessor
 from zoo_tabular.rows import feature_names, split_rows
 from zoo_tabular.splits import warn_if_time_leaks
-from zoo_tabular.targets import TargetTransform
+from zoo_tabular.targets import TargetTransform, target_names
 from zoo_tabular.truth import Truth, check_not_feature, read_truth
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def data_from_frame(
     df = df[[*cats, *conts]]
     processor = options.processor(cats, conts)
     frames = df.iloc[train_rows], df.iloc[val_rows]
-    return _data(cls, path, frames, truth, (train_rows, val_rows), processor, options)
+    return _data(cls, path, frames, truth, target_names(y), (train_rows, val_rows), processor, options)
 
 
 def data_from_two_frames(
@@ -109,7 +109,8 @@ def data_from_two_frames(
     check_columns(valid, [*cats, *conts], f"{where}: val_df")
     rows = np.arange(len(train)), np.arange(len(train), len(train) + len(valid))
     check_not_feature(train, truth.rows(rows[0]), conts)
-    return _data(cls, path, (train, valid), truth, rows, options.processor(cats, conts), options)
+    processor = options.processor(cats, conts)
+    return _data(cls, path, (train, valid), truth, target_names(trn_y), rows, processor, options)
 
 
 def _data(
@@ -117,6 +118,7 @@ def _data(
     path: str | Path,
     frames: tuple[pd.DataFrame, pd.DataFrame],
     truth: Truth,
+    names: list[str] | None,
     rows: tuple[np.ndarray, np.ndarray],
     processor: TableProcessor,
     options: TableOptions,
@@ -128,6 +130,7 @@ def _data(
         path: where the learner keeps its files.
         frames: rows to train on and to validate on.
         truth: the target of both.
+        names: of the target columns, where they have some.
         rows: which rows of the target those are.
         processor: not fitted yet.
         options: how rows become batches.
@@ -137,7 +140,8 @@ def _data(
         raise ValueError(f"target_transform={transform!r} needs numbers to predict; this is {truth.task}")
     truth.check_classes_trained(rows[0])
     processor.fit(frames[0])
-    target = TargetTransform(transform or "none").fit(truth.values[rows[0]])
+    names = names if truth.task == "regression" else None
+    target = TargetTransform(transform or "none", names=names).fit(truth.values[rows[0]])
     values = truth.values if truth.task != "regression" else target.forward(truth.values).astype("float32")
     train_dl = TensorLoader(
         *processor.transform_arrays(frames[0]),

@@ -119,7 +119,7 @@ def what_if(
         row: a dict or series with all columns of the model; more are fine.
         column: the column to change, or several with their values: all combinations are answered.
         values: of the one column.
-        output: the class (name or number) or the target (number), where there are several.
+        output: the class or the target (name or number), where there are several.
 
     Returns:
         One row a combination: the values, `prediction` in the user's unit (the probability of the class for
@@ -196,7 +196,7 @@ def alternatives(
         df: raw rows that show what values occur; the learner's validation rows by default.
         columns: those to change, such as what one has in hand: promotions, prices; all by default.
         n_values: values to try for a column.
-        output: the class (name or number) or the target (number), where there are several.
+        output: the class or the target (name or number), where there are several.
         unit: what a predicted number is called, such as "sales".
     """
     where = "alternatives"

@@ -173,7 +173,8 @@ class Residuals:
         off = (
             "" if self.of_classes or not actual else f", forecast {table['error'].sum() / actual:+.1%} in all"
         )
-        return f"{self.answer}{which}: what came and what was forecast ({counted(int(table['rows'].sum()))}{off})"
+        rows = counted(int(table["rows"].sum()))
+        return f"{self.answer}{which}: what came and what was forecast ({rows}{off})"
 
     def _mask(self, where: Any) -> np.ndarray:
         if where is None:
@@ -230,7 +231,7 @@ def residuals(
         df: raw rows; they are not changed.
         target: the column that holds the target, or its values.
         date: the column of dates; text is read as dates.
-        output: the class (name or number) or the target (number), where there are several.
+        output: the class or the target (name or number), where there are several.
         unit: what is forecast, such as "sales"; the name of the target by default.
 
     Returns:

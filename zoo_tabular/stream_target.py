@@ -46,7 +46,7 @@ class StreamedTarget:
             raise ValueError(
                 f"target_transform={transform!r}: data that are streamed take one transform for all targets"
             )
-        self.transform = TargetTransform(transform or "none")
+        self.transform = TargetTransform(transform or "none", names=self.names)
         if transform is not None and self.task != "regression":
             raise ValueError(f"target_transform={transform!r} needs numbers to predict; this is {self.task}")
         if self.task == "classification" and len(self.names) != 1:

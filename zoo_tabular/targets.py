@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zoo.errors import did_you_mean
 
@@ -19,6 +20,7 @@ class TargetTransform:
         name: "log" (positive targets), "log1p" (targets of 0 and above), "standardize" (mean 0, deviation 1),
             "none"; or a list of these, one for each target column.
         mean, std: of each target column, for "standardize"; learned by `fit`.
+        names: of the target columns, where they have some.
 
     Example:
         >>> transform = TargetTransform("log").fit(np.array([1.0, 10.0]))
@@ -34,6 +36,7 @@ class TargetTransform:
         name: str | Sequence[str] = "none",
         mean: list[float] | None = None,
         std: list[float] | None = None,
+        names: list[str] | None = None,
     ) -> None:
         self.name: str | list[str] = name if isinstance(name, str) else list(name)
         for one in [name] if isinstance(name, str) else self.name:
@@ -42,7 +45,7 @@ class TargetTransform:
                     f"target_transform must be one of {', '.join(TRANSFORMS)}, "
                     f"got {one!r}{did_you_mean(str(one), TRANSFORMS)}"
                 )
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.names = mean, std, names
 
     def fit(self, y: np.ndarray) -> TargetTransform:
         """Learn what the transform needs from training targets of shape (rows,) or (rows, columns)."""
@@ -101,12 +104,12 @@ class TargetTransform:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return {"name": self.name, "mean": self.mean, "std": self.std}
+        return {"name": self.name, "mean": self.mean, "std": self.std, "names": self.names}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> TargetTransform:
         """The transform that `to_dict` described."""
-        return cls(state["name"], state["mean"], state["std"])
+        return cls(state["name"], state["mean"], state["std"], state.get("names"))
 
     def _columns(self) -> list[TargetTransform]:
         """One transform for each target column."""
@@ -122,3 +125,18 @@ class TargetTransform:
                 f"target_transform={self.name!r}: targets {rule}, "
                 f"{int(bad.sum())} of {bad.size} are not{hint}"
             )
+
+
+def target_names(y: Any) -> list[str] | None:
+    """The names of target columns given by name, or as a series or frame; None where there are none.
+
+    Example:
+        >>> target_names("Sales"), target_names(pd.Series([1, 2])), target_names(["Sales", "Customers"])
+        (['Sales'], None, ['Sales', 'Customers'])
+    """
+    given = [y] if isinstance(y, str) else y
+    if isinstance(y, pd.Series | pd.DataFrame):
+        given = [y.name] if isinstance(y, pd.Series) else list(y.columns)
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        return None
+    return list(given) if given and len(set(given)) == len(given) else None

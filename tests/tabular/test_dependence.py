@@ -321,7 +321,7 @@ def test_no_line_joins_categories(tmp_path) -> None:
 def test_one_row_is_called_so(tmp_path) -> None:
     found = known_learner(tmp_path).partial_dependence("Size", known_frame()[1:2], values=[1, 2])
     assert found.plot().get_title().endswith("(1 row)")
-    assert repr(found).startswith("prediction by Size, over 1 row\n")
+    assert repr(found).startswith("Sales by Size, over 1 row\n")
 
 
 def test_whole_numbers_stay_whole_beside_none(tmp_path) -> None:
@@ -332,3 +332,67 @@ def test_whole_numbers_stay_whole_beside_none(tmp_path) -> None:
     assert all(isinstance(value, int) for value in found["Size"][:2])
     assert found["Noise"].dtype == "int64"
     assert learn.what_if(row, "Size", [8.0, np.nan])["Size"].dtype == "float64"
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_targets_go_by_their_names(tmp_path, as_frame) -> None:
+    df = known_frame().assign(Customers=lambda df: -df["Sales"])
+    target = df[["Sales", "Customers"]] if as_frame else ["Sales", "Customers"]
+    md = ColumnarModelData.from_data_frame(
+        tmp_path,
+        range(400, 600),
+        df,
+        target,
+        ["Kind"],
+        64,
+        cont_flds=["Size"],
+        target_transform="standardize",
+    )
+    learn = md.get_learner(szs=[8], progress=False, device="cpu")
+    learn.export(tmp_path / "both.zip")
+    for one in (learn, load_learner(tmp_path / "both.zip", device="cpu")):
+        named = one.partial_dependence("Kind", df[400:], output="Customers")
+        assert named.answer == "Customers"
+        assert named.plot().get_ylabel() == "Customers"
+        pd.testing.assert_frame_equal(named.frame, one.partial_dependence("Kind", df[400:], output=1).frame)
+        assert one.partial_dependence("Kind", df[400:], output=1, unit="people").answer == "people"
+        with pytest.raises(
+            ValueError, match=r"output 'Customer' \(did you mean 'Customers'\?\); there are 'Sales'"
+        ):
+            one.partial_dependence("Kind", df[400:], output="Customer")
+        with pytest.raises(ValueError, match="the model predicts 2 targets: say which with output='Sales', "):
+            one.partial_dependence("Kind", df[400:])
+        swapped = one.residuals(df[400:], ["Customers", "Sales"], "Date", output="Customers")
+        assert swapped.answer == "Customers"
+        assert (swapped.frame["actual"] < 0).all()
+
+
+def test_one_target_goes_by_its_name(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    assert learn.partial_dependence("Kind").answer == "Sales"
+    assert learn.alternatives(known_frame().iloc[1].to_dict(), output="Sales").answer == "Sales"
+
+
+def test_targets_without_names_go_by_numbers(tmp_path) -> None:
+    df = known_frame()
+    md = ColumnarModelData.from_data_frame(
+        tmp_path, None, df, np.stack([df["Sales"], -df["Sales"]], 1), ["Kind"], 64, cont_flds=["Size"]
+    )
+    assert md.target.names is None
+    assert (
+        md.get_learner(szs=[], device="cpu").partial_dependence("Kind", df, output=1).answer == "prediction 1"
+    )
+
+
+def test_names_of_targets_in_other_data(tmp_path) -> None:
+    """Streamed tables know them; archives of before they were kept do not."""
+    df = known_frame().assign(Customers=lambda df: -df["Sales"])
+    df.to_parquet(tmp_path / "table.parquet")
+    md = ColumnarModelData.from_parquet(
+        tmp_path, None, tmp_path / "table.parquet", ["Sales", "Customers"], ["Kind"], cont_flds=["Size"]
+    )
+    learn = md.get_learner(szs=[4], progress=False, device="cpu")
+    assert learn.partial_dependence("Kind", df, output="Customers").answer == "Customers"
+    tables, _ = md.export_state()
+    del tables["target"]["names"]
+    assert ColumnarModelData.from_state(tables, {}).target.names is None
