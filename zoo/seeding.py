@@ -139,8 +139,19 @@ def preserve_generators(loader: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Python's, numpy's and torch's CPU generators start from `seed` inside, and are put back afterwards."""
+def seeded(seed: int | None) -> Iterator[None]:
+    """Python's, numpy's and torch's CPU generators start from `seed` inside, and are put back afterwards.
+
+    None changes nothing.
+
+    Example:
+        >>> with seeded(1): a = torch.rand(1)
+        >>> with seeded(1): print(bool(a == torch.rand(1)))
+        True
+    """
+    if seed is None:
+        yield
+        return
     python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         random.seed(seed)

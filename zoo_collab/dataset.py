@@ -15,7 +15,7 @@ from torch import nn
 
 from zoo.data import TensorLoader
 from zoo.errors import some
-from zoo.seeding import set_seed
+from zoo.seeding import seeded
 from zoo_collab.checks import check_columns, check_limits, checked_ids, checked_ratings, repeated_pairs
 from zoo_collab.csv_file import read_ratings
 from zoo_collab.data import UNKNOWN_TITLE, CollabData, SeenPairs
@@ -332,21 +332,20 @@ class CollabFilterDataset:
             wd = (0.5, 0.05) if model is None and hidden is None else 0.2
         data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, seed=seed)
         sizes = (len(data.users), len(data.items))
-        if seed is not None:
-            set_seed(seed)
-        if model is None and hidden is not None:
-            model = EmbeddingNet(
-                *sizes,
-                n_factors,
-                hidden=list(hidden),
-                dropouts=dropouts,
-                y_range=list(data.y_range),
-                mean=data.mean,
-            )
-        elif model is None:
-            if not isinstance(n_factors, int):
-                raise ValueError(
-                    f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
+        with seeded(seed):
+            if model is None and hidden is not None:
+                model = EmbeddingNet(
+                    *sizes,
+                    n_factors,
+                    hidden=list(hidden),
+                    dropouts=dropouts,
+                    y_range=list(data.y_range),
+                    mean=data.mean,
                 )
-            model = EmbeddingDotBias(*sizes, n_factors, y_range=list(data.y_range), mean=data.mean)
+            elif model is None:
+                if not isinstance(n_factors, int):
+                    raise ValueError(
+                        f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
+                    )
+                model = EmbeddingDotBias(*sizes, n_factors, y_range=list(data.y_range), mean=data.mean)
         return CollabLearner(data, model, opt_fn=opt_fn, wd=wd, seed=seed, **learner_options)

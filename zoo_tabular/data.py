@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.data import ModelData, TensorLoader
 from zoo.metrics import accuracy, accuracy_thresh, rmse
+from zoo.seeding import seeded
 from zoo_tabular._frames import check_columns, check_frame
 from zoo_tabular.from_frames import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
 from zoo_tabular.metrics import exp_rmspe
@@ -306,7 +307,8 @@ class ColumnarModelData(ModelData):
             y_range: (low, high) of the outputs, on the model's scale, by a sigmoid.
             use_bn: batch norm on numbers and hidden layers.
             clip_cont: bound of the scaled numbers, approached smoothly; see `MixedInputModel`.
-            opt_fn, loss_fn, metrics, callbacks, device, wd, clip, seed, progress: as in `Learner`.
+            seed: of the first weights, and of every fit as in `Learner`; other random draws are left alone.
+            opt_fn, loss_fn, metrics, callbacks, device, wd, clip, progress: as in `Learner`.
 
         Raises:
             ValueError: when sizes do not fit the data, or for batch norm on batches of one row.
@@ -314,7 +316,8 @@ class ColumnarModelData(ModelData):
         from zoo_tabular.learner import TabularLearner
 
         check_request(self, n_cont, out_sz, use_bn)
-        model = new_model(self, emb_szs, emb_drop, szs, drops, y_range, use_bn, clip_cont)
+        with seeded(seed):
+            model = new_model(self, emb_szs, emb_drop, szs, drops, y_range, use_bn, clip_cont)
         return TabularLearner(
             self, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device,
             wd=wd, clip=clip, seed=seed, progress=progress,

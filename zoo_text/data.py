@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.data import ModelData
 from zoo.errors import did_you_mean
 from zoo.metrics import Perplexity, accuracy
-from zoo.seeding import draw_seed, mix_seeds
+from zoo.seeding import draw_seed, mix_seeds, seeded
 from zoo_text.corpus import encode_texts, read_files
 from zoo_text.softmax import FusedCrossEntropy
 from zoo_text.vocab import Field
@@ -334,16 +334,18 @@ class LanguageModelData(ModelData):
             sampled: Score only the batch's words and this many others in training: several times faster with
                 a large vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an
                 estimate.
-            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...).
+            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
+                fixes the first weights.
         """
         from zoo_text.awd_lstm import LanguageModel
         from zoo_text.learner import LanguageLearner
 
-        model = LanguageModel(
-            self.nt, emb_sz, n_hid, n_layers,
-            dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
-            tie_weights=tie_weights, drop_mult=drop_mult, rnn=rnn, identity_init=identity_init,
-        )  # fmt: skip
+        with seeded(options.get("seed")):
+            model = LanguageModel(
+                self.nt, emb_sz, n_hid, n_layers,
+                dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
+                tie_weights=tie_weights, drop_mult=drop_mult, rnn=rnn, identity_init=identity_init,
+            )  # fmt: skip
         if sampled is not None:
             counts = None if self.counts is None else torch.from_numpy(self.counts).float()
             options.setdefault("loss_fn", FusedCrossEntropy(sampled, counts))

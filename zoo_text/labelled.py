@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.data import ModelData
 from zoo.errors import did_you_mean
 from zoo.metrics import accuracy, accuracy_thresh
+from zoo.seeding import seeded
 from zoo_text.batches import TextLoader
 from zoo_text.corpus import encode_texts
 from zoo_text.data import text_column
@@ -299,15 +300,17 @@ class TextData(ModelData):
             hidden: Features between the pooled ones and the classes.
             drop_mult: Multiplies all dropouts.
             rnn: "lstm", "gru" or "rnn".
-            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...).
+            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
+                fixes the first weights.
         """
         from zoo_text.classifier import TextClassifier, TextClassifierLearner
 
-        model = TextClassifier(
-            self.nt, len(self.classes or ()), emb_sz, n_hid, n_layers,
-            dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
-            max_len=max_len, hidden=hidden, drop_mult=drop_mult, rnn=rnn,
-        )  # fmt: skip
+        with seeded(options.get("seed")):
+            model = TextClassifier(
+                self.nt, len(self.classes or ()), emb_sz, n_hid, n_layers,
+                dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
+                max_len=max_len, hidden=hidden, drop_mult=drop_mult, rnn=rnn,
+            )  # fmt: skip
         return TextClassifierLearner(self, model, opt_fn=opt_fn, **options)
 
     def default_metrics(self) -> list:

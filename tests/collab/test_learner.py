@@ -313,3 +313,20 @@ def test_trains_on_a_gpu_and_recommends_the_same_after_loading_on_cpu(tmp_path):
     on_gpu, on_cpu = learn.recommend([3, 13]), again.recommend([3, 13])
     assert on_gpu["item"].tolist() == on_cpu["item"].tolist()
     np.testing.assert_allclose(on_gpu["score"], on_cpu["score"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [None, [4]])
+def test_the_seed_fixes_the_first_weights_and_no_other_draws(hidden, tmp_path):
+    table = CollabFilterDataset.from_data_frame(tmp_path, simulated(), "who", "film", "stars")
+
+    def weights(seed):
+        model = table.get_learner(3, bs=32, hidden=hidden, seed=seed, progress=False, device="cpu").model
+        return torch.cat([part.flatten() for part in model.parameters()])
+
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = weights(0)
+    assert torch.rand(1) == expected
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)

@@ -70,7 +70,7 @@ def test_errors_say_what_to_do() -> None:
 
 def test_columns_that_are_there_are_not_replaced() -> None:
     df = pd.DataFrame({"Day": ["2015-01-01", "2015-01-03"], "Sale": [True, False], "Fair": [False, True]})
-    with pytest.raises(ValueError, match=r"add_elapsed: column 'BeforeSale' is there already.*rename or drop"):
+    with pytest.raises(ValueError, match=r"add_elapsed: column 'BeforeSale' is there.*rename or drop"):
         add_elapsed(df.assign(BeforeSale=5.0), "Sale", "Day")
     with pytest.raises(ValueError, match="add_event_counts: column 'Sale_fw' is there already"):
         add_event_counts(df.assign(Sale_fw=9), "Sale", "Day")

@@ -426,3 +426,26 @@ def test_classifier_trains_on_a_gpu(libraries) -> None:
     learn = libraries.get_model(**{**SIZES, "device": "cuda"}, seed=0)
     learn.to_bf16().fit_one_cycle(4, 1e-2)
     assert learn.history[-1]["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_the_seed_of_a_learner_fixes_its_first_weights_and_no_other_draws(classes, tmp_path):
+    texts, labels = ["a good film", "a bad film"] * 8, ["good", "bad"] * 8
+    if classes:
+        data = TextData.from_texts(Field(), (texts, labels), min_freq=1, seed=0, path=tmp_path)
+    else:
+        data = LanguageModelData.from_texts(
+            Field(), texts, bs=2, bptt=4, min_freq=1, seed=0, path=tmp_path
+        )  # fmt: skip
+
+    def weights(seed):
+        model = data.get_model(emb_sz=4, n_hid=6, seed=seed, device="cpu", progress=False).model
+        return torch.cat([part.flatten() for part in model.parameters()])
+
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = weights(0)
+    assert torch.rand(1) == expected
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)

@@ -56,6 +56,18 @@ class TestPretrained:
         assert [m.__name__ for m in learn.metrics] == ["accuracy"]
         assert not any(p.requires_grad for p in learn.model.body.parameters())
 
+    def test_the_seed_fixes_the_first_weights_and_no_other_draws(self, data):
+        def weights(seed):
+            return torch.cat([part.flatten() for part in learner(data, seed=seed).model.parameters()])
+
+        torch.manual_seed(3)
+        expected = torch.rand(1)
+        torch.manual_seed(3)
+        first = weights(0)
+        assert torch.rand(1) == expected
+        assert torch.equal(weights(0), first)
+        assert not torch.equal(weights(1), first)
+
     @pytest.mark.parametrize("precompute", [False, True])
     def test_fine_tune_trains_the_head_then_everything(self, data, precompute):
         learn = learner(data, precompute=precompute)

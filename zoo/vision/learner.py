@@ -18,7 +18,7 @@ from zoo.data import ModelData
 from zoo.layer_groups import Rates
 from zoo.learner import Learner
 from zoo.loop import State
-from zoo.seeding import mix_seeds, set_seed
+from zoo.seeding import mix_seeds, seeded
 from zoo.summary import Summary
 from zoo.vision.data import ImageClassifierData
 from zoo.vision.dataset import picture_loader
@@ -102,9 +102,8 @@ class ConvLearner(Learner):
             OSError: the weights could not be downloaded.
         """
         name = arch_name(arch)
-        if seed is not None:
-            set_seed(seed)
-        model = _build(name, data, ps, xtra_fc, custom_head)
+        with seeded(seed):
+            model = _build(name, data, ps, xtra_fc, custom_head)
         if weights is not None:
             if not isinstance(weights, str | PathLike | Mapping):
                 raise TypeError(
