@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from zoo_tabular.statistics import arrow_floats, classic
 if TYPE_CHECKING:
     from zoo_tabular.processor import TableProcessor
 
+UNMET = np.iinfo("int64").min  # in the place of a code
 WIDEST = 1 << 22  # a column of whole numbers in a range up to this is read from a table of codes
-DICTIONARIES = 64  # codes of so many dictionaries of stored columns are remembered
+DICTIONARIES = 64  # codes of so many dictionaries of a stored column are remembered,
+DICTIONARY_BYTES = 1 << 25  # as long as they take no more than this
 
 
 class Codebook:
@@ -38,6 +41,7 @@ class Codebook:
     ) -> None:
         self._code, self.missing, self.strange = code, missing, strange
         self._known: dict[Any, tuple[Any, np.ndarray]] = {}  # by Arrow type: values, codes
+        self._texts: dict[str | None, int] = {None: missing}
         self._dictionaries: list[tuple[Any, np.ndarray]] = []
         self._first, self._table = 0, np.empty(0, dtype="int64")
         near = whole and max(whole) - min(whole) < WIDEST and -(2**62) < min(whole) < 2**62
@@ -53,6 +57,10 @@ class Codebook:
         kind = array.type
         if pa.types.is_null(kind):
             return np.full(len(array), self.missing)
+        if _is_text(kind):
+            array = array.dictionary_encode()
+            table = np.append(self._of_texts(array.dictionary), self.missing)
+            return table[array.indices.fill_null(len(table) - 1).to_numpy()]
         if pa.types.is_dictionary(kind):
             table = np.append(self._of_dictionary(array.dictionary), self.missing)
             return table[array.indices.fill_null(len(table) - 1).to_numpy()]
@@ -68,8 +76,25 @@ class Codebook:
         for known, codes in self._dictionaries:
             if len(known) == len(dictionary) and known.equals(dictionary):
                 return codes
-        codes = self._look_up(dictionary)
-        self._dictionaries = [(dictionary, codes), *self._dictionaries[: DICTIONARIES - 1]]
+        find = self._of_texts if _is_text(dictionary.type) else self._look_up
+        codes = find(dictionary)
+        kept = [(dictionary, codes), *self._dictionaries[: DICTIONARIES - 1]]
+        sizes = np.cumsum([known.nbytes + found.nbytes for known, found in kept])
+        self._dictionaries = [one for one, size in zip(kept, sizes, strict=True) if size <= DICTIONARY_BYTES]
+        return codes
+
+    def _of_texts(self, array: Any) -> np.ndarray:
+        """Codes of texts: Arrow would build a table of all known ones anew every time."""
+        import pyarrow as pa
+
+        texts = array.to_numpy(zero_copy_only=False)
+        codes = np.fromiter(map(self._texts.get, texts, repeat(UNMET)), "int64", len(texts))
+        unmet = codes == UNMET
+        if unmet.any():
+            new = array.filter(pa.array(unmet)).unique()
+            found = dict(zip(new.to_pylist(), self._code(new.to_pandas()).tolist(), strict=True))
+            codes[unmet] = [found[text] for text in texts[unmet]]
+            self._texts.update((text, code) for text, code in found.items() if code != self.strange)
         return codes
 
     def _look_up(self, array: Any) -> np.ndarray:
@@ -94,6 +119,12 @@ class Codebook:
             values, codes = values.filter(pa.array(worth)), codes[worth]
         self._known[array.type] = values, codes
         return found
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
 
 
 class ArrowCoder:

@@ -10,6 +10,7 @@ from typing import Any
 from zoo.errors import did_you_mean, some
 
 HELD_OUT = "__held_out__"
+BUFFER = 1 << 18  # bytes that are read of a column at a time
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class RowGroup:
     name: str
     rows: int
     fragment: Any
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its columns take, uncompressed but coded as they are in the file."""
+        return self.fragment.row_groups[0].total_byte_size
 
 
 class RowGroups:
@@ -47,6 +53,7 @@ class RowGroups:
 
     def __init__(self, path: str | Path, categories: Sequence[str] = (), where: str = "from_parquet") -> None:
         self.path, self.where = Path(path), where
+        self._known: dict[str, list[str]] = {}  # columns that filters ask for
         if not self.path.exists():
             raise FileNotFoundError(f"{where}: no file or folder {path}")
         self._source = self._open(categories)
@@ -115,7 +122,7 @@ class RowGroups:
     def read(
         self, group: RowGroup, columns: Sequence[str], rows: int, *, keep: Any = None, mark: Any = None
     ) -> Iterator[Any]:
-        """Record batches of a row group.
+        """Record batches of a row group; pages of it are decoded one after another, as they are asked for.
 
         Args:
             group: one of `groups`.
@@ -129,15 +136,15 @@ class RowGroups:
         wanted: Any = list(columns)
         if mark is not None:
             wanted = {name: ds.field(name) for name in columns} | {HELD_OUT: mark}
-        options = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
         try:
-            scanner = group.fragment.scanner(
-                schema=self.schema, columns=wanted, filter=keep, batch_size=rows, use_threads=False,
-                batch_readahead=1, fragment_readahead=1, fragment_scan_options=options,
-            )  # fmt: skip
-            for batch in scanner.to_batches():
-                if batch.num_rows:
-                    yield batch
+            for batch in self._decode(group, self._needed(columns, keep, mark), rows):
+                if keep is None and mark is None:
+                    yield batch.select(wanted)
+                else:
+                    scanner = ds.dataset(batch.schema.empty_table().from_batches([batch])).scanner(
+                        columns=wanted, filter=keep, use_threads=False
+                    )
+                    yield from (part for part in scanner.to_batches() if part.num_rows)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.where}: {group.name} cannot be read: {error}") from error
 
@@ -165,13 +172,58 @@ class RowGroups:
         if kind != pa.bool_():
             raise ValueError(f"{self.where}: the filter {expression} gives {kind}, not true or false")
 
+    def _decode(self, group: RowGroup, names: Sequence[str], rows: int) -> Iterator[Any]:
+        """Record batches with columns of the types of `schema`, or of the values of its dictionaries."""
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+        from pyarrow import parquet
+
+        fragment = group.fragment
+        told = ds.get_partition_keys(fragment.partition_expression)
+        stored = set(fragment.physical_schema.names) - set(told)
+        kinds = [self.schema.field(name).type for name in names]
+        [place] = fragment.row_groups
+        coded = _with_dictionary(fragment.metadata.row_group(place.id), self._plain)
+        options: dict[str, Any] = {"buffer_size": BUFFER, "pre_buffer": False, "metadata": fragment.metadata}
+        with parquet.ParquetFile(fragment.path, read_dictionary=coded, **options) as file:
+            for batch in file.iter_batches(
+                rows, [place.id], [name for name in names if name in stored], use_threads=False
+            ):
+                arrays = [
+                    _as_type(batch.column(name), kind)
+                    if name in stored
+                    else pa.repeat(pa.scalar(told.get(name), kind), len(batch))
+                    for name, kind in zip(names, kinds, strict=True)
+                ]
+                yield pa.record_batch(arrays, names=list(names))
+
+    def _needed(self, columns: Sequence[str], *expressions: Any) -> list[str]:
+        """These columns and those that filter expressions ask for, in the order of the files."""
+        wanted = set(columns)
+        for expression in expressions:
+            if expression is not None:
+                wanted.update(self._asked_for(expression))
+        return [name for name in self.schema.names if name in wanted]
+
+    def _asked_for(self, expression: Any) -> list[str]:
+        """Columns without which a filter expression cannot be evaluated."""
+        told = str(expression)
+        if told not in self._known:
+            names = self.schema.names
+            # columns told by their places need all others to stay where they are
+            self._known[told] = [
+                name for name in names if "FieldPath(" in told or not _fits(expression, self.schema, name)
+            ]
+        return self._known[told]
+
     def _open(self, categories: Sequence[str]) -> Any:
         import pyarrow.dataset as ds
 
         try:
             source = ds.dataset(self.path, format="parquet", partitioning="hive")
-            plain = {name for name in categories if not _is_ordered(source.schema, name)}
-            options = ds.ParquetReadOptions(dictionary_columns=plain)  # they would lose their order
+            # ordered ones would lose their order
+            self._plain = {name for name in categories if not _is_ordered(source.schema, name)}
+            options = ds.ParquetReadOptions(dictionary_columns=self._plain)
             return ds.dataset(
                 self.path, format=ds.ParquetFileFormat(read_options=options), partitioning="hive"
             )
@@ -210,6 +262,49 @@ class RowGroups:
             families = {str(kind): (kind, file) for kind, file in kinds.items()}
         told = " and ".join(f"{kind} in {file}" for kind, file in list(families.values())[:2])
         raise ValueError(f"{self.where}: column {name!r} is {told}: give it one type in all files")
+
+
+def _fits(expression: Any, schema: Any, without: str) -> bool:
+    """Whether a filter expression can be evaluated without a column."""
+    import pyarrow.dataset as ds
+
+    place = schema.get_field_index(without)
+    rest = schema.remove(place).empty_table()
+    try:
+        ds.dataset(rest).scanner(columns={HELD_OUT: expression})
+    except (ValueError, TypeError, NotImplementedError):
+        return False
+    return True
+
+
+def _with_dictionary(group: Any, names: Iterable[str]) -> list[str]:
+    """Columns of a row group that seem to be stored as codes of a dictionary all through.
+
+    Writers give a dictionary up where it passes 1 MB. Read as one it would grow from page to page.
+    """
+    columns = map(group.column, range(group.num_columns))
+    return [
+        column.path_in_schema
+        for column in columns
+        if column.path_in_schema in names
+        and column.total_uncompressed_size < 2**20 + 2.5 * column.num_values  # codes up to 20 bits
+    ]
+
+
+def _as_type(array: Any, kind: Any) -> Any:
+    """An array with values of this type, as they are read when files store a column in several types."""
+    import pyarrow as pa
+
+    if array.type == kind:
+        return array
+    if not pa.types.is_dictionary(kind):
+        return array.cast(kind)
+    if pa.types.is_dictionary(array.type):
+        values = array.dictionary.cast(kind.value_type)
+        return pa.DictionaryArray.from_arrays(
+            array.indices.cast(kind.index_type), values, ordered=kind.ordered
+        )
+    return array.cast(kind.value_type)
 
 
 def _is_ordered(schema: Any, name: str) -> bool:

@@ -21,6 +21,7 @@ from zoo_tabular.row_groups import RowGroups
 
 LANES = 8  # places of the table that are read side by side
 READ_ROWS = 32_768
+HELD_BYTES = 1 << 28  # row groups that are read at several places are held decoded up to this size
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class ParquetLoader:
     Every epoch draws an order of the row groups. Eight of them are read side by side into a pool of
     `buffer_rows` rows, whose rows are shuffled and cut into batches; batches go on over the ends of pools.
     Fewer than sixteen row groups are cut into equal parts first, so that eight places are read to the end.
-    Fewer than eight are decoded once; of others, what lies before a part is read and dropped. The order is a
+    Fewer than eight that take no more than 256 MB are decoded once; of others, what lies before a part is
+    read and dropped. Row groups are decoded page by page, so that their size does not count. The order is a
     pure function of `(seed, epoch)`. Three pools are in memory at a time: the one in use, one that waits, and
     one being made. On a GPU pools are copied there whole.
 
@@ -199,6 +201,11 @@ class ParquetLoader:
             return found
         return [found[place] for place in epoch_order(len(found), self.seed, self.epoch).tolist()]
 
+    def _decoded_bytes(self) -> int:
+        """About what all row groups of the loader take in memory."""
+        groups = [self.groups.groups[place] for place in np.flatnonzero(self.counts)]
+        return sum(max(group.stored_bytes, 8 * group.rows * len(self.columns)) for group in groups)
+
     def _places(self, pool: int, rows: int) -> np.ndarray:
         """Where each row of a pool goes."""
         return epoch_order(rows, mix_seeds(self.seed, self.epoch), pool).numpy()
@@ -208,7 +215,7 @@ class ParquetLoader:
         skip = self.start_batch * self.bs
         readers: dict[tuple[int, int], _Reader] = {}  # by row group and the row where they stand
         held: dict[int, list[Any]] | None = None
-        if self.shuffle and np.count_nonzero(self.counts) < LANES:
+        if self.shuffle and np.count_nonzero(self.counts) < LANES and self._decoded_bytes() <= HELD_BYTES:
             held = {}  # record batches of row groups that are read at several places
         pin = self._device.type == "cuda"
         for number, pool in enumerate(self._pools()):
