@@ -48,7 +48,7 @@ def embedding_plane(
         method: "pca", or "tsne" (van der Maaten & Hinton 2008), which keeps neighbours together but no
             distances between groups.
         weights: of the levels, by level; their training rows by default, equal ones where these are not at
-            hand (an exported learner).
+            hand (an exported learner), which the drawing says.
         df: raw rows to answer; the learner's validation rows by default.
         n_rows: so many of them, drawn at random.
         seed: of that draw and of t-SNE.
@@ -125,6 +125,9 @@ def plot_embedding(
     Returns:
         The axes.
     """
+    if isinstance(source, str | Path):
+        source = load_learner(source)
+    equal = weights is None and column not in EmbeddingTables.of(source).counts
     plane, shares = embedding_plane(source, column, of=of, method=method, weights=weights, df=df, seed=seed)
     labels = _labels(names, plane.index, column)
     ax = figure(7.0, 5.5).add_subplot() if ax is None else ax
@@ -149,7 +152,10 @@ def plot_embedding(
             ylabel=f"second principal component ({shares[1]:.0%})",
         )
     what = "The vectors" if of == "vectors" else "What the network answers"
-    ax.set_title(f"{what} by {column}: those that act alike lie together", fontsize="medium")
+    title = f"{what} by {column}: those that act alike lie together"
+    if equal:
+        title += "\nall levels count the same: how many training rows they have is not known here"
+    ax.set_title(title, fontsize="medium")
     return ax
 
 

@@ -134,7 +134,7 @@ def target_names(y: Any) -> list[str] | None:
         >>> target_names("Sales"), target_names(pd.Series([1, 2])), target_names(["Sales", "Customers"])
         (['Sales'], None, ['Sales', 'Customers'])
     """
-    given = [y] if isinstance(y, str) else y
+    given: Any = [y] if isinstance(y, str) else y
     if isinstance(y, pd.Series | pd.DataFrame):
         given = [y.name] if isinstance(y, pd.Series) else list(y.columns)
     if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):

@@ -333,3 +333,14 @@ def test_principal_components_are_drawn_to_scale(tmp_path) -> None:
     axes.get_figure().canvas.draw()
     box = axes.get_window_extent()
     assert np.ptp(axes.get_xlim()) / box.width == pytest.approx(np.ptp(axes.get_ylim()) / box.height)
+
+
+def test_equal_weights_are_told_on_the_drawing(tmp_path) -> None:
+    """An exported learner does not know how common its levels were."""
+    learn = small(tmp_path)
+    learn.export(tmp_path / "small.zip")
+    words = "all levels count the same"
+    assert words in plot_embedding(tmp_path / "small.zip", "Kind").get_title()
+    assert words not in learn.plot_embedding("Kind").get_title()
+    weights = {"a": 3, "b": 2, "c": 1}
+    assert words not in plot_embedding(tmp_path / "small.zip", "Kind", weights=weights).get_title()
