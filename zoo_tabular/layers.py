@@ -25,6 +25,13 @@ class FusedEmbedding(nn.Module):
     Shape:
         codes (rows, columns), any integer type -> (rows, sum of widths).
 
+    A code must lie in 0 .. levels - 1 of its column, as a `TableProcessor` makes them. The values are not
+    checked, which would take longer than the lookup of a single row: a code out of that range may read, and
+    train, another column's table.
+
+    Raises:
+        ValueError: for codes of another number of columns.
+
     Example:
         >>> table = FusedEmbedding([(3, 2), (4, 1)])
         >>> table(torch.tensor([[0, 1], [2, 3]])).shape
@@ -68,6 +75,11 @@ class FusedEmbedding(nn.Module):
         self.weight.normal_()
 
     def forward(self, codes: Tensor) -> Tensor:
+        if codes.ndim != 2 or codes.shape[1] != len(self.sizes):
+            raise ValueError(
+                f"expected codes of shape (rows, {len(self.sizes)}), one column for each of the tables, "
+                f"got {tuple(codes.shape)}"
+            )
         places = codes.long().gather(1, self.column.expand(codes.shape[0], -1)) * self.width + self.base
         if (
             places.device.type == "cpu"

@@ -114,3 +114,9 @@ def test_range_holds_and_is_float32_under_bfloat16() -> None:
 def test_wrong_sizes_are_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MixedInputModel(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3,), (2, 3, 1)])
+def test_codes_of_another_number_of_columns_are_refused(shape: tuple) -> None:
+    with pytest.raises(ValueError, match=r"codes of shape \(rows, 3\).*got"):
+        FusedEmbedding(SIZES)(torch.zeros(shape, dtype=torch.int16))
