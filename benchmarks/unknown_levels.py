@@ -5,6 +5,11 @@ same network then forecasts them with its trained unknown row, and with other ve
 mean of the known stores' rows, and random rows such as an untrained table holds. This is done for several
 rates of category dropout; the last column shows what a rate costs on known stores, on the last two weeks.
 
+A random row is what an untrained table of embeddings would hold. The row for unknown levels starts at zero,
+the middle of the levels, and most of its gain over a random row comes from there; training keeps it up and
+confirms it. On 223 left-out stores of 1,115 the log-RMSE was 0.334 trained, 0.334 with zeros, 0.367 with
+random rows, and 0.344 for a model without the column "Store".
+
     python benchmarks/unknown_levels.py --data path/to/data --rows 100000 --rates 0 0.02 0.1
 """
 
