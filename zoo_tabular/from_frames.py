@@ -15,7 +15,7 @@ from zoo_tabular._frames import check_columns, check_frame
 from zoo_tabular.dropout import CategoryDropout
 from zoo_tabular.processor import TableProcessor
 from zoo_tabular.rows import feature_names, split_rows
-from zoo_tabular.splits import warn_if_time_leaks
+from zoo_tabular.splits import time_column, warn_if_time_leaks
 from zoo_tabular.targets import TargetTransform, target_names
 from zoo_tabular.truth import Truth, check_not_feature, read_truth
 
@@ -109,6 +109,9 @@ def data_from_two_frames(
     check_columns(valid, [*cats, *conts], f"{where}: val_df")
     rows = np.arange(len(train)), np.arange(len(train), len(train) + len(valid))
     check_not_feature(train, truth.rows(rows[0]), conts)
+    time = time_column(train)
+    if time is not None and time in valid.columns:
+        warn_if_time_leaks(pd.concat([train[[time]], valid[[time]]], ignore_index=True), rows[1])
     processor = options.processor(cats, conts)
     return _data(cls, path, (train, valid), truth, target_names(trn_y), rows, processor, options)
 

@@ -11,6 +11,9 @@ import pandas as pd
 from zoo_tabular._frames import check_columns, check_frame
 from zoo_tabular.dates import day_numbers, epoch_seconds
 
+_EARLIEST = 10**8  # seconds since 1970 that whole numbers must reach to be times: in 1973
+_UNITS = (10**9, 10**6, 10**3)  # parts of a second
+
 
 class TimeLeakWarning(UserWarning):
     """Validation rows lie between training rows in time."""
@@ -69,35 +72,54 @@ def group_split(
 def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
     """Warn when validation rows are scattered among training rows in time, judged by the first date column.
 
-    Looks at datetime columns and at the `Elapsed` seconds of `add_datepart`. A block of days held out, also
-    one in the middle, is no leak.
+    Looks at datetime columns, at the `Elapsed` seconds of `add_datepart`, and at whole numbers named
+    `timestamp` that count seconds, or thousandths, millionths and so on of one, since 1970. A block of days
+    held out, also one in the middle, is no leak.
     """
     held = np.zeros(len(df), dtype=bool)
     held[val_idxs] = True
     if held.all() or not held.any():
         return
+    name = time_column(df)
+    if name is None:
+        return
+    day, known = _days(df[name])
+    days = np.unique(day[held & known])
+    shared = np.isin(days, day[~held & known]).mean() if len(days) else 0.0
+    order = np.argsort(day[known], kind="stable")
+    runs = np.count_nonzero(np.diff(held[known][order].astype("int8"))) + 1
+    several = len(days) > 1 or len(np.unique(day[known])) > 1
+    if several and (shared > 0.5 or (not shared and runs > 10)):
+        warnings.warn(
+            f"validation rows lie among training rows in time (column {name!r}): the score will look "
+            "better than the forecast of coming days; hold out the last days with last_days_split",
+            TimeLeakWarning,
+            stacklevel=4,
+        )
+
+
+def time_column(df: pd.DataFrame) -> str | None:
+    """The first column that tells the time of the rows, by its type or by its name; None if there is none."""
     for name in df.columns:
         column = df[name]
-        dated = pd.api.types.is_datetime64_any_dtype(column.dtype)
-        if dated or (str(name).endswith("Elapsed") and pd.api.types.is_integer_dtype(column.dtype)):
-            day, known = _days(column, dated)
-            days = np.unique(day[held & known])
-            shared = np.isin(days, day[~held & known]).mean() if len(days) else 0.0
-            order = np.argsort(day[known], kind="stable")
-            runs = np.count_nonzero(np.diff(held[known][order].astype("int8"))) + 1
-            several = len(days) > 1 or len(np.unique(day[known])) > 1
-            if several and (shared > 0.5 or (not shared and runs > 10)):
-                warnings.warn(
-                    f"validation rows lie among training rows in time (column {name!r}): the score will look "
-                    "better than the forecast of coming days; hold out the last days with last_days_split",
-                    TimeLeakWarning,
-                    stacklevel=4,
-                )
-            return
+        if pd.api.types.is_datetime64_any_dtype(column.dtype):
+            return name
+        if pd.api.types.is_integer_dtype(column.dtype):
+            if name.endswith("Elapsed"):
+                return name
+            times = column.dropna()
+            if name.lower().endswith("timestamp") and len(times) and times.median() >= _EARLIEST:
+                return name
+    return None
 
 
-def _days(column: pd.Series, dated: bool) -> tuple[np.ndarray, np.ndarray]:
+def _days(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Day numbers, and which rows have one."""
     known = column.notna().to_numpy()
-    if dated:
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return epoch_seconds(column)[0] // 86_400, known
-    return column.to_numpy(dtype="float64", na_value=0.0) // 86_400, known
+    values = column.to_numpy(dtype="float64", na_value=0.0)
+    if not str(column.name).endswith("Elapsed"):
+        middle = np.median(values[known])
+        values = values / next((unit for unit in _UNITS if middle >= _EARLIEST * unit), 1)
+    return values // 86_400, known

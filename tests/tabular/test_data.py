@@ -219,8 +219,9 @@ def test_random_split_over_time_warns() -> None:
         {"Date": pd.date_range("2015-01-01", periods=60).repeat(2), "x": range(120), "y": range(1, 121)}
     )
     random = np.random.default_rng(0).permutation(120)[:24]
-    with pytest.warns(TimeLeakWarning, match="column 'Date'"):
+    with pytest.warns(TimeLeakWarning, match="column 'Date'") as told:
         ColumnarModelData.from_data_frame(".", random, df, "y", [], cont_flds=["x"])
+    assert told[0].filename == __file__
     for block in (last_days_split(df, "Date", 14), np.arange(40, 60)):
         ColumnarModelData.from_data_frame(".", block, df, "y", [], cont_flds=["x"])
 
@@ -264,3 +265,33 @@ def test_the_seed_of_a_learner_fixes_its_first_weights_and_no_other_draws() -> N
     assert torch.equal(weights(0), first)
     assert not torch.equal(weights(1), first)
     assert not torch.equal(weights(None), weights(None))
+
+
+def test_two_frames_of_the_same_days_warn() -> None:
+    df = pd.DataFrame(
+        {"Date": pd.date_range("2015-01-01", periods=60).repeat(2), "x": range(120), "y": range(1, 121)}
+    )
+    with pytest.warns(TimeLeakWarning, match="column 'Date'") as told:
+        ColumnarModelData.from_data_frames(".", df[::2], df[1::2], "y", "y", [], cont_flds=["x"])
+    assert told[0].filename == __file__
+    ColumnarModelData.from_data_frames(".", df[:90], df[90:], "y", "y", [], cont_flds=["x"])
+    ColumnarModelData.from_data_frames(
+        ".", df[::2], df[1::2].drop(columns="Date"), "y", "y", [], cont_flds=["x"]
+    )
+    ColumnarModelData.from_data_frames(
+        ".", df[::2], df[1::2].assign(Date="2015"), "y", "y", [], cont_flds=["x"]
+    )
+
+
+@pytest.mark.parametrize("unit", [1, 1000, 10**9])
+def test_whole_numbers_named_timestamp_are_times(unit: int) -> None:
+    seconds = 1_400_000_000 + 86_400 * np.arange(60).repeat(2)
+    df = pd.DataFrame({"timestamp": seconds * unit, "x": range(120), "y": range(1, 121)})
+    random = np.random.default_rng(0).permutation(120)[:24]
+    with pytest.warns(TimeLeakWarning, match="column 'timestamp'"):
+        ColumnarModelData.from_data_frame(".", random, df, "y", [], cont_flds=["x"])
+    ColumnarModelData.from_data_frame(".", np.arange(90, 120), df, "y", [], cont_flds=["x"])
+    counted = df.assign(timestamp=range(120))
+    ColumnarModelData.from_data_frame(".", random, counted, "y", [], cont_flds=["x"])
+    blank = df.assign(timestamp=pd.array([None] * 120, "Int64"))
+    ColumnarModelData.from_data_frame(".", random, blank, "y", [], cont_flds=["x"])
