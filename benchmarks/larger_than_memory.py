@@ -31,12 +31,13 @@ LEVELS = {
 }  # fmt: skip
 TEXTS = {"state", "kind", "item"}
 NUMBERS = [f"x{i}" for i in range(8)]
-FILE_ROWS, GROUP_ROWS = 500_000, 250_000
+FILE_ROWS, GROUP_ROWS = 500_000, 250_000  # files are larger where row groups are
 LIMIT_MB = 1500
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--rows", type=int, default=20_000_000)
 parser.add_argument("--memory-rows", type=int, default=5_000_000, help="rows of the run from memory")
+parser.add_argument("--group-rows", type=int, default=GROUP_ROWS, help="rows of a row group")
 parser.add_argument("--bs", type=int, nargs="+", default=[512, 4096])
 parser.add_argument("--rounds", type=int, default=1, help="alternating runs of each kind and batch size")
 parser.add_argument("--device", default="cpu")
@@ -46,17 +47,19 @@ parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results
 parser.add_argument("--child", choices=["stream", "memory"], help=argparse.SUPPRESS)
 
 
-def make_files(folder: Path, rows: int) -> None:
+def make_files(folder: Path, rows: int, group_rows: int = GROUP_ROWS) -> None:
     """Writes the rows, a file at a time, in folders by year; leaves those of an earlier run alone."""
     done = folder / "_done.json"
-    if done.is_file() and json.loads(done.read_text()) == {"rows": rows}:
+    made = {"rows": rows, "group_rows": group_rows}
+    file_rows = max(FILE_ROWS, group_rows)
+    if done.is_file() and json.loads(done.read_text()) == made:
         return
     effects = np.random.default_rng(0)
     weights = {name: effects.normal(size=n).astype("float32") for name, n in LEVELS.items()}
     spelt = {name: pa.array([f"{name} {i}" for i in range(LEVELS[name])]) for name in TEXTS}
-    for number, start in enumerate(range(0, rows, FILE_ROWS)):
+    for number, start in enumerate(range(0, rows, file_rows)):
         rng = np.random.default_rng([1, number])
-        n = min(FILE_ROWS, rows - start)
+        n = min(file_rows, rows - start)
         columns: dict[str, Any] = {}
         target = np.zeros(n, dtype="float32")
         for name, levels in LEVELS.items():
@@ -74,8 +77,8 @@ def make_files(folder: Path, rows: int) -> None:
         columns["y"] = pa.array(target + 0.3 * rng.normal(size=n).astype("float32"))
         part = folder / f"year={2010 + 10 * start // rows}"
         part.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.table(columns), part / f"part-{number:04}.parquet", row_group_size=GROUP_ROWS)
-    done.write_text(json.dumps({"rows": rows}))
+        parquet.write_table(pa.table(columns), part / f"part-{number:04}.parquet", row_group_size=group_rows)
+    done.write_text(json.dumps(made))
 
 
 def seconds_of(loader: Any) -> float:
@@ -101,7 +104,9 @@ def run_child(args: argparse.Namespace) -> None:
     if args.child == "stream":
         data = ColumnarModelData.from_parquet(args.out, None, args.folder, "y", [*LEVELS], **options)
     else:
-        files = sorted(args.folder.rglob("*.parquet"))[: -(-args.memory_rows // FILE_ROWS)]
+        files = sorted(args.folder.rglob("*.parquet"))[
+            : -(-args.memory_rows // max(FILE_ROWS, args.group_rows))
+        ]
         frame = pa.concat_tables(parquet.read_table(file, partitioning=None) for file in files).to_pandas()
         data = ColumnarModelData.from_data_frame(
             args.out, None, frame.iloc[: args.memory_rows], "y", [*LEVELS], **options
@@ -136,7 +141,7 @@ def child(kind: str, bs: int, args: argparse.Namespace, folder: Path) -> dict[st
     command = [
         sys.executable, __file__, "--child", kind, "--folder", str(folder), "--out", str(folder),
         "--memory-rows", str(min(args.memory_rows, args.rows)), "--threads", str(args.threads),
-        "--device", args.device, "--bs", str(bs),
+        "--device", args.device, "--bs", str(bs), "--group-rows", str(args.group_rows),
     ]  # fmt: skip
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
@@ -152,7 +157,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     from report import print_table, write_result
 
     started = time.perf_counter()
-    make_files(folder, args.rows)
+    make_files(folder, args.rows, args.group_rows)
     made = time.perf_counter() - started
     size = sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e9
     print(f"{args.rows:,} rows in {size:.2f} GB of Parquet, made in {made:.0f} s")
@@ -187,6 +192,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         "larger_than_memory",
         {
             "rows": args.rows,
+            "group_rows": args.group_rows,
             "device": args.device,
             "file_gb": size,
             "rates": rates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -179,19 +180,18 @@ class ArrowCoder:
 def _book(column: CategoryColumn) -> Codebook:
     levels = [*column.levels, *column.rare]
     whole = levels if column.kind == "number" and all(isinstance(level, int) for level in levels) else None
+    return Codebook(partial(_level_codes, column), MISSING, column.unknown_code, whole)
 
-    def code(values: pd.Series) -> np.ndarray:
-        return column.encode(values)[0]
 
-    return Codebook(code, MISSING, column.unknown_code, whole)
+def _level_codes(column: CategoryColumn, values: pd.Series) -> np.ndarray:
+    return column.encode(values)[0]
 
 
 def class_book(levels: list[Any]) -> Codebook:
     """Class numbers of the values of a target; -1 where it is missing or none of the classes."""
-    numbers = {level: number for number, level in enumerate(levels)}
+    return Codebook(partial(_class_codes, {level: number for number, level in enumerate(levels)}), -1)
 
-    def code(values: pd.Series) -> np.ndarray:
-        codes, distinct = factorize(values)
-        return np.array([*(numbers.get(value, -1) for value in distinct), -1], dtype="int64")[codes]
 
-    return Codebook(code, -1)
+def _class_codes(numbers: dict[Any, int], values: pd.Series) -> np.ndarray:
+    codes, distinct = factorize(values)
+    return np.array([*(numbers.get(value, -1) for value in distinct), -1], dtype="int64")[codes]

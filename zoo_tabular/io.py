@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ def write_partitioned(df: pd.DataFrame, path: str | Path, by: Sequence[str]) -> 
 
     Raises:
         FileExistsError: if the folder is there and not empty.
+        ValueError: for absent columns, and text in the `by` columns that would come back as numbers, as "01".
     """
     from pyarrow import Table, dataset
     from pyarrow import schema as make_schema
@@ -122,9 +124,21 @@ def write_partitioned(df: pd.DataFrame, path: str | Path, by: Sequence[str]) -> 
         raise FileExistsError(f"write_partitioned: {path} is not empty")
     table = Table.from_pandas(df, preserve_index=False)
     _check_names(table.column_names, list(by), path)
+    for name in by:
+        texts = df[name].dropna().unique()
+        if len(texts) and all(isinstance(text, str) and _reads_as_number(text) for text in texts):
+            raise ValueError(
+                f"write_partitioned: column {name!r} holds text such as {texts[0]!r}, which comes back "
+                f"from names of folders as the number {int(texts[0])}: make it numbers, or put a letter "
+                "before each"
+            )
     keys = dataset.partitioning(make_schema([table.schema.field(name) for name in by]), flavor="hive")
     dataset.write_dataset(table, path, format="parquet", partitioning=keys)
     return path
+
+
+def _reads_as_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]+", text) is not None and -(2**31) <= int(text) < 2**31
 
 
 def _kind(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from zoo.errors import did_you_mean, some
 
 HELD_OUT = "__held_out__"
-BUFFER = 1 << 18  # bytes that are read of a column at a time
+BUFFER = 1 << 16  # bytes that are read of a column at a time
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class RowGroup:
     def stored_bytes(self) -> int:
         """What its columns take, uncompressed but coded as they are in the file."""
         return self.fragment.row_groups[0].total_byte_size
+
+
+class FileChanged(ValueError):
+    """A file is not what it was when its rows were counted."""
+
+    def __init__(self, group: RowGroup) -> None:
+        super().__init__(f"{group.name} has changed since its rows were counted: make the data anew")
 
 
 class RowGroups:
@@ -54,6 +62,7 @@ class RowGroups:
     def __init__(self, path: str | Path, categories: Sequence[str] = (), where: str = "from_parquet") -> None:
         self.path, self.where = Path(path), where
         self._known: dict[str, list[str]] = {}  # columns that filters ask for
+        self._stamps: dict[str, tuple[int, int]] = {}
         if not self.path.exists():
             raise FileNotFoundError(f"{where}: no file or folder {path}")
         self._source = self._open(categories)
@@ -64,6 +73,7 @@ class RowGroups:
         for fragment in fragments:
             name = self._name(fragment.path)
             self.files[Path(fragment.path).resolve()] = name
+            self._stamps[fragment.path] = _stamp(fragment.path)
             try:
                 parts = fragment.split_by_row_group()
                 self._schemas.append((name, fragment.physical_schema))
@@ -136,6 +146,7 @@ class RowGroups:
         wanted: Any = list(columns)
         if mark is not None:
             wanted = {name: ds.field(name) for name in columns} | {HELD_OUT: mark}
+        self._check_unchanged(group)
         try:
             for batch in self._decode(group, self._needed(columns, keep, mark), rows):
                 if keep is None and mark is None:
@@ -147,6 +158,7 @@ class RowGroups:
                     yield from (part for part in scanner.to_batches() if part.num_rows)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.where}: {group.name} cannot be read: {error}") from error
+        self._check_unchanged(group)
 
     def check_filter(self, expression: Any) -> None:
         """Makes sure that a filter expression fits the columns.
@@ -171,6 +183,12 @@ class RowGroups:
             ) from error
         if kind != pa.bool_():
             raise ValueError(f"{self.where}: the filter {expression} gives {kind}, not true or false")
+
+    def _check_unchanged(self, group: RowGroup) -> None:
+        """Compares size and time of the file; one that is gone tells of itself where it is read."""
+        path = group.fragment.path
+        if os.path.exists(path) and _stamp(path) != self._stamps[path]:
+            raise FileChanged(group)
 
     def _decode(self, group: RowGroup, names: Sequence[str], rows: int) -> Iterator[Any]:
         """Record batches with columns of the types of `schema`, or of the values of its dictionaries."""
@@ -262,6 +280,12 @@ class RowGroups:
             families = {str(kind): (kind, file) for kind, file in kinds.items()}
         told = " and ".join(f"{kind} in {file}" for kind, file in list(families.values())[:2])
         raise ValueError(f"{self.where}: column {name!r} is {told}: give it one type in all files")
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    """Size and time of the last change of a file."""
+    found = os.stat(file)
+    return found.st_size, found.st_mtime_ns
 
 
 def _fits(expression: Any, schema: Any, without: str) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from zoo.errors import some
 from zoo_tabular._frames import check_columns, check_frame
 from zoo_tabular.columns import CategoryColumn, NumberColumn, check_fits, factorize, to_floats
 from zoo_tabular.median import MedianSketch
@@ -159,12 +162,16 @@ class CategoryStatistics:
         self._n_pending = sum(len(values) for [(values, _)] in self._pending.values())
 
     def _count(self, distinct: list[Any], counts: list[int], ranks: bool) -> None:
-        places = {value: place for place, value in enumerate(self._counts)} if ranks else {}
-        met = [places[value] for value in distinct if value in places]
-        if met != sorted(met):
-            raise ValueError(
-                f"column {self.name!r}: its ordered categories come in different orders in different pieces"
-            )
+        if ranks and self.ranks:
+            order = _merged(list(self._counts), distinct)
+            if order is None:
+                raise ValueError(
+                    f"column {self.name!r}: its ordered categories come in different orders in different "
+                    f"pieces, or these leave open which comes first ({some(self._counts, 8)}; "
+                    f"{some(distinct, 8)}): "
+                    "give every piece the same categories"
+                )
+            self._counts = {value: self._counts.get(value, 0) for value in order}
         self.ranks = ranks and self.ranks is not False
         for value, count in zip(distinct, counts, strict=True):
             self._counts[value] = self._counts.get(value, 0) + count
@@ -233,6 +240,28 @@ def fit_stream(processor: TableProcessor, frames: Iterable[Any]) -> TableProcess
     for frame in frames:
         found.add(frame)
     return found.finish()
+
+
+def _merged(known: list[Any], new: list[Any]) -> list[Any] | None:
+    """The one order that agrees with both, or None."""
+    sorter: TopologicalSorter[Any] = TopologicalSorter()
+    for chain in (known, new):
+        for value in chain:
+            sorter.add(value)
+        for before, after in pairwise(chain):
+            sorter.add(after, before)
+    try:
+        sorter.prepare()
+    except CycleError:
+        return None
+    order: list[Any] = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        if len(ready) > 1:
+            return None
+        order += ready
+        sorter.done(*ready)
+    return order
 
 
 def classic(array: Any) -> Any:

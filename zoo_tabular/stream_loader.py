@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo.data import BatchTransform, as_tensor, drops_last
 from zoo.seeding import draw_seed, epoch_order, mix_seeds
 from zoo_tabular.read_ahead import give_back_memory, read_ahead
-from zoo_tabular.row_groups import RowGroups
+from zoo_tabular.row_groups import FileChanged, RowGroups
 
 LANES = 8  # places of the table that are read side by side
 READ_ROWS = 32_768
@@ -286,14 +286,11 @@ class _Reader:
     def end(self) -> None:
         """Makes sure that there are no more rows than were counted."""
         if self._rest is not None or next(self._batches, None) is not None:
-            raise self._changed()
+            raise FileChanged(self._group)
 
     def _next(self, most: int) -> Any:
         batch = self._rest if self._rest is not None else next(self._batches, None)
         if batch is None:
-            raise self._changed()
+            raise FileChanged(self._group)
         self._rest = batch.slice(most) if len(batch) > most else None
         return batch.slice(0, most)
-
-    def _changed(self) -> ValueError:
-        return ValueError(f"{self._group.name} has changed since its rows were counted: make the data anew")

@@ -44,6 +44,17 @@ def test_partitioned_files_are_streamed(tmp_path: Path) -> None:
         write_partitioned(df, folder, ["Year"])
 
 
+def test_text_that_would_come_back_as_numbers_is_no_key(tmp_path: Path) -> None:
+    df = pd.DataFrame({"Week": ["01", "02", None], "Sales": [1.0, 2.0, 3.0]})
+    for keys in (df["Week"], df["Week"].astype("category"), df["Week"].astype("object")):
+        with pytest.raises(ValueError, match=r"column 'Week' holds text such as '01'.* as the number 1"):
+            write_partitioned(df.assign(Week=keys), tmp_path / "sales", ["Week"])
+    assert not (tmp_path / "sales").exists()
+    kept = df.assign(Week=["01", "w2", "12345678901"])
+    back = read_table(write_partitioned(kept, tmp_path / "kept", ["Week"]))
+    assert sorted(back["Week"]) == sorted(kept["Week"])
+
+
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot tell the format of 'x\.csv'"):
         write_table(frame(), tmp_path / "x.csv")

@@ -133,3 +133,20 @@ def test_what_is_wrong_in_a_piece_is_named() -> None:
         )
     with pytest.raises(ValueError, match="min_count must be at least 1"):
         TableProcessor(min_count=0).fit_stream([first])
+
+
+@pytest.mark.parametrize("cut", [pieces_of, arrow_pieces])
+def test_orders_of_categories_are_merged_where_they_agree(cut) -> None:
+    def learn(*orders: str) -> list[str]:
+        frames = [
+            pd.DataFrame({"Rank": pd.Categorical(list(order), list(order), ordered=True)}) for order in orders
+        ]
+        pieces = [piece for frame in frames for piece in cut(frame, 10)]
+        return TableProcessor(["Rank"], []).fit_stream(pieces).categories_[0].levels
+
+    assert learn("ac", "abc") == ["a", "b", "c"]
+    assert learn("abc", "ac") == ["a", "b", "c"]
+    assert learn("bc", "ab", "cd") == ["a", "b", "c", "d"]
+    for orders in (("ab", "ac"), ("ab", "cd"), ("ab", "ba"), ("abc", "cab")):
+        with pytest.raises(ValueError, match="column 'Rank': its ordered categories"):
+            learn(*orders)
