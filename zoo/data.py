@@ -24,8 +24,11 @@ from zoo.seeding import draw_seed, epoch_order, mix_seeds, seeded
 BatchTransform = Callable[[tuple, bool, torch.Generator], tuple]
 
 
+GATHER_BYTES = 8 * 2**20  # rows of several small batches are gathered together, up to so many bytes
+
+
 class TensorLoader:
-    """Batches of tensors that lie in memory: one indexed read per batch, never one per row.
+    """Batches of tensors that lie in memory: one indexed read for a batch or several, never one per row.
 
     The tensors move to the learner's device once, if they fill less than half of its free memory; otherwise
     every batch is moved. Rows of memory-mapped arrays are read as they are needed.
@@ -120,9 +123,12 @@ class TensorLoader:
                 yield tuple(tensor[start : start + bs].clone() for tensor in tensors)
             return
         order = epoch_order(self.n_rows, self.seed, self.epoch).to(tensors[0].device)
-        for start in starts:
-            rows = order[start : start + bs]
-            yield tuple(tensor.index_select(0, rows) for tensor in tensors)
+        row_bytes = sum(tensor[:1].numel() * tensor.element_size() for tensor in tensors)
+        together = max(1, GATHER_BYTES // max(1, row_bytes * bs)) * bs  # rows of several batches at once
+        for start in range(starts.start, starts.stop, together):
+            rows = order[start : min(start + together, starts.stop)]
+            gathered = (tensor.index_select(0, rows).split(bs) for tensor in tensors)
+            yield from zip(*gathered, strict=True)
 
 
 def _at_least_one(bs: int, loader: str) -> int:

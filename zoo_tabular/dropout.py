@@ -29,31 +29,31 @@ class CategoryDropout:
         seen = torch.tensor([column.missing_seen for column in processor.categories_], dtype=torch.bool)
         self.other = torch.where(seen, self.unknown, torch.zeros_like(self.unknown))
         self.columns = torch.arange(len(self.unknown))
+        self._reserved = np.stack([self.unknown.numpy(), self.other.numpy()])
 
     def __call__(self, batch: tuple, training: bool, generator: torch.Generator) -> tuple:
         codes, *rest = batch
         if not training or not self.rate or not codes.shape[1]:
             return batch
-        if self.unknown.device != codes.device or self.unknown.dtype != codes.dtype:
-            self.unknown, self.other = self.unknown.to(codes), self.other.to(codes)
-            self.columns = self.columns.to(codes.device)
         # one draw a row tells whether (below the number of columns), which column (whole part), which code
         draw = torch.rand((len(codes), 1), generator=generator, device=codes.device)
         draw *= codes.shape[1] / self.rate
         if codes.device.type == "cpu":
-            return _change_few(codes, draw[:, 0].numpy(), self.other, self.unknown), *rest
+            return self._change_few(codes, draw.numpy()[:, 0]), *rest
+        if self.unknown.device != codes.device or self.unknown.dtype != codes.dtype:
+            self.unknown, self.other = self.unknown.to(codes), self.other.to(codes)
+            self.columns = self.columns.to(codes.device)
         hit = self.columns == draw.floor()
         reserved = torch.where(draw.frac() < 0.5, self.other, self.unknown)
         return torch.where(hit, reserved, codes), *rest
 
-
-def _change_few(codes: Tensor, draw: np.ndarray, other: Tensor, unknown: Tensor) -> Tensor:
-    """The same, looking at the rows that are hit alone; a GPU would have to wait for their number."""
-    rows = np.flatnonzero(draw < codes.shape[1])
-    draw = draw[rows]
-    column = draw.astype("int64")
-    changed = codes.clone()
-    changed.numpy()[rows, column] = np.where(
-        draw - column < 0.5, other.numpy()[column], unknown.numpy()[column]
-    )
-    return changed
+    def _change_few(self, codes: Tensor, draw: np.ndarray) -> Tensor:
+        """The same, looking at the rows that are hit alone; a GPU would have to wait for their number."""
+        rows = (draw < codes.shape[1]).nonzero()[0]
+        if not len(rows):
+            return codes
+        column, part = np.divmod(draw[rows], 1)
+        column = column.astype("int64")
+        changed = codes.clone()
+        changed.numpy()[rows, column] = self._reserved[(part < 0.5).astype("int64"), column]
+        return changed
