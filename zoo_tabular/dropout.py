@@ -36,7 +36,7 @@ class CategoryDropout:
         if not training or not self.rate or not codes.shape[1]:
             return batch
         # one draw a row tells whether (below the number of columns), which column (whole part), which code
-        draw = torch.rand((len(codes), 1), generator=generator, device=codes.device)
+        draw = torch.rand((codes.shape[0], 1), generator=generator, device=codes.device)
         draw *= codes.shape[1] / self.rate
         if codes.device.type == "cpu":
             return self._change_few(codes, draw.numpy()[:, 0]), *rest
@@ -52,8 +52,8 @@ class CategoryDropout:
         rows = (draw < codes.shape[1]).nonzero()[0]
         if not len(rows):
             return codes
-        column, part = np.divmod(draw[rows], 1)
-        column = column.astype("int64")
+        drawn = draw[rows]
+        column = drawn.astype("int64")
         changed = codes.clone()
-        changed.numpy()[rows, column] = self._reserved[(part < 0.5).astype("int64"), column]
+        changed.numpy()[rows, column] = self._reserved[(drawn - column < 0.5).view("int8"), column]
         return changed
