@@ -193,3 +193,22 @@ def test_predictions_of_a_shuffled_loader_are_in_order_also_after_several_epochs
     assert loader.epoch == 2
     assert np.array_equal(learn.predict_with_targs()[1], x.numpy())
     assert loader.epoch == 2
+
+
+@pytest.mark.parametrize("gathered", [1, 200, 10_000])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_rows_are_gathered_in_the_same_batches_however_many_come_at_once(
+    monkeypatch: pytest.MonkeyPatch, gathered: int, drop_last: bool
+) -> None:
+    x, y = torch.arange(46.0).view(23, 2), torch.arange(23)
+    loader = TensorLoader(x, y, bs=4, shuffle=True, seed=3, drop_last=drop_last)
+    order = loader.order
+    assert order is not None
+    monkeypatch.setattr("zoo.data.GATHER_BYTES", gathered)
+    for start in (0, 2):
+        loader.set_epoch(0, start)
+        batches = list(loader)
+        assert [len(target) for _, target in batches] == [4] * (5 - start) + ([] if drop_last else [3])
+        rows = torch.cat([target for _, target in batches])
+        assert torch.equal(rows, order[start * 4 : start * 4 + len(rows)])
+        assert torch.equal(torch.cat([part for part, _ in batches]), x[rows])
