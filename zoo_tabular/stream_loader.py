@@ -19,8 +19,8 @@ from zoo.seeding import draw_seed, epoch_order, mix_seeds
 from zoo_tabular.read_ahead import give_back_memory, read_ahead
 from zoo_tabular.row_groups import FileChanged, RowGroups
 
-LANES = 8  # places of the table that are read side by side
-READ_ROWS = 32_768
+LANES = 6  # places of the table that are read side by side
+READ_ROWS = 16_384
 HELD_BYTES = 1 << 28  # row groups that are read at several places are held decoded up to this size
 
 
@@ -43,10 +43,10 @@ class Slice:
 class ParquetLoader:
     """Batches of rows that are read, coded and shuffled by a thread while the model trains.
 
-    Every epoch draws an order of the row groups. Eight of them are read side by side into a pool of
+    Every epoch draws an order of the row groups. Six of them are read side by side into a pool of
     `buffer_rows` rows, whose rows are shuffled and cut into batches; batches go on over the ends of pools.
-    Fewer than sixteen row groups are cut into equal parts first, so that eight places are read to the end.
-    Fewer than eight that take no more than 256 MB are decoded once; of others, what lies before a part is
+    Fewer than twelve row groups are cut into equal parts first, so that six places are read to the end.
+    Fewer than six that take no more than 256 MB are decoded once; of others, what lies before a part is
     read and dropped. Row groups are decoded page by page, so that their size does not count. The order is a
     pure function of `(seed, epoch)`. Three pools are in memory at a time: the one in use, one that waits, and
     one being made. On a GPU pools are copied there whole.
