@@ -211,7 +211,7 @@ class ColumnarModelData(ModelData):
         cat_dropout: float = 0.02,
         shuffle: bool = True,
         seed: int | None = None,
-        buffer_rows: int = 262_144,
+        buffer_rows: int = 131_072,
     ) -> ColumnarModelData:
         """The same from Parquet files that need not fit into memory.
 

@@ -83,7 +83,7 @@ class ParquetLoader:
         seed: int | None = None,
         drop_last: bool = False,
         batch_transform: BatchTransform | None = None,
-        buffer_rows: int = 262_144,
+        buffer_rows: int = 131_072,
         after_pass: Callable[[], None] | None = None,
     ) -> None:
         if buffer_rows < 1 or bs < 1:
