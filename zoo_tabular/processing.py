@@ -191,7 +191,8 @@ def proc_df(
                 if name not in scales:
                     if mapper is not None:
                         raise ValueError(f"{where}: the mapper has no numbers for column {name!r}")
-                    scales[name] = (float(filled.mean()), float(filled.std()) or 1.0)
+                    constant = filled.min() == filled.max()  # its deviation may be rounding, not 0
+                    scales[name] = (float(filled.mean()), 1.0 if constant else float(filled.std()) or 1.0)
                 filled = (filled - scales[name][0]) / scales[name][1]
             _add(out, {name: filled}, name)
             indicators[f"{name}_na"] = missing

@@ -227,6 +227,14 @@ def test_the_test_frame_must_be_like_the_training_frame() -> None:
 GAPPY = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=8)
 
 
+def test_a_constant_column_is_not_scaled_by_rounding() -> None:
+    frame = pd.DataFrame({"x": [838861.0166806267] * 5})
+    _, _, nas, mapper = proc_df(frame, do_scale=True)
+    assert mapper["x"][1] == 1.0
+    again, *_ = proc_df(frame + 3.0, do_scale=True, na_dict=nas, mapper=mapper)
+    assert again["x"].tolist() == pytest.approx([3.0] * 5)
+
+
 @given(GAPPY, GAPPY, st.booleans())
 def test_numbers_agree_with_the_plain_computation(train: list, test: list, scale: bool) -> None:
     def frame(values: list) -> pd.DataFrame:
