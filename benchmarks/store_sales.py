@@ -57,6 +57,7 @@ parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
 parser.add_argument("--networks", type=int, default=4, help="of ours, that answer together")
 parser.add_argument("--epochs", type=int, default=5, help="of each of ours, in one cycle")
 parser.add_argument("--rate", type=float, default=8e-3, help="largest rate of ours")
+parser.add_argument("--fp32", action="store_true", help="train ours in float32 instead of bfloat16")
 parser.add_argument("--peer-epochs", type=int, default=5, help="of fastai's, in one cycle")
 parser.add_argument("--peer-rate", type=float, default=3e-3, help="largest rate of fastai's")
 parser.add_argument("--rounds", type=int, default=1000, help="of boosting")
@@ -68,17 +69,12 @@ def networks(
 ) -> Any:
     """One forecast for each network, and that of all together, with the seconds until then."""
     set_seed(0)
-    started = time.perf_counter()
     md = rossmann.make_data(train, span, 512, test, folder)
     y_range = log_range(train["Sales"], held_out_rows(train, span))
-    learners, found = [], {}
-    for seed in range(args.networks):
-        learn = rossmann.make_network(md, y_range, seed).to_bf16()
-        learn.progress = False
-        learn.fit_one_cycle(args.epochs, args.rate)
+    learners, found, seconds = [], {}, 0.0
+    for learn, seconds in rossmann.train_networks(md, y_range, args):
+        found[f"network {len(learners)}"] = learn.predict_with_targs()[0], seconds
         learners.append(learn)
-        found[f"network {seed}"] = learn.predict_with_targs()[0], time.perf_counter() - started
-    seconds = time.perf_counter() - started
     found[f"{len(learners)} networks together"] = Ensemble(learners).predict_with_targs()[0], seconds
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,21 @@ def make_network(md: ColumnarModelData, y_range: tuple[float, float], seed: int)
     )  # fmt: skip
 
 
+def train_networks(
+    md: ColumnarModelData, y_range: tuple[float, float], options: argparse.Namespace
+) -> Iterator[tuple[TabularLearner, float]]:
+    """The networks one after the other, each with the seconds of training until then."""
+    total = 0.0
+    for seed in range(options.networks):
+        learn = make_network(md, y_range, seed)
+        if not options.fp32:
+            learn.to_bf16()
+        started = time.perf_counter()
+        learn.fit_one_cycle(options.epochs, options.rate)
+        total += time.perf_counter() - started
+        yield learn, total
+
+
 def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -76,17 +92,17 @@ def main() -> None:
     y_range = log_range(train["Sales"], held_out)
 
     # Find a rate, then fit each network in one cycle of the rate.
-    networks = [make_network(md, y_range, seed) for seed in range(options.networks)]
-    print(networks[0])
-    networks[0].lr_find().plot().get_figure().savefig(options.out / "lr_find.png")
-    started = time.perf_counter()
-    for number, learn in enumerate(networks):
-        if not options.fp32:
-            learn.to_bf16()
-        learn.fit_one_cycle(options.epochs, options.rate)
+    finder = make_network(md, y_range, 0)
+    print(finder)
+    finder.lr_find().plot().get_figure().savefig(options.out / "lr_find.png")
+    networks = []
+    for learn, seconds in train_networks(md, y_range, options):
         sales, actual = learn.predict_with_targs()
-        seconds = time.perf_counter() - started
-        print(f"network {number}: rmspe {rmspe(sales, actual):.4f} on {options.span}, after {seconds:.0f} s")
+        print(
+            f"network {len(networks)}: rmspe {rmspe(sales, actual):.4f} on {options.span}, "
+            f"after {seconds:.0f} s"
+        )
+        networks.append(learn)
 
     # Look: predictions come back as sales.
     together = Ensemble(networks)
