@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.seeds import check_seed_of_first_weights
 from zoo import get_cv_idxs, load_learner
 from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingNet
 from zoo_collab.recommend import score_items
@@ -319,14 +320,6 @@ def test_trains_on_a_gpu_and_recommends_the_same_after_loading_on_cpu(tmp_path):
 def test_the_seed_fixes_the_first_weights_and_no_other_draws(hidden, tmp_path):
     table = CollabFilterDataset.from_data_frame(tmp_path, simulated(), "who", "film", "stars")
 
-    def weights(seed):
-        model = table.get_learner(3, bs=32, hidden=hidden, seed=seed, progress=False, device="cpu").model
-        return torch.cat([part.flatten() for part in model.parameters()])
-
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    first = weights(0)
-    assert torch.rand(1) == expected
-    assert torch.equal(weights(0), first)
-    assert not torch.equal(weights(1), first)
+    check_seed_of_first_weights(
+        lambda seed: table.get_learner(3, bs=32, hidden=hidden, seed=seed, progress=False, device="cpu").model
+    )

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.seeds import check_seed_of_first_weights
 from zoo_tabular import ColumnarModelData, TimeLeakWarning, group_split, last_days_split, proc_df, train_cats
 from zoo_tabular.dropout import CategoryDropout
 
@@ -253,18 +254,7 @@ def test_a_series_with_the_same_labels_in_another_order_is_refused() -> None:
 def test_the_seed_of_a_learner_fixes_its_first_weights_and_no_other_draws() -> None:
     md = ColumnarModelData.from_data_frame(".", [0], table(), "Sales", ["Store", "Kind"])
 
-    def weights(seed: int | None) -> torch.Tensor:
-        model = md.get_learner(szs=[8], seed=seed, progress=False).model
-        return torch.cat([part.flatten() for part in model.state_dict().values()])
-
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    first = weights(0)
-    assert torch.rand(1) == expected
-    assert torch.equal(weights(0), first)
-    assert not torch.equal(weights(1), first)
-    assert not torch.equal(weights(None), weights(None))
+    check_seed_of_first_weights(lambda seed: md.get_learner(szs=[8], seed=seed, progress=False).model)
 
 
 def test_two_frames_of_the_same_days_warn() -> None:

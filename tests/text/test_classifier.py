@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.seeds import check_seed_of_first_weights
 from zoo import load_learner
 from zoo.archive import ArchiveError
 from zoo_text import Field, LanguageModelData, TextData
@@ -438,14 +439,6 @@ def test_the_seed_of_a_learner_fixes_its_first_weights_and_no_other_draws(classe
             Field(), texts, bs=2, bptt=4, min_freq=1, seed=0, path=tmp_path
         )  # fmt: skip
 
-    def weights(seed):
-        model = data.get_model(emb_sz=4, n_hid=6, seed=seed, device="cpu", progress=False).model
-        return torch.cat([part.flatten() for part in model.parameters()])
-
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    first = weights(0)
-    assert torch.rand(1) == expected
-    assert torch.equal(weights(0), first)
-    assert not torch.equal(weights(1), first)
+    check_seed_of_first_weights(
+        lambda seed: data.get_model(emb_sz=4, n_hid=6, seed=seed, device="cpu", progress=False).model
+    )

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.seeds import check_seed_of_first_weights
 from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner, set_seed
 from zoo.metrics import accuracy
@@ -57,16 +58,7 @@ class TestPretrained:
         assert not any(p.requires_grad for p in learn.model.body.parameters())
 
     def test_the_seed_fixes_the_first_weights_and_no_other_draws(self, data):
-        def weights(seed):
-            return torch.cat([part.flatten() for part in learner(data, seed=seed).model.parameters()])
-
-        torch.manual_seed(3)
-        expected = torch.rand(1)
-        torch.manual_seed(3)
-        first = weights(0)
-        assert torch.rand(1) == expected
-        assert torch.equal(weights(0), first)
-        assert not torch.equal(weights(1), first)
+        check_seed_of_first_weights(lambda seed: learner(data, seed=seed).model)
 
     @pytest.mark.parametrize("precompute", [False, True])
     def test_fine_tune_trains_the_head_then_everything(self, data, precompute):
