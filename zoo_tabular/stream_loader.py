@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import mmap
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,15 +42,19 @@ class Slice:
 
 
 class ParquetLoader:
-    """Batches of rows that are read, coded and shuffled by a thread while the model trains.
+    """Batches of rows that are read, coded and shuffled in pools, while the model trains or in between.
 
     Every epoch draws an order of the row groups. Six of them are read side by side into a pool of
     `buffer_rows` rows, whose rows are shuffled and cut into batches; batches go on over the ends of pools.
     Fewer than twelve row groups are cut into equal parts first, so that six places are read to the end.
     Fewer than six that take no more than 256 MB are decoded once; of others, what lies before a part is
     read and dropped. Row groups are decoded page by page, so that their size does not count. The order is a
-    pure function of `(seed, epoch)`. Three pools are in memory at a time: the one in use, one that waits, and
-    one being made. On a GPU pools are copied there whole.
+    pure function of `(seed, epoch)`.
+
+    On a GPU, and where torch leaves a core of the CPU to others (`torch.set_num_threads`), a thread makes the
+    next pools: three are in memory at a time, the one in use, one that waits and one being made. Where the
+    model takes every core, such a thread would only make its cores wait for each other: pools are made in
+    between, and two are in memory. On a GPU pools are copied there whole.
 
     Args:
         groups: the files.
@@ -147,7 +152,8 @@ class ParquetLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         bs, device = self.bs, self._device
         rest: tuple[Tensor, ...] | None = None
-        for pool in read_ahead(self._filled_pools()):
+        pools = self._filled_pools()
+        for pool in read_ahead(pools) if _leaves_a_core(device) else pools:
             if device.type != "cpu":
                 pool = tuple(part.to(device, non_blocking=True) for part in pool)
             if rest is not None:
@@ -248,6 +254,12 @@ class ParquetLoader:
             yield tuple(tensor.pin_memory() for tensor in tensors) if pin else tensors
             del tensors
             skip = 0
+
+
+def _leaves_a_core(device: torch.device) -> bool:
+    """Whether a thread can work beside a model that trains on this device."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return device.type != "cpu" or torch.get_num_threads() < cores
 
 
 def _pages(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:

@@ -203,7 +203,32 @@ def test_row_groups_that_are_passed_over_are_not_read(folder: Path, monkeypatch:
     assert len(read) == len(set(read))
 
 
-def test_memory_is_bounded_by_the_buffer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[True, False], ids=["beside", "between"])
+def a_core_is_free(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether torch leaves a core to the thread that reads."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 0 if request.param else 1_000)
+    return request.param
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "zoo-read-ahead"]
+
+
+def test_a_thread_reads_only_where_a_core_is_free(
+    folder: Path, a_core_is_free: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = data_of(folder, buffer_rows=300).train_dl
+    batches = iter(loader)
+    found = [next(batches)]
+    assert bool(readers()) == a_core_is_free
+    found += batches
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1_000 if a_core_is_free else 0)
+    equal(found, list(loader), 0)
+
+
+def test_memory_is_bounded_by_the_buffer(
+    folder: Path, a_core_is_free: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loader = data_of(folder, buffer_rows=300).train_dl
     sizes: list[int] = []
     made: list[int] = []
@@ -219,18 +244,20 @@ def test_memory_is_bounded_by_the_buffer(folder: Path, monkeypatch: pytest.Monke
     used = 0
     for batch in loader:
         used += len(batch[0])
-        assert made[-1] - used <= 3 * 300 + 64  # in use, waiting, being made
+        # in use, waiting, being made; or all of them used up before the next one is made
+        assert made[-1] - used <= (3 * 300 if a_core_is_free else 300) + 64
     assert max(sizes) <= 300
     assert used == 3_000
 
 
-def test_a_pass_that_is_left_early_ends_its_thread(folder: Path) -> None:
+def test_a_pass_that_is_left_early_ends_its_thread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 0)
     loader = data_of(folder).train_dl
     for number, _ in enumerate(loader):
         if number == 2:
             break
     next(iter(loader))
-    assert not [thread for thread in threading.enumerate() if thread.name == "zoo-read-ahead"]
+    assert not readers()
 
 
 def test_errors_of_the_thread_are_raised_where_batches_are_used() -> None:
