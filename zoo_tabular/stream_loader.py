@@ -164,8 +164,11 @@ class ParquetLoader:
                 yield rest
                 pool = tuple(part[lacking:] for part in pool)
             whole = len(pool[0]) // bs * bs
-            if whole:
-                yield from zip(*(part[:whole].split(bs) for part in pool), strict=True)
+            batches = zip(*(part[:whole].split(bs) for part in pool), strict=True) if whole else ()
+            for number, batch in enumerate(batches):
+                if number == whole // bs // 2:
+                    give_back_memory()  # a training leaves gaps, which grow by some MB a batch
+                yield batch
             # a copy, so that the pool is let go
             rest = tuple(part[whole:].clone() for part in pool) if whole < len(pool[0]) else None
         if rest is not None and not self.drop_last:
