@@ -33,7 +33,7 @@ def write_table(df: pd.DataFrame, path: str | Path) -> Path:
     import pyarrow as pa
     from pyarrow import feather, parquet
 
-    check_frame(df, "write_table")
+    df = check_frame(df, "write_table")
     path = Path(path)
     kind = _kind(path)
     table = pa.Table.from_pandas(df)
@@ -118,7 +118,7 @@ def write_partitioned(df: pd.DataFrame, path: str | Path, by: Sequence[str]) -> 
     from pyarrow import Table, dataset
     from pyarrow import schema as make_schema
 
-    check_frame(df, "write_partitioned")
+    df = check_frame(df, "write_partitioned")
     path = Path(path)
     if path.exists() and any(path.iterdir()):
         raise FileExistsError(f"write_partitioned: {path} is not empty")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from zoo_tabular import read_table, stream_table, write_partitioned, write_table
@@ -71,3 +72,22 @@ def test_written_files_follow_the_umask(tmp_path):
     finally:
         os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+class Exchanged:
+    """A frame of another library, which hands out its columns as Arrow streams."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def test_arrow_tables_and_frames_of_other_libraries_are_written(tmp_path: Path) -> None:
+    table = pa.table({"Year": [2013, 2014], "Sales": [1.5, None]})
+    expected = pd.DataFrame({"Year": [2013, 2014], "Sales": [1.5, np.nan]})
+    for number, other in enumerate((table, Exchanged(table))):
+        pd.testing.assert_frame_equal(read_table(write_table(other, tmp_path / "a.parquet")), expected)
+        folder = write_partitioned(other, tmp_path / f"sales{number}", ["Year"])
+        assert read_table(folder)["Year"].tolist() == [2013, 2014]
