@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import check_columns, check_frame
+from zoo_tabular._frames import check_columns, check_frame, decimals_as_floats
 from zoo_tabular.columns import CategoryColumn, NumberColumn, check_fits, factorize, to_floats
 from zoo_tabular.median import MedianSketch
 
@@ -283,8 +283,10 @@ def arrow_floats(array: Any, name: str) -> np.ndarray:
     import pyarrow as pa
 
     kind = array.type
+    if pa.types.is_decimal(kind):
+        array, kind = decimals_as_floats(array), pa.float64()
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if plain or pa.types.is_null(kind) or pa.types.is_decimal(kind):
+    if plain or pa.types.is_null(kind):
         array = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return to_floats(pd.Series(array, name=name))
     return to_floats(array.to_pandas().rename(name))

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pickle
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -731,10 +732,9 @@ def test_two_processes_agree_and_give_what_one_gives(tmp_path: Path) -> None:
 
 def every_type(n: int, seed: int) -> pa.Table:
     """One column of each type that Arrow has for categories; with gaps, and with values of their own."""
-    from decimal import Decimal
-
     rng = np.random.default_rng(seed)
     draw = rng.integers(0, 6 + 2 * seed, n)
+    prices = [Decimal(text) for text in ("4.27", "8.11", "0.07", "2.51", "9.93", "0.25", "5.77", "1.10")]
     gaps = rng.random(n) < 0.1
     day = pd.Timestamp("2015-07-31") + pd.to_timedelta(draw, unit="D")
     text = pa.array([f"é {value}" for value in draw], mask=gaps)
@@ -757,7 +757,7 @@ def every_type(n: int, seed: int) -> pa.Table:
             "zone": pa.array(day.tz_localize("Europe/Berlin"), mask=gaps),
             "duration": pa.array(pd.to_timedelta(draw, unit="h"), mask=gaps),
             "decimal": pa.array(
-                [None if gap else Decimal(int(v)) / 4 for v, gap in zip(draw, gaps, strict=True)]
+                [None if gap else prices[v] for v, gap in zip(draw, gaps, strict=True)], pa.decimal128(8, 2)
             ),
             "nothing": pa.nulls(n),
             "constant": pa.array(["x"] * n),
@@ -778,6 +778,19 @@ def test_categories_of_every_type_are_learned_and_coded_as_from_frames() -> None
     expected, _ = processor.transform_arrays(other)
     for place, name in enumerate(names):
         np.testing.assert_array_equal(codes[:, place], expected[:, place], err_msg=name)
+
+
+def test_decimals_have_the_same_codes_from_files_and_from_frames(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    prices = [Decimal(int(cents)) / 100 for cents in rng.integers(0, 1000, 200)]
+    table = pa.table({"price": pa.array(prices, pa.decimal128(8, 2)), "y": rng.normal(size=200)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    md = ColumnarModelData.from_parquet(tmp_path, None, tmp_path / "a.parquet", "y", ["price"])
+    coder = ArrowCoder(md.processor)
+    expected = np.concatenate([coder(batch)[0] for batch in table.to_batches()])
+    assert not coder.unknown
+    for rows in (table, table.to_pandas(), table.to_pandas().astype({"price": "float64"})):
+        np.testing.assert_array_equal(md.processor.transform_arrays(rows)[0], expected)
 
 
 def test_large_whole_numbers_with_gaps_keep_all_their_digits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,9 @@ import pytest
 
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
 from zoo_tabular import TableProcessor
+from zoo_tabular._frames import check_frame
 from zoo_tabular.median import MedianSketch
-from zoo_tabular.statistics import NumberStatistics
+from zoo_tabular.statistics import NumberStatistics, arrow_floats
 
 
 def pieces_of(df: pd.DataFrame, rows: int) -> list[pd.DataFrame]:
@@ -84,6 +86,20 @@ def test_columns_are_chosen_as_for_a_whole_frame() -> None:
     df = odd_columns().drop(columns=["day", "time", "none"])
     found = TableProcessor().fit_stream(arrow_pieces(df, 20))
     assert found.feature_names_in_ == TableProcessor().fit(df).feature_names_in_
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(8, 2), pa.decimal128(38, 20), pa.decimal256(40, 8)])
+def test_decimals_become_the_nearest_numbers(kind) -> None:
+    cents = [*range(0, 1000, 7), None, -427, 99999]
+    values = [None if each is None else Decimal(each) / 100 for each in cents]
+    expected = np.array([np.nan if value is None else float(value) for value in values])
+    array = pa.array(values, kind)
+    for found in (
+        arrow_floats(array, "price"),
+        check_frame(pa.table({"price": array}), "test")["price"].to_numpy(),
+        check_frame(pa.table({"price": pa.chunked_array([array[:9], array[9:]])}), "test")["price"],
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_medians_of_few_values_are_exact_and_of_many_within_the_stated_error() -> None:
