@@ -145,13 +145,14 @@ def auc(preds: Tensor, targets: Tensor) -> float:
     return float(roc_auc_score(targets.reshape(-1).numpy(), scores.double().numpy()))
 
 
-def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) -> Metric:
+def sklearn_metric(function: Callable, *, on: str | None = None, **options: Any) -> Metric:
     """Any scikit-learn metric as a metric of a learner.
 
     Args:
         function: `(y_true, y_pred, ...) -> number`.
         on: what it gets as predictions: "labels" (the class with the largest score; for multi-label targets
-            scores above 0), "probs" (softmax), or "values" (raw outputs).
+            scores above 0), "probs" (softmax), or "values" (raw outputs). By default labels, or values where
+            the targets are numbers of a regression.
         options: passed on, for example `average="macro"`.
 
     Example:
@@ -160,20 +161,35 @@ def sklearn_metric(function: Callable, *, on: str = "labels", **options: Any) ->
         >>> metric(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 1]))
         1.0
     """
-    if on not in ("labels", "probs", "values"):
+    if on not in (None, "labels", "probs", "values"):
         raise ValueError(f"sklearn_metric: on must be 'labels', 'probs' or 'values', got {on!r}")
 
     @functools.wraps(function)
     def metric(preds: Tensor, targets: Tensor) -> float:
-        scores = preds.float()
-        if on == "labels":
+        scores, kind = preds.float(), on or ("values" if _are_numbers(targets, function) else "labels")
+        if kind == "labels":
             given = (scores > 0).long() if targets.ndim == scores.ndim > 1 else scores.argmax(-1)
         else:
-            given = scores.softmax(-1) if on == "probs" else scores
+            given = scores.softmax(-1) if kind == "probs" else scores
         return float(function(targets.cpu().numpy(), given.cpu().numpy(), **options))
 
     metric.__module__ = __name__  # `streaming` would take it for a bare scikit-learn function
+    metric.__name__ = metric_name(function)
     return metric
+
+
+def _are_numbers(targets: Tensor, function: Any) -> bool:
+    """Whether targets are those of a regression, and no classes or 0/1 labels."""
+    if not targets.is_floating_point():
+        return False
+    return _module(function).endswith("._regression") or bool(((targets != 0) & (targets != 1)).any())
+
+
+def _module(function: Any) -> str:
+    """Where a function comes from, also one with some arguments set already."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__module__", ""))
 
 
 def wide(value: Tensor) -> Tensor:
@@ -283,7 +299,7 @@ def named_meters(metrics: Iterable[Any]) -> dict[str, Any]:
 def streaming(metric: Any) -> Any:
     """A metric of any kind as an object with `reset`, `update` and `compute`.
 
-    A scikit-learn function given as it is compares labels (see `sklearn_metric`).
+    A scikit-learn function given as it is, or as a `partial`, becomes a `sklearn_metric`.
 
     Raises:
         TypeError: if it is neither a function nor such an object.
@@ -296,6 +312,6 @@ def streaming(metric: Any) -> Any:
         raise TypeError(
             f"a metric is a function (preds, targets) -> number or a streaming object, got {metric!r}"
         )
-    if str(getattr(metric, "__module__", "")).startswith("sklearn."):
+    if _module(metric).startswith("sklearn."):
         metric = sklearn_metric(metric)
     return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)

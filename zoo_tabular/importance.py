@@ -22,6 +22,7 @@ from zoo.plots import figure
 from zoo.predictor import Predictor
 from zoo.seeding import preserve_rng
 from zoo_tabular._frames import name_list
+from zoo_tabular.direction import higher_is_better as judged
 from zoo_tabular.encoded import (
     TableRows,
     check_learner,
@@ -32,8 +33,6 @@ from zoo_tabular.encoded import (
     sampled,
     told,
 )
-
-HIGHER_IS_BETTER = ("accuracy", "auc", "r2", "f1", "f2", "fbeta", "precision", "recall", "_score")
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,10 @@ def permutation_importance(
         learn: a learner of a table, also a loaded one, or an `Ensemble` of such.
         df: raw rows; the learner's validation rows by default.
         target: the target of `df`: a column of it, or values.
-        metric: `(predictions, targets) -> number` on the model's scale, or a streaming metric; the first one
-            of the learner by default.
-        higher_is_better: whether high values of the metric are good; judged by its name by default.
+        metric: `(predictions, targets) -> number` on the model's scale, a streaming metric, or a function of
+            scikit-learn; the first one of the learner by default.
+        higher_is_better: whether high values of the metric are good; by default as the metric's name tells,
+            such as "..._error" and "..._score". A name that does not tell needs it.
         groups: columns to shuffle together by the name of the group.
         columns: measure these alone (columns that are in no group, and names of groups); all by default.
         n_repeats: shufflings of every column.
@@ -142,7 +142,8 @@ def permutation_importance(
         seed: of rows, shufflings and draws.
 
     Raises:
-        ValueError: for unknown columns, a column in two groups, rows without targets, fewer than two rows.
+        ValueError: for unknown columns, a column in two groups, rows without targets, fewer than two rows, a
+            metric whose direction is not known.
 
     Example:
         >>> from zoo_tabular import ColumnarModelData
@@ -210,8 +211,12 @@ class _Score:
         self.meter = streaming(metric)
         self.name = metric_name(metric)
         if higher_is_better is None:
-            lower = self.name.lower()
-            higher_is_better = any(word in lower for word in HIGHER_IS_BETTER)
+            higher_is_better = judged(metric, self.name)
+        if higher_is_better is None:
+            raise ValueError(
+                f"{where}: whether high values of the metric {self.name!r} are good is not clear from its "
+                "name: say so with higher_is_better=True or higher_is_better=False"
+            )
         self.sign = -1.0 if higher_is_better else 1.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:

@@ -1,9 +1,10 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error
+from sklearn.metrics import accuracy_score, cohen_kappa_score, fbeta_score, mean_absolute_error, r2_score
 from torch import nn
 
 from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of
@@ -71,6 +72,28 @@ def test_any_scikit_learn_metric_can_be_used():
     assert (meter.name, meter.compute()) == ("cohen_kappa_score", 1.0)
     with pytest.raises(ValueError, match="on must be"):
         sklearn_metric(cohen_kappa_score, on="nothing")
+
+
+@pytest.mark.parametrize("given", [r2_score, partial(r2_score), sklearn_metric(r2_score)])
+def test_scikit_learn_functions_of_numbers_get_the_values(given):
+    """Predictions and targets go in the order of scikit-learn; 0/1 numbers are numbers still."""
+    preds, targets = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[1.0], [3.0], [2.0]])
+    for truth in (targets, (targets > 1).float()):
+        meter = streaming(given)
+        meter.update(preds, truth)
+        assert meter.name == "r2_score"
+        assert meter.compute() == pytest.approx(r2_score(truth, preds))
+
+
+def test_scikit_learn_functions_of_labels_get_labels():
+    preds = torch.tensor([[1.0, -2.0], [-1.0, 3.0], [0.5, 2.0]])
+    labels = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    assert sklearn_metric(accuracy_score)(preds, labels) == pytest.approx(2 / 3)
+    assert sklearn_metric(mean_absolute_error)(preds, torch.tensor([0, 1, 0])) == pytest.approx(1 / 3)
+    meter = streaming(partial(fbeta_score, beta=0.5, average="macro"))
+    meter.update(preds, torch.tensor([0, 1, 0]))
+    assert meter.name == "fbeta_score"
+    assert meter.compute() == pytest.approx(fbeta_score([0, 1, 0], [0, 1, 1], beta=0.5, average="macro"))
 
 
 def test_streamed_row_means_equal_the_whole_set_value():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.metrics import mean_absolute_error
+from sklearn.metrics import brier_score_loss, matthews_corrcoef, mean_absolute_error, r2_score
 
 from tests.tabular.known import PER_SIZE, assert_same, known_answer, known_frame, known_learner, state
 from zoo import load_learner
@@ -134,6 +134,44 @@ def test_metrics_of_all_kinds_and_their_direction(tmp_path) -> None:
         assert found.frame.loc["Kind", "low"] > 0
     turned = learn.importance(metric=mse, higher_is_better=True, columns=["Kind"])
     assert turned.frame.loc["Kind", "mean"] < 0
+
+
+@pytest.mark.parametrize("metric", [matthews_corrcoef, sklearn_metric(brier_score_loss, on="probs")])
+def test_the_only_column_that_tells_comes_first_by_any_metric(tmp_path, metric) -> None:
+    df = known_frame(400).assign(Answer=lambda df: np.where(df["Size"] > 10, "large", "small"))
+    md = ColumnarModelData.from_data_frame(
+        tmp_path, range(300, 400), df, "Answer", ["Shade"], 50, cont_flds=["Size", "Noise"], is_reg=False
+    )
+    learn = md.get_learner(szs=[16], progress=False, device="cpu")
+    learn.fit_one_cycle(8, 0.02)
+    found = learn.importance(metric=metric, n_bootstrap=20)
+    assert found.frame.index[0] == "Size"
+    assert found.frame.loc["Size", "low"] > 0
+
+
+def test_functions_of_scikit_learn_see_values_and_targets_in_their_order(tmp_path) -> None:
+    learn = known_learner(tmp_path, n_out=2)
+    rng = np.random.default_rng(0)
+    df = known_frame()[400:].assign(
+        one=lambda df: df["Sales"] + rng.normal(0, 3, 200), two=lambda df: -df["one"]
+    )
+    truth, preds = df[["one", "two"]], np.asarray(learn.predict_batch(df))
+    for metric in (r2_score, sklearn_metric(r2_score)):
+        found = learn.importance(df, ["one", "two"], metric=metric, n_bootstrap=5, columns=["Size"])
+        assert found.baseline == pytest.approx(r2_score(truth, preds), rel=1e-4)
+        assert found.higher_is_better
+
+
+def test_a_metric_whose_direction_is_unknown_asks_for_it(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+
+    def profit(preds: torch.Tensor, targets: torch.Tensor) -> float:
+        return -mse(preds, targets)
+
+    with pytest.raises(ValueError, match=r"metric 'profit' are good is not clear .* higher_is_better=True"):
+        learn.importance(metric=profit)
+    found = learn.importance(metric=profit, higher_is_better=True, n_bootstrap=5)
+    assert found.frame.loc["Kind", "mean"] > 0
 
 
 def test_classes_on_their_own(tmp_path) -> None:
