@@ -236,9 +236,8 @@ class NumberColumn:
         check_fits(present, present, str(values.name))
         median = float(np.median(present)) if len(present) else 0.0
         found = np.where(gaps, median, found)
-        mean, std = float(found.mean()), float(found.std())
-        constant = len(present) == 0 or present.min() == present.max()
-        return cls(str(values.name), median, mean, 0.0 if constant else std, bool(gaps.any()), scale)
+        mean, std = float(found.mean()), deviation(found)
+        return cls(str(values.name), median, mean, std, bool(gaps.any()), scale)
 
     def encode(self, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Float64 values without gaps, and where the gaps were."""
@@ -309,6 +308,11 @@ def to_floats(values: pd.Series) -> np.ndarray:
             f"column {values.name!r} holds {int(np.isinf(found).sum())} infinite values: clean them first"
         )
     return found
+
+
+def deviation(values: np.ndarray) -> float:
+    """Standard deviation of a population: 0 where all values are the same, which rounding may hide."""
+    return float(values.std()) if len(values) and values.min() < values.max() else 0.0
 
 
 def check_fits(found: np.ndarray, raw: np.ndarray, name: str) -> None:

@@ -57,16 +57,15 @@ class NumberStatistics:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the values so far (that of a population)."""
-        return float(np.sqrt(self.squares / self.n)) if self.n else 0.0
+        """Standard deviation of the values so far (that of a population), 0 where all are the same."""
+        return float(np.sqrt(self.squares / self.n)) if self.low < self.high else 0.0
 
     def column(self, scale: bool) -> NumberColumn:
         """What was learned; gaps count with the median that will fill them. Ends the collection."""
         median = self.sketch.median()
-        constant = self.n == 0 or self.low == self.high
         if self.gaps:
             self._merge(self.gaps, median, 0.0)
-        return NumberColumn(self.name, median, self.mean, 0.0 if constant else self.std, self.gaps > 0, scale)
+        return NumberColumn(self.name, median, self.mean, self.std, self.gaps > 0, scale)
 
     def _merge(self, n: int, mean: float, squares: float) -> None:
         total = self.n + n

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import did_you_mean
+from zoo_tabular.columns import deviation
 
 TRANSFORMS = ("none", "log", "log1p", "standardize")
 
@@ -59,7 +60,7 @@ class TargetTransform:
         if self.name == "standardize" or isinstance(self.name, list):
             columns = y.reshape(len(y), -1).astype("float64")
             self.mean = columns.mean(axis=0).tolist()
-            self.std = [float(value) or 1.0 for value in columns.std(axis=0)]
+            self.std = [deviation(column) or 1.0 for column in columns.T]
         return self
 
     def forward(self, y: np.ndarray) -> np.ndarray:

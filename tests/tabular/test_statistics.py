@@ -132,6 +132,15 @@ def test_large_numbers_close_together_keep_their_deviation() -> None:
     assert statistics.std == pytest.approx(values.std(), rel=1e-6)
 
 
+def test_numbers_that_are_all_the_same_have_no_deviation() -> None:
+    statistics = NumberStatistics("Price")
+    for part in (np.full(200, 1e6 + 0.1), np.full(70, 1e6 + 0.1)):
+        statistics.add(part)
+    assert np.full(270, 1e6 + 0.1).std() > 0, "rounding alone"
+    assert statistics.std == 0.0
+    assert NumberStatistics("Price").std == 0.0
+
+
 def test_what_is_wrong_in_a_piece_is_named() -> None:
     first = pd.DataFrame({"Kind": ["a"], "Distance": [1.0]})
     with pytest.raises(ValueError, match="no column 'Distance'"):
