@@ -20,6 +20,9 @@ MISSING = (
     0  # the code of a missing category; levels follow from 1, then one code for rare, one for unknown levels
 )
 
+NUMBERS = (numbers.Real, np.bool_, Decimal)
+DATES = (datetime.date, np.datetime64)
+
 FLOAT32_LIMIT = (2 - 2**-24) * 2.0**127  # from here on a number becomes infinite as float32
 
 
@@ -30,6 +33,20 @@ def is_missing(value: Any) -> bool:
         or (isinstance(value, Decimal) and value.is_nan())
         or (isinstance(value, np.datetime64) and bool(np.isnat(value)))
     )  # fmt: skip
+
+
+def object_kind(values: pd.Series) -> str:
+    """What an object column holds, gaps aside: only "numbers" (also true/false, Decimals and numpy's), only
+    "dates", numbers of which some are "complex", or else "text"; "text" for columns of other types."""
+    if not pd.api.types.is_object_dtype(values.dtype):
+        return "text"
+    if pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
+        return "text"
+    kinds = {type(value) for value in values[values.notna().to_numpy()]}
+    for kind, types in (("numbers", NUMBERS), ("dates", DATES), ("complex", (*NUMBERS, numbers.Complex))):
+        if kinds and all(issubclass(one, types) for one in kinds):
+            return kind
+    return "text"
 
 
 def canonical(value: Any, kind: str) -> Any:
@@ -162,8 +179,8 @@ class CategoryColumn:
             ranks: the values come in an order of their own, which the levels keep.
             min_count, max_levels: see `TableProcessor`.
         """
-        number = all(isinstance(value, bool | np.bool_ | numbers.Real | Decimal) for value in distinct)
-        dates = all(isinstance(value, datetime.date | np.datetime64) for value in distinct)
+        number = all(isinstance(value, NUMBERS) for value in distinct)
+        dates = all(isinstance(value, DATES) for value in distinct)
         kind = "number" if number else "date" if dates else "text"
         seen: dict[Any, int] = {}
         for value, count in zip(distinct, counts, strict=True):
@@ -279,17 +296,22 @@ def to_floats(values: pd.Series) -> np.ndarray:
     """A column as float64 with NaN for gaps.
 
     Raises:
-        TypeError: for dates and durations.
-        ValueError: for text that is no number, and for infinite values.
+        TypeError: for dates, durations and complex numbers.
+        ValueError: for text that is no number, for infinite values and whole numbers beyond float64.
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.cat.remove_unused_categories()
         levels = to_floats(pd.Series(values.cat.categories, name=values.name))
         return np.append(levels, np.nan)[values.cat.codes]  # code -1, missing, reads the last entry
+    if pd.api.types.is_complex_dtype(values.dtype) or object_kind(values) == "complex":
+        raise TypeError(f"column {values.name!r} holds complex numbers: make two columns of them")
     if is_flag(values):
         values = values.astype("boolean")
     elif is_text(values):
-        parsed = pd.to_numeric(values, errors="coerce")
+        try:
+            parsed = pd.to_numeric(values, errors="coerce")
+        except OverflowError:
+            raise ValueError(_too_large(str(values.name), "a whole number")) from None
         bad = values[(parsed.isna() & values.notna()).to_numpy()]
         bad = [
             value for value in bad.unique() if not (isinstance(value, str) and value.strip().lower() == "nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from zoo.errors import did_you_mean, some
 from zoo_tabular._frames import check_columns, check_frame, fresh, is_flag, is_text, name_list
-from zoo_tabular.columns import to_floats
+from zoo_tabular.columns import object_kind, to_floats
 
 SUBSET_SEED = 42
 
@@ -45,7 +46,9 @@ def train_cats(df: pd.DataFrame) -> pd.DataFrame:
         df: any frame; it is not changed.
 
     Returns:
-        A new frame; numbers, dates and columns that are categories already stay as they are.
+        A new frame; numbers, true/false and dates, also as Python objects, and columns that are categories
+        already stay as they are. (`proc_df` makes numbers of the first two and refuses dates: use
+        `add_datepart`, or make them categories by `astype("category")`.)
 
     Example:
         >>> import pandas as pd
@@ -55,7 +58,7 @@ def train_cats(df: pd.DataFrame) -> pd.DataFrame:
     df = check_frame(df, "train_cats")
     out = fresh(df)
     for name in df.columns:
-        if is_text(df[name]):
+        if is_text(df[name]) and object_kind(df[name]) == "text":
             levels = ordered_levels(df[name].dropna().unique(), name, "train_cats")
             out[name] = pd.Categorical(df[name], categories=levels, ordered=True)
     return out
@@ -115,14 +118,15 @@ def proc_df(
 
     Missing numbers are replaced by the median, and every numeric column gets a true/false partner
     `<name>_na`, whether or not this frame has gaps: so a gap that is first seen in the test set changes no
-    shape. True/false columns of any type are numbers 0 and 1. Categories become codes: missing is 0, the
+    shape. True/false columns of any type are numbers 0 and 1, Python objects that are all numbers (such as
+    Decimals) are numbers. Categories become codes: missing is 0, the
     levels are 1, 2, ... in their order. Use it on the training frame, then on the test frame after
     `apply_cats(test, train)` with the returned `nas` (and `mapper`), which must name the same columns.
 
     Args:
         df: the frame; it is not changed.
         y_fld: name of the target column, None when there is none. Text and category targets become codes 0,
-            1, ...
+            1, ...; numbers of any type, Decimals and Python objects too, stay numbers.
         skip_flds: columns to leave out.
         ignore_flds: columns to pass through untouched; they come first in the result.
         do_scale: bring numbers to mean 0 and standard deviation 1; a fourth value, the mapper, is returned.
@@ -140,6 +144,7 @@ def proc_df(
         ValueError: for absent columns, a target with missing values or among the columns left out, infinite
             numbers, date columns, names that would be made twice, or, in a test frame, text columns and
             numeric columns other than those of `na_dict`.
+        TypeError: for complex numbers.
 
     Example:
         >>> import pandas as pd
@@ -168,9 +173,9 @@ def proc_df(
     indicators: dict[str, np.ndarray] = {}
     for name in [name for name in df.columns if name not in left_out]:
         values = df[name]
-        flag, kind = is_flag(values), values.dtype
+        flag, kind, held = is_flag(values), values.dtype, object_kind(values)
         category = isinstance(kind, pd.CategoricalDtype)
-        if name not in nas and is_text(values) and not flag:
+        if name not in nas and is_text(values) and held == "text":
             if na_dict is not None:
                 raise ValueError(
                     f"{where}: column {name!r} holds text; call apply_cats(df, train_frame) first"
@@ -179,7 +184,7 @@ def proc_df(
             values, category = pd.Series(pd.Categorical(values, categories=levels)), True
         if name not in nas and category:
             _add(out, _categories(values, name, max_n_cat), name)
-        elif name in nas or flag or pd.api.types.is_numeric_dtype(kind):
+        elif name in nas or held in ("numbers", "complex") or flag or pd.api.types.is_numeric_dtype(kind):
             if na_dict is not None and name not in nas:
                 raise ValueError(
                     f"{where}: column {name!r} holds numbers, but na_dict has no median for it, so the "
@@ -198,8 +203,8 @@ def proc_df(
             indicators[f"{name}_na"] = missing
         else:
             raise ValueError(
-                f"{where}: column {name!r} is {kind}, neither numbers nor categories: "
-                "use add_datepart for dates, or name it in skip_flds"
+                f"{where}: column {name!r} is {'dates' if held == 'dates' else kind}, neither numbers nor "
+                "categories: use add_datepart for dates, or name it in skip_flds"
             )
     for name, missing in indicators.items():
         _add(out, {name: missing}, name.removesuffix("_na"))
@@ -228,14 +233,26 @@ def _target(values: pd.Series, name: str, test: bool) -> np.ndarray:
         return values.cat.codes.to_numpy()
     if is_flag(values):
         return values.to_numpy(dtype=bool)
-    if is_text(values):
+    if is_text(values) and object_kind(values) not in ("numbers", "complex"):
         if test:
             raise ValueError(
                 f"proc_df: the target {name!r} holds text, whose codes would not be those of training: "
                 "make it a category first, with train_cats on the training frame and apply_cats here"
             )
         return np.unique(values.to_numpy().astype(str), return_inverse=True)[1]
-    return values.to_numpy()
+    found = values.to_numpy()
+    if found.dtype.kind in "fcO":
+        floats = to_floats(values)
+        found = (
+            (floats if _beyond_int64(found) else found.astype("int64")) if found.dtype == object else found
+        )
+    return found
+
+
+def _beyond_int64(found: np.ndarray) -> bool:
+    """Whether an array of Python numbers holds fractions, or whole numbers that int64 has no place for."""
+    whole = all(isinstance(value, numbers.Integral | np.bool_) for value in found)
+    return not whole or not -(2**63) <= min(found) <= max(found) < 2**63
 
 
 def _fill(values: pd.Series, median: float | None, flag: bool) -> tuple[np.ndarray, np.ndarray, float]:
