@@ -13,6 +13,7 @@ import torch
 
 from zoo.data import ModelData
 from zoo.distributed import write_once
+from zoo.errors import some
 from zoo.files import atomic_write
 from zoo.learner import Learner
 from zoo.modes import preserve_modes
@@ -80,7 +81,7 @@ class TabularLearner(Learner):
             What was written.
 
         Raises:
-            ValueError: without test rows, or when there are not as many ids.
+            ValueError: without test rows, when there are not as many ids, and for headings that are equal.
         """
         answers = self.predict(is_test=True)
         if self.data.task == "classification" and self.data.classes is not None:
@@ -96,6 +97,13 @@ class TabularLearner(Learner):
         if len(names) != table.shape[1]:
             raise ValueError(
                 f"write_submission: {len(names)} headings for {table.shape[1]} predictions a row"
+            )
+        headings = [id_column, *names]
+        repeated = sorted({name for name in headings if headings.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"write_submission: {some(map(repr, repeated))} would head more than one column: choose "
+                "another id_column, or other names in target_column"
             )
         frame = pd.DataFrame(
             {id_column: np.asarray(ids)} | {name: table[:, i] for i, name in enumerate(names)}

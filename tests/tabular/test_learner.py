@@ -194,6 +194,23 @@ def test_submission_file(trained: TabularLearner, tmp_path: Path) -> None:
         trained.write_submission(tmp_path / "out.csv", range(3))
 
 
+def test_headings_of_a_submission_differ(trained: TabularLearner, tmp_path: Path) -> None:
+    df = table(60)
+    df["Twice"] = df["Sales"] * 2
+    md = ColumnarModelData.from_data_frame(
+        tmp_path, range(50, 60), df, ["Sales", "Twice"], ["Kind"], cont_flds=["Promo"], test_df=df[:20]
+    )
+    learn = md.get_learner(szs=[8], progress=False, device="cpu")
+    for headings in (["Id", "Twice"], ["Sales", "Sales"]):
+        with pytest.raises(ValueError, match="would head more than one column: choose another id_column"):
+            learn.write_submission(tmp_path / "out.csv", range(20), "Id", headings)
+    with pytest.raises(ValueError, match="'Sales' would head more than one column"):
+        trained.write_submission(tmp_path / "out.csv", range(70), "Sales", "Sales")
+    assert not (tmp_path / "out.csv").exists()
+    written = learn.write_submission(tmp_path / "out.csv", range(20), "Id", ["Sales", "Twice"])
+    assert list(written.columns) == ["Id", "Sales", "Twice"]
+
+
 def test_embeddings_as_a_frame(trained: TabularLearner) -> None:
     frame = trained.embedding("Kind")
     assert frame.index.tolist() == ["a", "b", "c"]
