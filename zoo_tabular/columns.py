@@ -202,7 +202,7 @@ class CategoryColumn:
 
     def encode(self, values: pd.Series) -> tuple[np.ndarray, dict[Any, int]]:
         """Codes of a whole column, and the unknown values in it with their counts."""
-        codes, distinct = factorize(values)
+        codes, distinct = factorize(without_unused(values))
         known = [self.code(value) for value in distinct]
         lookup = np.array([*known, MISSING], dtype="int64")  # code -1, missing, reads the last entry
         if self.unknown_code not in known:
@@ -355,6 +355,13 @@ def _not_numbers(name: str, kind: str) -> str:
     return (
         f"column {name!r} is {kind}, not numbers: use add_datepart for dates, or list it among the categories"
     )
+
+
+def without_unused(values: pd.Series) -> pd.Series:
+    """The column itself, or if it has more categories than rows, without those that no row has."""
+    if isinstance(values.dtype, pd.CategoricalDtype) and len(values) < len(values.dtype.categories):
+        return values.cat.remove_unused_categories()
+    return values
 
 
 def factorize(values: pd.Series) -> tuple[np.ndarray, list]:

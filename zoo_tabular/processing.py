@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import numbers
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,9 @@ import pandas as pd
 
 from zoo.errors import did_you_mean, some
 from zoo_tabular._frames import check_columns, check_frame, fresh, is_flag, is_text, name_list
-from zoo_tabular.columns import object_kind, to_floats
+from zoo_tabular.columns import CategoryColumn, factorize, object_kind, to_floats, without_unused
+
+log = logging.getLogger("zoo_tabular")
 
 SUBSET_SEED = 42
 
@@ -67,8 +70,9 @@ def train_cats(df: pd.DataFrame) -> pd.DataFrame:
 def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     """Give the category columns of `like` to the columns of the same name in `df`, so that codes agree.
 
-    Values are matched by value: a column that is a category with other codes is re-coded. A level that `like`
-    does not know becomes missing (code -1), which `proc_df` turns into code 0.
+    Values are matched by value, as `TableProcessor` does: a column that is a category with other codes is
+    re-coded, and 0, 0.0 and "0" meet, unless `like` has several of them. A value that `like` does not know
+    becomes missing (code -1), which `proc_df` turns into code 0; one logged warning counts them.
 
     Args:
         df: frame to convert, such as the test set; it is not changed.
@@ -90,17 +94,48 @@ def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     if not known:
         raise ValueError("apply_cats: the second frame has no category column; call train_cats on it first")
     out = fresh(df)
+    lost: dict[str, dict[Any, int]] = {}
     for name in known:
         if name in df.columns:
-            values, levels = df[name], like[name].cat.categories
-            if isinstance(values.dtype, pd.CategoricalDtype):  # the last entry is read by code -1, missing
-                codes = np.append(levels.get_indexer(values.cat.categories), -1)[values.cat.codes]
-            else:
-                codes = np.where(values.isna(), -1, levels.get_indexer(pd.Index(values)))
+            levels = like[name].cat.categories
+            codes, strange = _codes_like(df[name], levels)
+            if strange:
+                lost[name] = strange
             out[name] = pd.Categorical.from_codes(
                 codes, dtype=pd.CategoricalDtype(levels, like[name].cat.ordered)
             )
+    if lost:
+        log.warning(
+            "apply_cats: values that the second frame does not have become missing, by column: %s",
+            told_counts(lost),
+        )
     return out
+
+
+def _codes_like(values: pd.Series, levels: pd.Index) -> tuple[np.ndarray, dict[Any, int]]:
+    """Places of values among levels (-1 for missing and unknown ones), and the unknown values, counted."""
+    codes, distinct = factorize(without_unused(values))
+    exact = {level: code for code, level in enumerate(levels)}
+    plain = list(exact)
+    column = CategoryColumn.of_counts(str(values.name), plain, [1] * len(plain), 0, True, 1, None)
+    places = {column.unknown_code: -1}
+    for code, level in enumerate(plain):  # levels such as 0 and "0" share one code of the column
+        places.setdefault(column.code(level), code)
+    found = [exact[value] if value in exact else places[column.code(value)] for value in distinct]
+    counts = np.bincount(codes + 1, minlength=len(distinct) + 1)[1:].tolist()
+    lost = {
+        value: count
+        for value, code, count in zip(distinct, found, counts, strict=True)
+        if code == -1 and count
+    }
+    return np.array([*found, -1], dtype="int64")[codes], lost  # code -1, missing, reads the last entry
+
+
+def told_counts(unknown: Mapping[str, Mapping[Any, int]]) -> str:
+    """Values with their counts, by column, in words."""
+    return "; ".join(
+        f"{name!r}: {sum(counts.values())} ({some(map(repr, counts), 3)})" for name, counts in unknown.items()
+    )
 
 
 def proc_df(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from datetime import date
 from decimal import Decimal
@@ -64,6 +65,38 @@ def test_categories_with_other_codes_are_recoded_by_value() -> None:
         applied = apply_cats(pd.DataFrame({"StoreType": test}), train)
         assert applied["StoreType"].cat.codes.tolist() == [2, -1, 0, -1]
         assert applied["StoreType"].dtype == train["StoreType"].dtype
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "codes"),
+    [
+        (["0", "a", "0"], [0, 0], [0, 0]),
+        (["0", "a", "0"], [0.0, None], [0, -1]),
+        (["0", "a", "0"], pd.Categorical([0, 7], categories=[7, 0]), [0, -1]),
+        (pd.Categorical([3, 5]), ["5", "3"], [1, 0]),
+        (pd.Categorical([3, 5]), np.array([5, 3], dtype="float32"), [1, 0]),
+        (pd.Categorical([1.5, 2.5]), [Decimal("2.5"), Decimal("1.50")], [1, 0]),
+        (pd.Categorical(pd.to_datetime(["2020-01-02"])), ["2020-01-02", date(2020, 1, 2)], [0, 0]),
+        (pd.Categorical(["0", 0, "a"], categories=["0", 0, "a"]), [0, "0", "a"], [1, 0, 2]),
+        (pd.Categorical(["b", "a"], categories=["b", "a"]), ["a", "b"], [1, 0]),
+    ],
+)
+def test_categories_of_another_type_are_met_by_value(train: object, test: object, codes: list) -> None:
+    like = train_cats(pd.DataFrame({"H": train}))
+    df = pd.DataFrame({"H": pd.Series(test, dtype=object) if isinstance(test, list) else test})
+    assert apply_cats(df, like)["H"].cat.codes.tolist() == codes
+
+
+def test_values_that_apply_cats_loses_are_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    like = train_cats(pd.DataFrame({"a": ["x", "y"], "b": ["u", None]}))
+    with caplog.at_level(logging.WARNING, "zoo_tabular"):
+        apply_cats(pd.DataFrame({"a": ["x", None], "b": pd.Categorical([None, "u"], ["zz", "u"])}), like)
+        assert not caplog.records
+        apply_cats(pd.DataFrame({"a": ["z", "z"], "b": pd.Categorical(["u", "v"])}), like)
+    [record] = caplog.records
+    assert record.getMessage().endswith("become missing, by column: 'a': 2 ('z'); 'b': 1 ('v')")
+    with pytest.raises(TypeError, match="column 'a' holds list values, which cannot be categories"):
+        apply_cats(pd.DataFrame({"a": [["x"], ["y"]]}), like)
 
 
 def test_scaling_is_reused_on_the_test_set() -> None:
