@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,10 +127,10 @@ def partial_dependence(
     column: str,
     df: pd.DataFrame | None = None,
     *,
-    values: Sequence[Any] | None = None,
+    values: Iterable[Any] | None = None,
     n_values: int = 20,
     n_rows: int | None = 1000,
-    output: int | str | None = None,
+    output: Any = None,
     unit: str | None = None,
     seed: int = 0,
 ) -> Dependence:
@@ -148,7 +148,8 @@ def partial_dependence(
             1st and the 99th percentile.
         n_values: how many values at most.
         n_rows: so many rows drawn at random; all for None.
-        output: the class or the target (name or number), where there are several.
+        output: where there are several, the class by its value or name, or the target by its name; or the
+            place of either, from 0, but of no class where classes are numbers.
         unit: what a predicted number is called, such as "sales".
         seed: of the draw.
 
@@ -168,6 +169,7 @@ def partial_dependence(
     chosen_output = check_output(learn, output, where)
     if not isinstance(n_values, int | np.integer) or n_values < 1:
         raise ValueError(f"{where}: n_values must be at least 1, got {n_values!r}")
+    values = None if values is None else list(values)
     everything = encoded_rows(learn, df, None, where)
     rows = everything.take(sampled(len(everything), n_rows, seed))
     if in_codes:

@@ -17,8 +17,9 @@ from zoo.errors import did_you_mean, some
 from zoo.predictor import Predictor
 from zoo_tabular._frames import check_frame
 from zoo_tabular.columns import is_missing
+from zoo_tabular.given_targets import model_targets
 from zoo_tabular.processor import TableProcessor
-from zoo_tabular.truth import read_truth
+from zoo_tabular.truth import class_place, is_number
 
 BATCH = 4096
 Coded = Iterable[tuple[np.ndarray, np.ndarray]]  # batches of codes and numbers
@@ -167,49 +168,6 @@ def datas(learn: Predictor | Ensemble) -> list[Any]:
     return list({id(one.data): one.data for one in every}.values())
 
 
-def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:
-    """Targets of raw rows on the scale on which the model learned, as its loaders give them."""
-    data, values = learn.data, true_values(learn, df, target)
-    if data.task == "classification":
-        return torch.from_numpy(values)
-    scaled = values if data.task == "multilabel" else data.target.forward(values)
-    return torch.from_numpy(np.asarray(scaled, dtype="float32"))
-
-
-def true_values(learn: Any, df: pd.DataFrame, target: Any) -> np.ndarray:
-    """Targets of raw rows as the user gives them: numbers or labels of shape (rows, outputs), class numbers
-    (rows,)."""
-    data = learn.data
-    if data.task == "classification":
-        values = df[target] if isinstance(target, str) and target in df.columns else target
-        if isinstance(values, str):
-            raise ValueError(f"the target {values!r} is no column{did_you_mean(values, df.columns)}")
-        given = pd.Series(np.asarray(values)) if not isinstance(values, pd.Series) else values
-        if len(given) != len(df):
-            raise ValueError(f"the target has {len(given)} values, the data frame has {len(df)} rows")
-        return _class_numbers(given, data.classes)
-    names = data.target.names
-    if names and isinstance(target, list | tuple) and sorted(map(str, target)) == sorted(names):
-        target = names  # in the order of the model
-    truth, _ = read_truth(df, target, is_reg=data.task == "regression", is_multi=data.task == "multilabel")
-    if truth.n_out != data.n_out:
-        raise ValueError(f"the target has {truth.n_out} columns, the model predicts {data.n_out}")
-    return truth.values
-
-
-def _class_numbers(values: pd.Series, classes: list[str]) -> np.ndarray:
-    place = {name: i for i, name in enumerate(classes)}
-    names = [
-        str(int(value) if isinstance(value, float) and value.is_integer() else value) for value in values
-    ]
-    strange = sorted({name for name in names if name not in place})
-    if strange:
-        raise ValueError(
-            f"the target holds {some(map(repr, strange))}, which is none of the classes {classes}"
-        )
-    return np.array([place[name] for name in names], dtype="int64")
-
-
 def raw_outputs(learn: Predictor | Ensemble, batches: Callable[[Any], Coded]) -> Tensor:
     """Model outputs of batches of (codes, numbers), in order, on the CPU; the learner is left as it was.
 
@@ -227,29 +185,40 @@ def _tensors(batches: Coded) -> Iterator[tuple[Tensor, Tensor]]:
             yield torch.from_numpy(codes[part]), torch.from_numpy(numbers[part])
 
 
-def check_output(learn: Any, output: int | str | None, where: str) -> int:
-    """The place of one output of the model: a class or a target by its name or number.
+def check_output(learn: Any, output: Any, where: str) -> int:
+    """The place of one output of the model.
 
-    None is right where there is only one choice: one target; of two classes the second.
+    Args:
+        learn: what the user gave.
+        output: a target by its name or place; a class or label by its value, as in the target, by its name,
+            or, where none of the classes is a number, by its place. None is right where there is only one
+            choice: one target; of two classes the second.
+        where: for error messages.
+
+    Raises:
+        ValueError: for an output that is not there, or none where there are several.
     """
     data = learn.data
-    targets = data.target.names if data.task == "regression" else data.classes
+    named = data.target.names if data.task == "regression" else data.classes
+    names = named or [str(place) for place in range(data.n_out)]
+    places_count = data.task == "regression" or not named or not any(map(is_number, names))
     if data.task == "regression":
         if output is None and data.n_out > 1:
-            which = some(map(repr, targets or range(data.n_out)), 12)
+            which = some(map(repr, named or range(data.n_out)), 12)
             raise ValueError(
                 f"{where}: the model predicts {data.n_out} targets: say which with output={which}"
             )
-        found = targets.index(output) if targets and output in targets else 0 if output is None else output
+        place: Any = 0 if output is None else output
+        found = names.index(output) if isinstance(output, str) and named and output in names else place
     else:
-        names = data.classes or [str(i) for i in range(data.n_out)]
         if output is None and (data.task == "multilabel" or data.n_out != 2):
             raise ValueError(f"{where}: say which class with output=, one of {some(map(repr, names), 12)}")
-        found = names.index(str(output)) if str(output) in names else 1 if output is None else output
+        place = 1 if output is None else class_place(output, names)
+        found = place if place is not None else output if places_count else None
     if isinstance(found, bool) or not isinstance(found, int | np.integer) or not 0 <= found < data.n_out:
         raise ValueError(
-            f"{where}: there is no output {output!r}{did_you_mean(output, targets or [])}; "
-            f"there are {some(map(repr, targets or range(data.n_out)), 12)}"
+            f"{where}: there is no output {output!r}{did_you_mean(output, named or [])}; "
+            f"there are {some(map(repr, named or range(data.n_out)), 12)}"
         )
     return int(found)
 

@@ -17,6 +17,7 @@ from zoo.callbacks.stopping import EarlyStopping
 from zoo.seeding import preserve_rng, set_seed
 from zoo_tabular._sklearn import TableEstimator, auto_batch_size, auto_epochs
 from zoo_tabular.data import ColumnarModelData
+from zoo_tabular.targets import target_names
 from zoo_tabular.weights import weigh_training_rows
 
 
@@ -257,8 +258,12 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         if weights is not None and not weights.all():
             frame, values, weights = frame[weights > 0], values[weights > 0], weights[weights > 0]
         transform = None if self.target_transform == "none" else self.target_transform
+        names = target_names(y) if isinstance(y, pd.DataFrame) else None
+        target = values
+        if names and not set(names) & set(frame):  # reasons bring named targets into the order of the model
+            target = pd.DataFrame(values, frame.index, names)
         self._train(
-            frame, values, weights, None, y_range=self.y_range, is_reg=True, target_transform=transform
+            frame, target, weights, None, y_range=self.y_range, is_reg=True, target_transform=transform
         )
         return self
 

@@ -110,7 +110,7 @@ def what_if(
     column: str | Mapping[str, Sequence[Any]],
     values: Sequence[Any] | None = None,
     *,
-    output: int | str | None = None,
+    output: Any = None,
 ) -> pd.DataFrame:
     """Answers for one row with other values.
 
@@ -119,7 +119,8 @@ def what_if(
         row: a dict or series with all columns of the model; more are fine.
         column: the column to change, or several with their values: all combinations are answered.
         values: of the one column.
-        output: the class or the target (name or number), where there are several.
+        output: where there are several, the class by its value or name, or the target by its name; or the
+            place of either, from 0, but of no class where classes are numbers.
 
     Returns:
         One row a combination: the values, `prediction` in the user's unit (the probability of the class for
@@ -181,7 +182,7 @@ def alternatives(
     *,
     columns: str | Sequence[str] | None = None,
     n_values: int = 20,
-    output: int | str | None = None,
+    output: Any = None,
     unit: str | None = None,
 ) -> Alternatives:
     """For every column of one row: the values that would make the answer lowest and highest.
@@ -196,7 +197,8 @@ def alternatives(
         df: raw rows that show what values occur; the learner's validation rows by default.
         columns: those to change, such as what one has in hand: promotions, prices; all by default.
         n_values: values to try for a column.
-        output: the class or the target (name or number), where there are several.
+        output: where there are several, the class by its value or name, or the target by its name; or the
+            place of either, from 0, but of no class where classes are numbers.
         unit: what a predicted number is called, such as "sales".
     """
     where = "alternatives"

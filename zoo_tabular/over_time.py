@@ -24,8 +24,8 @@ from zoo_tabular.encoded import (
     check_output,
     counted,
     told,
-    true_values,
 )
+from zoo_tabular.given_targets import true_values
 
 PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 
@@ -219,7 +219,7 @@ def residuals(
     target: Any,
     date: str,
     *,
-    output: int | str | None = None,
+    output: Any = None,
     unit: str | None = None,
 ) -> Residuals:
     """Forecasts of a model beside what came, for rows with a date, such as the validation frame.
@@ -231,7 +231,8 @@ def residuals(
         df: raw rows; they are not changed.
         target: the column that holds the target, or its values.
         date: the column of dates; text is read as dates.
-        output: the class or the target (name or number), where there are several.
+        output: where there are several, the class by its value or name, or the target by its name; or the
+            place of either, from 0, but of no class where classes are numbers.
         unit: what is forecast, such as "sales"; the name of the target by default.
 
     Returns:

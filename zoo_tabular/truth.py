@@ -78,6 +78,11 @@ def read_truth(df: Any, y: Any, *, is_reg: bool, is_multi: bool) -> tuple[Truth,
     return _classes(table), names
 
 
+def read_columns(df: pd.DataFrame, y: Any) -> pd.DataFrame:
+    """The target of one frame as a frame of one column or more; raises where it does not fit the rows."""
+    return _columns(df, y)[0]
+
+
 def check_not_feature(df: pd.DataFrame, truth: Truth, conts: Sequence[str]) -> None:
     """Raise when a number column is the target itself."""
     if truth.task != "regression" or truth.values.shape[1] != 1:
@@ -184,6 +189,30 @@ def _classes(table: pd.DataFrame) -> Truth:
 def class_names(levels: Iterable[Any]) -> list[str]:
     """Names of the classes that the values of a target stand for."""
     return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in levels]
+
+
+def class_place(value: Any, classes: Sequence[str]) -> int | None:
+    """The place of a class that is given by its value, as in the target, or by its name; None for no class.
+
+    Example:
+        >>> class_place(5.0, ["4.5", "5"]), class_place("4.5", ["4.5", "5"]), class_place(6, ["4.5", "5"])
+        (1, 0, None)
+        >>> class_place(True, ["False", "True"]), class_place(1, ["False", "True"])
+        (1, 1)
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    names = class_names([value])
+    if isinstance(value, bool | int | float) and value in (0, 1):  # in Python 1 equals True
+        names += [str(int(value)), str(bool(value))]
+    return next((classes.index(name) for name in names if name in classes), None)
+
+
+def is_number(name: str) -> bool:
+    """Whether the name of a class is that of a number."""
+    try:
+        return bool(np.isfinite(float(name)))
+    except ValueError:
+        return False
 
 
 def _refuse_measurements(column: pd.Series, levels: Any) -> None:

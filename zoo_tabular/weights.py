@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from zoo.errors import did_you_mean, some
 from zoo.losses import Activation
 from zoo_tabular.data import ColumnarModelData
+from zoo_tabular.truth import class_place
 
 
-def class_weights(data: ColumnarModelData, weights: str | Mapping[str, float] = "balanced") -> Tensor:
+def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = "balanced") -> Tensor:
     """One weight a class for a loss, such as `CrossEntropyFlat(weight=class_weights(data))`.
 
     Args:
         data: classes to learn, with training rows.
         weights: "balanced" gives rare classes as much say as frequent ones, rows / (classes * rows of the
-            class) (King & Zeng 2001); or weights by class name, 1 for those that are not named.
+            class) (King & Zeng 2001); or weights by class, named as in `data.classes` or by its value in the
+            target, 1 for those that are not named.
 
     Returns:
         Float32 of shape (classes,), in the order of `data.classes`.
@@ -46,14 +48,18 @@ def class_weights(data: ColumnarModelData, weights: str | Mapping[str, float] = 
             return (1 / (data.n_out * data.base)).float()
         counts = torch.bincount(data.train_dl.tensors[-1].long().cpu(), minlength=data.n_out)
         return counts.sum() / (len(counts) * counts.float())
+    places = {name: class_place(name, data.classes) for name in weights}
     strange = [
-        f"{name!r}{did_you_mean(str(name), data.classes)}" for name in weights if name not in data.classes
+        f"{name!r}{did_you_mean(str(name), data.classes)}" for name, place in places.items() if place is None
     ]
     if strange:
         raise ValueError(
             f"class_weights: no class {some(strange)}; there are {some(map(repr, data.classes))}"
         )
-    chosen = torch.tensor([float(weights.get(name, 1.0)) for name in data.classes])
+    if len(set(places.values())) < len(places):
+        raise ValueError(f"class_weights: a class has more than one weight in {dict(weights)}")
+    by_place = {place: float(weights[name]) for name, place in places.items()}
+    chosen = torch.tensor([by_place.get(place, 1.0) for place in range(len(data.classes))])
     if not (torch.isfinite(chosen).all() and (chosen >= 0).all() and chosen.any()):
         raise ValueError(f"class_weights: weights must be 0 or more, and not all 0, got {dict(weights)}")
     return chosen

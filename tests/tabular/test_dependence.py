@@ -396,3 +396,11 @@ def test_names_of_targets_in_other_data(tmp_path) -> None:
     tables, _ = md.export_state()
     del tables["target"]["names"]
     assert ColumnarModelData.from_state(tables, {}).target.names is None
+
+
+def test_values_of_any_kind_of_sequence(tmp_path) -> None:
+    learn = known_learner(tmp_path)
+    for column, values in (("Kind", ["b", "a"]), ("Size", [1.0, 2.0])):
+        expected = learn.partial_dependence(column, values=values).frame
+        for given in (np.array(values), pd.Series(values), pd.Index(values), tuple(values), iter(values)):
+            pd.testing.assert_frame_equal(learn.partial_dependence(column, values=given).frame, expected)

@@ -267,6 +267,27 @@ def test_transforms_of_columns_are_undone_and_travel_as_json() -> None:
     assert twin.inverse(scaled.astype("float32")).dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("values", "given"),
+    [
+        ([0, 1], {0: 1, 1: 3}),
+        ([0, 1], {"1": 3}),
+        ([0.5, 5.0], {5.0: 3}),
+        ([0.5, 5.0], {np.int64(5): 3}),
+        ([False, True], {True: 3}),
+        ([False, True], {0: 1, 1: 3}),
+    ],
+)
+def test_weights_of_classes_by_their_value(values, given) -> None:
+    df = pd.DataFrame({"x": range(20), "kind": values * 10})
+    md = ColumnarModelData.from_data_frame(".", None, df, "kind", [], is_reg=False)
+    assert class_weights(md, given).tolist() == [1.0, 3.0]
+    with pytest.raises(ValueError, match="no class 7"):
+        class_weights(md, {7: 1.0})
+    with pytest.raises(ValueError, match="more than one weight"):
+        class_weights(md, {values[1]: 1.0, md.classes[1]: 3.0})
+
+
 def test_class_weights_by_name(small: pd.DataFrame) -> None:
     md = data(small, np.where(np.arange(200) % 5 == 0, "rare", "usual"), is_reg=False)
     assert np.allclose(class_weights(md), [150 / (2 * 30), 150 / (2 * 120)])
