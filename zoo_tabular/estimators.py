@@ -286,8 +286,8 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
             min_count, max_levels, cat_dropout, random_state, device, verbose: as in `TabularRegressor`.
 
     Attributes:
-        classes_: the classes in the order of the columns of `predict_proba`; numbers of the columns for
-            several labels.
+        classes_: the classes in the order of the columns of `predict_proba`; for several labels one row
+            [0, 1] a label, while `predict_proba` gives the probability of 1, one column a label.
         learner_, n_features_in_, feature_names_in_: as in `TabularRegressor`.
 
     Example:
@@ -360,7 +360,8 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
                     "several targets fit one classifier each (sklearn.multioutput.MultiOutputClassifier)"
                 )
             names = list(y.columns) if isinstance(y, pd.DataFrame) else range(values.shape[1])
-            self.classes_ = np.arange(values.shape[1])
+            # one row a label: scikit-learn's scorers would take arange(2) for two classes of one target
+            self.classes_ = np.tile([0, 1], (values.shape[1], 1))
             labels = [f"{name} (label)" if name in frame else f"{name}" for name in names]
             table = pd.DataFrame(values.astype("float32"), frame.index, labels)
             self._train(frame, table, weights, None, is_reg=False, is_multi=True)
@@ -376,7 +377,10 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes in the order of `classes_`, float32 of shape (rows, classes)."""
+        """Probabilities of the classes in the order of `classes_`, float32 of shape (rows, classes).
+
+        For several labels the probability that each holds, of shape (rows, labels).
+        """
         return np.exp(self._outputs(X))
 
     def predict(self, X: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import make_scorer, recall_score, roc_auc_score
+from sklearn.metrics import average_precision_score, get_scorer, make_scorer, recall_score, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
@@ -225,6 +225,22 @@ def test_labels_of_which_several_may_hold() -> None:
     assert model.learner_.data.classes == ["dear", "bern"]
     with pytest.raises(ValueError, match=r"[Mm]ultioutput|labels of 0 or 1"):
         TabularClassifier(**QUICK).fit(df, np.column_stack([df["rooms"], df["rooms"]]))
+
+
+def test_two_labels_are_scored_as_three_are() -> None:
+    df, y = mixed()
+    labels = np.column_stack([y > 80, y > 100, df["city"] == "bern"]).astype(int)
+    for several in (labels[:, :2], labels):
+        model = TabularClassifier(**QUICK).fit(df[:180], several[:180])
+        assert model.classes_.tolist() == [[0, 1]] * several.shape[1]
+        proba = model.predict_proba(df[180:])
+        for scoring, metric in (("roc_auc", roc_auc_score), ("average_precision", average_precision_score)):
+            found = get_scorer(scoring)(model, df[180:], several[180:])
+            assert found == pytest.approx(metric(several[180:], proba))
+        folds = cross_val_score(TabularClassifier(**QUICK), df, several, cv=KFold(2), scoring="roc_auc")
+        assert np.isfinite(folds).all()
+        out = cross_val_predict(TabularClassifier(**QUICK), df, several, cv=KFold(2), method="predict_proba")
+        assert out.shape == several.shape
 
 
 def test_weights_of_rows_decide_between_rows_that_disagree() -> None:
