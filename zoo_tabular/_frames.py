@@ -107,6 +107,22 @@ def is_flag(values: pd.Series) -> bool:
     return bool(pd.api.types.is_bool_dtype(values.dtype))
 
 
+def holds_numbers(values: pd.Series) -> bool:
+    """Whether a column holds numbers or true/false, also as objects: Decimals, and true/false with gaps."""
+    if pd.api.types.is_object_dtype(values.dtype):
+        return pd.api.types.infer_dtype(values, skipna=True) in ("decimal", "boolean")
+    return bool(pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype))
+
+
+def holds_dates(values: pd.Series) -> bool:
+    """Whether a column holds dates or durations, also as objects; categories are none."""
+    if pd.api.types.is_object_dtype(values.dtype):
+        kind = pd.api.types.infer_dtype(values, skipna=True)
+        return kind in ("date", "datetime", "datetime64", "timedelta", "timedelta64")
+    kind = values.dtype
+    return pd.api.types.is_datetime64_any_dtype(kind) or pd.api.types.is_timedelta64_dtype(kind)
+
+
 def is_text(values: pd.Series) -> bool:
     """Whether a column holds text or mixed Python objects rather than numbers, dates or categories."""
     return bool(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zoo.data import TensorLoader
-from zoo_tabular._frames import name_list
+from zoo_tabular._frames import check_frame, name_list
 from zoo_tabular.coding import ArrowCoder
 from zoo_tabular.from_frames import PREDICT_ROWS, TableOptions
 from zoo_tabular.processor import TableProcessor
@@ -53,13 +53,13 @@ class ParquetTable:
         targets = name_list(y, f"{WHERE}: y")
         self.train = RowGroups(source, cats, WHERE)
         self.train.select([*targets, *cats])
-        head = self.train.schema.empty_table().to_pandas()
+        head = check_frame(self.train.schema.empty_table(), WHERE)
         cats, conts = feature_names(head, cats, cont_flds, targets, WHERE)
         self.columns = [*cats, *conts, *targets]
         self.train.select(self.columns)
         self.mark, self.valid = self._held_out(valid, cats)
         self._check_categories(cats if options.is_reg or options.is_multi else [*cats, *targets])
-        head = self.train.schema.empty_table().to_pandas()
+        head = check_frame(self.train.schema.empty_table(), WHERE)
         self.target = StreamedTarget(
             targets, head, is_reg=options.is_reg, is_multi=options.is_multi,
             transform=options.target_transform,  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import did_you_mean, some
-from zoo_tabular._frames import check_columns, check_frame, is_text, name_list
+from zoo_tabular._frames import check_columns, check_frame, holds_dates, holds_numbers, is_text, name_list
 from zoo_tabular.columns import CategoryColumn, NumberColumn
 from zoo_tabular.processing import smallest_int
 
@@ -32,7 +32,7 @@ class TableProcessor:
 
     Args:
         cat_names: category columns; None takes every text and category column.
-        cont_names: number columns; None takes every other column that holds numbers or true/false.
+        cont_names: number columns; None takes every other column that holds numbers, Decimals or true/false.
         min_count: levels with fewer training rows are rare.
         max_levels: keep at most this many levels a column, the most frequent; the others are rare.
         na_columns: "all" makes an `_na` column for every number column, so gaps first seen later change no
@@ -97,7 +97,8 @@ class TableProcessor:
         of columns with more than 65,536 distinct values: their rank is off by less than 0.02 % of the rows.
 
         Args:
-            frames: data frames, or Arrow tables or record batches, such as `stream_table` gives.
+            frames: data frames, or Arrow tables or record batches, such as `stream_table` gives. The first
+                tells which columns are categories and which are numbers, where these are not named.
 
         Raises:
             ValueError: as `fit`, and for pieces whose ordered categories contradict each other.
@@ -317,10 +318,10 @@ class TableProcessor:
 
 
 def _is_category(values: pd.Series) -> bool:
-    return isinstance(values.dtype, pd.CategoricalDtype) or is_text(values)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return True
+    return is_text(values) and not holds_numbers(values) and not holds_dates(values)
 
 
 def _is_number(values: pd.Series) -> bool:
-    return not _is_category(values) and bool(
-        pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
-    )
+    return not _is_category(values) and holds_numbers(values)

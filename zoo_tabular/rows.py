@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import check_columns, check_frame, name_list
+from zoo_tabular._frames import check_columns, check_frame, holds_numbers, name_list
 
 
 def frame_of_items(items: Any, names: list[str]) -> pd.DataFrame:
@@ -67,11 +67,10 @@ def feature_names(
     if cont_flds is None:
         conts = [name for name in df.columns if name not in cats and name not in targets]
         for name in conts:
-            kind = df[name].dtype
-            if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
+            if not holds_numbers(df[name]):
                 raise ValueError(
-                    f"{where}: column {name!r} is {kind} and not among cat_flds: list it there, drop it, "
-                    "use add_datepart for dates, or name the number columns with cont_flds"
+                    f"{where}: column {name!r} is {df[name].dtype} and not among cat_flds: list it there, "
+                    "drop it, use add_datepart for dates, or name the number columns with cont_flds"
                 )
     else:
         conts = name_list(cont_flds, f"{where}: cont_flds")

@@ -200,10 +200,10 @@ class TableStatistics:
             ValueError: for absent columns, or numbers that are none.
         """
         where = f"{type(self.processor).__name__}.fit_stream"
-        if not hasattr(getattr(frame, "schema", None), "empty_table"):  # of pandas or polars
-            frame = check_frame(frame, where)
-        head = frame if isinstance(frame, pd.DataFrame) else frame.schema.empty_table().to_pandas()
-        check_frame(head, where)
+        if hasattr(getattr(frame, "schema", None), "empty_table"):  # of Arrow
+            head = check_frame(frame.schema.empty_table(), where)
+        else:
+            head = frame = check_frame(frame, where)
         if not self.rows:
             cats, conts = self.processor._names(head, where)
             self.categories = [CategoryStatistics(name) for name in cats]

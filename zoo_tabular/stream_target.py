@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
+from zoo_tabular._frames import holds_numbers
 from zoo_tabular.coding import class_book
 from zoo_tabular.statistics import CategoryStatistics, NumberStatistics, arrow_floats
 from zoo_tabular.targets import TargetTransform
@@ -54,10 +55,10 @@ class StreamedTarget:
                 f"classes need one target column, got {len(self.names)}; pass is_multi=True for labels"
             )
         for name in self.names if self.task != "classification" else ():
-            kind = head[name].dtype
-            if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
+            if not holds_numbers(head[name]):
                 raise ValueError(
-                    f"the target {name!r} holds {kind}, not numbers: pass is_reg=False to predict classes"
+                    f"the target {name!r} holds {head[name].dtype}, not numbers: pass is_reg=False to "
+                    "predict classes"
                 )
         self._raw = [NumberStatistics(name) for name in self.names]
         self._scaled = [NumberStatistics(name) for name in self.names]

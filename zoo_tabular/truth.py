@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import check_columns
+from zoo_tabular._frames import check_columns, holds_numbers, is_flag
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def check_not_feature(df: pd.DataFrame, truth: Truth, conts: Sequence[str]) -> N
         return
     for name in conts:
         column = df[name]
-        if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        if not holds_numbers(column) or is_flag(column):
             continue
         if np.array_equal(column.to_numpy(dtype="float64", na_value=np.nan), values):
             raise ValueError(f"number column {name!r} equals the target: drop it, or name it as the target")
@@ -139,9 +139,10 @@ def _check_order(rows: pd.Index, target: pd.Index) -> None:
 
 def _numbers(table: pd.DataFrame) -> Truth:
     for name in table.columns:
-        kind = table[name].dtype
-        if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
-            raise ValueError(f"the target holds {kind}, not numbers: pass is_reg=False to predict classes")
+        if not holds_numbers(table[name]):
+            raise ValueError(
+                f"the target holds {table[name].dtype}, not numbers: pass is_reg=False to predict classes"
+            )
     values = table.to_numpy(dtype="float64")
     if not np.isfinite(values).all():
         raise ValueError(

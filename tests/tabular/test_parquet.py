@@ -793,6 +793,38 @@ def test_decimals_have_the_same_codes_from_files_and_from_frames(tmp_path: Path)
         np.testing.assert_array_equal(md.processor.transform_arrays(rows)[0], expected)
 
 
+@pytest.mark.parametrize("options", [{}, {"cont_flds": ["price", "flag"]}])
+def test_decimals_and_flags_with_gaps_are_numbers_from_files_and_from_frames(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "price": pa.array([None, *(Decimal(k) / 100 for k in range(49))], pa.decimal128(8, 2)),
+            "flag": pa.array([True, None] * 25),
+            "cost": pa.array(
+                [Decimal(int(cents)) / 100 for cents in rng.integers(0, 1000, 50)], pa.decimal128(8, 2)
+            ),
+        }
+    )
+    file = tmp_path / "a.parquet"
+    pq.write_table(table, file)
+    md = ColumnarModelData.from_parquet(tmp_path, None, file, "cost", [], shuffle=False, **options)
+    frame = table.to_pandas()
+    assert frame.dtypes.eq(object).all()
+    for rows in (table, frame):
+        same_md = ColumnarModelData.from_data_frame(
+            tmp_path, None, rows, "cost", [], shuffle=False, **options
+        )
+        assert same_md.processor.feature_names_in_ == md.processor.feature_names_in_ == ["price", "flag"]
+        for batch, other in zip(same_md.train_dl, md.train_dl, strict=True):
+            torch.testing.assert_close(batch, other)
+    with pytest.raises(ValueError, match="'copy' equals the target"):
+        ColumnarModelData.from_data_frame(tmp_path, None, frame.assign(copy=frame["cost"]), "cost", [])
+    with pytest.raises(ValueError, match=r"the target holds \w+, not numbers"):
+        ColumnarModelData.from_data_frame(tmp_path, None, frame.assign(cost=["a"] * 50), "cost", [])
+
+
 def test_large_whole_numbers_with_gaps_keep_all_their_digits(tmp_path: Path) -> None:
     draw = np.random.default_rng(0).integers(0, 50, 4_000)
     gaps = np.arange(4_000) < 1_000  # in the first row groups alone

@@ -83,9 +83,31 @@ def test_columns_of_every_type_and_pieces_of_any_size(cut, rows) -> None:
 
 
 def test_columns_are_chosen_as_for_a_whole_frame() -> None:
-    df = odd_columns().drop(columns=["day", "time", "none"])
+    df = odd_columns().drop(columns=["none"])
     found = TableProcessor().fit_stream(arrow_pieces(df, 20))
     assert found.feature_names_in_ == TableProcessor().fit(df).feature_names_in_
+
+
+def test_columns_are_chosen_alike_from_every_container() -> None:
+    table = pa.table(
+        {
+            "price": pa.array([Decimal("4.27"), None, Decimal("0.07")], pa.decimal128(8, 2)),
+            "day": pa.array([datetime.date(2015, 7, 31), None, datetime.date(2015, 8, 1)]),
+            "hour": pa.array([datetime.timedelta(hours=1), None, None]),
+            "flag": pa.array([True, None, False]),
+            "kind": ["a", None, "b"],
+            "number": [1, None, 3],
+            "none": pa.nulls(3),
+        }
+    )
+    expected = TableProcessor().fit(table)
+    assert [column.name for column in expected.categories_] == ["kind", "none"]
+    assert [column.name for column in expected.numbers_] == ["price", "flag", "number"]
+    frame = table.to_pandas()
+    assert frame.dtypes[["price", "day", "flag"]].eq(object).all()
+    assert_same(TableProcessor().fit(frame), expected)
+    for pieces in ([table], table.to_batches(max_chunksize=1), [frame], [frame[:2], frame[2:]]):
+        assert_same(TableProcessor().fit_stream(pieces), expected)
 
 
 @pytest.mark.parametrize("kind", [pa.decimal128(8, 2), pa.decimal128(38, 20), pa.decimal256(40, 8)])
