@@ -13,13 +13,14 @@ import pandas as pd
 
 from zoo.errors import did_you_mean, some
 from zoo_tabular._frames import check_columns, check_frame, holds_dates, holds_numbers, is_text, name_list
+from zoo_tabular._transformer import FrameTransformer
 from zoo_tabular.columns import CategoryColumn, NumberColumn
 from zoo_tabular.processing import smallest_int
 
 log = logging.getLogger("zoo_tabular")
 
 
-class TableProcessor:
+class TableProcessor(FrameTransformer):
     """Turns raw frames into category codes and float32 numbers, the same way every time.
 
     Each category column gets the codes: missing 0, its levels 1..n, rare n + 1, unknown n + 2. "Rare" are
