@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import numbers
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ MISSING = (
     0  # the code of a missing category; levels follow from 1, then one code for rare, one for unknown levels
 )
 
+FLAGS = {"true": 1, "false": 0}  # as text spells them, in small letters
 NUMBERS = (numbers.Real, np.bool_, Decimal)
 DATES = (datetime.date, np.datetime64)
 
@@ -55,40 +57,62 @@ def canonical(value: Any, kind: str) -> Any:
     Args:
         value: any value that is not missing.
         kind: "number" for columns whose levels are all numbers, "date" if all are dates, else "text".
+            Numbers of float32 are the shortest that float32 rounds to them.
 
     Returns:
         An int or float (for numbers; None if the value is no number), or a string (for dates in ISO form,
-        None if the value is no date; and for text).
+        in UTC where they have a time zone, None if the value is no date; and for text).
     """
     if kind == "date":
         return _iso(value)
+    if type(value) is np.float32 and not float(value).is_integer():
+        value = float(str(value))  # 0.1, not 0.10000000149011612
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
         value = value.item()
     if kind == "number" and isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool):  # equal values must agree: True == 1 == 1.0
-        value = int(value)
+        value = _spelt(value)
+    if isinstance(value, numbers.Integral):  # equal values must agree: True == 1 == 1.0
+        return int(value) if kind == "number" else str(int(value))
     if isinstance(value, numbers.Real | Decimal):
-        found = float(value)
-        whole = isinstance(value, numbers.Integral) or (abs(found) < 2**53 and found.is_integer())
-        plain = int(value) if whole else found  # type: ignore[call-overload]
+        try:
+            found = float(value)
+        except OverflowError:
+            found = math.inf if value > 0 else -math.inf  # type: ignore[operator]
+        plain = int(found) if abs(found) < 2**53 and found.is_integer() else found
         return plain if kind == "number" else str(plain)
     if kind == "number":
         return None
-    return _iso(value) if isinstance(value, datetime.date | np.datetime64) else str(value)
+    return _iso(value) if isinstance(value, DATES) else str(value)
+
+
+def _spelt(text: str) -> int | float | None:
+    """The number that a text spells, with all digits of whole ones; None if it spells none."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return None
 
 
 def _iso(value: Any) -> str | None:
-    """A date, also one given as text, in ISO form; None for anything else."""
+    """A date, also one given as text, in ISO form, in UTC if it has a time zone; None for anything else."""
     if not isinstance(value, datetime.date | np.datetime64 | str):
         return None
     try:
-        return pd.Timestamp(value).isoformat()
+        moment = pd.Timestamp(value)
+        return (moment if moment.tzinfo is None else moment.tz_convert("UTC")).isoformat()
     except (ValueError, OverflowError):
         return None
+
+
+def _as_float32(value: Any) -> np.float32 | None:
+    """A fraction that float32 holds exactly, as float32, whose shortest form may be another number."""
+    exact = float(value) if isinstance(value, float | np.floating) else 0.0
+    if exact.is_integer() or not -FLOAT32_LIMIT < exact < FLOAT32_LIMIT:
+        return None
+    narrow = np.float32(exact)
+    return narrow if float(narrow) == exact else None
 
 
 @dataclass
@@ -125,30 +149,55 @@ class CategoryColumn:
     @cached_property
     def table(self) -> dict:
         """Code of every level that was seen in training."""
-        return {level: code for code, level in enumerate(self.levels, 1)} | dict.fromkeys(
+        codes = {level: code for code, level in enumerate(self.levels, 1)} | dict.fromkeys(
             self.rare, self.rare_code
         )
+        if self.kind == "date":  # a saved state may have levels of other time zones than UTC
+            codes |= {_iso(level): code for level, code in codes.items() if level and len(level) > 19}
+        elif self.kind == "number":  # 0.10000000149011612 was 0.1 as float32
+            narrow = [(_as_float32(level), code) for level, code in codes.items()]
+            shorter = {canonical(level, "number"): code for level, code in narrow if level is not None}
+            codes = shorter | codes
+        return codes
 
     @cached_property
     def _alike(self) -> dict:
-        """Codes of text levels by the number or date that they spell; those that two levels share are out."""
+        """Codes of text levels by the number, date, or else true/false that they spell; those that two levels
+        share are out."""
         spelt: dict[Any, set[int]] = {}
+        flags: dict[Any, set[int]] = {}
         for level, code in self.table.items():
             meant = canonical(level, "number")
             meant = _iso(level) if meant is None else meant
             if meant is not None:
                 spelt.setdefault(meant, set()).add(code)
-        return {meant: codes.pop() for meant, codes in spelt.items() if len(codes) == 1}
+            elif level.lower() in FLAGS:
+                flags.setdefault(FLAGS[level.lower()], set()).add(code)
+        return {meant: codes.pop() for meant, codes in (flags | spelt).items() if len(codes) == 1}
+
+    @cached_property
+    def _is_flag(self) -> bool:
+        """Whether the levels are those of a true/false column."""
+        return self.kind == "number" and self.table.keys() <= {0, 1}
 
     def code(self, value: Any) -> int:
         """Code of a value that is not missing."""
+        narrow = _as_float32(value)
+        found = self._find(value if narrow is None else float(value))
+        if found is None and narrow is not None:  # equal values must agree: the exact one comes first
+            found = self._find(narrow)
+        return self.unknown_code if found is None else found
+
+    def _find(self, value: Any) -> int | None:
         found = self.table.get(canonical(value, self.kind))
         if found is None and self.kind == "text" and not isinstance(value, str):  # 1.0 meets a level "1.0"
             meant = canonical(value, "number")
-            if meant is None and isinstance(value, datetime.date | np.datetime64):
+            if meant is None and isinstance(value, DATES):
                 meant = _iso(value)
             found = None if meant is None else self._alike.get(meant)
-        return self.unknown_code if found is None else found
+        if found is None and isinstance(value, str) and self._is_flag:
+            found = self.table.get(FLAGS.get(value.lower()))
+        return found
 
     @classmethod
     def learn(cls, values: pd.Series, min_count: int, max_levels: int | None) -> CategoryColumn:
@@ -219,8 +268,8 @@ class CategoryColumn:
         """Code of a single value; the same as `encode` gives."""
         try:
             code = self.table.get(value)
-        except TypeError:  # unhashable: no level can equal it
-            return self.unknown_code
+        except TypeError:  # unhashable
+            raise TypeError(_no_category(self.name, type(value).__name__)) from None
         if code is not None:
             return code
         if is_missing(value):
@@ -367,21 +416,25 @@ def without_unused(values: pd.Series) -> pd.Series:
 def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
     """Position of each row's value among the distinct values (-1 where missing), and these values."""
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.codes.to_numpy().astype("int64"), list(values.cat.categories)
+        return values.cat.codes.to_numpy().astype("int64"), _plain(values.cat.categories)
     try:
         codes, distinct = pd.factorize(values)
     except TypeError as error:  # unhashable
         kinds = sorted({type(value).__name__ for value in values if not isinstance(value, Hashable)})
         if not kinds:
             raise
-        raise TypeError(
-            f"column {values.name!r} holds {some(kinds)} values, which cannot be categories: "
-            "make text of them"
-        ) from error
+        raise TypeError(_no_category(str(values.name), some(kinds))) from error
     return codes, _plain(distinct)
 
 
+def _no_category(name: str, kinds: str) -> str:
+    return f"column {name!r} holds {kinds} values, which cannot be categories: make text of them"
+
+
 def _plain(distinct: Iterable) -> list:
+    """Values as Python has them, but for float32, which knows how few digits it has."""
+    if str(getattr(distinct, "dtype", "")) in ("float32", "Float32", "float[pyarrow]"):
+        return list(np.asarray(distinct, dtype="float32"))
     return (
         distinct.tolist()
         if isinstance(distinct, np.ndarray) and distinct.dtype.kind in "biufO"

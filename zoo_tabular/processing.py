@@ -115,8 +115,8 @@ def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
 def _codes_like(values: pd.Series, levels: pd.Index) -> tuple[np.ndarray, dict[Any, int]]:
     """Places of values among levels (-1 for missing and unknown ones), and the unknown values, counted."""
     codes, distinct = factorize(without_unused(values))
-    exact = {level: code for code, level in enumerate(levels)}
-    plain = list(exact)
+    plain = factorize(pd.Series(pd.Categorical([], levels)))[1]
+    exact = {level: code for code, level in enumerate(plain)}
     column = CategoryColumn.of_counts(str(values.name), plain, [1] * len(plain), 0, True, 1, None)
     places = {column.unknown_code: -1}
     for code, level in enumerate(plain):  # levels such as 0 and "0" share one code of the column

@@ -15,7 +15,7 @@ from zoo.errors import did_you_mean, some
 from zoo_tabular._frames import check_columns, check_frame, holds_dates, holds_numbers, is_text, name_list
 from zoo_tabular._transformer import FrameTransformer
 from zoo_tabular.columns import CategoryColumn, NumberColumn
-from zoo_tabular.processing import smallest_int
+from zoo_tabular.processing import smallest_int, told_counts
 
 log = logging.getLogger("zoo_tabular")
 
@@ -187,6 +187,7 @@ class TableProcessor(FrameTransformer):
 
     def transform_row(self, row: Mapping[str, Any]) -> tuple[list[int], list[float]]:
         """One row given as a dict, without building a frame; the same values as `transform_arrays`."""
+        self._check_fitted()
         try:
             codes = [column.encode_one(row[column.name]) for column in self.categories_]
             found = [column.encode_one(row[column.name]) for column in self.numbers_]
@@ -276,10 +277,7 @@ class TableProcessor(FrameTransformer):
         """Log unknown values with their counts, by column, or raise: what the option `unknown` says."""
         if not unknown:
             return
-        told = "; ".join(
-            f"{name!r}: {sum(counts.values())} ({some(map(repr, counts), 3)})"
-            for name, counts in unknown.items()
-        )
+        told = told_counts(unknown)
         if self.unknown == "error":
             raise ValueError(f"values that were not seen in training, by column: {told}")
         log.warning("values that were not seen in training are treated as unknown, by column: %s", told)

@@ -79,6 +79,9 @@ def test_categories_with_other_codes_are_recoded_by_value() -> None:
         (pd.Categorical(pd.to_datetime(["2020-01-02"])), ["2020-01-02", date(2020, 1, 2)], [0, 0]),
         (pd.Categorical(["0", 0, "a"], categories=["0", 0, "a"]), [0, "0", "a"], [1, 0, 2]),
         (pd.Categorical(["b", "a"], categories=["b", "a"]), ["a", "b"], [1, 0]),
+        (["true", "false"], [True, False], [1, 0]),
+        (pd.Categorical(np.array([0.1, 0.2], dtype="float32")), [0.2, 0.1], [1, 0]),
+        (pd.Categorical([0.1, 0.2]), np.array([0.2, 0.1], dtype="float32"), [1, 0]),
     ],
 )
 def test_categories_of_another_type_are_met_by_value(train: object, test: object, codes: list) -> None:

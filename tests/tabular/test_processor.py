@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo_tabular import TableProcessor
+from zoo_tabular.coding import ArrowCoder
+from zoo_tabular.columns import CategoryColumn
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["a", "b", "1", "", "x y"]),
@@ -163,6 +167,8 @@ def test_errors_say_what_to_do() -> None:
         TableProcessor().fit(df.iloc[:0])
     with pytest.raises(ValueError, match="call fit first"):
         TableProcessor().transform(df)
+    with pytest.raises(ValueError, match="call fit first"):
+        TableProcessor().transform_row({"StoreType": "a"})
     with pytest.raises(ValueError, match="unknown must be one of"):
         TableProcessor(unknown="ignore").fit(df)
 
@@ -235,3 +241,126 @@ def test_columns_made_twice_are_refused(names: list[str]) -> None:
 def test_values_that_cannot_be_levels_are_named() -> None:
     with pytest.raises(TypeError, match="column 'x' holds list values, which cannot be categories"):
         TableProcessor(["x"], []).fit(pd.DataFrame({"x": [[1], [2]]}))
+
+
+def test_one_row_of_a_column_of_many_categories_looks_at_its_own_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    levels = [f"{i:04d}" for i in range(5000)]
+    big = pd.DataFrame({"c": pd.Categorical(levels, categories=levels[::-1])})
+    processor = TableProcessor(["c"], []).fit(big)
+    assert processor.transform(big)["c"].tolist() == list(range(1, 5001))
+    code, asked = CategoryColumn.code, []
+    monkeypatch.setattr(CategoryColumn, "code", lambda self, value: asked.append(value) or code(self, value))
+    assert processor.transform(big[7:10])["c"].tolist() == [8, 9, 10]
+    assert processor.transform(big[:0])["c"].tolist() == []
+    assert processor.transform(pd.DataFrame({"c": pd.Categorical([None], levels)}))["c"].tolist() == [0]
+    assert sorted(asked) == levels[7:10]
+
+
+def codes_on_all_paths(processor: TableProcessor, values: pd.Series) -> list[int]:
+    """Codes of a column, made sure to be the same from a frame, an Arrow table, and single rows."""
+    df = pd.DataFrame({"c": values})
+    codes = processor.transform(df)["c"].tolist()
+    arrow = ArrowCoder(processor)
+    for batch in pa.Table.from_pandas(df).to_batches():
+        assert arrow(batch)[0][:, 0].tolist() == codes
+    assert [processor.transform_row({"c": value})[0][0] for value in df["c"]] == codes
+    assert TableProcessor.from_json(processor.to_json()).transform(df)["c"].tolist() == codes
+    return codes
+
+
+def fitted_on(values: Any) -> list[TableProcessor]:
+    """Processors that saw a column as a frame, and as pieces of a stream of Arrow tables."""
+    df = pd.DataFrame({"c": values})
+    table = pa.Table.from_pandas(df)
+    whole, streamed = TableProcessor(["c"], []).fit(df), TableProcessor(["c"], []).fit_stream([table, table])
+    assert whole.categories_[0].levels == streamed.categories_[0].levels
+    return [whole, streamed]
+
+
+@pytest.mark.parametrize("spelling", [("false", "true"), ("False", "True"), ("FALSE", "TRUE")])
+@pytest.mark.parametrize("kind", ["bool", "boolean"])
+def test_true_and_false_meet_the_text_that_spells_them(spelling: tuple[str, str], kind: str) -> None:
+    text, flags = pd.Series([*spelling, *spelling]), pd.Series([False, True, False, True], dtype=kind)
+    for processor in fitted_on(text) + fitted_on(flags):
+        assert codes_on_all_paths(processor, text) == [1, 2, 1, 2]
+        assert codes_on_all_paths(processor, flags) == [1, 2, 1, 2]
+    [three, _] = fitted_on([0, 1, 2])
+    assert codes_on_all_paths(three, text) == [5] * 4, "not the text of whole numbers"
+    [both, _] = fitted_on(["true", "false", "1.0"])
+    assert [both.transform_row({"c": value})[0] for value in (1.0, True, False)] == [[1], [1], [2]]
+    [unclear, _] = fitted_on(["true", "True"])
+    assert unclear.transform_row({"c": True})[0] == [4]
+
+
+def test_float32_meets_the_numbers_that_were_meant() -> None:
+    short = np.array([0.1, 0.2, 0.3, 5, 123456792], dtype="float32")
+    forms = {
+        "float32": pd.Series(short),
+        "Float32": pd.Series(short, dtype="Float32"),
+        "arrow": pd.Series(short, dtype=pd.ArrowDtype(pa.float32())),
+        "category": pd.Series(pd.Categorical(short)),
+        "float64": pd.Series([0.1, 0.2, 0.3, 5, 123456792]),
+        "widened": pd.Series(short.astype("float64")),
+        "object": pd.Series(list(short), dtype=object),
+    }
+    for trained in forms:
+        for processor in fitted_on(forms[trained]) if trained != "object" else []:
+            if trained != "widened":
+                assert processor.categories_[0].levels == [0.1, 0.2, 0.3, 5, 123456792]
+            for values in forms.values():
+                assert codes_on_all_paths(processor, values) == [1, 2, 3, 4, 5], trained
+            assert codes_on_all_paths(processor, pd.Series([5, 123456792])) == [4, 5]
+    [text, _] = fitted_on(["0.1", "0.2", "0.3", "5", "123456792", "z"])
+    for values in forms.values():
+        assert codes_on_all_paths(text, values) == [1, 2, 3, 5, 4]
+
+
+def test_the_same_instants_meet_in_every_time_zone() -> None:
+    moments = pd.Series(pd.date_range("2020-10-24 22:00", periods=4, freq="h", tz="UTC"))
+    berlin = moments.dt.tz_convert("Europe/Berlin")
+    for trained in (moments, berlin):
+        for processor in fitted_on(trained):
+            assert processor.categories_[0].levels[0] == "2020-10-24T22:00:00+00:00"
+            for values in (moments, berlin, berlin.astype(object), moments.astype("category")):
+                assert codes_on_all_paths(processor, values) == [1, 2, 3, 4]
+            assert processor.transform_row({"c": "2020-10-25T00:00:00+02:00"})[0] == [1]
+            assert processor.transform_row({"c": "2020-10-24T22:00:00"})[0] == [6], "no time zone"
+    [text, _] = fitted_on([moment.isoformat() for moment in berlin] + ["z"])
+    assert codes_on_all_paths(text, moments) == [1, 2, 4, 3], "+01:00 comes before +02:00 in text"
+
+
+def test_saved_states_with_wide_floats_and_local_times_still_meet_their_values() -> None:
+    def loaded(kind: str, levels: list) -> TableProcessor:
+        state = TableProcessor(["c"], []).fit(pd.DataFrame({"c": [1]})).to_dict()
+        state["categories"][0] |= {"kind": kind, "levels": levels}
+        return TableProcessor.from_dict(state)
+
+    wide = loaded("number", [float(np.float32(0.1)), 0.5])
+    for values in (np.array([0.1, 0.5], dtype="float32"), [float(np.float32(0.1)), 0.5], [0.1, 0.5]):
+        assert codes_on_all_paths(wide, pd.Series(values)) == [1, 2]
+    local = loaded("date", ["2020-10-25T00:00:00+02:00"])
+    assert codes_on_all_paths(local, pd.Series(pd.to_datetime(["2020-10-24T22:00:00+00:00"]))) == [1]
+
+
+def test_values_of_one_row_that_cannot_be_levels_are_named() -> None:
+    processor = TableProcessor(["k"], []).fit(pd.DataFrame({"k": [1, 2]}))
+    for value in ([1], {"a": 1}, np.array([1, 2])):
+        with pytest.raises(TypeError, match=r"column 'k' holds .* values, which cannot be categories"):
+            processor.transform_row({"k": value})
+
+
+def test_whole_numbers_beyond_float64_are_levels() -> None:
+    for levels in ([10**400, 1], [10**400, "a"]):
+        df = pd.DataFrame({"k": pd.Series(levels, dtype=object)})
+        processor = TableProcessor(["k"], []).fit(df)
+        processor = TableProcessor.from_json(processor.to_json())
+        codes = processor.transform(df)["k"].tolist()
+        assert sorted(codes) == [1, 2]
+        assert [processor.transform_row({"k": value})[0][0] for value in levels] == codes
+        assert processor.transform_row({"k": 10**401})[0] == [4]
+    with pytest.raises(ValueError, match="column 'k' holds a whole number, which is too large"):
+        TableProcessor([], ["k"]).fit(pd.DataFrame({"k": pd.Series([10**400, 1], dtype=object)}))
+    near = TableProcessor(["k"], []).fit(pd.DataFrame({"k": [2**60, 2**60 + 1]}))
+    assert near.transform(pd.DataFrame({"k": [str(2**60 + 1), str(2**60)]}))["k"].tolist() == [2, 1]
