@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.rankings import rankings
+
 Metric = Callable[[Tensor, Tensor], Any]
 
 
@@ -133,16 +135,26 @@ def r2(preds: Tensor, targets: Tensor) -> float:
 
 
 def auc(preds: Tensor, targets: Tensor) -> float:
-    """Area under the ROC curve for two classes.
+    """Area under the ROC curve: of two classes, or the mean of those of several classes or labels.
+
+    Of more than two classes, each is told from all others by its probability (softmax), and those that occur
+    among the targets count alike (one-vs-rest, macro average); several labels count alike too. The
+    scikit-learn function gives the same where every class occurs. NaN, with a warning, where nothing is to be
+    told apart because all targets are equal.
 
     Args:
-        preds: scores of the positive class, shape (rows,) or (rows, 1), or of both classes, shape (rows, 2).
-        targets: 0 or 1.
+        preds: scores of the positive class, shape (rows,) or (rows, 1), or of all classes, shape
+            (rows, classes), or of several labels, shape (rows, labels).
+        targets: class numbers, shape (rows,), or 0 and 1 in the shape of several labels.
+
+    Example:
+        >>> auc(torch.tensor([[3.0, 1, 0], [2, 1, 0], [0, 0, 1], [0, 1, 0]]), torch.tensor([0, 0, 2, 1]))
+        1.0
     """
     from sklearn.metrics import roc_auc_score
 
-    scores = preds[:, 1] - preds[:, 0] if preds.ndim == 2 and preds.shape[1] == 2 else preds.reshape(-1)
-    return float(roc_auc_score(targets.reshape(-1).numpy(), scores.double().numpy()))
+    parts = [roc_auc_score(truth, scores) for scores, truth in rankings(preds, targets, "auc")]
+    return float(sum(parts) / len(parts))
 
 
 def sklearn_metric(function: Callable, *, on: str | None = None, **options: Any) -> Metric:
@@ -182,11 +194,11 @@ def _are_numbers(targets: Tensor, function: Any) -> bool:
     """Whether targets are those of a regression, and no classes or 0/1 labels."""
     if not targets.is_floating_point():
         return False
-    return _module(function).endswith("._regression") or bool(((targets != 0) & (targets != 1)).any())
+    return module_of(function).endswith("._regression") or bool(((targets != 0) & (targets != 1)).any())
 
 
-def _module(function: Any) -> str:
-    """Where a function comes from, also one with some arguments set already."""
+def module_of(function: Any) -> str:
+    """The module that a function comes from, also one with some arguments set already by `partial`."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__module__", ""))
@@ -312,6 +324,6 @@ def streaming(metric: Any) -> Any:
         raise TypeError(
             f"a metric is a function (preds, targets) -> number or a streaming object, got {metric!r}"
         )
-    if _module(metric).startswith("sklearn."):
+    if module_of(metric).startswith("sklearn."):
         metric = sklearn_metric(metric)
     return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.rankings import rankings
+
 
 def _flat(preds: Any, targs: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64 vectors of one length; accepts arrays, series and tensors of any floating type."""
@@ -64,14 +66,18 @@ def exp_rmspe(preds: Any, targs: Any) -> float:
 
 
 def average_precision(preds: Any, targs: Any) -> float:
-    """Area under the curve of precision over recall, for two classes of which the positive one is rare.
+    """Area under the curve of precision over recall, for classes or labels that are rare.
+
+    Of more than two classes, each is told from all others by its probability (softmax), and those that occur
+    among the targets count alike (one-vs-rest, macro average); several labels count alike too.
 
     Args:
-        preds: scores of the positive class, shape (rows,) or (rows, 1), or of both classes, shape (rows, 2).
-        targs: 0 or 1.
+        preds: scores of the positive class, shape (rows,) or (rows, 1), or of all classes, shape
+            (rows, classes), or of several labels, shape (rows, labels).
+        targs: class numbers, shape (rows,), or 0 and 1 in the shape of several labels.
 
     Returns:
-        1 for a perfect order of the rows, the share of positives for a random one.
+        1 for a perfect order of the rows, the share of positives (of each class on average) for a random one.
 
     Example:
         >>> import numpy as np
@@ -80,17 +86,15 @@ def average_precision(preds: Any, targs: Any) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    if getattr(preds, "ndim", 1) == 2 and preds.shape[1] == 2:
-        preds = preds[:, 1] - preds[:, 0]
-    scores, truth = _flat(preds, targs, "average_precision")
-    return float(average_precision_score(truth, scores))
+    found = rankings(preds, targs, "average_precision")
+    return float(np.mean([average_precision_score(truth, scores) for scores, truth in found]))
 
 
 def in_units(metric: Callable[[Any, Any], Any], data: Any) -> Callable[[Any, Any], float]:
     """A metric of a regression in the unit of its target, whatever the scale that the model learns on.
 
     Args:
-        metric: `(predictions, targets) -> number`, such as `rmse` or `mae`.
+        metric: `(predictions, targets) -> number`, such as `rmse` or `mae`, or a function of scikit-learn.
         data: the data whose target transform is undone.
 
     Returns:
@@ -98,12 +102,16 @@ def in_units(metric: Callable[[Any, Any], Any], data: Any) -> Callable[[Any, Any
 
     Example: `md.get_learner(metrics=[in_units(mae, md)])` shows errors in sales where log sales are learned.
     """
+    from zoo.metrics import metric_name, module_of, sklearn_metric
+
+    if module_of(metric).startswith("sklearn."):
+        metric = sklearn_metric(metric, on="values")
 
     def measured(preds: Any, targs: Any) -> float:
         kinds = [values.new_tensor(_in_units(values, data), dtype=values.dtype) for values in (preds, targs)]
         return float(metric(*kinds))
 
-    measured.__name__ = getattr(metric, "__name__", type(metric).__name__)
+    measured.__name__ = metric_name(metric)
     return measured
 
 

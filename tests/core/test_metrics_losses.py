@@ -4,7 +4,15 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, cohen_kappa_score, fbeta_score, mean_absolute_error, r2_score
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    fbeta_score,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+)
 from torch import nn
 
 from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of
@@ -54,6 +62,61 @@ def test_regression_metrics_on_known_values():
     assert mae(preds, targets) == pytest.approx(1.0)
     assert r2(preds, targets) == pytest.approx(1 - 5 / 2)
     assert auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])) == pytest.approx(0.75)
+
+
+def some_scores(rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    targets = torch.arange(rows) % columns
+    return torch.randn(rows, columns) * 3 + F.one_hot(targets, columns), targets
+
+
+@pytest.mark.parametrize("classes", [3, 7])
+def test_auc_of_several_classes_is_that_of_scikit_learn(classes):
+    preds, targets = some_scores(90, classes)
+    expected = roc_auc_score(targets, preds.double().softmax(1), multi_class="ovr")
+    assert auc(preds, targets) == pytest.approx(expected, abs=1e-12)
+    assert auc(preds, targets[:, None]) == pytest.approx(expected, abs=1e-12)
+    meter = streaming(auc)
+    for start in range(0, 90, 32):  # batches, some without a class
+        meter.update(preds[start : start + 32], targets[start : start + 32])
+    assert meter.compute() == pytest.approx(expected, abs=1e-12)
+
+
+def test_auc_of_the_classes_that_occur():
+    preds, targets = some_scores(90, 3)
+    kept = targets != 1
+    preds, targets = preds[kept], targets[kept]
+    probs = preds.double().softmax(1)
+    each = [roc_auc_score(targets == one, probs[:, one]) for one in (0, 2)]
+    assert auc(preds, targets) == pytest.approx(sum(each) / 2, abs=1e-12)
+    with pytest.warns(UndefinedMetricWarning, match="Only one class"):
+        assert math.isnan(auc(preds, torch.full_like(targets, 2)))
+    with pytest.warns(UndefinedMetricWarning, match="Only one class"):
+        assert math.isnan(auc(preds[:, :2], torch.zeros_like(targets)))
+    with pytest.raises(ValueError, match="auc: the target 3 is none of the 3 classes"):
+        auc(preds, targets + 1)
+    with pytest.raises(ValueError, match="auc: predictions of shape"):
+        auc(preds, targets[:4])
+    with pytest.raises(ValueError, match="auc: there is nothing to compare"):
+        auc(preds[:0], targets[:0])
+
+
+@pytest.mark.parametrize("labels", [2, 5])
+def test_auc_of_several_labels_is_that_of_scikit_learn(labels):
+    preds, targets = some_scores(60, labels)
+    truth = F.one_hot(targets, labels).float()
+    truth[0] = 1.0
+    assert auc(preds, truth) == pytest.approx(roc_auc_score(truth, preds, average="macro"), abs=1e-12)
+    constant = torch.cat([truth, torch.ones(60, 1), torch.zeros(60, 1)], 1)
+    wide = torch.cat([preds, preds[:, :2]], 1)
+    assert auc(wide, constant) == pytest.approx(auc(preds, truth), abs=1e-12)
+
+
+def test_auc_of_two_classes_takes_half_precision_and_gradients():
+    preds, targets = some_scores(60, 2)
+    expected = roc_auc_score(targets, preds[:, 1] - preds[:, 0])
+    assert auc(preds.requires_grad_(), targets) == pytest.approx(expected, abs=1e-12)
+    assert auc(preds.bfloat16(), targets) == pytest.approx(expected, abs=0.02)
 
 
 def test_a_wrapped_scikit_learn_function_is_streamed_as_it_is():
