@@ -166,7 +166,7 @@ def add_event_counts(
         A new frame: the columns of `df`, then int32 columns `X_bw` and `X_fw` for each event X.
 
     Raises:
-        ValueError: as `add_elapsed`.
+        ValueError: as `add_elapsed`, and for windows that are no whole number of days.
 
     Example:
         >>> import pandas as pd
@@ -176,8 +176,11 @@ def add_event_counts(
     """
     where = "add_event_counts"
     df = check_frame(df, where)
-    if days < 1:
-        raise ValueError(f"{where}: days is the length of the window and must be at least 1, got {days}")
+    if isinstance(days, bool) or not isinstance(days, int | np.integer) or days < 1:
+        raise ValueError(
+            f"{where}: days is the length of the window, a whole number of at least 1, got {days!r}"
+        )
+    days = int(days)
     names = name_list(events, where)
     check_columns(df, names, where)
     calendar = _Calendar.of(df, date, group, where)

@@ -26,9 +26,8 @@ def summarize(df: pd.DataFrame, n_examples: int = 3) -> pd.DataFrame:
         values that are not missing; `missing` and `missing_share` of all rows; `distinct` values (missing is
         none); `min`, `median` and `max` of numbers, true/false (as 0 and 1), dates, durations and ordered
         categories (these without a median), None elsewhere; `most_frequent` value, the first seen of equals,
-        and
-        `most_frequent_share` of the values that are not missing; `examples`, a list. Values that cannot be
-        hashed, such as lists, are told apart and shown by their `repr`.
+        and `most_frequent_share` of the values that are not missing; `examples`, a list. Values that cannot
+        be hashed, such as lists, are told apart and shown by their `repr`.
 
     Raises:
         TypeError: for anything but a frame.

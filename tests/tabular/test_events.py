@@ -66,6 +66,15 @@ def test_errors_say_what_to_do() -> None:
         add_event_counts(df, "Holidays", "Day")
     with pytest.raises(ValueError, match="days is the length of the window"):
         add_event_counts(df, "Holiday", "Day", days=0)
+    for days in (1.5, 2.0, True, "7", None):
+        with pytest.raises(ValueError, match="length of the window, a whole number of at least 1, got"):
+            add_event_counts(df, "Holiday", "Day", days=days)  # type: ignore[arg-type]
+
+
+def test_days_may_be_of_numpy() -> None:
+    df = frame([(0, 0, True), (0, 1, False), (0, 3, True)])
+    expected = add_event_counts(df, "Promo", "Date", days=3)
+    pd.testing.assert_frame_equal(add_event_counts(df, "Promo", "Date", days=np.int8(3)), expected)
 
 
 def test_columns_that_are_there_are_not_replaced() -> None:
