@@ -24,12 +24,12 @@ class TableProcessor(FrameTransformer):
     """Turns raw frames into category codes and float32 numbers, the same way every time.
 
     Each category column gets the codes: missing 0, its levels 1..n, rare n + 1, unknown n + 2. "Rare" are
-        levels that
-    training rows showed too seldom to learn from, "unknown" are values that training rows never showed.
+    levels that training rows showed too seldom to learn from, "unknown" are values that they never showed.
     Numbers have their gaps filled with the training median, with a 0/1 column `<name>_na` that tells where.
     The order of the columns is fixed when fitted, other columns of a frame (such as the target) are never
     looked at, and nothing that is passed in is changed. Frames are those of pandas, those of polars, or Arrow
-    tables; what comes back is of pandas.
+    tables; what comes back is of pandas. It is a transformer for scikit-learn's pipelines, searches and column
+    transformers, without importing scikit-learn.
 
     Args:
         cat_names: category columns; None takes every text and category column.
