@@ -38,14 +38,15 @@ def is_missing(value: Any) -> bool:
 
 
 def object_kind(values: pd.Series) -> str:
-    """What an object column holds, gaps aside: only "numbers" (also true/false, Decimals and numpy's), only
-    "dates", numbers of which some are "complex", or else "text"; "text" for columns of other types."""
+    """What an object column holds, gaps aside: only "dates" (or durations), only "numbers" (also true/false,
+    Decimals and numpy's), numbers of which some are "complex", or else "text", as for other columns."""
     if not pd.api.types.is_object_dtype(values.dtype):
         return "text"
     if pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
         return "text"
     kinds = {type(value) for value in values[values.notna().to_numpy()]}
-    for kind, types in (("numbers", NUMBERS), ("dates", DATES), ("complex", (*NUMBERS, numbers.Complex))):
+    dates = (*DATES, datetime.timedelta, np.timedelta64)
+    for kind, types in (("dates", dates), ("numbers", NUMBERS), ("complex", (*NUMBERS, numbers.Complex))):
         if kinds and all(issubclass(one, types) for one in kinds):
             return kind
     return "text"

@@ -322,11 +322,13 @@ def test_only_text_becomes_categories() -> None:
 
 
 def test_dates_of_every_type_are_refused_or_categories() -> None:
-    for values in ([date(2020, 1, 2), date(2020, 1, 1)], pd.to_datetime(["2020-01-02", "2020-01-01"])):
-        df = train_cats(pd.DataFrame({"d": values}))
-        with pytest.raises(ValueError, match=r"column 'd' is date.*use add_datepart"):
-            proc_df(df)
-        assert proc_df(df.astype("category"))[0]["d"].tolist() == [2, 1]
+    days = pd.to_datetime(["2020-01-02", "2020-01-01"])
+    for values in ([date(2020, 1, 2), date(2020, 1, 1)], days, days - days[1]):
+        for kind in (None, object):
+            df = train_cats(pd.DataFrame({"d": pd.Series(values, dtype=kind)}))
+            with pytest.raises(ValueError, match=r"column 'd' is (date|timedelta).*use add_datepart"):
+                proc_df(df)
+            assert proc_df(df.astype("category"))[0]["d"].tolist() == [2, 1]
 
 
 GAPPY = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=8)
