@@ -28,8 +28,8 @@ class TableProcessor(FrameTransformer):
     Numbers have their gaps filled with the training median, with a 0/1 column `<name>_na` that tells where.
     The order of the columns is fixed when fitted, other columns of a frame (such as the target) are never
     looked at, and nothing that is passed in is changed. Frames are those of pandas, those of polars, or Arrow
-    tables; what comes back is of pandas. It is a transformer for scikit-learn's pipelines, searches and column
-    transformers, without importing scikit-learn.
+    tables; what comes back is of pandas. Pipelines, searches and column transformers of scikit-learn take it
+    as a transformer.
 
     Args:
         cat_names: category columns; None takes every text and category column.
