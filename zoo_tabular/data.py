@@ -100,7 +100,8 @@ class ColumnarModelData(ModelData):
             test_df: rows to predict with `learn.predict(True)`.
             cont_flds: number columns; None takes every other column, which then must hold numbers or
                 true/false.
-            is_reg: numbers are predicted; False means classes, whatever the type of `y`.
+            is_reg: numbers are predicted; False means classes, whatever the type of `y`, in the order of their
+                values, or that of ordered categories.
             is_multi: several 0/1 columns of `y` may hold at once (multi-label).
             target_transform: "log", "log1p" or "standardize" (or a list, one for each target column): the
                 model learns on that scale (metrics and `y_range` are on it too), predictions come back in the

@@ -13,7 +13,7 @@ from zoo_tabular._frames import holds_numbers
 from zoo_tabular.coding import class_book
 from zoo_tabular.statistics import CategoryStatistics, NumberStatistics, arrow_floats
 from zoo_tabular.targets import TargetTransform
-from zoo_tabular.truth import class_names
+from zoo_tabular.truth import check_classes, class_names, sort_classes
 
 
 class StreamedTarget:
@@ -143,15 +143,8 @@ class StreamedTarget:
         self._gaps = self._trained.missing + self._held_out.missing
         seen = [level for level, count in zip(trained, counts, strict=True) if count]
         every = list(dict.fromkeys([*seen, *held_out])) if not self._trained.ranks else trained
-        levels = seen if self._trained.ranks else list(pd.factorize(pd.Series(every), sort=True)[1])
-        if len(levels) < 2:
-            told = f"only one class, {levels[0]!r}" if levels else "no values"
-            raise ValueError(f"the target has {told}: there is nothing to learn")
-        if len(levels) > max(1000, self._rows // 2):
-            raise ValueError(
-                f"the target has {len(levels)} classes in {self._rows} rows; "
-                "pass is_reg=True to predict numbers"
-            )
+        levels = seen if self._trained.ranks else sort_classes(every)
+        check_classes(levels, self._rows)
         known = set(seen)
         absent = [level for level in [*levels, *held_out] if level not in known]
         if absent:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular._frames import check_columns, holds_numbers, is_flag
+from zoo_tabular._frames import check_columns, holds_dates, holds_numbers, is_flag
 
 
 @dataclass(frozen=True)
@@ -172,24 +173,47 @@ def _classes(table: pd.DataFrame) -> Truth:
             f"classes need one target column, got {table.shape[1]}; pass is_multi=True for labels"
         )
     column = table[0]
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    declared = isinstance(column.dtype, pd.CategoricalDtype)
+    if declared:
         column = column.cat.remove_unused_categories()
-        codes, levels = column.cat.codes.to_numpy().astype("int64"), list(column.cat.categories)
+        levels = list(column.cat.categories)
+        levels = levels if column.cat.ordered else sort_classes(levels)
+        codes = pd.Index(levels).get_indexer(column.cat.categories)[column.cat.codes]
     else:
         codes, levels = pd.factorize(column, sort=True)
-    _refuse_measurements(column, levels)
-    if len(levels) < 2:
-        raise ValueError(f"the target has only one class, {levels[0]!r}: there is nothing to learn")
-    if len(levels) > max(1000, len(table) // 2):
-        raise ValueError(
-            f"the target has {len(levels)} classes in {len(table)} rows; pass is_reg=True to predict numbers"
-        )
+    check_classes(levels, len(table), declared)
     return Truth(codes.astype("int64"), "classification", class_names(levels), len(levels))
 
 
 def class_names(levels: Iterable[Any]) -> list[str]:
     """Names of the classes that the values of a target stand for."""
-    return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in levels]
+    plain = [float(level) if isinstance(level, Decimal) else level for level in levels]
+    return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in plain]
+
+
+def sort_classes(levels: Sequence[Any]) -> list[Any]:
+    """The values of a target in the order of its classes, unless they are categories that have an order."""
+    return list(pd.factorize(pd.Series(levels), sort=True)[1])
+
+
+def check_classes(levels: Sequence[Any], rows: int, declared: bool = False) -> None:
+    """Raise for values of a target that are no classes, for a single one, and for too many.
+
+    Args:
+        levels: the values, each once.
+        rows: how many rows have them.
+        declared: they are categories already, so that dates and measurements are meant (Parquet files keep no
+            categories but those of text).
+    """
+    if not declared:
+        _refuse_measurements(pd.Series(list(levels)), rows)
+    if len(levels) < 2:
+        told = f"only one class, {levels[0]!r}" if len(levels) else "no values"
+        raise ValueError(f"the target has {told}: there is nothing to learn")
+    if len(levels) > max(1000, rows // 2):
+        raise ValueError(
+            f"the target has {len(levels)} classes in {rows} rows; pass is_reg=True to predict numbers"
+        )
 
 
 def class_place(value: Any, classes: Sequence[str]) -> int | None:
@@ -216,18 +240,18 @@ def is_number(name: str) -> bool:
         return False
 
 
-def _refuse_measurements(column: pd.Series, levels: Any) -> None:
+def _refuse_measurements(levels: pd.Series, rows: int) -> None:
     """Raise for dates, and for fractions of which most are different: those are no names of classes."""
-    kind = getattr(levels, "dtype", None)
-    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+    if holds_dates(levels):
+        kind = pd.api.types.infer_dtype(levels, skipna=True)
         raise ValueError(
-            f"the target holds dates ({column.dtype}), not classes: make classes of them, such as months"
+            f"the target holds dates ({kind}), not classes: make classes of them, such as months"
         )
-    if kind is None or not pd.api.types.is_float_dtype(kind) or len(levels) <= max(20, len(column) // 20):
+    if len(levels) <= max(20, rows // 20) or not holds_numbers(levels):
         return
-    values = np.asarray(levels, dtype="float64")
+    values = levels.to_numpy(dtype="float64")
     if (values != np.round(values)).any():
         raise ValueError(
-            f"the target holds {len(levels)} different numbers with fractions in {len(column)} rows, which "
+            f"the target holds {len(levels)} different numbers with fractions in {rows} rows, which "
             "look like measurements, not classes: pass is_reg=True to predict numbers, or turn them into text"
         )
