@@ -100,8 +100,8 @@ class ColumnarModelData(ModelData):
             test_df: rows to predict with `learn.predict(True)`.
             cont_flds: number columns; None takes every other column, which then must hold numbers or
                 true/false.
-            is_reg: numbers are predicted; False means classes, whatever the type of `y`, in the order of their
-                values, or that of ordered categories.
+            is_reg: numbers are predicted; False means classes, whatever the type of `y`, in the order of
+                their values, or that of ordered categories.
             is_multi: several 0/1 columns of `y` may hold at once (multi-label).
             target_transform: "log", "log1p" or "standardize" (or a list, one for each target column): the
                 model learns on that scale (metrics and `y_range` are on it too), predictions come back in the
@@ -217,9 +217,9 @@ class ColumnarModelData(ModelData):
         """The same from Parquet files that need not fit into memory.
 
         One pass over the files learns what `from_data_frame` learns. Training then reads them anew every
-        epoch, in a thread, in an order that is a pure function of the seed and the epoch (see
-        `ParquetLoader`); nothing else is written to disk. The model, its files and its predictions are those
-        of any other table.
+        epoch, pool by pool, in an order that is a pure function of the seed and the epoch (see
+        `ParquetLoader`, which also tells when a thread reads beside the training); nothing else is written
+        to disk. The model, its files and its predictions are those of any other table.
 
         Args:
             path: where the learner keeps its files.
@@ -228,7 +228,8 @@ class ColumnarModelData(ModelData):
                 everything. Up to `buffer_rows` validation rows are kept in memory, more are streamed.
             source: a Parquet file, or a folder of them (`key=value` folders become columns).
             y: the target: a column name or several.
-            buffer_rows: rows that are shuffled at a time; about three times as many are in memory.
+            buffer_rows: rows of a pool, which are shuffled together; two pools are in memory, three where a
+                thread reads.
             cat_flds, bs, test_df, cont_flds, is_reg, is_multi, target_transform, min_count, max_levels,
                 cat_dropout, shuffle, seed: as in `from_data_frame`.
 

@@ -51,10 +51,11 @@ class ParquetLoader:
     read and dropped. Row groups are decoded page by page, so that their size does not count. The order is a
     pure function of `(seed, epoch)`.
 
-    On a GPU, and where torch leaves a core of the CPU to others (`torch.set_num_threads`), a thread makes the
-    next pools: three are in memory at a time, the one in use, one that waits and one being made. Where the
-    model takes every core, such a thread would only make its cores wait for each other: pools are made in
-    between, and two are in memory. On a GPU pools are copied there whole.
+    On a GPU, and where torch has fewer threads than the process has CPUs (`torch.set_num_threads`), a thread
+    makes the next pools: three are in memory at a time, the one in use, one that waits and one being made.
+    Where torch takes every CPU, such a thread would only make its threads wait for each other: pools are made
+    in between, and two are in memory. Hyper-threads count as CPUs: where torch's default is one thread a
+    core, a thread reads on the others. On a GPU pools are copied there whole.
 
     Args:
         groups: the files.
@@ -153,7 +154,7 @@ class ParquetLoader:
         bs, device = self.bs, self._device
         rest: tuple[Tensor, ...] | None = None
         pools = self._filled_pools()
-        for pool in read_ahead(pools) if _leaves_a_core(device) else pools:
+        for pool in read_ahead(pools) if _leaves_a_cpu(device) else pools:
             if device.type != "cpu":
                 pool = tuple(part.to(device, non_blocking=True) for part in pool)
             if rest is not None:
@@ -259,10 +260,12 @@ class ParquetLoader:
             skip = 0
 
 
-def _leaves_a_core(device: torch.device) -> bool:
-    """Whether a thread can work beside a model that trains on this device."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return device.type != "cpu" or torch.get_num_threads() < cores
+def _leaves_a_cpu(device: torch.device) -> bool:
+    """Whether a thread can work beside a model that trains on this device, without taking turns with one of
+    torch's threads; a hyper-thread counts as a CPU.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return device.type != "cpu" or torch.get_num_threads() < cpus
 
 
 def _pages(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:

@@ -141,7 +141,7 @@ def test_neighbours_are_torn_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("groups", "buffer_rows"), [(1, 400), (3, 480), (10, 400), (12, 400)])
-def test_a_few_row_groups_are_read_at_eight_places_to_the_end(
+def test_a_few_row_groups_are_read_at_several_places_to_the_end(
     tmp_path: Path, groups: int, buffer_rows: int
 ) -> None:
     df = sales(4_800)
