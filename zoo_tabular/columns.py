@@ -419,7 +419,8 @@ def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.cat.codes.to_numpy().astype("int64"), _plain(values.cat.categories)
     try:
-        codes, distinct = pd.factorize(values)
+        objects = pd.api.types.is_object_dtype(values.dtype)  # as they are: an index would convert them
+        codes, distinct = pd.factorize(values.to_numpy() if objects else values)
     except TypeError as error:  # unhashable
         kinds = sorted({type(value).__name__ for value in values if not isinstance(value, Hashable)})
         if not kinds:
