@@ -163,8 +163,8 @@ def sklearn_metric(function: Callable, *, on: str | None = None, **options: Any)
     Args:
         function: `(y_true, y_pred, ...) -> number`.
         on: what it gets as predictions: "labels" (the class with the largest score; for multi-label targets
-            scores above 0), "probs" (softmax), or "values" (raw outputs). By default labels, or values where
-            the targets are numbers of a regression.
+            scores above 0), "probs" (softmax), or "values" (raw outputs). By default values where the targets
+            are numbers of a regression, probabilities for `log_loss` and the like, and labels else.
         options: passed on, for example `average="macro"`.
 
     Example:
@@ -178,7 +178,7 @@ def sklearn_metric(function: Callable, *, on: str | None = None, **options: Any)
 
     @functools.wraps(function)
     def metric(preds: Tensor, targets: Tensor) -> float:
-        scores, kind = preds.float(), on or ("values" if _are_numbers(targets, function) else "labels")
+        scores, kind = preds.float(), on or _fitting(function, targets)
         if kind == "labels":
             given = (scores > 0).long() if targets.ndim == scores.ndim > 1 else scores.argmax(-1)
         else:
@@ -190,11 +190,15 @@ def sklearn_metric(function: Callable, *, on: str | None = None, **options: Any)
     return metric
 
 
-def _are_numbers(targets: Tensor, function: Any) -> bool:
-    """Whether targets are those of a regression, and no classes or 0/1 labels."""
+_OF_PROBABILITIES = ("log_loss", "brier_score_loss", "d2_log_loss_score", "d2_brier_score")
+
+
+def _fitting(function: Any, targets: Tensor) -> str:
+    """What a scikit-learn function should get, as `sklearn_metric` names it."""
     if not targets.is_floating_point():
-        return False
-    return module_of(function).endswith("._regression") or bool(((targets != 0) & (targets != 1)).any())
+        return "probs" if metric_name(function) in _OF_PROBABILITIES else "labels"
+    numbers = module_of(function).endswith("._regression") or ((targets != 0) & (targets != 1)).any()
+    return "values" if numbers else "labels"
 
 
 def module_of(function: Any) -> str:

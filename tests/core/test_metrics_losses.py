@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import (
     accuracy_score,
+    brier_score_loss,
     cohen_kappa_score,
     fbeta_score,
+    log_loss,
     mean_absolute_error,
     r2_score,
     roc_auc_score,
@@ -157,6 +159,16 @@ def test_scikit_learn_functions_of_labels_get_labels():
     meter.update(preds, torch.tensor([0, 1, 0]))
     assert meter.name == "fbeta_score"
     assert meter.compute() == pytest.approx(fbeta_score([0, 1, 0], [0, 1, 1], beta=0.5, average="macro"))
+
+
+def test_scikit_learn_functions_of_probabilities_get_these():
+    for classes in (2, 4):
+        preds, targets = some_scores(40, classes)
+        probs = preds.softmax(1).numpy()
+        for given in (log_loss, brier_score_loss):
+            meter = streaming(given)
+            meter.update(preds, targets)
+            assert meter.compute() == pytest.approx(given(targets.numpy(), probs))
 
 
 def test_streamed_row_means_equal_the_whole_set_value():

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -41,6 +42,8 @@ def test_several_numbers_are_brought_into_the_order_of_the_model(tmp_path) -> No
     given = pd.DataFrame({"one": df["Sales"], "two": -df["Sales"]})
     backward = given[["two", "one"]]
     assert np.array_equal(true_values(learn, df, backward), given)
+    arrow = pa.Table.from_pandas(backward, preserve_index=False)
+    assert np.array_equal(true_values(learn, df, arrow), given)
     assert learn.importance(df, backward).baseline == learn.importance(df, given).baseline
     both = pd.concat([df, given], axis=1)
     assert np.array_equal(true_values(learn, both, ["two", "one"]), given)
