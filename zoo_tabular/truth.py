@@ -180,7 +180,8 @@ def _classes(table: pd.DataFrame) -> Truth:
         levels = levels if column.cat.ordered else sort_classes(levels)
         codes = pd.Index(levels).get_indexer(column.cat.categories)[column.cat.codes]
     else:
-        codes, levels = pd.factorize(column, sort=True)
+        codes, distinct = pd.factorize(column, sort=True)
+        levels = list(distinct)
     check_classes(levels, len(table), declared)
     return Truth(codes.astype("int64"), "classification", class_names(levels), len(levels))
 

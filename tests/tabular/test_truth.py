@@ -88,4 +88,5 @@ def test_what_its_owner_calls_categories_are_classes() -> None:
         df = pd.DataFrame({"x": np.arange(300.0), "y": y})
         for rows in (df, pa.Table.from_pandas(df)):
             md = ColumnarModelData.from_data_frame(".", None, rows, "y", [], is_reg=False)
+            assert md.classes is not None
             assert len(md.classes) == md.n_out == n
