@@ -37,7 +37,7 @@ def ordered_levels(values: Iterable[object], column: str, where: str) -> list:
         warnings.warn(
             f"{where}: column {column!r} mixes {' and '.join(kinds)} values, for example "
             f"{some(map(repr, distinct), 3)}; 0 and '0' are two levels: convert the column to one type first",
-            stacklevel=3,
+            stacklevel=4,
         )
         return sorted(distinct, key=lambda value: (str(value), type(value).__name__))
 
@@ -62,9 +62,17 @@ def train_cats(df: pd.DataFrame) -> pd.DataFrame:
     out = fresh(df)
     for name in df.columns:
         if is_text(df[name]) and object_kind(df[name]) == "text":
-            levels = ordered_levels(df[name].dropna().unique(), name, "train_cats")
-            out[name] = pd.Categorical(df[name], categories=levels, ordered=True)
+            out[name] = _category(df[name], "train_cats", ordered=True)
     return out
+
+
+def _category(values: pd.Series, where: str, *, ordered: bool) -> pd.Categorical:
+    """A column as categories whose levels are sorted."""
+    codes, distinct = factorize(values)
+    levels = ordered_levels(distinct, str(values.name), where)
+    place = {level: code for code, level in enumerate(levels)}
+    places = np.array([*(place[value] for value in distinct), -1], dtype="int64")
+    return pd.Categorical.from_codes(places[codes], categories=pd.Index(levels), ordered=ordered)
 
 
 def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
@@ -215,8 +223,7 @@ def proc_df(
                 raise ValueError(
                     f"{where}: column {name!r} holds text; call apply_cats(df, train_frame) first"
                 )
-            levels = ordered_levels(values.dropna().unique(), name, where)
-            values, category = pd.Series(pd.Categorical(values, categories=levels)), True
+            values, category = pd.Series(_category(values, where, ordered=False)), True
         if name not in nas and category:
             _add(out, _categories(values, name, max_n_cat), name)
         elif name in nas or held in ("numbers", "complex") or flag or pd.api.types.is_numeric_dtype(kind):
