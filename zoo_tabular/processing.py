@@ -66,7 +66,7 @@ def train_cats(df: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def _category(values: pd.Series, where: str, *, ordered: bool) -> pd.Categorical:
+def _category(values: pd.Series, where: str, *, ordered: bool) -> pd.Categorical[Any]:
     """A column as categories whose levels are sorted."""
     codes, distinct = factorize(values)
     levels = ordered_levels(distinct, str(values.name), where)
