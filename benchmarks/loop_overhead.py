@@ -93,6 +93,7 @@ def by_zoo(train: Rows, valid: Rows | None, hidden: int, epochs: int) -> tuple[f
         metrics=[] if valid is None else [accuracy],
         wd=0.01,
         device="cpu",
+        precision="fp32",
         progress=False,
     )
     started = time.perf_counter()

@@ -45,13 +45,13 @@ QUICK = {
 }
 Switch = Callable[[Learner], Any]
 SWITCHES: dict[str, Switch] = {
-    "as it is": lambda learn: learn,
+    "as it is": lambda learn: learn.to_fp32(),
     "bf16": lambda learn: learn.to_bf16(),
-    "compile": lambda learn: learn.compile(),
+    "compile": lambda learn: learn.compile().to_fp32(),
     "compile + bf16": lambda learn: learn.compile().to_bf16(),
-    "channels_last": lambda learn: learn.channels_last(),
+    "channels_last": lambda learn: learn.channels_last().to_fp32(),
     "channels_last + bf16": lambda learn: learn.channels_last().to_bf16(),
-    "CUDA graphs": lambda learn: learn.compile(mode="reduce-overhead"),
+    "CUDA graphs": lambda learn: learn.compile(mode="reduce-overhead").to_fp32(),
     "CUDA graphs + bf16": lambda learn: learn.compile(mode="reduce-overhead").to_bf16(),
 }
 

@@ -123,7 +123,7 @@ def train_part(df: pd.DataFrame, args: argparse.Namespace, with_fastai: bool) ->
     )  # the same inputs for both
     md = our_data(df, 512)
     n = len(df) - HELD_OUT
-    fp32, bf16 = our_learner(md, args.device), our_learner(md, args.device).to_bf16()
+    fp32, bf16 = our_learner(md, args.device).to_fp32(), our_learner(md, args.device).to_bf16()
     runs: Runs = {
         "zoo fp32": lambda: n / seconds(lambda: fp32.fit(1e-3, 1), args.device),
         "zoo bf16": lambda: n / seconds(lambda: bf16.fit(1e-3, 1), args.device),
@@ -186,7 +186,7 @@ def frame_part(df: pd.DataFrame, args: argparse.Namespace, with_fastai: bool) ->
 def one_part(df: pd.DataFrame, args: argparse.Namespace, with_fastai: bool) -> dict[str, float]:
     """Microseconds of one prediction."""
     md = our_data(df, 512)
-    learn = our_learner(md, "cpu")
+    learn = our_learner(md, "cpu").to_fp32()
     row = {str(name): value for name, value in df.iloc[7].to_dict().items()}
     inputs = md.row_inputs(row)
     model = learn.model.eval()

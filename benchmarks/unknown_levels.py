@@ -63,7 +63,7 @@ def train(known: pd.DataFrame, rate: float, args: argparse.Namespace, seed: int)
     learn = md.get_learner(
         None, None, 0.04, 1, args.hidden, 0.01, y_range, device="cpu", metrics=[], progress=False
     )
-    learn.to_bf16().fit(1e-3, 1, cycle_len=args.epochs)
+    learn.fit(1e-3, 1, cycle_len=args.epochs)
     return learn
 
 

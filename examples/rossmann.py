@@ -29,6 +29,7 @@ from torch import nn
 from zoo import Ensemble, load_learner, set_seed
 from zoo.datasets import local_dataset
 from zoo.distributed import write_once
+from zoo.switches import Precision
 from zoo_tabular import ColumnarModelData, TabularLearner, exp_rmspe, rmspe
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,7 +42,7 @@ parser.add_argument("--networks", type=int, default=4, help="how many networks a
 parser.add_argument("--epochs", type=int, default=5, help="of each network, in one cycle")
 parser.add_argument("--rate", type=float, default=8e-3, help="largest rate of the cycle")
 parser.add_argument("--bs", type=int, default=512, help="rows per batch")
-parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")
+parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="number format")
 parser.add_argument("--boosting", action="store_true", help="gradient boosting on the same columns, too")
 parser.add_argument(
     "--out", type=Path, default=Path("rossmann_out"), help="folder for plots, model, forecasts"
@@ -56,11 +57,13 @@ def make_data(train: pd.DataFrame, span: str, bs: int, test: pd.DataFrame, out: 
     )  # fmt: skip
 
 
-def make_network(md: ColumnarModelData, y_range: tuple[float, float], seed: int) -> TabularLearner:
+def make_network(
+    md: ColumnarModelData, y_range: tuple[float, float], seed: int, precision: Precision = "auto"
+) -> TabularLearner:
     """A network for log sales. Its loss grows only linearly for the odd days that nobody could foresee."""
     return md.get_learner(
         emb_drop=0.04, szs=[1000, 500], drops=[0.001, 0.01], y_range=y_range,
-        loss_fn=nn.HuberLoss(delta=0.3), metrics=[exp_rmspe], seed=seed,
+        loss_fn=nn.HuberLoss(delta=0.3), metrics=[exp_rmspe], seed=seed, precision=precision,
     )  # fmt: skip
 
 
@@ -70,9 +73,7 @@ def train_networks(
     """The networks one after the other, each with the seconds of training until then."""
     total = 0.0
     for seed in range(options.networks):
-        learn = make_network(md, y_range, seed)
-        if not options.fp32:
-            learn.to_bf16()
+        learn = make_network(md, y_range, seed, options.precision)
         started = time.perf_counter()
         learn.fit_one_cycle(options.epochs, options.rate)
         total += time.perf_counter() - started

@@ -86,7 +86,7 @@ def main() -> None:
         (levels, WIDTHS[name]) for name, (levels, _) in zip(CATEGORIES, md.embedding_sizes(), strict=True)
     ]
     y_range = (0.0, 1.1 * float(np.log(train["Sales"].max())))
-    learn = md.get_learner(sizes, None, 0.0, 1, [1000, 500], 0.0, y_range, loss_fn=L1Flat()).to_bf16()
+    learn = md.get_learner(sizes, None, 0.0, 1, [1000, 500], 0.0, y_range, loss_fn=L1Flat())
     started = time.perf_counter()
     learn.fit_one_cycle(options.epochs, 3e-3)
     print(f"network trained in {time.perf_counter() - started:.0f} s")

@@ -61,7 +61,7 @@ def main() -> None:
     data = TextData.from_df(out, field, labelled, test_df=test, val_idxs=held_out, bs=32, max_tokens=keep)
     step("texts are tokenised")
 
-    language = texts.get_model(**sizes, sampled=2000).to_bf16()
+    language = texts.get_model(**sizes, sampled=2000)
     language.clip = 0.4
     language.fit_one_cycle(4 if args.full else 1, 1e-2)
     print(language.generate("This movie is", 30, temperature=0.7, seed=0), flush=True)
@@ -69,7 +69,7 @@ def main() -> None:
     step("language model is trained")
 
     drops = {"dropouti": 0.3, "dropoute": 0.1, "dropout": 0.5, "wdrop": 0.3}
-    learn = data.get_model(**sizes, **drops).to_bf16().load_encoder("reviews")
+    learn = data.get_model(**sizes, **drops).load_encoder("reviews")
     learn.freeze()
     print(learn.lr_find(num_it=60), flush=True)
     learn.fit(1e-2, 1)

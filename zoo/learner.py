@@ -16,7 +16,6 @@ from zoo.archive import (
     read_archive,
 )
 from zoo.callback import Callback
-from zoo.callbacks.precision import Autocast
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
@@ -36,7 +35,7 @@ from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedul
 from zoo.seeding import preserve_generators, preserve_rng
 from zoo.show import LoopListing, show_loop
 from zoo.summary import Summary, summarize
-from zoo.switches import Switches
+from zoo.switches import Precision, Switches
 
 if TYPE_CHECKING:
     from zoo.batch_size import BatchSizeResult
@@ -60,6 +59,9 @@ class Learner(Fitting, Switches):
             for AdamW).
         clip: largest gradient norm, or `None`.
         path: where files are kept; the data's path by default.
+        precision: number format of the forward passes. "auto" trains in bfloat16 where the device computes in
+            it, else in float32, and predicts in float32; "fp32", "bf16" and "fp16" mean what
+            `to_fp32`, `to_bf16` and `to_fp16` do.
         seed: fixes the random numbers of every fit and the order of the training data, so that equal fits
             of equal models give equal results.
         progress: whether fits print their epoch table and bar.
@@ -95,6 +97,7 @@ class Learner(Fitting, Switches):
         wd: Rates | None = None,
         clip: float | None = None,
         path: str | Path | None = None,
+        precision: Precision = "auto",
         seed: int | None = None,
         progress: bool = True,
     ) -> None:
@@ -127,7 +130,7 @@ class Learner(Fitting, Switches):
         self.history: list[dict[str, Any]] = []
         self.sched = Recorder()
         self._fits = FitCounter()
-        self._autocast: Autocast | None = None
+        self._switch_precision(precision)
         self._activation: Activation | None = None
 
     # -- training

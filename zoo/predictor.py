@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -148,6 +149,11 @@ class Predictor:
             train_mode=self.groups.train_mode,
         )
         return Loop(state, callbacks)
+
+    def _answer_context(self) -> contextlib.AbstractContextManager:
+        """The number format of answers, for those that are found without a loop."""
+        short = self._autocast
+        return contextlib.nullcontext() if short is None else short.answer_context(self.device.type)
 
     def _step_callbacks(self, clip: float | None) -> list[Callback]:
         """What belongs to the training step itself, and so runs in the finder and in `predict` too."""

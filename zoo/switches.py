@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import logging
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 
 from zoo.callbacks.precision import Autocast
+from zoo.device import computes_in, times_slower
+from zoo.errors import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +19,17 @@ if TYPE_CHECKING:
     from zoo.optimizer import LayerOptimizer
 
 
+log = logging.getLogger("zoo")
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def automatic_dtype(device: torch.device) -> torch.dtype:
+    """The number format of training that `precision="auto"` chooses."""
+    return torch.bfloat16 if computes_in(device, torch.bfloat16) else torch.float32
+
+
 class Switches:
     """The part of a `Learner` that says how it trains, as opposed to on what and how long."""
 
@@ -23,6 +37,7 @@ class Switches:
     device: torch.device
     opt: LayerOptimizer | None
     groups: LayerGroups
+    _precision: Precision
     _autocast: Autocast | None
     _of_compile: tuple[Callback, ...] = ()
     _of_layout: tuple[Callback, ...] = ()
@@ -43,13 +58,22 @@ class Switches:
         """Keep the running statistics of all groups but the last fixed, even where they are trained."""
         self.groups.bn_freeze(on)
 
-    def to_bf16(self) -> Self:
-        """Run forward passes in bfloat16 from now on; weights stay float32.
+    @property
+    def precision(self) -> Precision:
+        """The number format of the forward passes: "auto", "fp32", "bf16" or "fp16", as it was asked for.
 
-        The format of choice: it has the range of float32, so nothing overflows or vanishes.
+        "auto", the default, trains in bfloat16 where the device computes in it (`zoo.device.computes_in`),
+        else in float32. It evaluates and predicts in float32, so that a model answers alike on every machine.
         """
-        self._autocast = Autocast(torch.bfloat16)
-        return self
+        return self._precision
+
+    def to_bf16(self) -> Self:
+        """Run forward passes in bfloat16 from now on, also those of predictions; weights stay float32.
+
+        The format of choice: it has the range of float32, so nothing overflows or vanishes. On a device that
+        does not compute in it, training works, and a warning tells what it costs there.
+        """
+        return self._switch_precision("bf16")
 
     def to_fp16(self) -> Self:
         """Run forward passes in float16 from now on, with a scaled loss; weights stay float32.
@@ -57,12 +81,34 @@ class Switches:
         For devices without bfloat16. Updates whose gradients overflow are left out, which is usual for the
         first few; see `zoo.callbacks.Autocast`. Optimizers that evaluate the loss themselves (LBFGS) can't.
         """
-        self._autocast = Autocast(torch.float16)
-        return self
+        return self._switch_precision("fp16")
 
     def to_fp32(self) -> Self:
-        """Run forward passes in float32 again."""
+        """Run forward passes in float32 from now on."""
+        return self._switch_precision("fp32")
+
+    def _switch_precision(self, precision: Precision) -> Self:
+        known = get_args(Precision)
+        if precision not in known:
+            raise ValueError(
+                f"precision={precision!r} is not known{did_you_mean(str(precision), known)}: use one of "
+                f"{', '.join(known)}"
+            )
+        self._precision = precision
         self._autocast = None
+        if precision == "auto":
+            if automatic_dtype(self.device) == torch.bfloat16:
+                self._autocast = Autocast(torch.bfloat16, training_only=True)
+        elif precision in _DTYPES:
+            dtype = _DTYPES[precision]
+            self._autocast = Autocast(dtype)
+            if not computes_in(self.device, dtype):
+                log.warning(
+                    "%s: this %s does not compute in %s; a product of matrices takes about %.0f times as "
+                    "long as in float32: use to_fp32(), or precision='auto'",
+                    *(f"to_{precision}()", self.device.type.upper(), str(dtype).removeprefix("torch.")),
+                    times_slower(self.device, dtype),
+                )
         return self
 
     def compile(self, on: bool = True, **options: Any) -> Self:

@@ -24,6 +24,7 @@ from zoo_tabular.targets import TargetTransform
 
 if TYPE_CHECKING:
     from zoo.callback import Callback
+    from zoo.switches import Precision
     from zoo_tabular.learner import TabularLearner
 
 
@@ -292,6 +293,7 @@ class ColumnarModelData(ModelData):
         device: str | torch.device | None = None,
         wd: Any = None,
         clip: float | None = None,
+        precision: Precision = "auto",
         seed: int | None = None,
         progress: bool = True,
     ) -> TabularLearner:
@@ -310,7 +312,7 @@ class ColumnarModelData(ModelData):
             use_bn: batch norm on numbers and hidden layers.
             clip_cont: bound of the scaled numbers, approached smoothly; see `MixedInputModel`.
             seed: of the first weights, and of every fit as in `Learner`; other random draws are left alone.
-            opt_fn, loss_fn, metrics, callbacks, device, wd, clip, progress: as in `Learner`.
+            opt_fn, loss_fn, metrics, callbacks, device, wd, clip, precision, progress: as in `Learner`.
 
         Raises:
             ValueError: when sizes do not fit the data, or for batch norm on batches of one row.
@@ -322,7 +324,7 @@ class ColumnarModelData(ModelData):
             model = new_model(self, emb_szs, emb_drop, szs, drops, y_range, use_bn, clip_cont)
         return TabularLearner(
             self, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device,
-            wd=wd, clip=clip, seed=seed, progress=progress,
+            wd=wd, clip=clip, precision=precision, seed=seed, progress=progress,
         )  # fmt: skip
 
     def default_metrics(self) -> list:

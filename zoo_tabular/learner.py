@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -57,9 +56,8 @@ class TabularLearner(Learner):
                 self.model.eval()
                 return self.predict_one(raw)
         inputs = [part.to(self.device) for part in self.data.row_inputs(raw)]
-        short = self._autocast
         with torch.inference_mode():
-            with contextlib.nullcontext() if short is None else short.context(self.device.type):
+            with self._answer_context():
                 outputs = self.model(*inputs)
             outputs = outputs[0] if isinstance(outputs, tuple) else outputs
             answer = self.data.decode(self.activation(outputs.float().cpu()))[0]

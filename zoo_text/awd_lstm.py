@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import computes_in
 from zoo.errors import did_you_mean
 from zoo.init import identity_gates_
 from zoo.registry import register_model
@@ -122,7 +123,7 @@ class RecurrentLayer(nn.Module):
         options = (weights, True, 1, 0.0, self.training, False, True)
         if torch.is_autocast_enabled(x.device.type) and x.is_floating_point():
             x = x.to(self.weight_ih.dtype)
-        with _no_flattening_warning(x), _no_half_on_cpu(x):
+        with _no_flattening_warning(x), _existing_kernel(x):
             if self.rnn == "lstm":
                 out, hidden, cell = torch.lstm(x, state, *options)
                 return out, (hidden, cell)
@@ -145,15 +146,13 @@ def _no_flattening_warning(x: Tensor) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _no_half_on_cpu(x: Tensor) -> Iterator[None]:
-    # many processors have no float16 kernel for an LSTM; the recurrence then runs in the weights' format
+def _existing_kernel(x: Tensor) -> contextlib.AbstractContextManager:
+    # many devices have no LSTM in short formats; the recurrence then runs in the weights' own
     kind = x.device.type
-    if kind != "cpu" or not torch.is_autocast_enabled(kind) or torch.get_autocast_dtype(kind) != torch.half:
-        yield
-        return
-    with torch.autocast(kind, enabled=False):
-        yield
+    if not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    exists = computes_in(x.device, torch.get_autocast_dtype(kind), recurrent=True)
+    return contextlib.nullcontext() if exists else torch.autocast(kind, enabled=False)
 
 
 class AWDLSTM(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests import AUTOMATIC
 from tests.collab.test_learner import simulated
 from tests.core.helpers import digits_data, digits_learner, same, weights
 from tests.tabular.test_learner import table
 from tests.vision.helpers import two_class_arrays
-from zoo import Callback, Learner, ModelData, NonFiniteLossError, TensorLoader, get_cv_idxs
+from zoo import Callback, Learner, ModelData, NonFiniteLossError, TensorLoader, get_cv_idxs, switches
+from zoo import device as formats
 from zoo.callbacks import Autocast
 from zoo.metrics import accuracy
 from zoo.vision import ConvLearner, ImageClassifierData
@@ -23,6 +26,7 @@ from zoo_collab import CollabFilterDataset
 from zoo_tabular import ColumnarModelData
 from zoo_tabular.layers import FusedEmbedding
 from zoo_text import Field, LanguageModelData, TextData
+from zoo_text.awd_lstm import RecurrentLayer
 from zoo_text.softmax import Deferred, FusedCrossEntropy
 
 SWITCHES = ["to_bf16", "to_fp16"]
@@ -185,6 +189,7 @@ def test_an_overflow_skips_the_update_halves_the_scale_and_goes_on() -> None:
 def test_endless_overflow_is_told_once(caplog) -> None:
     learn = digits_learner().to_fp16()
     before = weights(learn.model)["head.weight"]
+    caplog.clear()  # a CPU without float16 said so
     with caplog.at_level(logging.WARNING, "zoo"):
         learn.fit(0.01, 3, callbacks=[Overflow(set(range(60)))])
     told = [record.getMessage() for record in caplog.records]
@@ -318,3 +323,151 @@ def test_numbers_too_large_for_float16_are_told_to_be_that() -> None:
         learn.to_fp16().fit(0.1, 1)
     assert any("65,504" in note and "to_bf16()" in note for note in caught.value.__notes__)
     learn.to_bf16().fit(0.0, 1)
+
+
+# -- which formats a device computes in
+
+
+@pytest.fixture(params=[True, False], ids=["computes in bfloat16", "does not"])
+def capable(request, monkeypatch) -> bool:
+    """A CPU that computes in bfloat16 and one that does not, whatever this one does."""
+    real = formats._has_kernels
+
+    def mocked(device: torch.device, dtype: torch.dtype, kind: str) -> bool:
+        if (device.type, dtype, kind) == ("cpu", torch.bfloat16, "dense"):
+            return request.param
+        return real(device, dtype, kind)
+
+    monkeypatch.setattr(formats, "_has_kernels", mocked)
+    monkeypatch.setattr(switches, "automatic_dtype", AUTOMATIC)
+    return request.param
+
+
+class Formats(Callback):
+    """The formats in which training and validation batches were computed."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.training: set[torch.dtype] = set()
+        self.answers: set[torch.dtype] = set()
+        layer.register_forward_hook(self.look)
+
+    def look(self, layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        (self.training if layer.training else self.answers).add(output.dtype)
+
+
+def test_the_default_trains_in_what_the_device_computes_in_and_answers_in_float32(capable: bool) -> None:
+    learn = digits_learner()
+    assert learn.precision == "auto"
+    seen = Formats(learn.model.head)  # type: ignore[union-attr, arg-type]
+    learn.lr_find(num_it=5)
+    assert seen.training == {torch.bfloat16 if capable else torch.float32}
+    rows = learn.fit_one_cycle(4, 0.02)
+    assert seen.training == {torch.bfloat16 if capable else torch.float32}
+    learn.predict()
+    assert learn.evaluate()["valid_loss"] == rows[-1]["valid_loss"]
+    assert learn.to_fp32().evaluate()["valid_loss"] == rows[-1]["valid_loss"]
+    assert seen.answers == {torch.float32}
+
+
+def test_a_precision_that_is_asked_for_holds_everywhere(capable: bool) -> None:
+    for precision, dtype in {"bf16": torch.bfloat16, "fp32": torch.float32}.items():
+        learn = digits_learner(precision=precision)
+        seen = Formats(learn.model.head)  # type: ignore[union-attr, arg-type]
+        learn.fit(0.01, 1)
+        learn.predict()
+        assert seen.training == seen.answers == {dtype}
+    with pytest.raises(ValueError, match=r"precision='fp23' is not known \(did you mean 'fp32'\?\)"):
+        digits_learner(precision="fp23")
+
+
+def test_a_format_that_the_device_does_not_compute_in_says_what_it_costs(capable: bool, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "zoo"):
+        digits_learner(), digits_learner().to_fp32(), digits_learner().to_bf16()
+    told = [record.getMessage() for record in caplog.records]
+    if capable:
+        assert told == []
+    else:
+        assert len(told) == 1
+        assert re.fullmatch(
+            r"to_bf16\(\): this CPU does not compute in bfloat16; a product of matrices takes about \d+ "
+            r"times as long as in float32: use to_fp32\(\), or precision='auto'",
+            told[0],
+        )
+
+
+@pytest.mark.parametrize("make", [tabular, ratings, language, reviews, pictures])
+def test_every_domain_trains_by_default(tmp_path, make: Callable, capable: bool) -> None:
+    def trained(precision: str) -> Learner:
+        torch.manual_seed(0)
+        learn, lr, epochs = make(tmp_path, seed=0, device="cpu", progress=False, precision=precision)
+        learn.fit_one_cycle(epochs, lr)
+        return learn
+
+    plain, automatic = trained("fp32"), trained("auto")
+    if not capable:
+        assert same(weights(plain.model), weights(automatic.model))
+    assert automatic.history[-1]["valid_loss"] == pytest.approx(plain.history[-1]["valid_loss"], abs=0.05)
+
+
+def test_one_row_is_answered_in_the_format_of_predictions(tmp_path, capable: bool) -> None:
+    learn, lr, _ = tabular(tmp_path, seed=0, device="cpu", progress=False)
+    learn.fit_one_cycle(1, lr)
+    seen = Formats(learn.model.hidden[0])
+    row = {"Store": 3, "Kind": "a", "Distance": 1.0, "Promo": 1}
+    row = {name: row.get(name, 0.0) for name in learn.data.processor.feature_names_in_}
+    learn.predict_one(row)
+    assert seen.answers == {torch.float32}
+    learn.to_bf16().predict_one(row)
+    assert seen.answers == {torch.float32, torch.bfloat16}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_of_torch_train_where_their_kernels_are_missing(
+    monkeypatch, switch: str, kind: str
+) -> None:
+    """They run in float32 then; what comes before and after them does not."""
+    real = formats._has_kernels
+    monkeypatch.setattr(formats, "_has_kernels", lambda *asked: asked[2] != "recurrent" and real(*asked))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(8, 6), nn.Linear(6, 10)
+            self.recurrent = getattr(nn, kind)(6, 6, batch_first=True)
+
+        def forward(self, x):
+            return self.last(self.recurrent(self.first(x.view(-1, 8, 8)))[0][:, -1])
+
+    torch.manual_seed(0)
+    learn = Learner(digits_data(), Net(), device="cpu", progress=False)
+    seen: dict[str, torch.dtype] = {}
+    for name in ("first", "recurrent", "last"):
+        getattr(learn.model, name).register_forward_hook(
+            lambda layer, inputs, output, name=name: seen.update(
+                {name: (output[0] if isinstance(output, tuple) else output).dtype}
+            )
+        )
+    rows = getattr(learn, switch)().fit_one_cycle(3, 0.02)
+    short = torch.bfloat16 if switch == "to_bf16" else torch.float16
+    assert seen == {"first": short, "recurrent": torch.float32, "last": short}
+    assert rows[-1]["valid_loss"] < rows[0]["valid_loss"]
+
+
+def test_own_recurrent_layers_run_under_any_autocast() -> None:
+    """Also where no learner is about: the format is float32 where the device has no kernel for it."""
+    for dtype in (torch.bfloat16, torch.float16):
+        for rnn in ("lstm", "gru", "rnn"):
+            layer = RecurrentLayer(4, 3, rnn=rnn)
+            with torch.autocast("cpu", dtype=dtype):
+                out, _ = layer(torch.randn(2, 5, 4), layer.initial_state(2))
+            out.float().sum().backward()
+            assert torch.isfinite(layer.weight_hh.grad).all()  # type: ignore[arg-type]
+
+
+def test_a_device_is_asked_or_tried() -> None:
+    assert formats.computes_in("cpu", torch.float32, recurrent=True)
+    asked = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert formats.computes_in("cpu", torch.bfloat16) == asked
+    assert formats.computes_in("cpu", torch.bfloat16, recurrent=True) <= asked
+    assert not formats._has_kernels(torch.device("meta"), torch.bfloat16, "dense")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from zoo.callback import Callback, CancelStep
 from zoo.callbacks.gradients import weigh
+from zoo.device import computes_in
 from zoo.finite import NonFiniteLossError
 from zoo.optimizer import needs_closure
 
@@ -37,8 +40,11 @@ class Autocast(Callback):
     gradients overflow, that update is left out and the factor halved; after 2,000 updates without overflow
     it is doubled. The factor lives on from fit to fit.
 
+    Recurrent layers run in float32 where the device has no kernels for them in the format.
+
     Args:
         dtype: `torch.bfloat16` or `torch.float16`.
+        training_only: evaluate and predict in float32, so that answers are the same on every device.
 
     Attributes:
         skipped: updates left out in the latest fit.
@@ -56,18 +62,29 @@ class Autocast(Callback):
     patience = 20
     smallest = 2.0**-20
 
-    def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, dtype: torch.dtype = torch.bfloat16, *, training_only: bool = False) -> None:
         if dtype not in _SWITCHES:
             raise ValueError(f"Autocast: dtype must be torch.bfloat16 or torch.float16, got {dtype}")
         self.dtype = dtype
+        self.training_only = training_only
         self.skipped = 0
         self._in_a_row = 0
         self._scaler: torch.amp.GradScaler | None = None
         self._kept: dict[str, Any] = {}
 
-    def context(self, device_type: str) -> contextlib.AbstractContextManager:
+    @contextlib.contextmanager
+    def context(self, device_type: str) -> Iterator[None]:
         """The context in which a forward pass runs in this format."""
-        return torch.autocast(device_type, dtype=self.dtype)
+        with torch.autocast(device_type, dtype=self.dtype):
+            if computes_in(device_type, self.dtype, recurrent=True):
+                yield
+            else:
+                with RecurrentInFloat32(device_type):
+                    yield
+
+    def answer_context(self, device_type: str) -> contextlib.AbstractContextManager:
+        """The context of forward passes that evaluate or predict."""
+        return contextlib.nullcontext() if self.training_only else self.context(device_type)
 
     def before_fit(self, state: State) -> None:
         self._switch(state)
@@ -86,7 +103,8 @@ class Autocast(Callback):
             self._scaler.scale(torch.ones((), device=state.device))  # makes the tensor that is the scale
 
     def before_validate(self, state: State) -> None:
-        self._switch(state)
+        if state.forward_context is contextlib.nullcontext:  # an evaluation outside of a fit
+            self._switch(state)
 
     def after_predict(self, state: State) -> None:
         state.preds = _widened(state.preds, self.dtype)
@@ -124,7 +142,7 @@ class Autocast(Callback):
         if isinstance(error, RuntimeError) and any(words in str(error) for words in _MISSING[self.dtype]):
             error.add_note(
                 f"this operation does not exist in {self.dtype} on the {state.device.type}; the model runs "
-                f"in that format since learn.{_SWITCHES[self.dtype]}(): use "
+                f"in that format since {self._chosen_by}: use "
                 f"{'to_bf16() or ' if self.dtype == torch.float16 else ''}to_fp32()"
             )
         if isinstance(error, NonFiniteLossError) and self.dtype == torch.float16:
@@ -151,9 +169,44 @@ class Autocast(Callback):
         elif self._scaler is not None:
             self._scaler.load_state_dict(self._kept)
 
+    @property
+    def _chosen_by(self) -> str:
+        return "precision='auto'" if self.training_only else f"learn.{_SWITCHES[self.dtype]}()"
+
     def _switch(self, state: State) -> None:
         kind = state.device.type
-        state.forward_context = lambda: self.context(kind)
+
+        def context() -> contextlib.AbstractContextManager:
+            return self.context(kind) if state.training else self.answer_context(kind)
+
+        state.forward_context = context
+
+
+_RECURRENT = {
+    *(torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu),
+    *(torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell),
+}
+
+
+class RecurrentInFloat32(TorchFunctionMode):
+    """Inside, recurrent kernels run in float32 whatever autocast says, where its format has none.
+
+    Args:
+        device_type: of the tensors, as for `torch.autocast`.
+    """
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__()
+        self.device_type = device_type
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func not in _RECURRENT:
+            return func(*args, **(kwargs or {}))
+        with torch.autocast(self.device_type, enabled=False):
+            short = torch.get_autocast_dtype(self.device_type)
+            return func(*_widened(args, short), **_widened(kwargs or {}, short))
 
 
 def _widened(part: Any, dtype: torch.dtype) -> Any:

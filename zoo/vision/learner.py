@@ -20,6 +20,7 @@ from zoo.learner import Learner
 from zoo.loop import State
 from zoo.seeding import mix_seeds, seeded
 from zoo.summary import Summary
+from zoo.switches import Precision
 from zoo.vision.data import ImageClassifierData
 from zoo.vision.dataset import picture_loader
 from zoo.vision.precompute import feature_data
@@ -65,6 +66,7 @@ class ConvLearner(Learner):
         wd: Rates | None = None,
         clip: float | None = None,
         path: str | Path | None = None,
+        precision: Precision = "auto",
         seed: int | None = None,
         progress: bool = True,
     ) -> Self:
@@ -93,6 +95,7 @@ class ConvLearner(Learner):
             wd: likewise.
             clip: likewise.
             path: likewise.
+            precision: likewise.
             seed: likewise; it fixes the head's first weights too.
             progress: likewise.
 
@@ -127,6 +130,7 @@ class ConvLearner(Learner):
             wd=wd,
             clip=clip,
             path=path,
+            precision=precision,
             seed=seed,
             progress=progress,
         )
