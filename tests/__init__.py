@@ -1,4 +1,4 @@
-"""Tests that compare numbers do so in float32 on every machine: one with bfloat16 would train in it by default.
+"""Numbers are compared in float32 on every machine: one with bfloat16 would train in it by default.
 
 Processes that tests start import this package too. What the default chooses is tested in
 `tests/core/test_precision.py`.
