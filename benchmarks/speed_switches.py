@@ -23,7 +23,7 @@ import torch
 from report import print_table, write_result
 
 from zoo import Callback, CancelEpoch, Learner
-from zoo.speed import find_compiler
+from zoo.engine.speed import find_compiler
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument(

@@ -29,7 +29,7 @@ from torch import nn
 from zoo import Ensemble, load_learner, set_seed
 from zoo.datasets import local_dataset
 from zoo.distributed import write_once
-from zoo.switches import Precision
+from zoo.training.switches import Precision
 from zoo_tabular import ColumnarModelData, TabularLearner, exp_rmspe, rmspe
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

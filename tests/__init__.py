@@ -6,7 +6,7 @@ Processes that tests start import this package too. What the default chooses is 
 
 import torch
 
-from zoo import switches
+from zoo.training import switches
 
 AUTOMATIC = switches.automatic_dtype
 switches.automatic_dtype = lambda device: torch.float32

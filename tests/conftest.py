@@ -10,8 +10,8 @@ import matplotlib
 import pytest
 import torch
 
+from zoo.data.seeding import set_seed
 from zoo.datasets import local_dataset
-from zoo.seeding import set_seed
 
 matplotlib.use("Agg")
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.archive import load_metadata, load_state
-from zoo.data import TensorLoader, as_tensor
+from zoo.data.loaders import TensorLoader, as_tensor
+from zoo.data.prediction import Prediction
+from zoo.engine.loop import Loop, State
 from zoo.errors import did_you_mean, some
-from zoo.loop import Loop, State
 from zoo.losses import Activation
-from zoo.prediction import Prediction
 from zoo.predictor import MakeBatches, Predictor, load_weights
+from zoo.storage.archive import load_metadata, load_state
 
 
 class Ensemble:

@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from zoo.archive import (
+from zoo.callbacks.recorder import Recorder
+from zoo.callbacks.saving import SaveBest, SaveCycles
+from zoo.callbacks.scheduling import Scheduler
+from zoo.data.device import resolve_device
+from zoo.data.loaders import device_batches, n_rows, split_batch
+from zoo.data.seeding import preserve_generators, preserve_rng
+from zoo.engine.callback import Callback
+from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
+from zoo.engine.optimizer import LayerOptimizer
+from zoo.inspect.show_loop import LoopListing, show_loop
+from zoo.inspect.summary import Summary, summarize
+from zoo.losses import Activation, default_loss
+from zoo.metrics import metric_name
+from zoo.predictor import load_weights
+from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
+from zoo.storage.archive import (
     Archive,
     ArchiveError,
     read_archive,
 )
-from zoo.callback import Callback
-from zoo.callbacks.recorder import Recorder
-from zoo.callbacks.saving import SaveBest, SaveCycles
-from zoo.callbacks.scheduling import Scheduler
-from zoo.data import device_batches, n_rows, split_batch
-from zoo.device import resolve_device
-from zoo.fitting import Fitting, positive
-from zoo.layer_groups import GroupSpec, LayerGroups, Rates
-from zoo.losses import Activation, default_loss
-from zoo.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
-from zoo.metrics import metric_name
-from zoo.optimizer import LayerOptimizer
-from zoo.predictor import load_weights
-from zoo.recipes import fine_tune
-from zoo.registry import build_model, domain_learner
-from zoo.resume import FitCounter
-from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
-from zoo.seeding import preserve_generators, preserve_rng
-from zoo.show import LoopListing, show_loop
-from zoo.summary import Summary, summarize
-from zoo.switches import Precision, Switches
+from zoo.storage.registry import build_model, domain_learner
+from zoo.storage.resume import FitCounter
+from zoo.training.fitting import Fitting, positive
+from zoo.training.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
+from zoo.training.recipes import fine_tune
+from zoo.training.switches import Precision, Switches
 
 if TYPE_CHECKING:
-    from zoo.batch_size import BatchSizeResult
+    from zoo.training.batch_size import BatchSizeResult
 
 
 class Learner(Fitting, Switches):
@@ -343,7 +343,7 @@ class Learner(Fitting, Switches):
             TypeError: if the loader's batch size cannot be changed.
             torch.OutOfMemoryError: if not even the smallest batch fits.
         """
-        from zoo.batch_size import find_batch_size
+        from zoo.training.batch_size import find_batch_size
 
         return find_batch_size(self, start, max_bs, apply=apply, seconds=seconds)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.seeding import preserve_generators, preserve_rng
+from zoo.data.seeding import preserve_generators, preserve_rng
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.rankings import rankings
+from zoo.data.rankings import rankings
 
 Metric = Callable[[Tensor, Tensor], Any]
 

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
-from zoo.archive import load_metadata, load_state, save_state, write_archive
-from zoo.callback import Callback
 from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
-from zoo.data import ModelData, as_tensor, n_rows
-from zoo.distributed import write_once
+from zoo.data.loaders import ModelData, as_tensor, n_rows
+from zoo.data.prediction import Prediction
+from zoo.distributed.group import write_once
+from zoo.engine.callback import Callback
+from zoo.engine.layer_groups import LayerGroups
+from zoo.engine.loop import Loop, State
+from zoo.engine.optimizer import LayerOptimizer
 from zoo.errors import did_you_mean, some
-from zoo.layer_groups import LayerGroups
-from zoo.loop import Loop, State
 from zoo.losses import Activation, activation_of
-from zoo.optimizer import LayerOptimizer
-from zoo.prediction import Prediction
-from zoo.registry import domain_learner, spec_of
+from zoo.storage.archive import load_metadata, load_state, save_state, write_archive
+from zoo.storage.registry import domain_learner, spec_of
 
 MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
 
@@ -269,7 +269,7 @@ class Predictor:
             path: a folder, or a file ending in ".zip".
 
         Raises:
-            TypeError: if the model is not registered (see `zoo.registry.register_model`).
+            TypeError: if the model is not registered (see `zoo.register_model`).
         """
         domain_learner(self.domain)
         spec = spec_of(self.model)

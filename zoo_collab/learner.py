@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+import zoo_collab.models as _own_models  # noqa: F401 (registers them, so that archives can name them)
 from zoo.learner import Learner
 from zoo_collab import interpret
 from zoo_collab.data import CollabData

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.init import kaiming_head
-from zoo.registry import register_model
+from zoo.engine.init import kaiming_head
+from zoo.storage.registry import register_model
 
 
 def _example(kind: str):

@@ -11,20 +11,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zoo.data import ModelData, TensorLoader
+from zoo.data.loaders import ModelData, TensorLoader
+from zoo.data.seeding import seeded
 from zoo.metrics import accuracy, accuracy_thresh, rmse
-from zoo.seeding import seeded
-from zoo_tabular._frames import check_columns, check_frame
-from zoo_tabular.from_frames import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
+from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
+from zoo_tabular.frames.checks import check_columns, check_frame
+from zoo_tabular.frames.processor import TableProcessor
+from zoo_tabular.frames.rows import frame_of_arrays, frame_of_items
+from zoo_tabular.frames.target_transforms import TargetTransform
 from zoo_tabular.metrics import exp_rmspe
-from zoo_tabular.new_learner import check_request, default_sizes, new_model
-from zoo_tabular.processor import TableProcessor
-from zoo_tabular.rows import frame_of_arrays, frame_of_items
-from zoo_tabular.targets import TargetTransform
+from zoo_tabular.model.new_model import check_request, default_sizes, new_model
 
 if TYPE_CHECKING:
-    from zoo.callback import Callback
-    from zoo.switches import Precision
+    from zoo.engine.callback import Callback
+    from zoo.training.switches import Precision
     from zoo_tabular.learner import TabularLearner
 
 
@@ -248,7 +248,7 @@ class ColumnarModelData(ModelData):
             >>> ColumnarModelData.from_parquet(".", field("Year") == 2015, folder, "Sales", ["Store"], bs=2)
             ColumnarModelData(train 3, valid 1)
         """
-        from zoo_tabular.parquet import data_from_parquet
+        from zoo_tabular.stream.parquet_data import data_from_parquet
 
         options = TableOptions(
             bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,

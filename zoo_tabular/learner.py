@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zoo.data import ModelData
-from zoo.distributed import write_once
+from zoo.data.loaders import ModelData
+from zoo.distributed.group import write_once
+from zoo.engine.modes import preserve_modes
 from zoo.errors import some
-from zoo.files import atomic_write
 from zoo.learner import Learner
-from zoo.modes import preserve_modes
+from zoo.storage.files import atomic_write
 from zoo_tabular.data import ColumnarModelData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from zoo_tabular.dependence import Dependence
-    from zoo_tabular.embeddings import EmbeddingTransformer
-    from zoo_tabular.importance import Importance
-    from zoo_tabular.one_row import Alternatives
-    from zoo_tabular.over_time import Residuals
+    from zoo_tabular.reasons.dependence import Dependence
+    from zoo_tabular.reasons.embeddings import EmbeddingTransformer
+    from zoo_tabular.reasons.importance import Importance
+    from zoo_tabular.reasons.residuals import Residuals
+    from zoo_tabular.reasons.what_if import Alternatives
 
 
 class TabularLearner(Learner):
@@ -129,13 +129,13 @@ class TabularLearner(Learner):
         Raises:
             ValueError: for a name that is no category column.
         """
-        from zoo_tabular.embeddings import EmbeddingTables
+        from zoo_tabular.reasons.embeddings import EmbeddingTables
 
         return EmbeddingTables.of(self).frame(column, reserved=reserved)
 
     def embeddings(self, *, reserved: bool = False) -> dict[str, pd.DataFrame]:
         """`embedding` of every category column, by name."""
-        from zoo_tabular.embeddings import EmbeddingTables
+        from zoo_tabular.reasons.embeddings import EmbeddingTables
 
         tables = EmbeddingTables.of(self)
         return {column: tables.frame(column, reserved=reserved) for column in tables.tables}
@@ -144,13 +144,13 @@ class TabularLearner(Learner):
         self, columns: str | Sequence[str] | None = None, **options: Any
     ) -> EmbeddingTransformer:
         """What the model learned as features for scikit-learn models; see `EmbeddingTransformer`."""
-        from zoo_tabular.embeddings import EmbeddingTransformer
+        from zoo_tabular.reasons.embeddings import EmbeddingTransformer
 
         return EmbeddingTransformer(self, columns, **options)
 
     def plot_embedding(self, column: str, names: Any = None, **options: Any) -> Axes:
         """The levels of a category column in two dimensions; see `plot_embedding`."""
-        from zoo_tabular.embedding_plot import plot_embedding
+        from zoo_tabular.reasons.embedding_plot import plot_embedding
 
         return plot_embedding(self, column, names, **options)
 
@@ -158,30 +158,30 @@ class TabularLearner(Learner):
 
     def importance(self, df: pd.DataFrame | None = None, target: Any = None, **options: Any) -> Importance:
         """How much the error rises when a column is shuffled; see `permutation_importance`."""
-        from zoo_tabular.importance import permutation_importance
+        from zoo_tabular.reasons.importance import permutation_importance
 
         return permutation_importance(self, df, target, **options)
 
     def partial_dependence(self, column: str, df: pd.DataFrame | None = None, **options: Any) -> Dependence:
         """The mean answer when one column is set to each of its values; see `partial_dependence`."""
-        from zoo_tabular.dependence import partial_dependence
+        from zoo_tabular.reasons.dependence import partial_dependence
 
         return partial_dependence(self, column, df, **options)
 
     def what_if(self, row: Any, column: Any, values: Any = None, **options: Any) -> pd.DataFrame:
         """Answers for one row with other values in one column or several; see `what_if`."""
-        from zoo_tabular.one_row import what_if
+        from zoo_tabular.reasons.what_if import what_if
 
         return what_if(self, row, column, values, **options)
 
     def alternatives(self, row: Any, df: pd.DataFrame | None = None, **options: Any) -> Alternatives:
         """The values of each column that would move one row's answer farthest; see `alternatives`."""
-        from zoo_tabular.one_row import alternatives
+        from zoo_tabular.reasons.what_if import alternatives
 
         return alternatives(self, row, df, **options)
 
     def residuals(self, df: pd.DataFrame, target: Any, date: str, **options: Any) -> Residuals:
         """Forecasts beside what came, over time and by group, and the worst rows; see `residuals`."""
-        from zoo_tabular.over_time import residuals
+        from zoo_tabular.reasons.residuals import residuals
 
         return residuals(self, df, target, date, **options)

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.distributed import world_size
+from zoo.distributed.group import world_size
 from zoo.learner import Learner
-from zoo.recipes import check_fine_tune, next_stage
-from zoo.registry import register_model
-from zoo_text.awd_lstm import AWDLSTM, State, detached
-from zoo_text.labelled import TextData
+from zoo.storage.registry import register_model
+from zoo.training.recipes import check_fine_tune, next_stage
+from zoo_text.data.labelled_data import TextData
 from zoo_text.learner import EncoderMixin
+from zoo_text.model.awd_lstm import AWDLSTM, State, detached
 
 
 class QuickBatchNorm(nn.BatchNorm1d):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_text.vocab import PADDING_ID, UNKNOWN_ID
+from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID
 
 
 @torch.no_grad()

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from zoo.callback import Callback
+from zoo.engine.callback import Callback
 from zoo.learner import Learner
-from zoo_text.awd_lstm import LanguageModel, seq2seq_reg
-from zoo_text.data import LanguageModelData
+from zoo_text.data.language_data import LanguageModelData
 from zoo_text.generate import generate_ids
-from zoo_text.softmax import FusedCrossEntropy
+from zoo_text.model.awd_lstm import LanguageModel, seq2seq_reg
+from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.transfer import encoder_file, load_encoder, save_encoder
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 log = logging.getLogger("zoo")
 

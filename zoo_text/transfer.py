@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.archive import ArchiveError, load_metadata, load_state, save_state
-from zoo.distributed import write_once
+from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean, some
-from zoo_text.awd_lstm import AWDLSTM
-from zoo_text.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
-from zoo_text.vocab import PADDING_ID, Field, Vocab
+from zoo.storage.archive import ArchiveError, load_metadata, load_state, save_state
+from zoo_text.model.awd_lstm import AWDLSTM
+from zoo_text.tokens.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
+from zoo_text.tokens.vocab import PADDING_ID, Field, Vocab
 
 log = logging.getLogger("zoo")
 _MARKS = {UNKNOWN, PADDING, START, UPPER, CAPITAL, REPEATED}

@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.core.helpers import DigitsNet, digits
 from zoo import DatasetLoader, Learner, ModelData, TensorLoader, distributed, fit, load_learner, set_seed
-from zoo.callback import Callback
 from zoo.callbacks import Accumulate, CSVLogger, TensorBoardLogger
-from zoo.checkpoint import write_tree
+from zoo.engine.callback import Callback
 from zoo.metrics import accuracy
+from zoo.storage.checkpoint import write_tree
 
 # "cpu" unless the environment says otherwise
 DEVICE = os.environ.get("RUN_DEVICE", "cpu")

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from zoo import Learner, ModelData, TensorLoader
-from zoo.registry import register_model
+from zoo.storage.registry import register_model
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from tests.core.helpers import digits, digits_learner, same, weights
 from zoo import Learner, ModelData, distributed
-from zoo.checkpoint import write_tree
+from zoo.storage.checkpoint import write_tree
 
 
 def main(folder: Path) -> None:

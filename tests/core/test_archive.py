@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from zoo.archive import ArchiveError, load_state, read_archive, save_state, write_archive
 from zoo.datasets import local_dataset
 from zoo.errors import did_you_mean, some
-from zoo.files import atomic_write
+from zoo.storage.archive import ArchiveError, load_state, read_archive, save_state, write_archive
+from zoo.storage.files import atomic_write
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

@@ -16,9 +16,9 @@ import torch
 
 from tests.core.helpers import DigitsNet, digits, same, weights
 from zoo import Callback, Learner, ModelData, TensorLoader, callbacks
+from zoo.data.seeding import rng_state
 from zoo.metrics import accuracy
 from zoo.schedules import CosineRestarts
-from zoo.seeding import rng_state
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def shipped() -> dict[str, type[Callback]]:
     """The callbacks that `zoo.callbacks` exports."""
     return {
         name: value
-        for name, value in vars(callbacks).items()
+        for name, value in ((name, getattr(callbacks, name)) for name in callbacks.__all__)
         if inspect.isclass(value) and issubclass(value, Callback) and value is not Callback
     }
 

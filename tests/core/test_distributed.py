@@ -11,9 +11,9 @@ import torch
 from tests.core.distributed_runs import RUNS
 from tests.core.helpers import digits_learner
 from tests.core.processes import equal, launch
-from zoo.checkpoint import read_tree
-from zoo.global_norm import GlobalBatchNorm
-from zoo.shards import batch_rows, cut, share, shares, taken
+from zoo.data.shards import batch_rows, cut, share, shares, taken
+from zoo.distributed.global_norm import GlobalBatchNorm
+from zoo.storage.checkpoint import read_tree
 
 SCRIPT = "core/distributed_runs.py"
 COMPARED = [
@@ -157,6 +157,6 @@ def test_global_batch_norm_of_one_process_is_torchs(shape: tuple[int, ...]) -> N
 
 
 def test_batch_sizes_are_found_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.batch_size.world_size", lambda: 2)
+    monkeypatch.setattr("zoo.training.batch_size.world_size", lambda: 2)
     with pytest.raises(ValueError, match="run it in one"):
         digits_learner().find_batch_size()

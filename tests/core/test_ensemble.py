@@ -18,10 +18,10 @@ from tests.core.helpers import DigitsNet, digits, digits_data, digits_learner, s
 from tests.tabular.test_learner import table
 from tests.vision.helpers import two_class_arrays
 from zoo import Ensemble, Learner, ModelData, TensorLoader, get_cv_idxs
-from zoo.archive import ArchiveError
 from zoo.callbacks import SaveCycles
 from zoo.losses import Activation
 from zoo.metrics import accuracy
+from zoo.storage.archive import ArchiveError
 from zoo.vision import ConvLearner, ImageClassifierData
 from zoo_collab import CollabFilterDataset
 from zoo_tabular import ColumnarModelData

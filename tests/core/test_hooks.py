@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.core.helpers import DigitsNet, digits, digits_learner
-from zoo.hooks import Hooks, SaveFeatures, find_layers
+from zoo.inspect.hooks import Hooks, SaveFeatures, find_layers
 
 
 def n_hooks(model):

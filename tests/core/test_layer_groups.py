@@ -7,7 +7,7 @@ from torch import nn
 
 from tests.core.helpers import DigitsNet, digits_learner, weights
 from zoo import Callback, LayerOptimizer, set_lrs
-from zoo.layer_groups import LayerGroups
+from zoo.engine.layer_groups import LayerGroups
 
 
 def test_a_number_a_sequence_and_slices_spread_over_the_groups():

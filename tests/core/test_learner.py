@@ -13,10 +13,10 @@ from torch import nn
 
 from tests.core.helpers import DigitsNet, digits, digits_data, digits_learner, same, weights
 from zoo import Learner, ModelData, Prediction, TensorLoader, load_learner, set_seed
-from zoo.archive import ArchiveError
 from zoo.callbacks import CSVLogger
 from zoo.losses import CrossEntropyFlat, MSEFlat
 from zoo.metrics import accuracy
+from zoo.storage.archive import ArchiveError
 
 
 def test_sgdr_counts_cycles_and_plain_fit_counts_epochs():

@@ -19,7 +19,7 @@ from zoo import (
     fit,
     set_lrs,
 )
-from zoo.callback import EVENTS
+from zoo.engine.callback import EVENTS
 from zoo.metrics import accuracy
 
 
@@ -226,8 +226,8 @@ def test_non_finite_loss_stops_before_the_weights_are_touched():
 
 
 def test_the_deferred_guard_skips_updates_on_the_device_and_names_the_batch():
-    from zoo.finite import FiniteGuard
-    from zoo.loop import State
+    from zoo.engine.finite import FiniteGuard
+    from zoo.engine.loop import State
 
     net = nn.Linear(2, 1)
     opt = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)

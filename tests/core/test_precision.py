@@ -17,17 +17,18 @@ from tests.collab.test_learner import simulated
 from tests.core.helpers import digits_data, digits_learner, same, weights
 from tests.tabular.test_learner import table
 from tests.vision.helpers import two_class_arrays
-from zoo import Callback, Learner, ModelData, NonFiniteLossError, TensorLoader, get_cv_idxs, switches
-from zoo import device as formats
+from zoo import Callback, Learner, ModelData, NonFiniteLossError, TensorLoader, get_cv_idxs
 from zoo.callbacks import Autocast
+from zoo.data import device as formats
 from zoo.metrics import accuracy
+from zoo.training import switches
 from zoo.vision import ConvLearner, ImageClassifierData
 from zoo_collab import CollabFilterDataset
 from zoo_tabular import ColumnarModelData
-from zoo_tabular.layers import FusedEmbedding
+from zoo_tabular.model.layers import FusedEmbedding
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.awd_lstm import RecurrentLayer
-from zoo_text.softmax import Deferred, FusedCrossEntropy
+from zoo_text.model.awd_lstm import RecurrentLayer
+from zoo_text.model.softmax import Deferred, FusedCrossEntropy
 
 SWITCHES = ["to_bf16", "to_fp16"]
 

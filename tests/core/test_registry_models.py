@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.core.helpers import DigitsNet
-from zoo.archive import tensors_from_bytes, tensors_to_bytes
-from zoo.layer_groups import LayerGroups
+from zoo.engine.layer_groups import LayerGroups
 from zoo.losses import CrossEntropyFlat, MSEFlat
-from zoo.registry import build_model, register_model, registered_models, spec_of
+from zoo.storage.archive import tensors_from_bytes, tensors_to_bytes
+from zoo.storage.registry import build_model, register_model, registered_models, spec_of
 
 for _point in entry_points(group="zoo.domains"):
     _point.load()

@@ -20,9 +20,9 @@ import torch
 from tests.core import resume_runs
 from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, weights
 from zoo import Callback, Learner, TensorLoader
-from zoo.archive import ArchiveError
 from zoo.callbacks import EMA, Accumulate
-from zoo.checkpoint import CheckpointFolder, read_tree, write_tree
+from zoo.storage.archive import ArchiveError
+from zoo.storage.checkpoint import CheckpointFolder, read_tree, write_tree
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.core.resume_runs", "torch.utils.data"])

@@ -16,7 +16,7 @@ from tests.core.helpers import digits, digits_learner, same, weights
 from tests.core.processes import launch
 from zoo import Callback, CancelBatch, CancelEpoch, Learner, ModelData, TensorLoader
 from zoo.callbacks import Accumulate, CSVLogger
-from zoo.checkpoint import read_tree, write_tree
+from zoo.storage.checkpoint import read_tree, write_tree
 
 X, Y = digits()
 ROWS = TensorDataset(X[:200], Y[:200])

@@ -26,9 +26,9 @@ from zoo import (
     fit,
     load_learner,
 )
-from zoo.archive import ArchiveError
 from zoo.callbacks import CSVLogger
 from zoo.metrics import accuracy
+from zoo.storage.archive import ArchiveError
 
 
 def small(model, x, y, *, bs=4, valid=True, **options):
@@ -111,7 +111,7 @@ def test_hostile_archives_raise_archive_errors(tmp_path):
 
 
 def test_models_are_recorded_as_they_were_asked_for():
-    from zoo.registry import register_model
+    from zoo.storage.registry import register_model
 
     @register_model("test.mutating")
     class Mutating(nn.Module):

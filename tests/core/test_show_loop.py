@@ -4,8 +4,8 @@ import pytest
 
 from tests.core.helpers import digits, digits_learner, same, weights
 from zoo import Callback, ModelData, TensorLoader
-from zoo.callback import EVENTS
 from zoo.callbacks import CSVLogger
+from zoo.engine.callback import EVENTS
 
 
 def tracer(order, journal):

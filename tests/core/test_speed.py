@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from tests.core.helpers import digits, digits_learner, same, weights
 from zoo import Callback, LayerOptimizer, Learner, ModelData, TensorLoader, load_learner
 from zoo.callbacks import ActivationStats
-from zoo.registry import register_model
-from zoo.speed import find_compiler, is_compiled
+from zoo.engine.speed import find_compiler, is_compiled
+from zoo.storage.registry import register_model
 
 
 @register_model("test.small_conv")
@@ -145,7 +145,7 @@ def test_what_cannot_be_compiled_is_told_at_once(monkeypatch):
     learn = digits_learner()
     with pytest.raises(ValueError, match="records CUDA graphs, but this learner is on cpu"):
         learn.compile(mode="reduce-overhead")
-    monkeypatch.setattr("zoo.speed.find_compiler", lambda: None)
+    monkeypatch.setattr("zoo.engine.speed.find_compiler", lambda: None)
     with pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler, and none was found: install g\+\+"):
         learn.compile()
     assert not is_compiled(learn.model)

@@ -9,7 +9,7 @@ from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, wei
 from zoo import Callback, Learner, fit
 from zoo.callbacks import ActivationStats, GradientStats
 from zoo.callbacks.layer_statistics import bin_edges, log_histogram
-from zoo.hooks import SaveFeatures
+from zoo.inspect.hooks import SaveFeatures
 
 
 def n_hooks(model):

@@ -23,7 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from zoo import load_learner
 from zoo_tabular import AutoencoderData, AutoencoderLearner, TabularAutoencoder, TabularRegressor
-from zoo_tabular.autoencoder import AutoencoderModel, ReconstructionLoss, SwapNoise
+from zoo_tabular.model.autoencoder import AutoencoderModel, ReconstructionLoss, SwapNoise
 
 
 @parametrize_with_checks([TabularAutoencoder(width=2, szs=(8,), epochs=2, device="cpu")])

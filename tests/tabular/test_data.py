@@ -9,7 +9,7 @@ import torch
 
 from tests.seeds import check_seed_of_first_weights
 from zoo_tabular import ColumnarModelData, TimeLeakWarning, group_split, last_days_split, proc_df, train_cats
-from zoo_tabular.dropout import CategoryDropout
+from zoo_tabular.model.category_dropout import CategoryDropout
 
 
 def table(n: int = 200) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo_tabular.direction import higher_is_better
+from zoo_tabular.reasons.metric_direction import higher_is_better
 
 HIGHER = [
     *("accuracy", "top_5_accuracy", "accuracy_thresh", "auc", "r2", "f2", "f0.5", "average_precision"),

@@ -29,8 +29,8 @@ from tests.tabular.known import (
     state,
 )
 from zoo_tabular import ColumnarModelData, EmbeddingTransformer, TabularLearner, plot_embedding
-from zoo_tabular.embedding_plot import embedding_plane
-from zoo_tabular.embeddings import EmbeddingTables
+from zoo_tabular.reasons.embedding_plot import embedding_plane
+from zoo_tabular.reasons.embeddings import EmbeddingTables
 
 
 def small(path: object) -> TabularLearner:

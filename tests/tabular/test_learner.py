@@ -266,7 +266,7 @@ def test_trains_on_an_accelerator(tmp_path: Path) -> None:
 
 def test_a_look_at_one_row_in_the_middle_of_training_changes_nothing(tmp_path) -> None:
     from tests.tabular.known import known_frame, known_learner
-    from zoo.callback import Callback
+    from zoo.engine.callback import Callback
 
     row = known_frame().iloc[1].to_dict()
 

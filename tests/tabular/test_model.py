@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zoo_tabular import MixedInputModel
-from zoo_tabular.layers import Dropout, FusedEmbedding
+from zoo_tabular.model.layers import Dropout, FusedEmbedding
 
 SIZES = [(5, 3), (7, 1), (300, 50)]
 

@@ -23,14 +23,14 @@ from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
 from tests.core.processes import equal, launch
 from tests.tabular.distributed_runs import RUNS
 from zoo import Callback, TensorLoader, load_learner
-from zoo.checkpoint import read_tree
-from zoo.prediction import Prediction
+from zoo.data.prediction import Prediction
+from zoo.storage.checkpoint import read_tree
 from zoo_tabular import ColumnarModelData, write_partitioned
-from zoo_tabular.coding import ArrowCoder
-from zoo_tabular.new_learner import base_rates
-from zoo_tabular.read_ahead import read_ahead
-from zoo_tabular.row_groups import RowGroups
-from zoo_tabular.stream_loader import ParquetLoader
+from zoo_tabular.model.new_model import base_rates
+from zoo_tabular.stream.arrow_codes import ArrowCoder
+from zoo_tabular.stream.loader import ParquetLoader
+from zoo_tabular.stream.read_ahead import read_ahead
+from zoo_tabular.stream.row_groups import RowGroups
 
 CATS, CONTS = ["Store", "Kind", "Day"], ["Distance", "Promo"]
 
@@ -299,7 +299,7 @@ def test_a_pass_that_its_own_thread_collects_does_no_harm() -> None:
 # -- what is learned, and validation
 
 
-@pytest.mark.filterwarnings("ignore::zoo_tabular.splits.TimeLeakWarning")
+@pytest.mark.filterwarnings("ignore::zoo_tabular.frames.splits.TimeLeakWarning")
 def test_the_processor_is_that_of_the_training_rows_in_memory(folder: Path) -> None:
     df = sales()
     md = data_of(folder, ds.field("Year") == 2015, min_count=40, max_levels=20)
@@ -391,7 +391,7 @@ def test_store_sales_are_learned_as_well_as_in_memory(data_dir: Any, tmp_path: P
     assert scores[0] == pytest.approx(scores[1], rel=0.25)
 
 
-@pytest.mark.filterwarnings("ignore::zoo_tabular.splits.TimeLeakWarning")
+@pytest.mark.filterwarnings("ignore::zoo_tabular.frames.splits.TimeLeakWarning")
 def test_classes_labels_and_several_targets(tmp_path: Path) -> None:
     df = sales()
     df["Good"] = np.where(df["Sales"] > df["Sales"].median(), "yes", "no")
@@ -846,7 +846,7 @@ def test_large_whole_numbers_with_gaps_keep_all_their_digits(tmp_path: Path) -> 
 
 def test_codes_of_numbers_far_apart_are_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from zoo_tabular import TableProcessor
-    from zoo_tabular.columns import CategoryColumn
+    from zoo_tabular.frames.columns import CategoryColumn
 
     batch = pa.record_batch({"Id": pa.array([0, 4_000_000, 7, None, 4_000_000, -5, 9_000_000])})
     processor = TableProcessor(["Id"], []).fit_stream([batch.slice(0, 3)])

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo_tabular import TableProcessor
-from zoo_tabular.coding import ArrowCoder
-from zoo_tabular.columns import CategoryColumn
+from zoo_tabular.frames.columns import CategoryColumn
+from zoo_tabular.stream.arrow_codes import ArrowCoder
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["a", "b", "1", "", "x y"]),

@@ -12,9 +12,9 @@ import pytest
 
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
 from zoo_tabular import TableProcessor
-from zoo_tabular._frames import check_frame
-from zoo_tabular.median import MedianSketch
-from zoo_tabular.statistics import NumberStatistics, arrow_floats
+from zoo_tabular.frames.checks import check_frame
+from zoo_tabular.stream.median import MedianSketch
+from zoo_tabular.stream.statistics import NumberStatistics, arrow_floats
 
 
 def pieces_of(df: pd.DataFrame, rows: int) -> list[pd.DataFrame]:

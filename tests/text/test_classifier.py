@@ -14,12 +14,12 @@ import torch
 
 from tests.seeds import check_seed_of_first_weights
 from zoo import load_learner
-from zoo.archive import ArchiveError
+from zoo.storage.archive import ArchiveError
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.batches import TextLoader
 from zoo_text.classifier import TextClassifier
+from zoo_text.data.batches import TextLoader
+from zoo_text.tokens.vocab import Vocab
 from zoo_text.transfer import remap_rows
-from zoo_text.vocab import Vocab
 
 SIZES = {"emb_sz": 16, "n_hid": 16, "n_layers": 1, "device": "cpu", "progress": False}
 

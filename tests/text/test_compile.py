@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.core.helpers import same, weights
-from zoo_text.data import LanguageModelData
-from zoo_text.labelled import TextData
-from zoo_text.vocab import Field
+from zoo_text.data.labelled_data import TextData
+from zoo_text.data.language_data import LanguageModelData
+from zoo_text.tokens.vocab import Field
 
 TEXTS = [f"film {n} was {'good' if n % 2 else 'bad'} and {'long ' * (n % 5)}" for n in range(24)]
 SIZES = {"emb_sz": 4, "n_hid": 6, "n_layers": 2, "device": "cpu", "progress": False, "seed": 1}

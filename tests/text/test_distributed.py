@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.processes import equal, launch
 from tests.text.distributed_runs import RUNS
-from zoo.checkpoint import read_tree
+from zoo.storage.checkpoint import read_tree
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from zoo import Callback, load_learner
-from zoo.init import identity_gates_
+from zoo.engine.init import identity_gates_
 from zoo_text import Field, LanguageModelData
-from zoo_text.awd_lstm import (
+from zoo_text.data.language_data import LanguageModelLoader
+from zoo_text.model.awd_lstm import (
     AWDLSTM,
     LanguageModel,
     LockedDropout,
@@ -23,8 +24,7 @@ from zoo_text.awd_lstm import (
     WordEmbedding,
     seq2seq_reg,
 )
-from zoo_text.data import LanguageModelLoader
-from zoo_text.softmax import Deferred, FusedCrossEntropy
+from zoo_text.model.softmax import Deferred, FusedCrossEntropy
 
 
 def columns_of(loader: LanguageModelLoader) -> tuple[torch.Tensor, torch.Tensor]:
@@ -208,7 +208,7 @@ def test_one_multiplier_scales_all_dropouts() -> None:
 
 
 def test_fused_loss_is_cross_entropy_with_its_gradients(monkeypatch) -> None:
-    monkeypatch.setattr("zoo_text.softmax._BLOCK_SCORES", 200)
+    monkeypatch.setattr("zoo_text.model.softmax._BLOCK_SCORES", 200)
     parts = [torch.randn(50, 8), torch.randn(30, 8), torch.randn(30)]
     target = torch.randint(0, 30, (50,))
     ours = [part.clone().requires_grad_() for part in parts]

@@ -8,7 +8,7 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo_text.tokenize import (
+from zoo_text.tokens.tokenize import (
     CharacterTokenizer,
     EnglishTokenizer,
     PieceCache,

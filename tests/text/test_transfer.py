@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from zoo.archive import ArchiveError
+from zoo.storage.archive import ArchiveError
 from zoo_text import Field, LanguageModelData, TextData
 
 SIZES = {"emb_sz": 8, "n_hid": 6, "n_layers": 2, "device": "cpu", "progress": False, "seed": 1}

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from tests.vision.helpers import two_class_arrays
 from zoo.vision import ConvLearner, ImageClassifierData, ImageModelResults, imagenet_stats, tfms_from_stats
-from zoo.vision.models import ResNetSmall
+from zoo.vision.models.resnet_small import ResNetSmall
 
 TRUTH = ["blue", "red", "blue", "red", "blue", "red"]
 P_RED = np.array([0.1, 0.8, 0.71, 0.3, 0.45, 0.05])

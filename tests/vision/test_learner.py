@@ -26,7 +26,7 @@ from zoo.vision import (
     tfms_from_stats,
     transforms_side_on,
 )
-from zoo.vision.models import ResNetSmall
+from zoo.vision.models.resnet_small import ResNetSmall
 
 ARCH = "squeezenet1_1"
 

@@ -8,9 +8,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from zoo.layer_groups import LayerGroups
-from zoo.vision.models import ResNetSmall
-from zoo.vision.pretrained import (
+from zoo.engine.layer_groups import LayerGroups
+from zoo.vision.models.pretrained import (
     adapt_first_weight,
     arch_name,
     build_body,
@@ -19,7 +18,8 @@ from zoo.vision.pretrained import (
     published_weights,
     read_state_dict,
 )
-from zoo.vision.transfer import TransferModel, head_dropouts, make_head, transfer_model
+from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.models.transfer import TransferModel, head_dropouts, make_head, transfer_model
 
 FAMILIES = [
     "resnet18", "resnext50_32x4d", "alexnet", "vgg11_bn", "densenet121", "mobilenet_v2", "mobilenet_v3_small",

@@ -21,7 +21,7 @@ from zoo.vision import (
     transforms_side_on,
     transforms_top_down,
 )
-from zoo.vision.transforms import ImageTransform
+from zoo.vision.transforms.image_transform import ImageTransform
 
 
 def test_validation_equals_torchvisions_preset_arithmetic():

@@ -1,23 +1,5 @@
-"""Ready-made callbacks, one concern a file."""
+"""Callbacks: what listens to a fit."""
 
-from zoo.callback import Callback as Callback
-from zoo.callback import CancelBatch as CancelBatch
-from zoo.callback import CancelEpoch as CancelEpoch
-from zoo.callback import CancelFit as CancelFit
-from zoo.callback import CancelStep as CancelStep
-from zoo.callbacks.averaging import EMA as EMA
-from zoo.callbacks.averaging import SWA as SWA
-from zoo.callbacks.checkpoint import Checkpoint as Checkpoint
-from zoo.callbacks.gradients import Accumulate as Accumulate
-from zoo.callbacks.gradients import ClipGradients as ClipGradients
-from zoo.callbacks.logging import CSVLogger as CSVLogger
-from zoo.callbacks.logging import TensorBoardLogger as TensorBoardLogger
-from zoo.callbacks.precision import Autocast as Autocast
-from zoo.callbacks.progress import Progress as Progress
-from zoo.callbacks.recorder import Recorder as Recorder
-from zoo.callbacks.saving import SaveBest as SaveBest
-from zoo.callbacks.saving import SaveCycles as SaveCycles
-from zoo.callbacks.scheduling import Scheduler as Scheduler
-from zoo.callbacks.statistics import ActivationStats as ActivationStats
-from zoo.callbacks.statistics import GradientStats as GradientStats
-from zoo.callbacks.stopping import EarlyStopping as EarlyStopping
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

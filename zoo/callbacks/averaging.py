@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo.callback import Callback
 from zoo.callbacks.bn_statistics import recompute_statistics, statistics_layers
-from zoo.layer_groups import Rates
-from zoo.optimizer import LayerOptimizer, set_lrs
+from zoo.engine.callback import Callback
+from zoo.engine.layer_groups import Rates
+from zoo.engine.optimizer import LayerOptimizer, set_lrs
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 log = logging.getLogger("zoo")
 

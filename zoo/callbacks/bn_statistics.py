@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from zoo.callback import Callback
-from zoo.data import device_batches
-from zoo.modes import preserve_modes
-from zoo.seeding import preserve_generators
-from zoo.speed import uncompiled
+from zoo.data.loaders import device_batches
+from zoo.data.seeding import preserve_generators
+from zoo.engine.callback import Callback
+from zoo.engine.modes import preserve_modes
+from zoo.engine.speed import uncompiled
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -39,7 +39,7 @@ def recompute_statistics(state: State, layers: Sequence[BatchNorm]) -> None:
     alike. Generators and the order of the data are afterwards as before; if the pass fails, so are the
     statistics.
     """
-    from zoo.loop import Loop, State  # the loop imports this package
+    from zoo.engine.loop import Loop, State  # the loop imports this package
 
     loader = WholeLoader(state.data.train_dl, state.device)
     gather = _Gather(layers)

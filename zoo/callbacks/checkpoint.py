@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo import distributed
-from zoo.callback import Callback
 from zoo.callbacks.layer_statistics import LayerStatistics
-from zoo.data import begins_anywhere
-from zoo.seeding import loader_generators, rng_state, set_rng_state
+from zoo.data.loaders import begins_anywhere
+from zoo.data.seeding import loader_generators, rng_state, set_rng_state
+from zoo.distributed import group as distributed
+from zoo.engine.callback import Callback
 
 if TYPE_CHECKING:
-    from zoo.loop import State
-    from zoo.resume import Run
+    from zoo.engine.loop import State
+    from zoo.storage.resume import Run
 
 log = logging.getLogger("zoo")
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo import distributed
-from zoo.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
-from zoo.global_norm import GlobalBatchNorm
+from zoo.data.seeding import mix_seeds, rng_state, set_rng_state, set_seed
+from zoo.data.shards import Shards, fingerprint, shares
+from zoo.distributed import group as distributed
+from zoo.distributed.global_norm import GlobalBatchNorm
+from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
+from zoo.engine.optimizer import needs_closure
 from zoo.metrics import RowSum
-from zoo.optimizer import needs_closure
-from zoo.seeding import mix_seeds, rng_state, set_rng_state, set_seed
-from zoo.shards import Shards, fingerprint, shares
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 _BUCKET = 1 << 23  # numbers exchanged at once: enough to keep a network busy, little memory
 _MANY = 1 << 22  # numbers a batch that are not worth sending

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.callback import Callback
-from zoo.optimizer import needs_closure
+from zoo.engine.callback import Callback
+from zoo.engine.optimizer import needs_closure
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 
 class ClipGradients(Callback):

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo.callback import Callback
+from zoo.engine.callback import Callback
 from zoo.errors import some
-from zoo.hooks import find_layers, leaf_layers
+from zoo.inspect.hooks import find_layers, leaf_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 PER_DECADE = 4
 
@@ -196,7 +196,7 @@ class LayerStatistics(Callback):
 
     def plot(self) -> Figure:
         """Every number against the batches, one line a layer."""
-        from zoo.plots import layer_curves
+        from zoo.inspect.plots import layer_curves
 
         shown, values = self._shown("plot"), self.values
         panels = {
@@ -210,7 +210,7 @@ class LayerStatistics(Callback):
         Args:
             panels: of a model with more layers so many are shown, evenly spread from the first to the last.
         """
-        from zoo.plots import layer_histograms
+        from zoo.inspect.plots import layer_histograms
 
         shown = self._shown("plot_histograms")
         if len(shown) > panels:

@@ -6,11 +6,11 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.callback import Callback
-from zoo.distributed import claims
+from zoo.distributed.group import claims
+from zoo.engine.callback import Callback
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 
 class CSVLogger(Callback):

@@ -10,7 +10,7 @@ from zoo.errors import did_you_mean
 from zoo.metrics import metric_name
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 
 class Monitor:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from zoo.callback import Callback, CancelStep
 from zoo.callbacks.gradients import weigh
-from zoo.device import computes_in
-from zoo.finite import NonFiniteLossError
-from zoo.optimizer import needs_closure
+from zoo.data.device import computes_in
+from zoo.engine.callback import Callback, CancelStep
+from zoo.engine.finite import NonFiniteLossError
+from zoo.engine.optimizer import needs_closure
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 log = logging.getLogger("zoo")
 

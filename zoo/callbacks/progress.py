@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.std import tqdm
 
-from zoo.callback import Callback
+from zoo.engine.callback import Callback
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 REDRAW_SECONDS = 0.25
 

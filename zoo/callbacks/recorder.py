@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.callback import Callback
+from zoo.engine.callback import Callback
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo.loop import State
-    from zoo.lr_finder import LRFinderResult
+    from zoo.engine.loop import State
+    from zoo.training.lr_finder import LRFinderResult
 
 
 class Recorder(Callback):
@@ -109,14 +109,14 @@ class Recorder(Callback):
 
     def plot_lr(self) -> Figure:
         """Rate and momentum of the last layer group against iterations."""
-        from zoo.plots import curves
+        from zoo.inspect.plots import curves
 
         self._need_fit("plot_lr")
         return curves([("learning rate", self.lrs), ("momentum", self.momenta)], x_label="iteration")
 
     def plot_loss(self) -> Figure:
         """Smoothed training loss against iterations, with the validation losses."""
-        from zoo.plots import losses
+        from zoo.inspect.plots import losses
 
         self._need_fit("plot_loss")
         return losses(self.smooth_losses, self.valid_losses)

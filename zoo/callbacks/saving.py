@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.callback import Callback
 from zoo.callbacks.monitor import Monitor
+from zoo.engine.callback import Callback
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 
 class SaveCycles(Callback):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.callback import Callback
+from zoo.engine.callback import Callback
 from zoo.schedules import Schedule
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 
 class Scheduler(Callback):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.callbacks.layer_statistics import LayerStatistics, log_histogram
-from zoo.hooks import Hooks, first_tensor
-from zoo.speed import is_compiled, undo_compile
+from zoo.engine.speed import is_compiled, undo_compile
+from zoo.inspect.hooks import Hooks, first_tensor
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 
 class ActivationStats(LayerStatistics):
@@ -24,7 +24,7 @@ class ActivationStats(LayerStatistics):
 
     Args:
         every: training batches from one record to the next.
-        layers: names, patterns or modules (see `zoo.hooks.find_layers`); by default all layers with
+        layers: names, patterns or modules (see `zoo.inspect.hooks.find_layers`); by default all layers with
             parameters, and the activation functions.
         most: records kept.
         near_zero: the magnitude up to which a value counts as near zero.
@@ -109,7 +109,7 @@ class GradientStats(LayerStatistics):
 
     Args:
         every: updates from one record to the next.
-        layers: names, patterns or modules (see `zoo.hooks.find_layers`); by default all layers with
+        layers: names, patterns or modules (see `zoo.inspect.hooks.find_layers`); by default all layers with
             parameters.
         most: records kept.
     """

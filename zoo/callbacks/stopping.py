@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.callback import Callback, CancelFit
 from zoo.callbacks.monitor import Monitor
+from zoo.engine.callback import Callback, CancelFit
 
 if TYPE_CHECKING:
-    from zoo.loop import State
+    from zoo.engine.loop import State
 
 log = logging.getLogger("zoo")
 

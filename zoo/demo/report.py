@@ -11,7 +11,7 @@ import torch
 from jinja2 import Environment, StrictUndefined
 
 from zoo.demo.section import Section
-from zoo.files import atomic_write
+from zoo.storage.files import atomic_write
 
 COLUMNS = ("domain", "metric", "value", "reference", "goal", "seconds")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.data.seeding import set_seed
 from zoo.demo import images, ratings, sales, text
 from zoo.demo.report import COLUMNS, summary_rows, write_report
 from zoo.demo.section import Section
 from zoo.errors import did_you_mean
-from zoo.seeding import set_seed
 
 _DOMAINS: dict[str, tuple[str, Callable[..., Section]]] = {
     "images": ("handwritten digits", images.run),

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zoo.demo.section import Section, export_and_check, principal_plane, scatter_with_names
-from zoo.plots import figure
+from zoo.inspect.plots import figure
 from zoo_tabular import (
     ColumnarModelData,
     add_datepart,

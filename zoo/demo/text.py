@@ -11,11 +11,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from zoo.data.splits import get_cv_idxs
 from zoo.demo.docstrings import collect
 from zoo.demo.section import Section, confusion, export_and_check, principal_plane, scatter_with_names
-from zoo.splits import get_cv_idxs
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.vocab import UNKNOWN_ID
+from zoo_text.tokens.vocab import UNKNOWN_ID
 
 SIZES: dict[str, Any] = {"emb_sz": 100, "n_hid": 200, "n_layers": 2}
 

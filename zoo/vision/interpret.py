@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.plots import figure
+from zoo.inspect.plots import figure
 from zoo.vision.show import label_text, picture_grid, view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo.vision.data import ImageClassifierData
+    from zoo.vision.data.image_data import ImageClassifierData
     from zoo.vision.learner import ConvLearner
 
 

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import zoo.vision.models as _own_models  # noqa: F401 (registers them, so that archives can name them)
-from zoo.callback import Callback
-from zoo.data import ModelData
-from zoo.layer_groups import Rates
+import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
+from zoo.data.loaders import ModelData
+from zoo.data.seeding import mix_seeds, seeded
+from zoo.engine.callback import Callback
+from zoo.engine.layer_groups import Rates
+from zoo.engine.loop import State
+from zoo.inspect.summary import Summary
 from zoo.learner import Learner
-from zoo.loop import State
-from zoo.seeding import mix_seeds, seeded
-from zoo.summary import Summary
-from zoo.switches import Precision
-from zoo.vision.data import ImageClassifierData
-from zoo.vision.dataset import picture_loader
+from zoo.training.switches import Precision
+from zoo.vision.data.dataset import picture_loader
+from zoo.vision.data.image_data import ImageClassifierData
+from zoo.vision.models.pretrained import arch_name, load_body_weights, published_weights, read_state_dict
+from zoo.vision.models.transfer import TransferModel, transfer_model, with_custom_head
 from zoo.vision.precompute import feature_data
-from zoo.vision.pretrained import arch_name, load_body_weights, published_weights, read_state_dict
-from zoo.vision.transfer import TransferModel, transfer_model, with_custom_head
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,14 +21,14 @@ import torch
 from torch import nn
 
 from zoo.callbacks.progress import find_cell, progress_bar
-from zoo.data import TensorLoader, device_batches
+from zoo.data.loaders import TensorLoader, device_batches
 from zoo.datasets import cache_dir
-from zoo.distributed import write_once
-from zoo.files import atomic_write
-from zoo.vision.data import ImageClassifierData
-from zoo.vision.dataset import ImageDataset, picture_loader
-from zoo.vision.images import broken_error, verify_images
-from zoo.vision.transfer import TransferModel
+from zoo.distributed.group import write_once
+from zoo.storage.files import atomic_write
+from zoo.vision.data.dataset import ImageDataset, picture_loader
+from zoo.vision.data.image_data import ImageClassifierData
+from zoo.vision.models.transfer import TransferModel
+from zoo.vision.pictures import broken_error, verify_images
 
 log = logging.getLogger(__name__)
 

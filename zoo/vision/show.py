@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from zoo.data import SampleKey
-from zoo.plots import figure
-from zoo.seeding import mix_seeds
+from zoo.data.loaders import SampleKey
+from zoo.data.seeding import mix_seeds
+from zoo.inspect.plots import figure
 
 if TYPE_CHECKING:
-    from zoo.vision.data import ImageClassifierData
-    from zoo.vision.dataset import ImageDataset
+    from zoo.vision.data.dataset import ImageDataset
+    from zoo.vision.data.image_data import ImageClassifierData
     from zoo.vision.learner import ConvLearner
 
 

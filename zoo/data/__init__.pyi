@@ -1,0 +1,16 @@
+from .device import computes_in as computes_in
+from .device import default_device as default_device
+from .device import resolve_device as resolve_device
+from .loaders import BatchPlan as BatchPlan
+from .loaders import BatchTransform as BatchTransform
+from .loaders import DatasetLoader as DatasetLoader
+from .loaders import ModelData as ModelData
+from .loaders import SampleKey as SampleKey
+from .loaders import TensorLoader as TensorLoader
+from .loaders import as_tensor as as_tensor
+from .loaders import device_batches as device_batches
+from .loaders import n_rows as n_rows
+from .loaders import split_batch as split_batch
+from .prediction import Prediction as Prediction
+from .seeding import set_seed as set_seed
+from .splits import get_cv_idxs as get_cv_idxs

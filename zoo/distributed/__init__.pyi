@@ -1,0 +1,17 @@
+from .group import ProcessFailed as ProcessFailed
+from .group import all_gather as all_gather
+from .group import all_objects as all_objects
+from .group import all_reduce_sum as all_reduce_sum
+from .group import barrier as barrier
+from .group import broadcast as broadcast
+from .group import claims as claims
+from .group import exchange as exchange
+from .group import fail as fail
+from .group import from_main as from_main
+from .group import gather_rows as gather_rows
+from .group import generation as generation
+from .group import is_main as is_main
+from .group import meet as meet
+from .group import rank as rank
+from .group import world_size as world_size
+from .group import write_once as write_once

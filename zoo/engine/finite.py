@@ -1,0 +1,112 @@
+"""A loss that is not a number must not reach the weights."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.engine.callback import Callback
+from zoo.errors import some
+
+if TYPE_CHECKING:
+    from zoo.engine.loop import State
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became infinite or NaN; the weights are those before the offending batch."""
+
+
+class FiniteGuard(Callback):
+    """Stops training before a non-finite loss touches the weights; part of every fit.
+
+    On the CPU the loss is looked at directly. On an accelerator that would make the host wait for every
+    batch, so fused optimizers are told on the device to skip their update (`found_inf`, the mechanism of
+    gradient scaling) from the first bad batch on, and the host looks at the flag only now and then; the
+    message still names the right batch.
+
+    Args:
+        every: on an accelerator, batches between two looks.
+
+    Raises:
+        NonFiniteLossError: naming the epoch and the batch.
+    """
+
+    order = 90
+    in_finder = True
+
+    def __init__(self, every: int = 32) -> None:
+        self.every = every
+        self.deferred = False
+        self._optimizer: Any = None
+        self._bad = torch.zeros(())
+        self._recent: list[tuple[Tensor, int, int]] = []
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+
+    def before_fit(self, state: State) -> None:
+        self._optimizer = getattr(state.opt, "opt", state.opt)
+        self.deferred = state.device.type != "cpu" and bool(
+            getattr(self._optimizer, "_step_supports_amp_scaling", False)
+        )
+        self._bad = torch.zeros((), device=state.device)
+
+    def before_train(self, state: State) -> None:
+        # a forward pass with bad values spoils running statistics
+        self._buffers = [(b, b.detach().clone()) for b in state.model.buffers() if b.is_floating_point()]
+
+    def after_loss(self, state: State) -> None:
+        if not state.training:
+            return
+        if not self.deferred:
+            value = state.loss.item()
+            if not math.isfinite(value):
+                raise self._error(value, state.model, state.epoch, state.batch_index)
+            return
+        loss = state.loss.detach()
+        self._bad = torch.maximum(self._bad, (~torch.isfinite(loss)).reshape(()).to(self._bad.dtype))
+        self._optimizer.found_inf = self._bad
+        self._recent.append((loss, state.epoch, state.batch_index))
+        if len(self._recent) >= self.every:
+            self._flush(state)
+
+    def after_train(self, state: State) -> None:
+        self._flush(state)
+
+    def cleanup_fit(self, state: State) -> None:
+        try:
+            if sys.exc_info()[1] is None:
+                self._flush(state)
+        finally:
+            if hasattr(self._optimizer, "found_inf"):
+                del self._optimizer.found_inf
+            self._optimizer, self._buffers, self._recent = None, [], []
+
+    def _flush(self, state: State) -> None:
+        """Make sure that nothing bad lies among the batches not looked at yet."""
+        recent, self._recent = self._recent, []
+        if recent and bool(self._bad):
+            for loss, epoch, batch_index in recent:
+                if not bool(torch.isfinite(loss)):
+                    raise self._error(loss.item(), state.model, epoch, batch_index)
+
+    @torch.no_grad()
+    def _error(self, value: float, model: nn.Module, epoch: int, batch_index: int) -> NonFiniteLossError:
+        for buffer, kept in self._buffers:
+            if not bool(torch.isfinite(buffer).all()):
+                buffer.copy_(kept)
+        spoilt = [name for name, param in model.named_parameters() if not bool(torch.isfinite(param).all())]
+        where = f"the loss is {value} in epoch {epoch}, batch {batch_index}"
+        advice = (
+            "Try a lower learning rate or gradient clipping (clip=...), and look for NaN or huge values in "
+            "the data."
+        )
+        if spoilt:
+            return NonFiniteLossError(
+                f"{where}, because an earlier update already made these weights non-finite (its loss was "
+                "finite, its "
+                f"gradient was not): {some(spoilt)}; load saved weights or make the model anew. {advice}"
+            )
+        return NonFiniteLossError(f"{where}; training stopped before the weights were touched. {advice}")

@@ -1,0 +1,441 @@
+"""The one training loop.
+
+Three nested levels, each `before_X`, body, `after_X`, with `cleanup_X` in `finally`:
+
+    fit:    for every epoch: train, validate
+    epoch:  for every batch of the loader
+    batch:  predict -> loss -> [backward -> step -> zero_grad]
+
+Callbacks listen (see `zoo.engine.callback`); `CancelStep`, `CancelBatch`, `CancelEpoch` and `CancelFit`
+leave one level. Everything that trains or evaluates in this library passes through here. What is no concern
+of every fit is no concern of this file: precision, accumulation, averaging, several processes and resuming
+are callbacks that change the `State`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.callbacks.distributed import process_callbacks
+from zoo.callbacks.recorder import Recorder
+from zoo.data.loaders import begins_anywhere, device_batches, split_batch
+from zoo.data.seeding import preserve_rng
+from zoo.distributed.group import is_main
+from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
+from zoo.engine.finite import FiniteGuard, NonFiniteLossError
+from zoo.engine.memory import advise, is_out_of_memory, release
+from zoo.engine.modes import preserve_modes, train_mode
+from zoo.engine.optimizer import needs_closure
+from zoo.metrics import RowSum, named_meters
+
+log = logging.getLogger("zoo")
+
+
+@dataclass(slots=True)
+class State:
+    """Where a fit stands; handed to every callback, which may change it.
+
+    Attributes:
+        first_epoch: number of this fit's first epoch, counted over all fits of the learner.
+        epoch: number of the current epoch; moved in `before_fit`, the fit begins there.
+        step: optimizer steps taken in this fit.
+        batch_index, n_batches: position inside the current pass.
+        start_batch: the batch at which the coming training pass begins; set in `before_fit` to go on
+            inside an epoch.
+        batches_before: training batches of this fit's earlier epochs; schedules count batches.
+        loader: what the current pass iterates; may be replaced in `before_train` and `before_validate`.
+        rows: rows of the current batch.
+        pending: batches whose gradients wait for an update.
+        update_due: whether these are applied after the current batch; set in `after_backward` to put it off.
+            What is left when the pass ends is applied then.
+        n_inputs: how many tensors of a batch are inputs, where that is known.
+        inputs, target: the batch on the device.
+        preds, extras: the model's output; a tuple is split into its first member and the rest.
+        loss: scalar tensor of the current batch.
+        meters: what a validation adds up, the loss first; empty in other passes.
+        row: the numbers of the current epoch; ends up in the history.
+        cycle_done: set by the schedule when a cycle is complete.
+        forward_context: makes the context manager in which the forward pass runs (mixed precision).
+    """
+
+    model: nn.Module
+    data: Any
+    opt: Any
+    loss_fn: Callable[..., Tensor]
+    device: torch.device
+    n_epochs: int = 0
+    metrics: Sequence[Any] = ()
+    learner: Any = None
+    first_epoch: int = 0
+    epoch: int = 0
+    step: int = 0
+    batches_before: int = 0
+    start_batch: int = 0
+    batch_index: int = 0
+    n_batches: int = 0
+    loader: Any = None
+    rows: int = 0
+    pending: int = 0
+    update_due: bool = True
+    training: bool = False
+    inputs: tuple = ()
+    target: Any = None
+    preds: Any = None
+    extras: tuple = ()
+    loss: Any = None
+    meters: Sequence[Any] = ()
+    row: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    cycle_done: bool = False
+    interrupted: bool = False
+    forward_context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    n_inputs: int | None = None
+    train_mode: Callable[[nn.Module], Any] = train_mode
+
+
+class Loop:
+    """Runs fits and evaluations over a `State`.
+
+    Subclass-friendly: `predict`, `compute_loss`, `backward` and `step` are the steps of a batch.
+    """
+
+    def __init__(self, state: State, callbacks: Iterable[Callback] = ()) -> None:
+        self.state = state
+        self.emit = Dispatcher([FiniteGuard(), *callbacks])
+
+    def fit(self, n_epochs: int, *, validate: bool = True) -> list[dict[str, Any]]:
+        """Train for `n_epochs`; returns one dict an epoch.
+
+        Ctrl-C ends the fit cleanly: `state.interrupted` is set, weights and history so far stay.
+        """
+        s = self.state
+        s.n_epochs, s.epoch, s.start_batch = n_epochs, s.first_epoch, 0
+        s.opt.zero_grad()
+        try:
+            with contextlib.suppress(CancelFit):
+                self.emit("before_fit", s)
+                for epoch in range(s.epoch, s.first_epoch + n_epochs):
+                    s.epoch = epoch
+                    self._epoch(validate)
+            with contextlib.suppress(CancelFit):
+                self.emit("after_fit", s)
+        except KeyboardInterrupt:
+            s.interrupted = True
+        except Exception as error:
+            if is_out_of_memory(error):
+                release(error)
+            raise
+        finally:
+            self._drop_gradients()
+            s.model.eval()
+            self._forget_batch()
+            s.loader = None
+            self.emit.every("cleanup_fit", s)
+        return s.history
+
+    def _epoch(self, validate: bool) -> None:
+        s = self.state
+        started = time.perf_counter()
+        s.row = {"epoch": s.epoch}
+        s.cycle_done = False
+        try:
+            with contextlib.suppress(CancelEpoch):
+                self.emit("before_epoch", s)
+                self._train()
+            s.history.append(s.row)
+            if validate and s.data.valid_dl is not None:
+                s.row.update(self.validate(s.data.valid_dl))
+            s.row["seconds"] = time.perf_counter() - started
+            with contextlib.suppress(CancelEpoch):
+                if s.cycle_done:
+                    self.emit("after_cycle", s)
+            with contextlib.suppress(CancelEpoch):
+                self.emit("after_epoch", s)
+        finally:
+            self.emit.every("cleanup_epoch", s)
+
+    def _train(self) -> None:
+        s = self.state
+        s.training, s.loader = True, s.data.train_dl
+        s.train_mode(s.model)
+        if hasattr(s.loader, "set_epoch"):
+            s.loader.set_epoch(s.epoch, *([s.start_batch] if begins_anywhere(s.loader) else []))
+        s.n_batches, s.batch_index = len(s.loader), s.start_batch
+        try:
+            self.emit("before_train", s)
+            for index, batch in enumerate(device_batches(s.loader, s.device, training=True), s.start_batch):
+                s.batch_index = index
+                self._train_batch(batch)
+            if s.pending:
+                with contextlib.suppress(CancelBatch):
+                    self._update()
+        except CancelEpoch:
+            self._drop_gradients()
+        s.batches_before += s.n_batches
+        s.start_batch = 0
+        self.emit("after_train", s)
+
+    def _train_batch(self, batch: Any) -> None:
+        s, emit = self.state, self.emit
+        waiting = s.pending
+        try:
+            s.inputs, s.target = split_batch(batch)
+            s.rows = _rows(s)
+            emit("before_batch", s)
+            with s.forward_context():
+                self.predict()
+                emit("after_predict", s)
+                self.compute_loss()
+            emit("after_loss", s)
+            self.backward()
+            s.pending, s.update_due = waiting + 1, True
+            emit("after_backward", s)
+            if s.update_due:
+                self._update()
+            emit("after_batch", s)
+        except CancelBatch:
+            if s.pending != waiting:
+                self._drop_gradients()
+        except (CancelEpoch, CancelFit, NonFiniteLossError):
+            raise
+        except Exception as error:
+            error.add_note(_where(s))
+            if is_out_of_memory(error):
+                error.add_note(advise(s.rows, training=True))
+            raise
+        finally:
+            emit.every("cleanup_batch", s)
+
+    def _update(self) -> None:
+        s = self.state
+        try:
+            self.emit("before_step", s)
+            self.step()
+        except CancelStep:
+            self._drop_gradients()
+            return
+        self._drop_gradients()
+        s.step += 1
+        self.emit("after_step", s)
+
+    def _drop_gradients(self) -> None:
+        self.state.opt.zero_grad()
+        self.state.pending = 0
+
+    def predict(self) -> None:
+        """Forward pass of the current batch."""
+        s = self.state
+        output = s.model(*s.inputs)
+        s.preds, s.extras = (output[0], output[1:]) if isinstance(output, tuple) else (output, ())
+
+    def compute_loss(self) -> None:
+        """Loss of the current batch."""
+        s = self.state
+        s.loss = s.loss_fn(s.preds, s.target)
+        if not isinstance(s.loss, Tensor) or s.loss.numel() != 1:
+            raise TypeError(
+                "the loss function must return a tensor with one value, got "
+                + (f"shape {tuple(s.loss.shape)}" if isinstance(s.loss, Tensor) else type(s.loss).__name__)
+            )
+
+    def backward(self) -> None:
+        """Gradients of the current loss."""
+        self.state.loss.backward()
+
+    def step(self) -> None:
+        """Update the weights."""
+        opt = self.state.opt
+        if needs_closure(opt):
+            opt.step(self._closure)
+        else:
+            opt.step()
+
+    def _closure(self) -> Tensor:
+        """The loss of the current batch once more, for optimizers that evaluate it themselves (LBFGS)."""
+        s = self.state
+        s.opt.zero_grad()
+        with torch.enable_grad():
+            with s.forward_context():
+                self.predict()
+                self.compute_loss()
+            self.backward()
+        return s.loss
+
+    def validate(self, loader: Any) -> dict[str, float]:
+        """Mean loss and metrics over a whole loader; draws of random numbers inside leave no trace."""
+        s = self.state
+        meters, loss = named_meters(s.metrics), RowSum()
+        for meter in meters.values():
+            meter.reset()
+        s.meters = [loss, *meters.values()]
+
+        def collect() -> None:
+            self.compute_loss()
+            loss.add(s.loss.detach(), _rows(s))
+            for name, meter in meters.items():
+                with _named(name):
+                    meter.update(s.preds, s.target)
+
+        try:
+            self.evaluate(loader, collect)
+        finally:
+            s.meters = ()
+        result: dict[str, float] = {"valid_loss": loss.compute()}
+        with preserve_rng():
+            for name, meter in meters.items():
+                with _named(name):
+                    result[name] = float(meter.compute())
+        return result
+
+    @torch.no_grad()
+    def evaluate(self, loader: Any, collect: Callable[[], None]) -> None:
+        """Run the model over a loader without training.
+
+        `collect` is called once `state.preds` stands for a batch. Modes of the model, the loader's epoch and
+        the generators are afterwards as before, so that a callback may evaluate in the middle of an epoch.
+        """
+        s, emit = self.state, self.emit
+        s.training, s.loader = False, loader
+        s.n_batches = len(loader)
+        epoch = getattr(loader, "epoch", 0)
+        with preserve_modes(s.model), preserve_rng():
+            s.model.eval()
+            if hasattr(loader, "set_epoch"):
+                loader.set_epoch(0)
+            try:
+                emit("before_validate", s)
+                for index, batch in enumerate(device_batches(s.loader, s.device, training=False)):
+                    s.batch_index = index
+                    self._evaluate_batch(batch, collect)
+            except CancelEpoch:
+                log.debug("a callback ended the pass over the validation data")
+            finally:
+                if hasattr(loader, "set_epoch"):
+                    loader.set_epoch(epoch)
+            with contextlib.suppress(CancelEpoch):
+                emit("after_validate", s)
+
+    def _evaluate_batch(self, batch: Any, collect: Callable[[], None]) -> None:
+        s, emit = self.state, self.emit
+        try:
+            s.inputs, s.target = split_batch(batch, s.n_inputs)
+            s.rows = _rows(s)
+            emit("before_batch", s)
+            with s.forward_context():
+                self.predict()
+                emit("after_predict", s)
+                collect()
+            emit("after_loss", s)
+            emit("after_batch", s)
+        except (CancelEpoch, CancelFit):
+            raise
+        except CancelBatch:
+            log.debug("a callback skipped a validation batch")
+        except Exception as error:
+            error.add_note(_where(s))
+            if is_out_of_memory(error):
+                error.add_note(advise(s.rows, training=False))
+                self._forget_batch()
+                release(error)
+            raise
+        finally:
+            emit.every("cleanup_batch", s)
+
+    def _forget_batch(self) -> None:
+        s = self.state
+        s.inputs, s.target, s.preds, s.extras, s.loss = (), None, None, (), None
+
+
+def fit(
+    model: nn.Module,
+    data: Any,
+    n_epochs: int,
+    opt: Any,
+    loss_fn: Callable[..., Tensor],
+    metrics: Sequence[Any] = (),
+    callbacks: Iterable[Callback] = (),
+) -> list[dict[str, Any]]:
+    """Train any module with any torch optimizer and any loss function.
+
+    The model is trained where it lies; batches are moved to it. Repeated calls go on from where the last one
+    ended, since all state lies in the model and the optimizer; change rates in between with `set_lrs`.
+
+    Args:
+        model: any module; called with the inputs of a batch. Of a tuple that it returns the first member
+            counts as the predictions; callbacks find the rest in `state.extras`.
+        data: an object with `train_dl` and `valid_dl` (or `None`), such as `ModelData`.
+        n_epochs: passes over the training data.
+        opt: a torch optimizer, or a `LayerOptimizer`.
+        loss_fn: `(predictions, targets) -> scalar tensor`.
+        metrics: functions `(predictions, targets) -> number` of the whole validation set, or streaming
+            objects.
+        callbacks: listeners; the list is not changed.
+
+    Returns:
+        One dict an epoch: `epoch`, `train_loss` (smoothed), `valid_loss`, each metric by name, `seconds`.
+
+    Raises:
+        NonFiniteLossError: if the loss becomes NaN or infinite; the weights are then those before that batch.
+
+    Example:
+        >>> from zoo import ModelData, TensorLoader
+        >>> x = torch.linspace(-1, 1, 64)[:, None]
+        >>> model = nn.Linear(1, 1)
+        >>> opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> loader = TensorLoader(x, 3 * x, bs=16)
+        >>> rows = fit(model, ModelData(loader, loader), 20, opt, nn.functional.mse_loss)
+        >>> rows[-1]["valid_loss"] < rows[0]["valid_loss"]
+        True
+    """
+    param = next(model.parameters(), None)
+    device = torch.device("cpu") if param is None else param.device
+    state = State(model, data, opt, loss_fn, device, metrics=list(metrics))
+    state.first_epoch = getattr(data.train_dl, "next_epoch", 0)
+    given = list(callbacks)
+    recorder = [] if any(isinstance(callback, Recorder) for callback in given) else [Recorder()]
+    rows = Loop(state, [*process_callbacks(), *recorder, *given]).fit(n_epochs)
+    if hasattr(data.train_dl, "next_epoch"):
+        data.train_dl.next_epoch = state.first_epoch + n_epochs
+    tell_if_interrupted(state)
+    return rows
+
+
+def tell_if_interrupted(state: State) -> None:
+    """One line after Ctrl-C."""
+    if state.interrupted and is_main():
+        log.warning("interrupted in epoch %d; weights and history are kept", state.epoch)
+
+
+def _rows(s: State) -> int:
+    part = s.target if isinstance(s.target, Tensor) and s.target.ndim else s.inputs[0]
+    return len(part) if isinstance(part, Tensor) and part.ndim else 1
+
+
+def _where(s: State) -> str:
+    kind = "training" if s.training else "validation"
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in s.inputs]
+    target = tuple(s.target.shape) if isinstance(s.target, Tensor) else type(s.target).__name__
+    note = f"in {kind} epoch {s.epoch}, batch {s.batch_index}: inputs {shapes}, target {target}"
+    if s.training and shapes and isinstance(shapes[0], tuple) and shapes[0][:1] == (1,):
+        note += "; batch norm cannot learn from a batch of one row: use another bs or drop_last=True"
+    return note
+
+
+@contextlib.contextmanager
+def _named(metric: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(f"in the metric {metric!r}")
+        else:
+            error.add_note(f"in the metric {metric!r}: it must return one number for (predictions, targets)")
+        raise

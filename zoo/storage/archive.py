@@ -1,0 +1,250 @@
+"""What is written to disk: JSON and safetensors, never code.
+
+An exported learner is a folder, or a zip file when the path ends in ".zip", with `config.json`,
+`preprocess.json`, `model.safetensors` and, where the preprocessing needs arrays, `preprocess.safetensors`.
+Reading one runs nothing from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from zoo._version import __version__
+from zoo.storage.files import atomic_write, umask
+
+FORMAT_VERSION = 1
+CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
+    "config.json",
+    "preprocess.json",
+    "model.safetensors",
+    "preprocess.safetensors",
+)
+_MEMBERS = (CONFIG, PREPROCESS, WEIGHTS, ARRAYS)
+_ALIASES = "zoo.aliases"
+
+
+class ArchiveError(ValueError):
+    """A file is not what it should be: damaged, of another kind, or of a newer format."""
+
+
+@dataclass
+class Archive:
+    """A read archive, all of it in memory on the CPU.
+
+    Attributes:
+        config: domain, model name and arguments, versions.
+        preprocess: the data object's state.
+        tensors: the model's weights and buffers.
+        arrays: tensors that belong to `preprocess`.
+    """
+
+    config: dict[str, Any]
+    preprocess: dict[str, Any]
+    tensors: dict[str, Tensor]
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_state(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as a safetensors file, atomically; shared tensors are written once."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(tensors_to_bytes(tensors, metadata))
+
+
+def load_state(path: str | Path) -> dict[str, Tensor]:
+    """Read tensors of a safetensors file onto the CPU.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArchiveError: if it is no safetensors file (pickle files are refused unread).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    return tensors_from_bytes(path.read_bytes(), str(path))
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """The text metadata of a safetensors file."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise ArchiveError(f"{path} is not a safetensors file: {error}") from None
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Tensors in safetensors format; names that share memory are written once and remembered in the
+    metadata.
+    """
+    first: dict[tuple, str] = {}
+    kept: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
+        if key in first:
+            aliases[name] = first[key]
+        else:
+            first[key] = name
+            kept[name] = tensor.detach().cpu().contiguous().clone()
+    return save_tensors(kept, {**(metadata or {}), _ALIASES: json.dumps(aliases)})
+
+
+def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
+    """The inverse of `tensors_to_bytes`."""
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise ArchiveError(
+            f"{where} is not a safetensors file (damaged, or of another format): {error}"
+        ) from None
+    header = _parse(data[8 : 8 + int.from_bytes(data[:8], "little")], where)
+    aliases = _parse(header.get("__metadata__", {}).get(_ALIASES, "{}").encode(), where)
+    for name, source in aliases.items():
+        if source not in tensors:
+            raise ArchiveError(
+                f"{where}: {name!r} is said to share the tensor {source!r}, which is not there"
+            )
+        tensors[name] = tensors[source]
+    return tensors
+
+
+def write_archive(
+    path: str | Path,
+    config: Mapping[str, Any],
+    preprocess: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    arrays: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write an archive; an older one at the same place is replaced only once the new one is complete.
+
+    Raises:
+        FileExistsError: if `path` is something other than an archive.
+        TypeError: if the state is not JSON-able.
+    """
+    path = Path(path).resolve()
+    full = {"format": FORMAT_VERSION, "zoo": __version__, "torch": torch.__version__, **config}
+    members = {CONFIG: _json(full), PREPROCESS: _json(preprocess), WEIGHTS: tensors_to_bytes(tensors)}
+    if arrays:
+        members[ARRAYS] = tensors_to_bytes(arrays)
+    if path.exists() and not _may_replace(path):
+        raise FileExistsError(f"{path} exists and is not an exported learner; choose another path")
+    if path.suffix.lower() == ".zip":
+        with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    old = fresh.with_name(f"{fresh.name}.old")
+    try:
+        for name, data in members.items():
+            with (fresh / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.chmod(0o777 & ~umask())
+        if path.exists():
+            path.replace(old)
+        try:
+            fresh.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def _may_replace(path: Path) -> bool:
+    """Whether `path` is an archive, with nothing else in it, or an empty folder."""
+    if path.is_dir():
+        present = {file.name for file in path.iterdir()}
+        if not present:
+            return path.suffix.lower() != ".zip"
+        if not present <= set(_MEMBERS):
+            return False
+    try:
+        read_archive(path)
+    except (ArchiveError, OSError):
+        return False
+    return True
+
+
+def read_archive(path: str | Path) -> Archive:
+    """Read an archive without running anything from it.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ArchiveError: if it is not an exported learner, is damaged, or is of a newer format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no exported learner at {path}")
+    try:
+        members = _read_members(path)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+        raise ArchiveError(f"{path} is not an exported learner: {error}") from None
+    for name in (CONFIG, PREPROCESS, WEIGHTS):
+        if name not in members:
+            raise ArchiveError(f"{path} is not an exported learner: it holds no {name}")
+    config = _parse(members[CONFIG], f"{path}: {CONFIG}")
+    version = config.get("format")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise ArchiveError(
+            f"{path} has format {version!r}; this zoo ({FORMAT_VERSION}) reads 1 to {FORMAT_VERSION}: "
+            "upgrade zoo to read it"
+        )
+    arrays = tensors_from_bytes(members[ARRAYS], f"{path}: {ARRAYS}") if ARRAYS in members else {}
+    return Archive(
+        config,
+        _parse(members[PREPROCESS], f"{path}: {PREPROCESS}"),
+        tensors_from_bytes(members[WEIGHTS], f"{path}: {WEIGHTS}"),
+        arrays,
+    )
+
+
+def _read_members(path: Path) -> dict[str, bytes]:
+    if path.is_dir():
+        return {name: (path / name).read_bytes() for name in _MEMBERS if (path / name).is_file()}
+    with zipfile.ZipFile(path) as file:
+        present = {info.filename: info for info in file.infolist()}
+        found = {name: present[name] for name in _MEMBERS if name in present}
+        for name, info in found.items():
+            if info.file_size > 1_000_000 + 50 * info.compress_size:
+                raise ArchiveError(
+                    f"{path}: {name} unpacks to {info.file_size:,} bytes, far more than it takes"
+                )
+        return {name: file.read(info) for name, info in found.items()}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=True).encode("utf8")
+
+
+def _parse(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ArchiveError(f"{where} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ArchiveError(f"{where} must hold a JSON object")
+    return value

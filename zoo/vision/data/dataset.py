@@ -1,0 +1,145 @@
+"""Pictures as a map-style dataset: decoded and augmented on a CPU worker, 8 bits until the device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from zoo.data.loaders import DatasetLoader
+from zoo.vision.transforms.image_transform import ImageTransform
+
+PLAIN = ImageTransform(size=None)
+
+
+class ImageDataset(Dataset):
+    """Rows of (pixels, target).
+
+    Args:
+        items: paths, or one array of shape (rows, H, W) or (rows, H, W, C).
+        y: targets with one row a picture; None for unlabelled pictures.
+        tfm: how pictures become tensors; None only decodes.
+        channels: channels the model reads.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Path] | np.ndarray,
+        y: np.ndarray | None,
+        tfm: ImageTransform | None,
+        *,
+        channels: int = 3,
+    ) -> None:
+        if y is not None and len(items) != len(y):
+            raise ValueError(f"{len(items)} pictures but {len(y)} labels")
+        self.items, self.y, self.tfm, self.channels = items, y, tfm or PLAIN, channels
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Any]:
+        index = int(key)
+        seed = getattr(key, "seed", None)
+        rng = np.random.default_rng(seed) if seed is not None and self.tfm.is_random else None
+        pixels = self.tfm.pixels(self.items[index], rng, channels=self.channels)
+        return pixels, -1 if self.y is None else torch.as_tensor(self.y[index])
+
+    def with_tfm(self, tfm: ImageTransform | None) -> ImageDataset:
+        """The same pictures with another transform."""
+        return ImageDataset(self.items, self.y, tfm, channels=self.channels)
+
+    @property
+    def files(self) -> list[Path]:
+        """The picture files; none for pictures in memory."""
+        return [] if isinstance(self.items, np.ndarray) else list(self.items)
+
+    @property
+    def fnames(self) -> list[str]:
+        """File paths, or row numbers for pictures in memory."""
+        if isinstance(self.items, np.ndarray):
+            return [str(i) for i in range(len(self))]
+        return [str(p) for p in self.items]
+
+    def content_key(self) -> str:
+        """A hash of the pictures: names, sizes and times of files, or bytes in memory."""
+        digest = hashlib.sha256()
+        if isinstance(self.items, np.ndarray):
+            digest.update(f"{self.items.shape}{self.items.dtype}".encode())
+            for start in range(0, len(self), 4096):
+                digest.update(np.ascontiguousarray(self.items[start : start + 4096]).tobytes())
+        else:
+            for path in self.items:
+                stat = os.stat(path)
+                digest.update(f"{os.path.abspath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(json.dumps([self.channels, len(self)]).encode())
+        return digest.hexdigest()
+
+
+def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
+    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error."""
+    shapes = {tuple(pixels.shape) for pixels, _ in rows}
+    if len(shapes) > 1:
+        first, second = sorted(shapes)[:2]
+        raise ValueError(
+            f"pictures of different sizes in one batch ({first[2]}x{first[1]} and {second[2]}x{second[1]} "
+            f"pixels): "
+            "pass tfms=tfms_from_model(arch, sz) to bring them to one size"
+        )
+    kinds = {pixels.dtype for pixels, _ in rows}
+    if len(kinds) > 1:
+        raise TypeError(f"pictures of different kinds in one batch: {sorted(map(str, kinds))}")
+    pixels, targets = default_collate(rows)
+    return pixels, targets
+
+
+class Normalize:
+    """Batch transform: pixels -> normalised floats on the device. The target is passed through."""
+
+    def __init__(self, tfm: ImageTransform) -> None:
+        self.tfm = tfm
+
+    def __call__(
+        self, batch: tuple, training: bool = False, generator: torch.Generator | None = None
+    ) -> tuple:
+        return (self.tfm.normalize(batch[0]), *batch[1:])
+
+
+def default_num_workers(dataset: ImageDataset) -> int:
+    """Decoding processes: none where starting them costs more than they save or cannot be forked."""
+    if os.name != "posix" or os.uname().sysname != "Linux":
+        return 0
+    if isinstance(dataset.items, np.ndarray) or len(dataset) < 256:
+        return 0
+    return min(2, os.cpu_count() or 1)
+
+
+def picture_loader(
+    dataset: ImageDataset,
+    bs: int,
+    *,
+    shuffle: bool = False,
+    num_workers: int | None = None,
+    seed: int | None = None,
+) -> DatasetLoader:
+    """A loader of (normalised pictures, targets).
+
+    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
+    """
+    return DatasetLoader(
+        dataset,
+        bs,
+        shuffle,
+        seed=seed,
+        num_workers=default_num_workers(dataset) if num_workers is None else num_workers,
+        collate_fn=collate_pictures,
+        batch_transform=Normalize(dataset.tfm),
+        drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
+    )

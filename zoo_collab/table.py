@@ -1,0 +1,351 @@
+"""Ratings tables: raw ids and ratings in, a learner out."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from zoo.data.loaders import TensorLoader
+from zoo.data.seeding import seeded
+from zoo.errors import some
+from zoo_collab.checks import check_columns, check_limits, checked_ids, checked_ratings, repeated_pairs
+from zoo_collab.csv_file import read_ratings
+from zoo_collab.data import UNKNOWN_TITLE, CollabData, SeenPairs
+from zoo_collab.ids import IdMap, log
+from zoo_collab.learner import CollabLearner
+from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
+
+_WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
+
+Titles = Mapping[Any, str] | pd.Series | pd.DataFrame
+
+
+def _title_series(titles: Titles, item_col: str, title_col: str) -> pd.Series:
+    if isinstance(titles, pd.DataFrame):
+        check_columns(titles, [item_col, title_col], "item_titles")
+        return pd.Series(titles[title_col].to_numpy(), index=pd.Index(titles[item_col]))
+    return pd.Series(titles)
+
+
+class CollabFilterDataset:
+    """A table of ratings: who, what, how much. Any two columns of ids and one measure will do.
+
+    Args:
+        path: folder of the project; learners save under `path/models`.
+        df: the table; it is not changed.
+        user_col, item_col, rating_col: its columns.
+        item_titles: readable names of the items: a dict or Series from raw id to title, or a frame with the
+            columns `item_col` and `title_col`.
+        title_col: the column of `item_titles` that holds the names.
+        rating_range: (lowest, highest) allowed rating; a rating outside is an error. None accepts all
+            numbers.
+
+    Raises:
+        ValueError: for a missing column, a missing id, a rating that is not a finite number or lies outside
+            the range.
+
+    Example:
+        >>> df = pd.DataFrame({"who": ["ann", "ann", "bob"], "film": [7, 9, 9], "stars": [4.0, 2.5, 5.0]})
+        >>> CollabFilterDataset(".", df, "who", "film", "stars")
+        CollabFilterDataset: 3 ratings by 2 users (who) of 2 items (film), stars from 2.5 to 5
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        df: pd.DataFrame,
+        user_col: str,
+        item_col: str,
+        rating_col: str,
+        *,
+        item_titles: Titles | None = None,
+        title_col: str = "title",
+        rating_range: tuple[float, float] | None = None,
+        where: str = "the ratings",
+    ):
+        check_columns(df, [user_col, item_col, rating_col], where)
+        if len({user_col, item_col, rating_col}) < 3:
+            raise ValueError(
+                f"{where}: user, item and rating need three columns, got {user_col, item_col, rating_col}"
+            )
+        if not len(df):
+            raise ValueError(f"{where}: no rows")
+        self.path, self.where, self.rows = Path(path), where, df.index
+        self.columns = (user_col, item_col, rating_col)
+        self.users, self.items = checked_ids(df, user_col, where), checked_ids(df, item_col, where)
+        self.ratings = checked_ratings(df, rating_col, where, rating_range)
+        self.rating_range = rating_range
+        if repeats := repeated_pairs(self.users, self.items, where):
+            log.warning(
+                "%s: %d of %d rows repeat an earlier (%s, %s) pair; all are kept, so a pair may stand among"
+                " both training and validation rows",
+                where,
+                repeats,
+                len(df),
+                user_col,
+                item_col,
+            )
+        self.titles = None if item_titles is None else _title_series(item_titles, item_col, title_col)
+
+    @classmethod
+    def from_data_frame(
+        cls,
+        path: str | os.PathLike,
+        df: pd.DataFrame,
+        user_col: str,
+        item_col: str,
+        rating_col: str,
+        *,
+        item_titles: Titles | None = None,
+        title_col: str = "title",
+        rating_range: tuple[float, float] | None = None,
+    ) -> CollabFilterDataset:
+        """From a frame; arguments as of the class."""
+        return cls(
+            path,
+            df,
+            user_col,
+            item_col,
+            rating_col,
+            item_titles=item_titles,
+            title_col=title_col,
+            rating_range=rating_range,
+        )
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike,
+        csv: str | os.PathLike,
+        user_col: str,
+        item_col: str,
+        rating_col: str,
+        *,
+        item_titles: Titles | None = None,
+        title_col: str = "title",
+        rating_range: tuple[float, float] | None = None,
+        dtype: Mapping[str, Any] | None = None,
+        sep: str = ",",
+    ) -> CollabFilterDataset:
+        """From a CSV file, named relative to `path`; other arguments as of the class.
+
+        Args:
+            dtype: types of columns. Columns of digits are read as numbers, so the id 001 becomes 1;
+                `dtype={"user": str}` keeps ids as they are written, the id NA among them (elsewhere NA, NULL,
+                nan and the like are missing values).
+            sep: what separates the fields.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: for an empty or ragged file, and for what the class refuses.
+        """
+        file = Path(path) / csv
+        if not file.is_file():
+            raise FileNotFoundError(f"no ratings file {file}: csv is taken relative to path")
+        return cls(
+            path,
+            read_ratings(file, (user_col, item_col, rating_col), dtype or {}, sep),
+            user_col,
+            item_col,
+            rating_col,
+            item_titles=item_titles,
+            title_col=title_col,
+            rating_range=rating_range,
+            where=str(file),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ratings)
+
+    def __repr__(self) -> str:
+        user_col, item_col, rating_col = self.columns
+        return (
+            f"CollabFilterDataset: {len(self)} ratings by {self.users.nunique()} users ({user_col}) of"
+            f" {self.items.nunique()} items ({item_col}), {rating_col} from {self.ratings.min():g} to"
+            f" {self.ratings.max():g}"
+        )
+
+    def _validation_mask(self, val_idxs: Any) -> np.ndarray:
+        mask = np.zeros(len(self), dtype=bool)
+        if val_idxs is None:
+            return mask
+        rows = np.asarray(val_idxs)
+        if rows.dtype == bool:
+            if rows.shape != mask.shape:
+                raise ValueError(
+                    f"val_idxs as a mask needs one true or false for each of the {len(self)} rows, got"
+                    f" {rows.size}"
+                )
+            rows = np.flatnonzero(rows)
+        if rows.size and (
+            not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= len(self)
+        ):
+            raise ValueError(
+                f"val_idxs must be row numbers from 0 to {len(self) - 1}, got {some(rows.ravel())}"
+            )
+        mask[rows.astype(np.int64)] = True
+        if mask.all():
+            raise ValueError(f"val_idxs holds all {len(self)} rows: nothing is left to train on")
+        return mask
+
+    def get_data(
+        self,
+        val_idxs: Any = None,
+        bs: int = 64,
+        *,
+        test_df: pd.DataFrame | None = None,
+        y_range: tuple[float, float] | None = None,
+        seed: int | None = None,
+    ) -> CollabData:
+        """Loaders over training, validation and test rows.
+
+        The ids are numbered from the training rows alone: a user or item that appears only among the
+            validation rows
+        is as unknown as it will be in use, and is measured as such.
+
+        Args:
+            val_idxs: row numbers to hold out (see `zoo.get_cv_idxs`); None trains on everything.
+            bs: rows a batch.
+            test_df: further pairs to predict, with the user and item columns; ratings are optional.
+            y_range: (lowest, highest) output of the model; None takes the range of ratings (`rating_range`,
+                else that of the training ratings) and a tenth of its span more at either end, for a sigmoid
+                reaches its ends only at infinity. Answers are clipped to the range of ratings.
+            seed: of the order of the training rows.
+        """
+        held_out = self._validation_mask(val_idxs)
+        train = ~held_out
+        user_col, item_col, rating_col = self.columns
+        users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
+        if y_range is not None:
+            check_limits(self.ratings, self.rows, rating_col, self.where, y_range)
+        low, high = self.rating_range or (
+            float(self.ratings[train].min()),
+            float(self.ratings[train].max()),
+        )
+        if y_range is None:
+            if not low < high:
+                raise ValueError(
+                    f"{self.where}: every training rating is {low:g}; give y_range to train all the same"
+                )
+            y_range = (low - _WIDER * (high - low), high + _WIDER * (high - low))
+        user_index, item_index = users.encode(self.users, warn=False), items.encode(self.items, warn=False)
+
+        def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
+            arrays = (user_index[rows], item_index[rows], self.ratings[rows])
+            return TensorLoader(*arrays, bs=bs if shuffle else max(bs, 8192), shuffle=shuffle, seed=seed)
+
+        return CollabData(
+            loader(train, True),
+            loader(held_out, False) if held_out.any() else None,
+            None if test_df is None else self._test_loader(test_df, users, items, max(bs, 8192)),
+            self.path,
+            users=users,
+            items=items,
+            titles=self._titles(items),
+            y_range=y_range,
+            rating_range=(low, high) if low < high else y_range,
+            mean=float(self.ratings[train].mean()),
+            seen=SeenPairs.from_pairs(user_index, item_index, len(users)),
+            item_counts=torch.from_numpy(np.bincount(item_index[train], minlength=len(items))),
+            columns=self.columns,
+        )
+
+    def _titles(self, items: IdMap) -> list[str]:
+        titles = [UNKNOWN_TITLE, *(str(value) for value in items.ids)]
+        if self.titles is not None:
+            known = self.titles[self.titles.notna()]
+            indexes = items.encode(known.index, warn=False)
+            if not indexes.any():
+                log.warning(
+                    "item_titles: none of its %d ids is an item of the training rows, such as %s "
+                    "(titles: %s); items go by their ids",
+                    len(indexes),
+                    some([repr(value) for value in items.ids]),
+                    some([repr(value) for value in known.index.tolist()]),
+                )
+            for index, title in zip(indexes, known, strict=True):
+                titles[index] = str(title)
+            titles[0] = UNKNOWN_TITLE
+        return titles
+
+    def _test_loader(self, df: pd.DataFrame, users: IdMap, items: IdMap, bs: int) -> TensorLoader:
+        user_col, item_col, rating_col = self.columns
+        check_columns(df, [user_col, item_col], "test_df")
+        if rating_col in df.columns:
+            ratings = checked_ratings(df, rating_col, "test_df", None)
+        else:
+            ratings = np.full(len(df), np.nan, dtype=np.float32)
+        user_index = users.encode(checked_ids(df, user_col, "test_df"))
+        return TensorLoader(user_index, items.encode(checked_ids(df, item_col, "test_df")), ratings, bs=bs)
+
+    def get_learner(
+        self,
+        n_factors: int | Sequence[int] = 50,
+        val_idxs: Any = None,
+        bs: int = 64,
+        opt_fn: Callable | None = None,
+        *,
+        test_df: pd.DataFrame | None = None,
+        y_range: tuple[float, float] | None = None,
+        hidden: Sequence[int] | None = None,
+        dropouts: float | Sequence[float] = 0.0,
+        model: nn.Module | None = None,
+        wd: float | Sequence[float] | None = None,
+        seed: int | None = None,
+        **learner_options: Any,
+    ) -> CollabLearner:
+        """A learner of `EmbeddingDotBias`, or of `EmbeddingNet` where `hidden` is given.
+
+        Args:
+            n_factors: width of the embeddings; `EmbeddingNet` also takes (user width, item width).
+            val_idxs: row numbers to hold out; None trains on everything.
+            bs: rows a batch.
+            opt_fn: optimizer class; None takes the core's AdamW.
+            test_df: pairs for `learn.predict(is_test=True)`.
+            y_range: (lowest, highest) output of the model. A sigmoid reaches its ends only at infinity, so by
+                default it is the range of ratings widened by a tenth of its span at either end: (0.05, 5.45)
+                for stars from 0.5 to 5. A rating outside the range you give is an error. What `predict_one`,
+                `predict_batch` and `recommend` answer is clipped to the range of ratings.
+            hidden: sizes of hidden layers; given, the model is an `EmbeddingNet`.
+            dropouts: of `EmbeddingNet`.
+            model: any module of (user indexes, item indexes) in place of both.
+            wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product and
+                0.2 for other models. Tables of many rarely seen rows need more than other networks.
+            seed: of the initial weights and of the order of the rows.
+            learner_options: further arguments of `zoo.Learner`.
+        """
+        if isinstance(n_factors, numbers.Integral):
+            n_factors = int(n_factors)
+        elif not isinstance(n_factors, str) and isinstance(n_factors, Iterable):
+            n_factors = [int(width) if isinstance(width, numbers.Integral) else width for width in n_factors]
+        else:
+            raise ValueError(f"n_factors must be a whole number of 1 or more, got {n_factors!r}")
+        if wd is None:
+            wd = (0.5, 0.05) if model is None and hidden is None else 0.2
+        data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, seed=seed)
+        sizes = (len(data.users), len(data.items))
+        with seeded(seed):
+            if model is None and hidden is not None:
+                model = EmbeddingNet(
+                    *sizes,
+                    n_factors,
+                    hidden=list(hidden),
+                    dropouts=dropouts,
+                    y_range=list(data.y_range),
+                    mean=data.mean,
+                )
+            elif model is None:
+                if not isinstance(n_factors, int):
+                    raise ValueError(
+                        f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
+                    )
+                model = EmbeddingDotBias(*sizes, n_factors, y_range=list(data.y_range), mean=data.mean)
+        return CollabLearner(data, model, opt_fn=opt_fn, wd=wd, seed=seed, **learner_options)

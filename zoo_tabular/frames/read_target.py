@@ -1,0 +1,258 @@
+"""Reads the target of a table: numbers, classes, or several labels. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import some
+from zoo_tabular.frames.checks import check_columns, holds_dates, holds_numbers, is_flag
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Targets as a model takes them.
+
+    Attributes:
+        values: float of shape (rows, columns) for numbers (float64) and labels (float32), int64 class numbers
+            (rows,).
+        task: "regression", "classification" or "multilabel".
+        classes: names of classes or labels.
+        n_out: outputs that a model needs.
+    """
+
+    values: np.ndarray
+    task: str
+    classes: list[str] | None
+    n_out: int
+
+    def rows(self, rows: np.ndarray) -> Truth:
+        """The same for some of the rows."""
+        return replace(self, values=self.values[rows])
+
+    def check_classes_trained(self, train_rows: np.ndarray) -> None:
+        """Raise when a class has no training row."""
+        if self.task == "classification" and self.classes is not None:
+            counts = np.bincount(self.values[train_rows], minlength=self.n_out)
+            absent = [repr(name) for name, count in zip(self.classes, counts, strict=True) if not count]
+            if absent:
+                raise ValueError(
+                    f"class {some(absent)} occurs only in validation rows: there is nothing to learn it from"
+                )
+
+
+def read_truth(df: Any, y: Any, *, is_reg: bool, is_multi: bool) -> tuple[Truth, list[str]]:
+    """The target of one frame, or of several that belong together.
+
+    Args:
+        df: a frame, or a list of frames.
+        y: column names or values; a list of as many for a list of frames.
+        is_reg: numbers are predicted.
+        is_multi: several 0/1 columns may hold at once.
+
+    Returns:
+        The target of all rows, and the names of columns that hold it (which are no features).
+    """
+    pairs = list(zip(df, y, strict=True)) if isinstance(df, list) else [(df, y)]
+    parts = [_columns(frame, part) for frame, part in pairs]
+    names = parts[0][1]
+    if any(part.shape[1] != parts[0][0].shape[1] for part, _, _ in parts):
+        raise ValueError("the targets to train and to validate on have different numbers of columns")
+    table = pd.concat(
+        [part.set_axis(range(part.shape[1]), axis=1) for part, _, _ in parts], ignore_index=True
+    )
+    gaps = int(table.isna().any(axis=1).sum())
+    if gaps:
+        label = f" {some(map(repr, names))}" if names else ""
+        raise ValueError(
+            f"the target{label} is missing in {gaps} of {len(table)} rows: drop those rows first"
+        )
+    if is_multi:
+        return _labels(table, parts[0][2]), names
+    if is_reg:
+        return _numbers(table), names
+    return _classes(table), names
+
+
+def read_columns(df: pd.DataFrame, y: Any) -> pd.DataFrame:
+    """The target of one frame as a frame of one column or more; raises where it does not fit the rows."""
+    return _columns(df, y)[0]
+
+
+def check_not_feature(df: pd.DataFrame, truth: Truth, conts: Sequence[str]) -> None:
+    """Raise when a number column is the target itself."""
+    if truth.task != "regression" or truth.values.shape[1] != 1:
+        return
+    values = truth.values[:, 0]
+    if len(values) < 10 or values.min() == values.max():
+        return
+    for name in conts:
+        column = df[name]
+        if not holds_numbers(column) or is_flag(column):
+            continue
+        if np.array_equal(column.to_numpy(dtype="float64", na_value=np.nan), values):
+            raise ValueError(f"number column {name!r} equals the target: drop it, or name it as the target")
+
+
+def _columns(df: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The target as a frame of one column or more, the names it has in `df`, and its own names."""
+    if isinstance(y, str) or (
+        isinstance(y, list | tuple) and len(y) and all(isinstance(name, str) for name in y)
+    ):
+        names = [y] if isinstance(y, str) else list(y)
+        if isinstance(y, str) or len(names) != len(df) or all(name in df.columns for name in names):
+            check_columns(df, names, "target")
+            return df[names], names, names
+    if isinstance(y, pd.DataFrame):
+        table = y
+    elif isinstance(y, pd.Series):
+        table = y.to_frame()
+    else:
+        tensor: Any = y
+        values = tensor.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)
+        if values.ndim not in (1, 2):
+            raise ValueError(f"the target must have the shape (rows,) or (rows, columns), got {values.shape}")
+        table = pd.DataFrame(values if values.ndim == 2 else values[:, None])
+    if len(table) != len(df):
+        raise ValueError(f"the target has {len(table)} rows, the data frame has {len(df)}")
+    if isinstance(y, pd.Series | pd.DataFrame):
+        _check_order(df.index, y.index)
+    named = [name for name in table.columns if isinstance(name, str) and name in df.columns]
+    return table, named, [str(name) for name in table.columns]
+
+
+def _check_order(rows: pd.Index, target: pd.Index) -> None:
+    """Raise when a target has the labels of the rows in another order; other labels mean row by row."""
+    if rows.equals(target) or not (rows.is_unique and target.is_unique) or not target.isin(rows).all():
+        return
+    place = int(np.flatnonzero(np.asarray(rows != target))[0])
+    raise ValueError(
+        f"the target has the index of the data frame in another order: row {place} is {rows[place]} in the "
+        f"frame and {target[place]} in the target. Pass y.loc[df.index] to go by the index, or an array, "
+        "y.to_numpy(), to go row by row"
+    )
+
+
+def _numbers(table: pd.DataFrame) -> Truth:
+    for name in table.columns:
+        if not holds_numbers(table[name]):
+            raise ValueError(
+                f"the target holds {table[name].dtype}, not numbers: pass is_reg=False to predict classes"
+            )
+    values = table.to_numpy(dtype="float64")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"the target holds {int((~np.isfinite(values)).sum())} infinite values: clean them first"
+        )
+    return Truth(values, "regression", None, values.shape[1])
+
+
+def _labels(table: pd.DataFrame, names: Sequence[str]) -> Truth:
+    try:
+        values = table.to_numpy(dtype="float32")
+    except (TypeError, ValueError):
+        cells = table.to_numpy(dtype=object).ravel()
+        bad = next((cell for cell in cells if isinstance(cell, str)), cells[0])
+        raise ValueError(
+            f"multi-label targets must be 0 or 1 in every column, got {bad!r}: make one 0/1 column a label, "
+            "or pass is_reg=False for classes"
+        ) from None
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("multi-label targets must be 0 or 1 in every column")
+    return Truth(values, "multilabel", [str(name) for name in names] or None, values.shape[1])
+
+
+def _classes(table: pd.DataFrame) -> Truth:
+    if table.shape[1] != 1:
+        raise ValueError(
+            f"classes need one target column, got {table.shape[1]}; pass is_multi=True for labels"
+        )
+    column = table[0]
+    declared = isinstance(column.dtype, pd.CategoricalDtype)
+    if declared:
+        column = column.cat.remove_unused_categories()
+        levels = list(column.cat.categories)
+        levels = levels if column.cat.ordered else sort_classes(levels)
+        codes = pd.Index(levels).get_indexer(column.cat.categories)[column.cat.codes]
+    else:
+        codes, distinct = pd.factorize(column, sort=True)
+        levels = list(distinct)
+    check_classes(levels, len(table), declared)
+    return Truth(codes.astype("int64"), "classification", class_names(levels), len(levels))
+
+
+def class_names(levels: Iterable[Any]) -> list[str]:
+    """Names of the classes that the values of a target stand for."""
+    plain = [float(level) if isinstance(level, Decimal) else level for level in levels]
+    return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in plain]
+
+
+def sort_classes(levels: Sequence[Any]) -> list[Any]:
+    """The values of a target in the order of its classes, unless they are categories that have an order."""
+    return list(pd.factorize(pd.Series(levels), sort=True)[1])
+
+
+def check_classes(levels: Sequence[Any], rows: int, declared: bool = False) -> None:
+    """Raise for values of a target that are no classes, for a single one, and for too many.
+
+    Args:
+        levels: the values, each once.
+        rows: how many rows have them.
+        declared: they are categories already, so that dates and measurements are meant (Parquet files keep no
+            categories but those of text).
+    """
+    if not declared:
+        _refuse_measurements(pd.Series(list(levels)), rows)
+    if len(levels) < 2:
+        told = f"only one class, {levels[0]!r}" if len(levels) else "no values"
+        raise ValueError(f"the target has {told}: there is nothing to learn")
+    if len(levels) > max(1000, rows // 2):
+        raise ValueError(
+            f"the target has {len(levels)} classes in {rows} rows; pass is_reg=True to predict numbers"
+        )
+
+
+def class_place(value: Any, classes: Sequence[str]) -> int | None:
+    """The place of a class that is given by its value, as in the target, or by its name; None for no class.
+
+    Example:
+        >>> class_place(5.0, ["4.5", "5"]), class_place("4.5", ["4.5", "5"]), class_place(6, ["4.5", "5"])
+        (1, 0, None)
+        >>> class_place(True, ["False", "True"]), class_place(1, ["False", "True"])
+        (1, 1)
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    names = class_names([value])
+    if isinstance(value, bool | int | float) and value in (0, 1):  # in Python 1 equals True
+        names += [str(int(value)), str(bool(value))]
+    return next((classes.index(name) for name in names if name in classes), None)
+
+
+def is_number(name: str) -> bool:
+    """Whether the name of a class is that of a number."""
+    try:
+        return bool(np.isfinite(float(name)))
+    except ValueError:
+        return False
+
+
+def _refuse_measurements(levels: pd.Series, rows: int) -> None:
+    """Raise for dates, and for fractions of which most are different: those are no names of classes."""
+    if holds_dates(levels):
+        kind = pd.api.types.infer_dtype(levels, skipna=True)
+        raise ValueError(
+            f"the target holds dates ({kind}), not classes: make classes of them, such as months"
+        )
+    if len(levels) <= max(20, rows // 20) or not holds_numbers(levels):
+        return
+    values = levels.to_numpy(dtype="float64")
+    if (values != np.round(values)).any():
+        raise ValueError(
+            f"the target holds {len(levels)} different numbers with fractions in {rows} rows, which "
+            "look like measurements, not classes: pass is_reg=True to predict numbers, or turn them into text"
+        )

@@ -1,0 +1,1 @@
+"""Why a model for tables answers as it does."""

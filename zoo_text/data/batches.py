@@ -1,0 +1,135 @@
+"""Padded batches of texts of similar length."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data.seeding import draw_seed, epoch_order
+from zoo_text.tokens.vocab import PADDING_ID
+
+
+class TextLoader:
+    """Texts of different lengths as padded batches; texts of similar length share a batch.
+
+    In training the batches are drawn anew each epoch, a pure function of `(seed, epoch)`: rows are shuffled,
+    sorted by length inside pools of 50 batches, and the batches shuffled; the longest batch comes first, so
+    that a lack of memory shows at once. Otherwise rows are sorted by length, and `order` tells where they
+    came from.
+
+    Args:
+        ids: All texts joined, integers.
+        offsets: Where each text starts; one more than there are texts.
+        targets: One row a text.
+        bs: Texts a batch; all batches of an epoch have nearly the same number.
+        shuffle: For training: `bs` and the number of texts must be at least 2 then, and no batch is of a
+            single text (one may be of `bs` + 1).
+        seed: Of the order; drawn if None.
+        max_tokens: Keep only the last so many tokens of a text.
+
+    Yields:
+        ids (rows, longest), int64, padded at the end with 1; lengths (rows,), int64; targets.
+    """
+
+    def __init__(
+        self,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        targets: np.ndarray,
+        bs: int = 64,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        if bs < 1:
+            raise ValueError(f"bs must be at least 1, not {bs}")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
+        self.n_rows = len(offsets) - 1
+        if self.n_rows == 0:
+            raise ValueError("there are no texts")
+        if shuffle and min(bs, self.n_rows) < 2:
+            raise ValueError(f"training needs at least two texts a batch: bs is {bs}, texts {self.n_rows}")
+        self.bs, self.shuffle = bs, shuffle
+        self.seed = draw_seed() if seed is None and shuffle else seed or 0
+        ends = np.asarray(offsets[1:])
+        lengths = np.diff(offsets)
+        if max_tokens is not None:
+            lengths = np.minimum(lengths, max_tokens)
+        self.ids = torch.from_numpy(np.asarray(ids))
+        self.starts = torch.from_numpy(ends - lengths)
+        self.lengths = torch.from_numpy(lengths)
+        self.targets = torch.from_numpy(np.asarray(targets))
+        self._sorted = torch.argsort(self.lengths, descending=True, stable=True)
+        self.epoch = self.start_batch = 0
+
+    def with_bs(self, bs: int) -> TextLoader:
+        """The same texts in batches of another size."""
+        if bs < 1 + self.shuffle:
+            raise ValueError(f"bs must be at least {1 + self.shuffle}, not {bs}")
+        other = copy.copy(self)
+        other.bs = bs
+        return other
+
+    def longest(self) -> TextLoader:
+        """A single batch of the `bs` longest texts: no batch of training takes more memory."""
+        other = copy.copy(self)
+        other._sorted, other.shuffle = self._sorted[: self.bs], False
+        other.n_rows = len(other._sorted)
+        return other
+
+    @property
+    def order(self) -> Tensor | None:
+        """Row numbers in the order of the batches."""
+        return torch.cat(self.plan())
+
+    def plan(self) -> list[Tensor]:
+        """The rows of each batch of this epoch."""
+        if not self.shuffle:
+            return list(torch.tensor_split(self._sorted, len(self)))
+        shuffled = epoch_order(self.n_rows, self.seed, self.epoch)
+        pools = []
+        for pool in shuffled.split(self.bs * 50):
+            pools.append(pool[torch.argsort(self.lengths[pool], descending=True, stable=True)])
+        batches = list(torch.tensor_split(torch.cat(pools), len(self)))
+        longest = max(range(len(batches)), key=lambda number: int(self.lengths[batches[number]].max()))
+        rest = [
+            number
+            for number in epoch_order(len(batches), self.seed + 1, self.epoch).tolist()
+            if number != longest
+        ]
+        return [batches[number] for number in [longest, *rest]]
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Choose the order of the coming passes, and the batch at which they begin."""
+        self.epoch, self.start_batch = epoch, start_batch
+
+    def to(self, device: torch.device) -> None:
+        """Move the texts to a device, if they fill less than half of what is free there."""
+        if self.ids.device == device:
+            return
+        if device.type == "cuda":
+            size = self.ids.numel() * self.ids.element_size()
+            if size > torch.cuda.mem_get_info(device)[0] / 2:
+                return
+        self.ids, self.targets = self.ids.to(device), self.targets.to(device)
+
+    def __len__(self) -> int:
+        count = -(-self.n_rows // self.bs)
+        # batch normalisation cannot train on one row
+        return min(count, self.n_rows // 2) if self.shuffle else count
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        device = self.ids.device
+        for rows in self.plan()[self.start_batch :]:
+            lengths, starts = self.lengths[rows], self.starts[rows]
+            steps = torch.arange(int(lengths.max()))
+            real = steps < lengths[:, None]
+            places = torch.where(real, starts[:, None] + steps, 0)
+            ids = self.ids[places.to(device)].long().masked_fill_(~real.to(device), PADDING_ID)
+            yield ids, lengths.to(device), self.targets[rows.to(device)]

@@ -1,0 +1,362 @@
+"""Labelled texts as batches for classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data.loaders import ModelData
+from zoo.data.seeding import seeded
+from zoo.errors import did_you_mean
+from zoo.metrics import accuracy, accuracy_thresh
+from zoo_text.data.batches import TextLoader
+from zoo_text.data.folders import class_folders, read_classes, read_texts
+from zoo_text.data.labels import (
+    check_lengths,
+    check_texts,
+    given_classes,
+    held_out,
+    is_many,
+    label_cells,
+    labelled_pair,
+    make_targets,
+    present_classes,
+)
+from zoo_text.data.language_data import text_column
+from zoo_text.tokens.corpus import encode_texts
+from zoo_text.tokens.vocab import PADDING_ID, Field
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoo_text.classifier import TextClassifierLearner
+
+__all__ = ["TextData", "TextLoader"]
+
+Texts = Sequence[str]
+
+
+class TextData(ModelData):
+    """Texts with one label each (classification), or with any number of labels (multi-label).
+
+    Made by `from_folder`, `from_df`, `from_csv` or `from_texts`. The field's vocabulary is shared with
+    whatever else uses the field; if it has none yet, the training texts make one. A text without any token is
+    an error that names it.
+
+    Attributes:
+        classes: Label names, in alphabetical order unless given.
+        field: Tokeniser and vocabulary.
+        nt: Size of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        classes: Sequence[str],
+        train_dl: TextLoader | None = None,
+        valid_dl: TextLoader | None = None,
+        test_dl: TextLoader | None = None,
+        *,
+        task: str = "classification",
+        max_tokens: int | None = None,
+        text: str = "text",
+        path: str | Path | None = None,
+    ) -> None:
+        super().__init__(train_dl, valid_dl, test_dl, path)
+        if field.vocab is None:
+            raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
+        self.field, self.classes, self.task = field, list(classes), task
+        self.nt, self.max_tokens, self.text = len(field.vocab), max_tokens, text
+
+    @classmethod
+    def from_texts(
+        cls,
+        field: Field,
+        train: tuple[Texts, Sequence[Any]],
+        valid: tuple[Texts, Sequence[Any]] | None = None,
+        test: Texts | tuple[Texts, Sequence[Any]] | None = None,
+        *,
+        bs: int = 64,
+        min_freq: int = 2,
+        max_size: int | None = None,
+        max_tokens: int | None = None,
+        classes: Sequence[str] | None = None,
+        seed: int | None = None,
+        text: str = "text",
+        path: str | Path | None = None,
+    ) -> TextData:
+        """From lists of texts and labels.
+
+        Args:
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training texts.
+            train: Texts and their labels: one a text, or a list of them a text for multi-label data.
+            valid: Likewise.
+            test: Texts, with or without labels.
+            bs: Texts a batch.
+            min_freq: Rarer words become unknown (for a new vocabulary).
+            max_size: Most words kept (for a new vocabulary).
+            max_tokens: Keep only the last so many tokens of a text, in training and prediction.
+            classes: Label names; those of the training labels by default.
+            seed: Of the order of training.
+            text: Name of the text column when predicting from frames.
+            path: Where the learner keeps files.
+        """
+        texts, labels = labelled_pair(train, "train")
+        multi = any(is_many(label) for label in labels)
+        names = present_classes(labels, multi) if classes is None else given_classes(classes)
+        if len(names) < (1 if multi else 2):
+            raise ValueError(
+                f"a classifier needs at least two classes, the training labels hold {len(names)}"
+            )
+        make_targets(labels, len(texts), names, multi, "train")
+        if field.vocab is None:
+            check_texts(texts, "train")
+            field.build_vocab(texts, min_freq, max_size)
+
+        def loader(name: str, part: Any, shuffle: bool) -> TextLoader | None:
+            if part is None:
+                return None
+            texts, labels = (part, None)
+            if name != "test" or isinstance(part, tuple):
+                texts, labels = labelled_pair(part, name)
+            check_texts(texts, name)
+            ids, offsets = encode_texts(texts, field)
+            check_lengths(texts, offsets, name)
+            targets = make_targets(labels, len(texts), names, multi, name)
+            return TextLoader(ids, offsets, targets, bs, shuffle=shuffle, seed=seed, max_tokens=max_tokens)
+
+        return cls(
+            field,
+            names,
+            loader("train", train, True),
+            loader("valid", valid, False),
+            loader("test", test, False),
+            task="multilabel" if multi else "classification",
+            max_tokens=max_tokens,
+            text=text,
+            path=path,
+        )
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        field: Field,
+        train: str = "train",
+        validation: str | None = "valid",
+        test: str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        **options: Any,
+    ) -> TextData:
+        """From folders with a folder of `.txt` files for each class: `train/neg/1.txt`, `train/pos/2.txt`,
+        ...
+
+        Files are read at any depth below their class folder; hidden ones are left out. For film reviews with
+        an extra folder of unlabelled ones in `train`:
+        `TextData.from_folder("aclImdb", field, validation="test", classes=["neg", "pos"])`.
+
+        Args:
+            path: Root folder; the learner keeps its files there.
+            field: Tokeniser and vocabulary.
+            train: Name of the training folder.
+            validation: Likewise; None for none.
+            test: Likewise; class folders, or unlabelled files.
+            classes: The class folders to use, others are passed over; all of the training folder by default.
+            options: As for `from_texts`.
+        """
+        root = Path(path)
+        chosen = classes is not None
+        there = [folder.name for folder in class_folders(root / train)]
+        names = given_classes(classes) if chosen else there
+        for name in names:
+            if name not in there:
+                raise FileNotFoundError(f"no class folder {root / train / name}{did_you_mean(name, there)}")
+        trained = read_classes(root / train, names, ignore_others=chosen)
+        checked = None
+        if validation is not None:
+            checked = read_classes(root / validation, names, ignore_others=chosen)
+        tested: Any = None
+        if test is not None:
+            if class_folders(root / test):
+                tested = read_classes(root / test, names, ignore_others=chosen)
+            else:
+                tested = read_texts(root / test)
+        return cls.from_texts(field, trained, checked, tested, classes=names, path=root, **options)
+
+    @classmethod
+    def from_df(
+        cls,
+        path: str | Path | None,
+        field: Field,
+        train_df: pd.DataFrame,
+        valid_df: pd.DataFrame | None = None,
+        test_df: pd.DataFrame | None = None,
+        *,
+        text: str = "text",
+        label: str | Sequence[str] = "label",
+        val_idxs: Sequence[int] | np.ndarray | None = None,
+        label_delim: str | None = None,
+        **options: Any,
+    ) -> TextData:
+        """From data frames, which are not changed.
+
+        Args:
+            path: Where the learner keeps files.
+            field: Tokeniser and vocabulary.
+            train_df: Texts and labels.
+            valid_df: Likewise; or use `val_idxs`.
+            test_df: Texts, with or without the label column.
+            text: The text column.
+            label: The label column (cells that are lists make multi-label data), or several columns of 0 and
+                1, one a class.
+            val_idxs: Row numbers of `train_df` (or a mask) held out for validation.
+            label_delim: Splits label cells into several labels, for example ";"; spaces around them are cut.
+            options: As for `from_texts`.
+        """
+        if val_idxs is not None:
+            if valid_df is not None:
+                raise ValueError("give valid_df or val_idxs, not both")
+            held = held_out(val_idxs, len(train_df))
+            train_df, valid_df = train_df[~held], train_df[held]
+        several = None if isinstance(label, str) else list(label)
+
+        def part(frame: pd.DataFrame, name: str) -> tuple[list[str], list[Any]]:
+            return text_column(frame, text), label_cells(frame, label, label_delim, name)
+
+        tested: Any = None
+        if test_df is not None:
+            labelled = set(several or [str(label)]) <= set(test_df.columns)
+            tested = part(test_df, "test_df") if labelled else text_column(test_df, text)
+        if several is not None:
+            options.setdefault("classes", several)
+        valid = None if valid_df is None else part(valid_df, "valid_df")
+        return cls.from_texts(
+            field, part(train_df, "train_df"), valid, tested, text=text, path=path, **options
+        )
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | Path,
+        field: Field,
+        train: str,
+        validation: str | None = None,
+        test: str | None = None,
+        **options: Any,
+    ) -> TextData:
+        """From CSV files with a header below `path`; see `from_df` for the options.
+
+        Only empty cells are missing: "NA" or "None" may be a label or a text.
+        """
+        root = Path(path)
+        frames: list[Any] = []
+        for name in (train, validation, test):
+            if name is not None and not (root / name).is_file():
+                there = [entry.name for entry in root.iterdir()] if root.is_dir() else []
+                raise FileNotFoundError(f"no file {root / name}{did_you_mean(name, there)}")
+            frames.append(None if name is None else _read_csv(root / name))
+        return cls.from_df(root, field, *frames, **options)
+
+    def get_model(
+        self,
+        opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
+        emb_sz: int = 200,
+        n_hid: int = 400,
+        n_layers: int = 2,
+        dropouti: float = 0.1,
+        dropout: float = 0.4,
+        wdrop: float = 0.1,
+        dropoute: float = 0.02,
+        dropouth: float = 0.1,
+        *,
+        max_len: int = 1400,
+        hidden: int = 50,
+        drop_mult: float = 1.0,
+        rnn: str = "lstm",
+        **options: Any,
+    ) -> TextClassifierLearner:
+        """An AWD-LSTM classifier in a learner; `learn.load_encoder(name)` lets it start from a language
+        model.
+
+        Args:
+            opt_fn: Optimizer class; AdamW by default.
+            emb_sz: Features of a word, as in the language model.
+            n_hid: Features of the inner layers, as in the language model.
+            n_layers: Number of recurrent layers, as in the language model.
+            dropouti: Dropout on the embedded input.
+            dropout: Dropout on the pooled features.
+            wdrop: Dropout of recurrent weights.
+            dropoute: Share of words dropped.
+            dropouth: Dropout between the layers.
+            max_len: Gradients flow through the last so many steps of a batch only.
+            hidden: Features between the pooled ones and the classes.
+            drop_mult: Multiplies all dropouts.
+            rnn: "lstm", "gru" or "rnn".
+            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
+                fixes the first weights.
+        """
+        from zoo_text.classifier import TextClassifier, TextClassifierLearner
+
+        with seeded(options.get("seed")):
+            model = TextClassifier(
+                self.nt, len(self.classes or ()), emb_sz, n_hid, n_layers,
+                dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
+                max_len=max_len, hidden=hidden, drop_mult=drop_mult, rnn=rnn,
+            )  # fmt: skip
+        return TextClassifierLearner(self, model, opt_fn=opt_fn, **options)
+
+    def default_metrics(self) -> list:
+        """Accuracy; for multi-label data the share of right yes/no decisions."""
+        return [accuracy_thresh(0.5)] if self.task == "multilabel" else [accuracy]
+
+    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
+        """Strings, a series of them, or a frame with the text column, as batches of ids and lengths."""
+        if hasattr(items, "columns"):
+            texts = text_column(items, self.text)
+        else:
+            texts = [items] if isinstance(items, str) else list(items)
+        check_texts(texts, "input")
+        for start in range(0, len(texts), 64):
+            block = texts[start : start + 64]
+            encoded = self.field.encode(block)
+            ids = [
+                np.asarray(row[-self.max_tokens :] if self.max_tokens else row, dtype=np.int64)
+                for row in encoded
+            ]
+            lengths = torch.tensor([len(row) for row in ids])
+            padded = torch.full((len(ids), int(lengths.max())), PADDING_ID)
+            for row, own in enumerate(ids):
+                padded[row, : len(own)] = torch.from_numpy(own)
+            yield padded, lengths
+
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The field with its vocabulary, and the label names."""
+        return {
+            "task": self.task,
+            "classes": self.classes,
+            "field": self.field.state(),
+            "max_tokens": self.max_tokens,
+            "text": self.text,
+        }, {}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> TextData:
+        """Data without rows, for prediction."""
+        field = Field.from_state(state["field"])
+        return cls(
+            field, state["classes"], task=state["task"], max_tokens=state["max_tokens"], text=state["text"]
+        )
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(file, keep_default_na=False, na_values=[""])

@@ -1,0 +1,146 @@
+"""Reading text of any size into flat arrays of token ids."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import did_you_mean
+from zoo_text.tokens.vocab import Field, ProvisionalIds
+
+_BLOCK_CHARACTERS = 1 << 21
+_CUT = re.compile(r"\S (?=\S)")
+
+
+class IdStore:
+    """A growing array of int32 that moves to a temporary file when it gets large.
+
+    Args:
+        in_memory: Ids kept in memory; beyond this they lie in a file and the result is memory-mapped.
+    """
+
+    def __init__(self, in_memory: int = 1 << 28) -> None:
+        self.in_memory = in_memory
+        self._ids = array("i")
+        self._file: tempfile._TemporaryFileWrapper | None = None
+        self._total = 0
+
+    def extend(self, ids: np.ndarray) -> None:
+        """Appends int32 ids."""
+        self._ids.frombytes(ids.tobytes())
+        self._total += len(ids)
+        if len(self._ids) >= self.in_memory:
+            if self._file is None:
+                self._file = tempfile.NamedTemporaryFile(prefix="zoo_text_", suffix=".i32")  # noqa: SIM115
+            self._ids.tofile(self._file)
+            self._ids = array("i")
+
+    def __len__(self) -> int:
+        return self._total
+
+    def finish(self) -> np.ndarray:
+        """All ids, as an int32 array (a writable memory map where they were many)."""
+        if self._file is None:
+            return np.frombuffer(self._ids, dtype=np.int32) if self._ids else np.zeros(0, dtype=np.int32)
+        self._ids.tofile(self._file)
+        self._file.flush()
+        mapped = np.memmap(self._file.name, dtype=np.int32, mode="r+", shape=(self._total,))
+        if os.name == "posix":
+            self._file.close()  # the map keeps the data; nothing is left behind
+        return mapped
+
+
+def encode_texts(
+    texts: Iterable[str], numbers: Field | ProvisionalIds, in_memory: int = 1 << 28
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of many texts, one after the other.
+
+    Args:
+        texts: Any iterable of strings; read once, a few megabytes at a time.
+        numbers: A field with a vocabulary, or provisional numbers.
+        in_memory: See `IdStore`.
+
+    Returns:
+        ids: int32, all texts joined; offsets: int64, where each text starts (one more than there are texts).
+    """
+    store, lengths = IdStore(in_memory), array("q")
+    block: list[str] = []
+    size = 0
+
+    def flush() -> None:
+        nonlocal block, size
+        for ids in numbers.encode(block):
+            store.extend(ids)
+            lengths.append(len(ids))
+        block, size = [], 0
+
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {row} is {text!r} ({type(text).__name__}), not a string")
+        block.append(text)
+        size += len(text)
+        if size > _BLOCK_CHARACTERS:
+            flush()
+    flush()
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(np.frombuffer(lengths, dtype=np.int64) if lengths else [], out=offsets[1:])
+    return store.finish(), offsets
+
+
+def read_blocks(path: Path, whole: bool = False) -> Iterator[str]:
+    """The text of a file in blocks, cut only between two words, where no tokeniser by name looks across.
+
+    Args:
+        path: A UTF-8 file.
+        whole: Give the file in one piece, however large (for tokenisers that may look anywhere).
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if whole:
+                yield file.read()
+                return
+            rest = ""
+            while part := file.read(_BLOCK_CHARACTERS):
+                rest += part
+                if len(rest) < _BLOCK_CHARACTERS:
+                    continue
+                cut = 0
+                for match in _CUT.finditer(rest, len(rest) // 2):
+                    cut = match.end()
+                if cut:
+                    yield rest[:cut]
+                    rest = rest[cut:]
+            if rest:
+                yield rest
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): convert it first") from error
+
+
+def text_files(path: Path) -> list[Path]:
+    """A file itself, or all the `.txt` files below a folder (all files where none is called so), sorted."""
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise FileNotFoundError(f"no file or folder {path}{did_you_mean(path.name, there)}")
+    every = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not any(part[0] == "." for part in file.relative_to(path).parts)
+    ]
+    files = [file for file in every if file.name.endswith(".txt")] or every
+    if not files:
+        raise FileNotFoundError(f"no text files in {path}")
+    return files
+
+
+def read_files(path: Path, field: Field) -> Iterator[str]:
+    """The text of a file, or of all text files below a folder."""
+    for file in text_files(path):
+        yield from read_blocks(file, whole=field.tokenizer.name is None or "start" in field.rules)

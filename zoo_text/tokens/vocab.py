@@ -1,0 +1,272 @@
+"""Vocabularies and the `Field`: how one text column becomes numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import did_you_mean
+from zoo_text.tokens.tokenize import (
+    CAPITAL,
+    PADDING,
+    REPEATED,
+    RULES,
+    START,
+    UNKNOWN,
+    UPPER,
+    PieceCache,
+    Tokenizer,
+    make_tokenizer,
+)
+
+UNKNOWN_ID, PADDING_ID = 0, 1
+
+
+class Vocab:
+    """The words a model knows: 0 is the unknown word, 1 is padding, then by frequency (ties alphabetically).
+
+    Args:
+        itos: Words by id; the first two must be `<unk>` and `<pad>`.
+
+    Example:
+        >>> vocab = Vocab.from_counts({"film": 3, "good": 3, "the": 9, "rare": 1}, min_freq=2)
+        >>> vocab.itos
+        ['<unk>', '<pad>', 'the', 'film', 'good']
+        >>> vocab["good"], vocab["rare"]
+        (4, 0)
+    """
+
+    def __init__(self, itos: Iterable[str]) -> None:
+        self.itos = list(itos)
+        if self.itos[:2] != [UNKNOWN, PADDING]:
+            raise ValueError(f"a vocabulary starts with {UNKNOWN!r} and {PADDING!r}, not {self.itos[:2]}")
+        self.stoi = {word: number for number, word in enumerate(self.itos)}
+        if len(self.stoi) != len(self.itos):
+            raise ValueError("a vocabulary holds each word once")
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        min_freq: int = 1,
+        max_size: int | None = None,
+        marks: Iterable[str] = (),
+    ) -> Vocab:
+        """Builds a vocabulary from word counts.
+
+        Args:
+            counts: How often each word occurs.
+            min_freq: Rarer words become unknown.
+            max_size: Most words kept, beside the unknown word, padding and `marks`.
+            marks: Words that always belong (rule tokens), placed after padding.
+        """
+        first = [UNKNOWN, PADDING, *marks]
+        skip = set(first)
+        words = [(-count, word) for word, count in counts.items() if count >= min_freq and word not in skip]
+        words.sort()
+        return cls(first + [word for _, word in words[:max_size]])
+
+    def __len__(self) -> int:
+        return len(self.itos)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.stoi
+
+    def __getitem__(self, word: str) -> int:
+        return self.stoi.get(word, UNKNOWN_ID)
+
+    def __repr__(self) -> str:
+        return f"Vocab({len(self):,} words: {', '.join(map(repr, self.itos[:8]))}, ...)"
+
+
+class _Counter(dict):
+    """Gives each new token the next number."""
+
+    def __missing__(self, token: str) -> int:
+        number = self[token] = len(self)
+        return number
+
+
+class Field:
+    """How text becomes numbers: a tokeniser and, once built, a vocabulary that several data sets share.
+
+    Args:
+        lower: Lower-case the tokens.
+        tokenize: "spacy" (English), "chars", "whitespace", or any function from a text to its tokens. `list`
+            and `str.split` mean "chars" and "whitespace". A function of your own works everywhere except in
+            `export`.
+        rules: Marks to add (needs "spacy" for the first two): "caps", "repetition", "start" (`<bos>` opens
+            each text).
+
+    Attributes:
+        vocab: The vocabulary, None until data (or `build_vocab`) makes one.
+
+    Example:
+        >>> field = Field(tokenize="whitespace")
+        >>> _ = field.build_vocab(["A good film", "a film"])
+        >>> field.vocab.itos
+        ['<unk>', '<pad>', 'a', 'film', 'good']
+        >>> field.numericalize("a bad film")
+        [2, 0, 3]
+    """
+
+    def __init__(
+        self,
+        lower: bool = True,
+        tokenize: str | Callable[[str], Iterable[str]] = "spacy",
+        *,
+        rules: Iterable[str] = (),
+    ) -> None:
+        self.lower = lower
+        self.rules = (rules,) if isinstance(rules, str) else tuple(rules)
+        for rule in self.rules:
+            if rule not in RULES:
+                raise ValueError(
+                    f"no rule {rule!r}{did_you_mean(rule, RULES)}: the rules are {', '.join(RULES)}"
+                )
+        self.tokenizer: Tokenizer = make_tokenizer(tokenize, lower, self.rules)
+        self._vocab: Vocab | None = None
+        self._cache: PieceCache | None = None
+
+    @property
+    def vocab(self) -> Vocab | None:
+        return self._vocab
+
+    @vocab.setter
+    def vocab(self, vocab: Vocab | None) -> None:
+        self._vocab = vocab
+        self._cache = None
+
+    @property
+    def marks(self) -> list[str]:
+        """The rule tokens in use."""
+        marks = [START] if "start" in self.rules else []
+        marks += [UPPER, CAPITAL] if "caps" in self.rules else []
+        return marks + ([REPEATED] if "repetition" in self.rules else [])
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of one text."""
+        start = [START] if "start" in self.rules else []
+        return start + self.tokenizer.whole(text)
+
+    def _known(self) -> Vocab:
+        if self._vocab is None:
+            raise ValueError(
+                "the field has no vocabulary yet: build data with it, or call field.build_vocab(texts)"
+            )
+        return self._vocab
+
+    def numericalize(self, text: str) -> list[int]:
+        """The ids of one text; unknown words are 0."""
+        return self.encode([text])[0].tolist()
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """The ids of several texts, int32."""
+        vocab = self._known()
+        if self._cache is None:
+            self._cache = PieceCache(self.tokenizer, vocab.__getitem__)
+        return self._started(self._cache.encode(texts), vocab[START])
+
+    def _started(self, encoded: list[np.ndarray], start: int) -> list[np.ndarray]:
+        if "start" not in self.rules:
+            return encoded
+        return [np.concatenate([np.array([start], np.int32), ids]) for ids in encoded]
+
+    def counter(self) -> ProvisionalIds:
+        """Numbers tokens while the vocabulary is not known yet, so that a corpus is read only once."""
+        return ProvisionalIds(self)
+
+    def build_vocab(self, texts: Iterable[str], min_freq: int = 1, max_size: int | None = None) -> Vocab:
+        """Counts the tokens of texts and makes the vocabulary of them."""
+        ids = self.counter()
+        totals = np.zeros(0, dtype=np.int64)
+        block: list[str] = []
+        for text in texts:
+            block.append(text)
+            if len(block) == 256:
+                totals = _add(totals, ids.encode(block))
+                block = []
+        totals = _add(totals, ids.encode(block))
+        self.vocab, _ = ids.finish(totals, min_freq, max_size)
+        return self._known()
+
+    def detokenize(self, tokens: Iterable[str]) -> str:
+        """Tokens as text, near enough to read."""
+        tokens = list(tokens)
+        if self.tokenizer.name == "chars":
+            return "".join(tokens)
+        text = ""
+        for token in tokens:
+            tight = token in _CLOSING or token.startswith(("'", "n't")) or not token.strip()
+            text += token if tight or not text or text[-1] in "([\n" else f" {token}"
+        return text
+
+    def state(self) -> dict[str, Any]:
+        """Options and vocabulary as JSON-able values."""
+        if self.tokenizer.name is None:
+            raise ValueError(
+                "a tokenize function of your own cannot be written to a file: "
+                "use tokenize='spacy', 'chars' or 'whitespace'"
+            )
+        return {
+            "lower": self.lower,
+            "tokenize": self.tokenizer.name,
+            "rules": list(self.rules),
+            "vocab": None if self._vocab is None else self._vocab.itos,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Field:
+        """The field whose `state()` this is."""
+        field = cls(state["lower"], state["tokenize"], rules=state["rules"])
+        if state["vocab"] is not None:
+            field.vocab = Vocab(state["vocab"])
+        return field
+
+    def __repr__(self) -> str:
+        name = self.tokenizer.name or "a function"
+        return f"Field(tokenize={name}, lower={self.lower}, vocab={self._vocab})"
+
+
+_CLOSING = set(".,!?;:)]%") | {"...", "''"}
+
+
+def _add(totals: np.ndarray, encoded: list[np.ndarray]) -> np.ndarray:
+    ids = np.concatenate(
+        [np.asarray(part, dtype=np.int64) for part in encoded] or [np.zeros(0, dtype=np.int64)]
+    )
+    counts = np.bincount(ids, minlength=len(totals))
+    counts[: len(totals)] += totals
+    return counts
+
+
+class ProvisionalIds:
+    """Numbers tokens in the order they appear, then sorts them into a vocabulary.
+
+    Args:
+        field: Whose tokeniser and rules to use.
+    """
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self._numbers = _Counter()
+        self._cache = PieceCache(field.tokenizer, self._numbers.__getitem__)
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """Provisional ids of several texts, int32."""
+        encoded = self._cache.encode(texts)
+        return self.field._started(encoded, self._numbers[START] if "start" in self.field.rules else 0)
+
+    def finish(self, counts: np.ndarray, min_freq: int, max_size: int | None) -> tuple[Vocab, np.ndarray]:
+        """The vocabulary and the array that takes a provisional id to the final one (int32)."""
+        tokens = list(self._numbers)
+        occurs = {token: int(count) for token, count in zip(tokens, counts, strict=False)}
+        vocab = Vocab.from_counts(occurs, min_freq, max_size, self.field.marks)
+        if tokens and len(vocab) <= 2 + len(self.field.marks):
+            raise ValueError(
+                f"no word is left for the vocabulary with min_freq={min_freq} and max_size={max_size}: "
+                f"the most frequent one occurs {max(occurs.values())} times"
+            )
+        return vocab, np.array([vocab[token] for token in tokens], dtype=np.int32)
