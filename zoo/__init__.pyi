@@ -10,12 +10,12 @@ from .engine.callback import CancelEpoch as CancelEpoch
 from .engine.callback import CancelFit as CancelFit
 from .engine.callback import CancelStep as CancelStep
 from .engine.finite import NonFiniteLossError as NonFiniteLossError
-from .engine.loop import fit as fit
 from .engine.optimizer import LayerOptimizer as LayerOptimizer
 from .engine.optimizer import set_lrs as set_lrs
 from .ensemble import Ensemble as Ensemble
 from .learner import Learner as Learner
 from .learner import load_learner as load_learner
 from .storage.registry import register_model as register_model
+from .training.bare_fit import fit as fit
 
 __version__: str

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from zoo.data.loaders import TensorLoader, as_tensor
 from zoo.data.prediction import Prediction
-from zoo.engine.loop import Loop, State
+from zoo.engine.loop import Loop
+from zoo.engine.state import State
 from zoo.errors import did_you_mean, some
 from zoo.losses import Activation
 from zoo.predictor import MakeBatches, Predictor, load_weights

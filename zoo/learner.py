@@ -19,6 +19,7 @@ from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer
+from zoo.inspect.lr_curve import LRFinderResult
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.losses import Activation, default_loss
@@ -33,7 +34,7 @@ from zoo.storage.archive import (
 from zoo.storage.registry import build_model, domain_learner
 from zoo.storage.resume import FitCounter
 from zoo.training.fitting import Fitting, positive
-from zoo.training.lr_finder import LRFinderResult, RangeTestRecorder, check_range, no_trace
+from zoo.training.lr_finder import RangeTestRecorder, check_range, no_trace
 from zoo.training.recipes import fine_tune
 from zoo.training.switches import Precision, Switches
 

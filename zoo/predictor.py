@@ -21,8 +21,9 @@ from zoo.data.prediction import Prediction
 from zoo.distributed.group import write_once
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups
-from zoo.engine.loop import Loop, State
+from zoo.engine.loop import Loop
 from zoo.engine.optimizer import LayerOptimizer
+from zoo.engine.state import State
 from zoo.errors import did_you_mean, some
 from zoo.losses import Activation, activation_of
 from zoo.storage.archive import load_metadata, load_state, save_state, write_archive

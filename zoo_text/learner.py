@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from zoo.engine.callback import Callback
+from zoo.engine.state import State
 from zoo.learner import Learner
 from zoo_text.data.language_data import LanguageModelData
 from zoo_text.generate import generate_ids
@@ -21,7 +22,6 @@ from zoo_text.transfer import encoder_file, load_encoder, save_encoder
 if TYPE_CHECKING:
     from typing import Self
 
-    from zoo.engine.loop import State
 
 log = logging.getLogger("zoo")
 

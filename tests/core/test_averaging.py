@@ -15,8 +15,9 @@ from tests.core.going_on import identical, in_one_go_and_in_two
 from tests.core.helpers import DigitsNet, digits, digits_data, digits_learner, same, weights
 from zoo import Callback, Learner, ModelData, NonFiniteLossError, fit
 from zoo.callbacks import EMA, SWA, Accumulate, EarlyStopping, SaveBest
-from zoo.engine.loop import Loop, State
+from zoo.engine.loop import Loop
 from zoo.engine.speed import is_compiled
+from zoo.engine.state import State
 from zoo.schedules import CosineRestarts
 
 KINDS = [lambda: EMA(0.9), lambda: SWA(0.5)]

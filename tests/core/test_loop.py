@@ -227,7 +227,7 @@ def test_non_finite_loss_stops_before_the_weights_are_touched():
 
 def test_the_deferred_guard_skips_updates_on_the_device_and_names_the_batch():
     from zoo.engine.finite import FiniteGuard
-    from zoo.engine.loop import State
+    from zoo.engine.state import State
 
     net = nn.Linear(2, 1)
     opt = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)

@@ -15,8 +15,9 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSa
 
 from tests.core.helpers import DigitsNet, digits, digits_learner, same, weights
 from zoo import Callback, DatasetLoader, Learner, ModelData, TensorLoader
-from zoo.engine.loop import Loop, State
+from zoo.engine.loop import Loop
 from zoo.engine.memory import HostMemory, advise, is_out_of_memory
+from zoo.engine.state import State
 from zoo.training.batch_size import BatchSizeResult, Trial, find_batch_size, with_bs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,7 @@ from zoo.callbacks.bn_statistics import recompute_statistics, statistics_layers
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import Rates
 from zoo.engine.optimizer import LayerOptimizer, set_lrs
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
+from zoo.engine.state import State
 
 log = logging.getLogger("zoo")
 

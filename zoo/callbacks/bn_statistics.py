@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,9 +13,7 @@ from zoo.data.seeding import preserve_generators
 from zoo.engine.callback import Callback
 from zoo.engine.modes import preserve_modes
 from zoo.engine.speed import uncompiled
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
+from zoo.engine.state import State
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 

@@ -16,9 +16,9 @@ from zoo.data.loaders import begins_anywhere
 from zoo.data.seeding import loader_generators, rng_state, set_rng_state
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
+from zoo.engine.state import State
 
 if TYPE_CHECKING:
-    from zoo.engine.loop import State
     from zoo.storage.resume import Run
 
 log = logging.getLogger("zoo")

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,8 @@ from zoo.distributed import group as distributed
 from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.engine.optimizer import needs_closure
+from zoo.engine.state import State
 from zoo.metrics import RowSum
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
 
 _BUCKET = 1 << 23  # numbers exchanged at once: enough to keep a network busy, little memory
 _MANY = 1 << 22  # numbers a batch that are not worth sending

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.engine.callback import Callback
+from zoo.engine.state import State
 from zoo.errors import some
 from zoo.inspect.hooks import find_layers, leaf_layers
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from zoo.engine.loop import State
 
 PER_DECADE = 4
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.distributed.group import claims
 from zoo.engine.callback import Callback
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
+from zoo.engine.state import State
 
 
 class CSVLogger(Callback):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from zoo.engine.state import State
 from zoo.errors import did_you_mean
 from zoo.metrics import metric_name
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
 
 
 class Monitor:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +17,7 @@ from zoo.data.device import computes_in
 from zoo.engine.callback import Callback, CancelStep
 from zoo.engine.finite import NonFiniteLossError
 from zoo.engine.optimizer import needs_closure
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
+from zoo.engine.state import State
 
 log = logging.getLogger("zoo")
 

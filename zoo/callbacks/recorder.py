@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.engine.callback import Callback
+from zoo.engine.state import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo.engine.loop import State
-    from zoo.training.lr_finder import LRFinderResult
+    from zoo.inspect.lr_curve import LRFinderResult
 
 
 class Recorder(Callback):

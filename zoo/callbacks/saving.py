@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.callbacks.monitor import Monitor
 from zoo.engine.callback import Callback
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
+from zoo.engine.state import State
 
 
 class SaveCycles(Callback):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.engine.callback import Callback
+from zoo.engine.state import State
 from zoo.schedules import Schedule
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
 
 
 class Scheduler(Callback):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.callbacks.layer_statistics import LayerStatistics, log_histogram
 from zoo.engine.speed import is_compiled, undo_compile
+from zoo.engine.state import State
 from zoo.inspect.hooks import Hooks, first_tensor
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
 
 
 class ActivationStats(LayerStatistics):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.engine.callback import Callback
+from zoo.engine.state import State
 from zoo.errors import some
-
-if TYPE_CHECKING:
-    from zoo.engine.loop import State
 
 
 class NonFiniteLossError(FloatingPointError):

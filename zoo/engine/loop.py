@@ -17,88 +17,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.callbacks.distributed import process_callbacks
-from zoo.callbacks.recorder import Recorder
 from zoo.data.loaders import begins_anywhere, device_batches, split_batch
 from zoo.data.seeding import preserve_rng
-from zoo.distributed.group import is_main
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
 from zoo.engine.finite import FiniteGuard, NonFiniteLossError
 from zoo.engine.memory import advise, is_out_of_memory, release
-from zoo.engine.modes import preserve_modes, train_mode
+from zoo.engine.modes import preserve_modes
 from zoo.engine.optimizer import needs_closure
+from zoo.engine.state import State
 from zoo.metrics import RowSum, named_meters
 
 log = logging.getLogger("zoo")
-
-
-@dataclass(slots=True)
-class State:
-    """Where a fit stands; handed to every callback, which may change it.
-
-    Attributes:
-        first_epoch: number of this fit's first epoch, counted over all fits of the learner.
-        epoch: number of the current epoch; moved in `before_fit`, the fit begins there.
-        step: optimizer steps taken in this fit.
-        batch_index, n_batches: position inside the current pass.
-        start_batch: the batch at which the coming training pass begins; set in `before_fit` to go on
-            inside an epoch.
-        batches_before: training batches of this fit's earlier epochs; schedules count batches.
-        loader: what the current pass iterates; may be replaced in `before_train` and `before_validate`.
-        rows: rows of the current batch.
-        pending: batches whose gradients wait for an update.
-        update_due: whether these are applied after the current batch; set in `after_backward` to put it off.
-            What is left when the pass ends is applied then.
-        n_inputs: how many tensors of a batch are inputs, where that is known.
-        inputs, target: the batch on the device.
-        preds, extras: the model's output; a tuple is split into its first member and the rest.
-        loss: scalar tensor of the current batch.
-        meters: what a validation adds up, the loss first; empty in other passes.
-        row: the numbers of the current epoch; ends up in the history.
-        cycle_done: set by the schedule when a cycle is complete.
-        forward_context: makes the context manager in which the forward pass runs (mixed precision).
-    """
-
-    model: nn.Module
-    data: Any
-    opt: Any
-    loss_fn: Callable[..., Tensor]
-    device: torch.device
-    n_epochs: int = 0
-    metrics: Sequence[Any] = ()
-    learner: Any = None
-    first_epoch: int = 0
-    epoch: int = 0
-    step: int = 0
-    batches_before: int = 0
-    start_batch: int = 0
-    batch_index: int = 0
-    n_batches: int = 0
-    loader: Any = None
-    rows: int = 0
-    pending: int = 0
-    update_due: bool = True
-    training: bool = False
-    inputs: tuple = ()
-    target: Any = None
-    preds: Any = None
-    extras: tuple = ()
-    loss: Any = None
-    meters: Sequence[Any] = ()
-    row: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    cycle_done: bool = False
-    interrupted: bool = False
-    forward_context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
-    n_inputs: int | None = None
-    train_mode: Callable[[nn.Module], Any] = train_mode
 
 
 class Loop:
@@ -352,66 +287,6 @@ class Loop:
     def _forget_batch(self) -> None:
         s = self.state
         s.inputs, s.target, s.preds, s.extras, s.loss = (), None, None, (), None
-
-
-def fit(
-    model: nn.Module,
-    data: Any,
-    n_epochs: int,
-    opt: Any,
-    loss_fn: Callable[..., Tensor],
-    metrics: Sequence[Any] = (),
-    callbacks: Iterable[Callback] = (),
-) -> list[dict[str, Any]]:
-    """Train any module with any torch optimizer and any loss function.
-
-    The model is trained where it lies; batches are moved to it. Repeated calls go on from where the last one
-    ended, since all state lies in the model and the optimizer; change rates in between with `set_lrs`.
-
-    Args:
-        model: any module; called with the inputs of a batch. Of a tuple that it returns the first member
-            counts as the predictions; callbacks find the rest in `state.extras`.
-        data: an object with `train_dl` and `valid_dl` (or `None`), such as `ModelData`.
-        n_epochs: passes over the training data.
-        opt: a torch optimizer, or a `LayerOptimizer`.
-        loss_fn: `(predictions, targets) -> scalar tensor`.
-        metrics: functions `(predictions, targets) -> number` of the whole validation set, or streaming
-            objects.
-        callbacks: listeners; the list is not changed.
-
-    Returns:
-        One dict an epoch: `epoch`, `train_loss` (smoothed), `valid_loss`, each metric by name, `seconds`.
-
-    Raises:
-        NonFiniteLossError: if the loss becomes NaN or infinite; the weights are then those before that batch.
-
-    Example:
-        >>> from zoo import ModelData, TensorLoader
-        >>> x = torch.linspace(-1, 1, 64)[:, None]
-        >>> model = nn.Linear(1, 1)
-        >>> opt = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> loader = TensorLoader(x, 3 * x, bs=16)
-        >>> rows = fit(model, ModelData(loader, loader), 20, opt, nn.functional.mse_loss)
-        >>> rows[-1]["valid_loss"] < rows[0]["valid_loss"]
-        True
-    """
-    param = next(model.parameters(), None)
-    device = torch.device("cpu") if param is None else param.device
-    state = State(model, data, opt, loss_fn, device, metrics=list(metrics))
-    state.first_epoch = getattr(data.train_dl, "next_epoch", 0)
-    given = list(callbacks)
-    recorder = [] if any(isinstance(callback, Recorder) for callback in given) else [Recorder()]
-    rows = Loop(state, [*process_callbacks(), *recorder, *given]).fit(n_epochs)
-    if hasattr(data.train_dl, "next_epoch"):
-        data.train_dl.next_epoch = state.first_epoch + n_epochs
-    tell_if_interrupted(state)
-    return rows
-
-
-def tell_if_interrupted(state: State) -> None:
-    """One line after Ctrl-C."""
-    if state.interrupted and is_main():
-        log.warning("interrupted in epoch %d; weights and history are kept", state.epoch)
 
 
 def _rows(s: State) -> int:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from zoo.engine.callback import Callback
 from zoo.engine.optimizer import align_layouts
+from zoo.engine.state import State
 
 if TYPE_CHECKING:
-    from zoo.engine.loop import State
     from zoo.engine.optimizer import LayerOptimizer
 
 # every combination of frozen groups, precision, training or not, and rows fixed or not is compiled by itself

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from zoo.engine.callback import Callback
-from zoo.schedules import Constant
-
-if TYPE_CHECKING:
-    from zoo.engine.callback import Dispatcher
-    from zoo.learner import Learner
+from zoo.engine.callback import Callback, Dispatcher
+from zoo.engine.layer_groups import LayerGroups
+from zoo.engine.loop import Loop
+from zoo.schedules import Constant, Schedule
 
 # indented as the loop nests; a line without an underscore names a level
 _PLAN = """\
@@ -46,6 +44,21 @@ every epoch
   cleanup_epoch
 after_fit
 cleanup_fit"""
+
+
+class Fits(Protocol):
+    """What is needed of a learner to know who would listen."""
+
+    groups: LayerGroups
+    data: Any
+    metrics: list[Any]
+    clip: float | None
+
+    def _listeners(
+        self, schedule: Schedule, lrs: Sequence[float], callbacks: Iterable[Callback], clip: float | None
+    ) -> list[Callback]: ...
+
+    def _loop(self, callbacks: Iterable[Callback], metrics: Sequence[Any]) -> Loop: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ class LoopListing:
         )
 
 
-def show_loop(learn: Learner, callbacks: Iterable[Callback] = ()) -> LoopListing:
+def show_loop(learn: Fits, callbacks: Iterable[Callback] = ()) -> LoopListing:
     """What `learn.fit(..., callbacks=callbacks)` would call, and when.
 
     Example:

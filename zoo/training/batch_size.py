@@ -7,7 +7,7 @@ import numbers
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,8 @@ from zoo.data.loaders import DatasetLoader, ModelData, n_rows
 from zoo.distributed.group import world_size
 from zoo.engine.memory import HostMemory, is_out_of_memory, release
 from zoo.engine.optimizer import LayerOptimizer
+from zoo.training.fitting import Fitting
 from zoo.training.lr_finder import no_trace
-
-if TYPE_CHECKING:
-    from zoo.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def floor_size(n: int) -> int:
 
 
 def find_batch_size(
-    learn: Learner,
+    learn: Fitting,
     start: int | None = None,
     max_bs: int | None = None,
     *,
@@ -226,7 +224,7 @@ class _Twice:
         yield self._batch
 
 
-def _trial(learn: Learner, bs: int) -> Trial:
+def _trial(learn: Fitting, bs: int) -> Trial:
     """Train with one size: two passes of two batches, with all that belongs to a training step."""
     cuda = learn.device.type == "cuda"
     loader = with_bs(learn.data.train_dl, bs, workers=False)
@@ -252,7 +250,7 @@ def _trial(learn: Learner, bs: int) -> Trial:
     return Trial(bs, True, peak)
 
 
-def _steps(learn: Learner, loader: _Twice) -> bool:
+def _steps(learn: Fitting, loader: _Twice) -> bool:
     """Two passes at a rate of zero; whether Ctrl-C ended them.
 
     The optimizer makes its averages at the first update; float16 leaves the first ones out until its scale
@@ -271,7 +269,7 @@ def _steps(learn: Learner, loader: _Twice) -> bool:
 
 
 @contextlib.contextmanager
-def _parked(learn: Learner) -> Iterator[None]:
+def _parked(learn: Fitting) -> Iterator[None]:
     """The averages of the learner's own optimizer wait in the host's memory: a trial has its own."""
     state = {} if learn.opt is None or learn.device.type == "cpu" else learn.opt.opt.state
     homes = [

@@ -18,11 +18,11 @@ from zoo.data.seeding import mix_seeds, set_seed
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import Rates
-from zoo.engine.loop import tell_if_interrupted
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.predictor import Predictor
 from zoo.schedules import Schedule
 from zoo.storage.resume import FitCounter, Run
+from zoo.training.bare_fit import tell_if_interrupted
 
 
 class Fitting(Predictor):

@@ -6,16 +6,24 @@ import inspect
 import math
 import numbers
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from zoo.callbacks.saving import SaveBest
+from zoo.engine.layer_groups import LayerGroups, Rates
 
-if TYPE_CHECKING:
-    from zoo.learner import Learner
+
+class FineTunable(Protocol):
+    """What fine-tuning needs of a learner."""
+
+    groups: LayerGroups
+
+    def freeze(self) -> None: ...
+    def _unfreeze_all(self) -> None: ...
+    def fit_one_cycle(self, n_epochs: int, max_lr: Rates, **options: Any) -> list[dict[str, Any]]: ...
 
 
 def fine_tune(
-    learn: Learner,
+    learn: FineTunable,
     epochs: int,
     lr: float,
     *,
@@ -52,7 +60,7 @@ def next_stage(rows: Sequence[dict[str, Any]], options: dict[str, Any]) -> dict[
     return {**options, "best_save_name": None, "callbacks": [*options.get("callbacks", ()), saver]}
 
 
-def check_fine_tune(learn: Learner, epochs: int, lr: float, freeze_epochs: int) -> None:
+def check_fine_tune(learn: FineTunable, epochs: int, lr: float, freeze_epochs: int) -> None:
     """Refuse arguments that make no fine-tuning, before anything has changed."""
     if len(learn.groups) == 1:
         raise ValueError(

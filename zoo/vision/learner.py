@@ -17,7 +17,7 @@ from zoo.data.loaders import ModelData
 from zoo.data.seeding import mix_seeds, seeded
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import Rates
-from zoo.engine.loop import State
+from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.learner import Learner
 from zoo.training.switches import Precision
