@@ -1,9 +1,9 @@
-from .data.loaders import DatasetLoader as DatasetLoader
-from .data.loaders import ModelData as ModelData
-from .data.loaders import TensorLoader as TensorLoader
+from .data.dataset_loader import DatasetLoader as DatasetLoader
+from .data.model_data import ModelData as ModelData
 from .data.prediction import Prediction as Prediction
 from .data.seeding import set_seed as set_seed
 from .data.splits import get_cv_idxs as get_cv_idxs
+from .data.tensor_loader import TensorLoader as TensorLoader
 from .engine.callback import Callback as Callback
 from .engine.callback import CancelBatch as CancelBatch
 from .engine.callback import CancelEpoch as CancelEpoch
@@ -14,7 +14,7 @@ from .engine.optimizer import LayerOptimizer as LayerOptimizer
 from .engine.optimizer import set_lrs as set_lrs
 from .ensemble import Ensemble as Ensemble
 from .learner import Learner as Learner
-from .learner import load_learner as load_learner
+from .storage.load_learner import load_learner as load_learner
 from .storage.registry import register_model as register_model
 from .training.bare_fit import fit as fit
 

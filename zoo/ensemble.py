@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.data.loaders import TensorLoader, as_tensor
+from zoo.data.batches import as_tensor
 from zoo.data.prediction import Prediction
+from zoo.data.tensor_loader import TensorLoader
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
 from zoo.errors import did_you_mean, some
 from zoo.losses import Activation
-from zoo.predictor import MakeBatches, Predictor, load_weights
+from zoo.mean_answers import MeanAnswers, same_targets
+from zoo.predictor import MakeBatches, Predictor
 from zoo.storage.archive import load_metadata, load_state
+from zoo.storage.weights import load_weights
 
 
 class Ensemble:
@@ -254,7 +256,7 @@ class Ensemble:
     def _activation(self) -> Activation:
         return self._first.activation
 
-    def _rows(self, is_test: bool) -> tuple[_Mean, Tensor | None]:
+    def _rows(self, is_test: bool) -> tuple[MeanAnswers, Tensor | None]:
         """The mean over the validation or test rows, and their targets."""
         found: list[tuple[_Member, Tensor | None]] = []
 
@@ -266,18 +268,18 @@ class Ensemble:
         mean = self._mean(run)
         first, targets = found[0]
         for member, others in found[1:]:
-            if not is_test and not _same_targets(first.learner, targets, member.learner, others):
+            if not is_test and not same_targets(first.learner, targets, member.learner, others):
                 raise ValueError(
                     f"Ensemble: {member.label} has other validation rows than {first.label}, or in another "
                     "order: make their data with the same validation rows (for instance the same seed)"
                 )
         return mean, targets
 
-    def _mean(self, run: Callable[[Predictor], Tensor]) -> _Mean:
-        mean = _Mean(self._activation, self._first)
+    def _mean(self, run: Callable[[Predictor], Tensor]) -> MeanAnswers:
+        mean = MeanAnswers(self._activation, self._first)
         for member in self._members:
             with member.active():
-                mean.add(run(member.learner), member)
+                mean.add(run(member.learner), member.learner, member.label)
         return mean
 
 
@@ -315,89 +317,6 @@ class _Member:
                 f"the precomputed activations are of another body than that of the snapshot {self.label}: "
                 "set learn.precompute = False first"
             )
-
-
-class _Mean:
-    """Gathers members' outputs into the outputs of one model that answers with the mean."""
-
-    def __init__(self, activation: Activation, first: Predictor) -> None:
-        self.activation, self.first = activation, first
-        self._sums: list[Tensor] = []
-        self._values: np.ndarray | None = None
-        self._count = 0
-        self._label = ""
-        self._one_unit = True
-
-    def add(self, outputs: Tensor, member: _Member) -> None:
-        learner = member.learner
-        parts = self._logs(outputs.float())
-        if not self._sums:
-            self._sums, self._label = parts, member.label
-        elif parts[0].shape != self._sums[0].shape:
-            raise ValueError(
-                f"Ensemble: {member.label} answers with shape {tuple(parts[0].shape)} (rows first), "
-                f"{self._label} with {tuple(self._sums[0].shape)}"
-            )
-        else:
-            add = torch.add if self.activation.kind in ("identity", "probability") else torch.logaddexp
-            self._sums = [add(total, part) for total, part in zip(self._sums, parts, strict=True)]
-        self._count += 1
-        if self.activation.kind == "identity":
-            self._one_unit &= learner is self.first or _same_units(self.first, learner, outputs[:16])
-            values = np.asarray(learner._invert(outputs.float().numpy()), dtype=np.float64)
-            self._values = values if self._values is None else self._values + values
-
-    def _logs(self, outputs: Tensor) -> list[Tensor]:
-        """What is added up: log-probabilities (for independent classes also those of their absence), or
-        values.
-        """
-        kind = self.activation.kind
-        if kind in ("identity", "probability"):
-            return [outputs]
-        if kind == "sigmoid":
-            return [nn.functional.logsigmoid(outputs), nn.functional.logsigmoid(-outputs)]
-        return [self.activation.log(outputs)]
-
-    @property
-    def outputs(self) -> Tensor | None:
-        """The mean as outputs of a model with this activation; `None` if the members' units differ."""
-        if not self._one_unit:
-            return None
-        kind, log_count = self.activation.kind, math.log(self._count)
-        if kind in ("identity", "probability"):
-            return self._sums[0] / self._count
-        if kind == "sigmoid":
-            return self._sums[0] - self._sums[1]
-        return self._sums[0] - log_count
-
-    @property
-    def values(self) -> np.ndarray:
-        """The mean in the user's units, where the members' own units differ."""
-        if self._values is None:
-            raise RuntimeError("only values have units")
-        return (self._values / self._count).astype(np.float32)
-
-    def answers(self, *, log: bool) -> np.ndarray:
-        outputs = self.outputs
-        return self.values if outputs is None else self.first._answers(outputs, log=log)
-
-
-def _same_units(first: Predictor, other: Predictor, outputs: Tensor) -> bool:
-    probe = outputs.float().numpy()
-    return np.allclose(first._invert(probe), other._invert(probe), rtol=1e-5, atol=0, equal_nan=True)
-
-
-def _same_targets(first: Predictor, ours: Tensor | None, other: Predictor, theirs: Tensor | None) -> bool:
-    if ours is None or theirs is None:
-        return ours is theirs
-    a, b = (np.asarray(one._invert(values.numpy())) for one, values in ((first, ours), (other, theirs)))
-    if a.shape != b.shape:
-        return False
-    return (
-        np.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True)
-        if a.dtype.kind == "f"
-        else bool((a == b).all())
-    )
 
 
 def _classes(learner: Predictor) -> list[str] | None:

@@ -53,7 +53,7 @@ def takes(
     if set(names) != set(defaults):
         raise TypeError(f"{kind.__name__}: names and defaults differ: {sorted(set(names) ^ set(defaults))}")
 
-    def spell_out(function: Function) -> Function:
+    def spell_out(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, classmethod) else function
         signature = inspect.signature(inner)
         own = list(signature.parameters.values())

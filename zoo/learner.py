@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
+from zoo.data.batches import device_batches, n_rows, split_batch
 from zoo.data.device import resolve_device
-from zoo.data.loaders import device_batches, n_rows, split_batch
 from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
@@ -24,15 +23,13 @@ from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.losses import Activation, default_loss
 from zoo.metrics import metric_name
-from zoo.predictor import load_weights
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
 from zoo.storage.archive import (
     Archive,
-    ArchiveError,
-    read_archive,
 )
-from zoo.storage.registry import build_model, domain_learner
+from zoo.storage.registry import build_model
 from zoo.storage.resume import FitCounter
+from zoo.storage.weights import load_weights
 from zoo.training.fitting import Fitting, positive
 from zoo.training.lr_finder import RangeTestRecorder, check_range, no_trace
 from zoo.training.recipes import fine_tune
@@ -391,32 +388,6 @@ class Learner(Fitting, Switches):
             repr(self.groups),
         ]
         return "\n".join(lines)
-
-
-def load_learner(path: str | Path, device: str | torch.device | None = None) -> Any:
-    """Open an exported learner; nothing in the file is executed.
-
-    Args:
-        path: the folder or zip file that `Learner.export` wrote.
-        device: where it shall predict; the best of the machine by default.
-
-    Returns:
-        A learner of the class that was exported, ready for `predict_one` and `predict_batch`.
-
-    Raises:
-        FileNotFoundError: if there is nothing at `path`.
-        ArchiveError: if it is not an exported learner, is damaged, or is of a newer format.
-    """
-    archive = read_archive(path)
-    try:
-        domain = archive.config["domain"]
-        return domain_learner(domain).from_archive(archive, device)
-    except ArchiveError:
-        raise
-    except (KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
-        raise ArchiveError(
-            f"{path}: the configuration is incomplete or damaged: {json.dumps(str(error))}"
-        ) from error
 
 
 def _default_metrics(data: Any) -> list[Any]:

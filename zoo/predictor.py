@@ -16,7 +16,8 @@ from torch.utils.data import RandomSampler
 from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
-from zoo.data.loaders import ModelData, as_tensor, n_rows
+from zoo.data.batches import as_tensor, n_rows
+from zoo.data.model_data import ModelData
 from zoo.data.prediction import Prediction
 from zoo.distributed.group import write_once
 from zoo.engine.callback import Callback
@@ -24,10 +25,11 @@ from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.state import State
-from zoo.errors import did_you_mean, some
+from zoo.errors import did_you_mean
 from zoo.losses import Activation, activation_of
 from zoo.storage.archive import load_metadata, load_state, save_state, write_archive
 from zoo.storage.registry import domain_learner, spec_of
+from zoo.storage.weights import load_weights
 
 MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
 
@@ -341,29 +343,3 @@ class _InputsOnly:
     def __iter__(self) -> Any:
         for inputs in self.batches:
             yield (*inputs, torch.arange(len(inputs[0])))
-
-
-def load_weights(model: nn.Module, tensors: dict[str, Tensor], where: str, kind: str | None) -> None:
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in tensors]
-    extra = [name for name in tensors if name not in expected]
-    other = [
-        f"{name} ({tuple(tensors[name].shape)} instead of {tuple(value.shape)})"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if missing or extra or other:
-        parts = [
-            f"{what}: {some(names)}"
-            for what, names in (
-                ("missing", missing),
-                ("not in the model", extra),
-                ("of another shape", other),
-            )
-            if names
-        ]
-        of = f" of a {kind}" if kind and kind != type(model).__name__ else ""
-        raise ValueError(
-            f"the weights{of} in {where} do not fit this {type(model).__name__}: {'; '.join(parts)}"
-        )
-    model.load_state_dict(tensors)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.checks import check_columns

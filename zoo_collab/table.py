@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from zoo.data.loaders import TensorLoader
 from zoo.data.seeding import seeded
+from zoo.data.tensor_loader import TensorLoader
 from zoo.errors import some
 from zoo_collab.checks import check_columns, check_limits, checked_ids, checked_ratings, repeated_pairs
 from zoo_collab.csv_file import read_ratings

@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zoo.data.loaders import ModelData, TensorLoader
+from zoo.data.model_data import ModelData
 from zoo.data.seeding import seeded
+from zoo.data.tensor_loader import TensorLoader
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
 from zoo_tabular.frames.checks import check_columns, check_frame

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoo.data.loaders import TensorLoader
+from zoo.data.tensor_loader import TensorLoader
 from zoo_tabular.frames.checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.read_target import Truth, check_not_feature, read_truth

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.distributed.group import write_once
 from zoo.engine.modes import preserve_modes
 from zoo.errors import some

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.data.loaders import device_batches
+from zoo.data.batches import device_batches
 from zoo.data.seeding import preserve_generators
 from zoo.engine.callback import Callback
 from zoo.engine.modes import preserve_modes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from zoo.data.loaders import DatasetLoader
+from zoo.data.dataset_loader import DatasetLoader
 from zoo.data.seeding import loader_generators, mix_seeds, rng_state, set_rng_state
 from zoo.distributed import group as distributed
 

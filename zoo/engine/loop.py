@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.loaders import begins_anywhere, device_batches, split_batch
+from zoo.data.batches import begins_anywhere, device_batches, split_batch
 from zoo.data.seeding import preserve_rng
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
 from zoo.engine.finite import FiniteGuard, NonFiniteLossError

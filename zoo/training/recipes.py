@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from zoo.callbacks.saving import SaveBest
-from zoo.engine.layer_groups import LayerGroups, Rates
+from zoo.engine.layer_groups import LayerGroups
 
 
 class FineTunable(Protocol):
@@ -19,7 +19,8 @@ class FineTunable(Protocol):
 
     def freeze(self) -> None: ...
     def _unfreeze_all(self) -> None: ...
-    def fit_one_cycle(self, n_epochs: int, max_lr: Rates, **options: Any) -> list[dict[str, Any]]: ...
+    @property
+    def fit_one_cycle(self) -> Callable[..., list[dict[str, Any]]]: ...
 
 
 def fine_tune(

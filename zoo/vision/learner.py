@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.data.seeding import mix_seeds, seeded
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import Rates

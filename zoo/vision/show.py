@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from zoo.data.loaders import SampleKey
+from zoo.data.dataset_loader import SampleKey
 from zoo.data.seeding import mix_seeds
 from zoo.inspect.plots import figure
 

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data.loaders import ModelData, TensorLoader
+from zoo.data.model_data import ModelData
+from zoo.data.tensor_loader import TensorLoader
 from zoo.losses import Activation
 from zoo.storage.registry import register_model
 from zoo_tabular.data import ColumnarModelData

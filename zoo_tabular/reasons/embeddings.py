@@ -49,7 +49,7 @@ class EmbeddingTables:
         if isinstance(source, EmbeddingTables):
             return source
         if isinstance(source, str | Path):
-            from zoo.learner import load_learner
+            from zoo.storage.load_learner import load_learner
 
             source = load_learner(source, device="cpu")
         processor = getattr(getattr(source, "data", None), "processor", None)

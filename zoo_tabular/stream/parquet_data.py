@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from zoo.data.loaders import TensorLoader
+from zoo.data.tensor_loader import TensorLoader
 from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions
 from zoo_tabular.frames.checks import check_frame, name_list
 from zoo_tabular.frames.processor import TableProcessor

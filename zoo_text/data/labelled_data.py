@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.data.seeding import seeded
 from zoo.errors import did_you_mean
 from zoo.metrics import accuracy, accuracy_thresh

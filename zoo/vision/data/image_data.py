@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
 from zoo.vision.data import sources

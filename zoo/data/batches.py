@@ -1,0 +1,105 @@
+"""Batches: how a loader is asked for them, and what one holds."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data.device import prefetch
+from zoo.data.seeding import mix_seeds
+
+BatchTransform = Callable[[tuple, bool, torch.Generator], tuple]
+
+
+def at_least_one(bs: int, loader: str) -> int:
+    """A batch size, checked; `loader` is named in the error."""
+    if bs < 1:
+        raise ValueError(f"{loader}: bs must be at least 1, got {bs}")
+    return bs
+
+
+def drops_last(loader: Any, bs: int) -> bool:
+    """Whether a loader leaves out its incomplete batch at another size: as before, or because batch norm
+    cannot learn from a single row.
+    """
+    rows = loader.n_rows
+    if rows <= bs:
+        return False
+    return (loader.shuffle and rows % bs == 1) or (loader.drop_last and rows % loader.bs != 1)
+
+
+def begins_anywhere(loader: Any) -> bool:
+    """Whether a loader's `set_epoch(epoch, start_batch)` lets a pass begin at any batch; others are passed
+    over up to there.
+    """
+    if not hasattr(loader, "set_epoch"):
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(loader.set_epoch).parameters.values()]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind in positional for kind in kinds) > 1 or inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def n_rows(loader: Any) -> int:
+    """How many rows a loader yields (its batches, if it does not tell)."""
+    if hasattr(loader, "n_rows"):
+        return loader.n_rows
+    try:
+        return len(loader.dataset)
+    except (AttributeError, TypeError):
+        return len(loader)
+
+
+def device_batches(loader: Any, device: torch.device, training: bool) -> Iterator[tuple]:
+    """The batches of a loader on `device`, transformed there if the loader asks for it."""
+    if hasattr(loader, "to"):
+        loader.to(device)
+    transform = getattr(loader, "batch_transform", None)
+    batches = prefetch(loader, device)
+    if transform is None:
+        yield from batches
+        return
+    generator = torch.Generator(device)
+    seed, epoch = getattr(loader, "seed", 0), getattr(loader, "epoch", 0)
+    for number, batch in enumerate(batches, getattr(loader, "start_batch", 0)):
+        generator.manual_seed(mix_seeds(seed, epoch, number))
+        yield transform(batch, training, generator)
+
+
+def split_batch(batch: Any, n_inputs: int | None = None) -> tuple[tuple, Any]:
+    """A batch as `(inputs, target)`; the target is `None` for a batch that holds just `n_inputs` inputs.
+
+    Raises:
+        TypeError: if it is not a tuple or list of at least one input and a target.
+    """
+    if n_inputs is not None and isinstance(batch, Tensor):
+        batch = (batch,)
+    if isinstance(batch, tuple | list) and batch and len(batch) == n_inputs:
+        return tuple(batch), None
+    if isinstance(batch, tuple | list) and len(batch) >= 2:
+        return tuple(batch[:-1]), batch[-1]
+    raise TypeError(
+        f"a loader must yield tuples (inputs..., target); got {type(batch).__name__}"
+        + (f" of length {len(batch)}" if isinstance(batch, tuple | list) else "")
+    )
+
+
+def as_tensor(array: Any) -> Tensor:
+    """A tensor as it is; an array as a tensor that shares its memory where it can, float64 as float32."""
+    if isinstance(array, Tensor):
+        return array
+    array = np.asanyarray(array)
+    if array.dtype == np.float64 and not isinstance(array, np.memmap):
+        array = array.astype(np.float32)
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    if isinstance(array, np.memmap):
+        with warnings.catch_warnings():  # a read-only map stays one: batches are copies or are only read
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            return torch.from_numpy(array)
+    return torch.from_numpy(array.copy())

@@ -1,0 +1,80 @@
+"""What a learner trains on: loaders, and how raw inputs and answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from zoo.data.batches import n_rows
+from zoo.data.prediction import Prediction, decode_labels
+
+
+class ModelData:
+    """Training, validation and test batches, and how to read raw inputs and answer in the user's terms.
+
+    Any iterable with a length that yields `(inputs..., target)` will do as a loader: `TensorLoader`,
+    `DatasetLoader`, a plain torch `DataLoader`. With `valid_dl=None` everything is trained on and nothing
+    validated, for a final fit.
+
+    Attributes:
+        task: "classification", "multilabel", "regression", "sequence", or `None` when unknown.
+        classes: label names, where there are any.
+        path: where `Learner.save` keeps its files.
+    """
+
+    task: str | None = None
+    classes: list[str] | None = None
+
+    def __init__(
+        self, train_dl: Any, valid_dl: Any = None, test_dl: Any = None, path: str | Path | None = None
+    ) -> None:
+        self.train_dl, self.valid_dl, self.test_dl = train_dl, valid_dl, test_dl
+        self.path = Path("." if path is None else path)
+
+    def default_loss(self) -> Callable | None:
+        """The loss that goes with the targets; `None` leaves the choice to their type."""
+        return None
+
+    def default_metrics(self) -> list:
+        """The metrics shown when the user names none."""
+        return []
+
+    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
+        """Raw inputs as batches of model inputs, in order."""
+        raise TypeError(
+            f"{type(self).__name__} does not know how to read raw inputs; use predict_array with tensors "
+            "instead"
+        )
+
+    def decode(self, outputs: Tensor) -> list[Prediction] | np.ndarray:
+        """Probabilities or values of many rows in the user's terms."""
+        if self.task in ("classification", "multilabel"):
+            return decode_labels(outputs, self.classes, multilabel=self.task == "multilabel")
+        return self.invert_target(outputs.numpy())
+
+    def invert_target(self, values: np.ndarray) -> np.ndarray:
+        """Model units back to the user's units, for regression."""
+        return values
+
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What prediction on raw inputs needs: JSON-able state and tensors."""
+        return {"task": self.task, "classes": self.classes}, {}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> ModelData:
+        """The data object of a loaded learner: it predicts, but has no rows to train on."""
+        data = cls(None)
+        data.task, data.classes = state.get("task"), state.get("classes")
+        return data
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name} {n_rows(loader):,}"
+            for name, loader in (("train", self.train_dl), ("valid", self.valid_dl), ("test", self.test_dl))
+            if loader is not None
+        ]
+        return f"{type(self).__name__}({', '.join(parts) or 'no rows: for prediction only'})"
