@@ -1,10 +1,10 @@
-"""Draws the floors of the house into `architecture.svg` and its wings into `architecture.md`, from the code's imports.
+"""Draws the floors of the house into `architecture.svg`, its wings into `architecture.md`, from the imports.
 
     python docs/draw_architecture.py           # after rooms have moved
     python docs/draw_architecture.py --check   # fails if the page no longer shows the code
 
-A wing is a folder of a package, or a single room at its top. Its floor is one above the highest wing that it imports,
-imports for types included, so that arrows only ever point down; a circle of wings is an error.
+A wing is a folder of a package, or a single room at its top. Its floor is one above the highest wing that it
+imports, imports for types included, so that arrows only ever point down; a circle of wings is an error.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ def box(x: float, y: float, width: float, wing: str) -> tuple[str, float]:
     lines = wrapped(rooms(wing), width - 2 * PAD) if rooms(wing) else []
     height = 2 * PAD + LINE * (1 + len(lines))
     title = wing.rpartition(".")[2] + ("/" if rooms(wing) else "")
+    size = f'x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height}"'
     parts = [
-        f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height}" rx="4" fill="#fff" stroke="#557"/>',
+        f'<rect {size} rx="4" fill="#fff" stroke="#557"/>',
         f'<text x="{x + PAD:.0f}" y="{y + PAD + 11:.0f}" font-weight="bold">{escape(title)}</text>',
     ]
     for number, line in enumerate(lines, 1):
@@ -172,9 +173,10 @@ def drawing(level: dict[str, int]) -> str:
         columns.append((x, package, inner))
         lowest = max(lowest, end)
     for x, package, inner in columns:
+        size = f'x="{x:.0f}" y="{y:.0f}" width="{each:.0f}" height="{lowest - y:.0f}"'
         parts.append(
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{each:.0f}" height="{lowest - y:.0f}" rx="6" fill="#eef3fa" '
-            f'stroke="#99a"/><text x="{x + 8:.0f}" y="{y + 17:.0f}" font-weight="bold">{package}</text>'
+            f'<rect {size} rx="6" fill="#eef3fa" stroke="#99a"/>'
+            f'<text x="{x + 8:.0f}" y="{y + 17:.0f}" font-weight="bold">{package}</text>'
         )
         parts += inner
     y = lowest + 30
@@ -182,8 +184,8 @@ def drawing(level: dict[str, int]) -> str:
     drawn, y = stack(PAD, y, WIDTH - 2 * PAD, core)
     parts += drawn
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y:.0f}" viewBox="0 0 {WIDTH} {y:.0f}" '
-        'font-family="monospace" font-size="10.5">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y:.0f}" '
+        f'viewBox="0 0 {WIDTH} {y:.0f}" font-family="monospace" font-size="10.5">'
     )
     return "\n".join([head, f'<rect width="{WIDTH}" height="{y:.0f}" fill="#f8f8f4"/>', *parts, "</svg>\n"])
 
