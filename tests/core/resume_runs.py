@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,8 +279,9 @@ def train(
     )
 
 
-if __name__ == "__main__":
-    _, name, folder, result, seed, kill_at = sys.argv
-    doomed = int(kill_at) if kill_at != "none" and os.environ.get("RANK") == "1" else None
-    target = Path(result) if result != "none" and distributed.is_main() else None
-    train(name, Path(folder), target, seed=int(seed), kill_at=doomed)
+def train_together(
+    name: str, path: Path, result: Path | None = None, *, seed: int, kill_at: int | None = None
+) -> None:
+    """The life of one of two processes: the second is killed, the first writes down the result."""
+    doomed = kill_at if distributed.rank() == 1 else None
+    train(name, path, result if distributed.is_main() else None, seed=seed, kill_at=doomed)
