@@ -124,34 +124,45 @@ def fresh(code: str, folder: Path, *arguments: str, strict: bool = False) -> sub
     return subprocess.CompletedProcess([code, *arguments], exit_code or 0, **told)
 
 
-def ranks(function: Callable[..., Any], *args: Any, count: int = 2, **options: Any) -> list[int | None]:
-    """The exit codes of processes that train together; when one fails, the others are ended.
+def ranks(
+    function: Callable[..., Any],
+    *args: Any,
+    output: Path | None = None,
+    end_others: bool = True,
+    **options: Any,
+) -> list[int | None]:
+    """The exit codes of two processes that train together: they find what torchrun tells its processes.
 
-    They find what torchrun tells its processes, and its store.
+    Args:
+        output: the folder of a folder `0` and a folder `1` with what the processes write; see `start`.
+        end_others: end the other process when one fails, as torchrun does, instead of waiting for it.
     """
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    shared = {
-        "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port,
-        "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0, "OMP_NUM_THREADS": 1,
+    environment = {
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
-    environment = {name: str(value) for name, value in shared.items()} | {"CUDA_VISIBLE_DEVICES": ""}
-    processes = [
-        start(function, *args, **options, environment={**environment, "RANK": rank, "LOCAL_RANK": rank})
-        for rank in map(str, range(count))
-    ]
+    processes = []
+    for rank in "01":
+        if output is not None:
+            (output / rank).mkdir()
+        own = {**environment, "RANK": rank, "LOCAL_RANK": rank}
+        place = None if output is None else output / rank
+        processes.append(start(function, *args, **options, environment=own, output=place))
     deadline = time.monotonic() + 120
-    while any(process.exitcode is None for process in processes):
-        failed = any(process.exitcode for process in processes)
-        if failed or time.monotonic() > deadline:
+    while any(process.exitcode is None for process in processes) and time.monotonic() < deadline:
+        if end_others and any(process.exitcode for process in processes):
             for process in processes:
                 process.terminate()
         for process in processes:
-            process.join(10 if failed else 0.05)
-            if failed and process.exitcode is None:
-                process.kill()
-    if time.monotonic() > deadline:
-        pytest.fail("the processes hang")
-    return [process.exitcode for process in processes]
+            process.join(0.05)
+    codes = [process.exitcode for process in processes]
+    if None in codes:
+        for process in processes:
+            process.kill()
+        pytest.fail(f"processes hang: the exit codes are {codes}")
+    return codes
 
 
 def launch(script: str, folder: Path, *names: str) -> subprocess.CompletedProcess:

@@ -140,11 +140,13 @@ def images(path: Path) -> tuple[Learner, Fit]:
     data = ImageClassifierData.from_paths(
         folder,
         bs=4,
-        tfms=tfms_from_model("resnet18", 32, aug_tfms=transforms_side_on, max_zoom=1.2),
+        tfms=tfms_from_model("mobilenet_v2", 32, aug_tfms=transforms_side_on, max_zoom=1.2),
         num_workers=0,
     )
     data.path = path
-    learn = ConvLearner.pretrained("resnet18", data, weights=None, progress=False, device="cpu", path=path)
+    learn = ConvLearner.pretrained(
+        "mobilenet_v2", data, weights=None, progress=False, device="cpu", path=path
+    )
     learn.unfreeze()
     return learn, lambda **o: learn.fit(slice(1e-4, 1e-3), 1, cycle_len=2, **o)
 
