@@ -15,6 +15,10 @@ from zoo.datasets import local_dataset
 
 matplotlib.use("Agg")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out already
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if torch.cuda.is_available():

@@ -1,9 +1,6 @@
 """Training, recommending, predicting, exporting."""
 
-import os
 import pickle
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
@@ -11,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.core.processes import fresh
 from tests.seeds import check_seed_of_first_weights
 from zoo import get_cv_idxs, load_learner
 from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingNet
@@ -211,14 +209,8 @@ def test_export_loads_in_a_fresh_process_without_the_data(learn, tmp_path):
         learn.recommend([3, 13, "nobody"], n=5).to_json({str(tmp_path / "again.json")!r}, double_precision=15)
         print(repr(float(learn.predict_one((3, 501)))))
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-    )
+    done = fresh(textwrap.dedent(code), tmp_path)
+    assert done.returncode == 0, done.stderr
     again = pd.read_json(tmp_path / "again.json", dtype={"user": object})
     assert again["title"].tolist() == expected["title"].tolist()
     np.testing.assert_allclose(again["score"], expected["score"], rtol=1e-6)

@@ -7,10 +7,11 @@ Every run returns numbers and tensors; each process writes its own to `FOLDER/ra
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.core.helpers import DigitsNet, digits
+from tests.core.processes import equal, ranks
 from zoo import DatasetLoader, Learner, ModelData, TensorLoader, distributed, fit, load_learner, set_seed
 from zoo.callbacks import Accumulate, CSVLogger, TensorBoardLogger
 from zoo.engine.callback import Callback
 from zoo.metrics import accuracy
-from zoo.storage.checkpoint import write_tree
+from zoo.storage.checkpoint import read_tree, write_tree
 
 # "cpu" unless the environment says otherwise
 DEVICE = os.environ.get("RUN_DEVICE", "cpu")
@@ -342,13 +344,30 @@ def killed(path: Path) -> dict[str, Any]:
     return {}
 
 
-def main(runs: Mapping[str, Callable[[Path], dict[str, Any]]]) -> None:
-    """Run what the command line names, and write down what this process saw."""
-    folder, *names = sys.argv[1:]
-    torch.set_num_threads(1)
-    results = {name: runs[name](Path(folder)) for name in names}
-    write_tree(Path(folder) / f"rank_{distributed.rank()}.safetensors", results)
+def seen(name: str, folder: Path) -> dict[str, Any]:
+    """What a run of this module sees, or `text.name`, which is one of `tests/text/distributed_runs.py`."""
+    domain, _, own = name.rpartition(".")
+    if not domain:
+        return RUNS[own](folder)
+    (folder / domain).mkdir(parents=True, exist_ok=True)
+    return importlib.import_module(f"tests.{domain}.distributed_runs").RUNS[own](folder / domain)
+
+
+def work(folder: Path, *names: str) -> None:
+    """Run what is named, and write down what this process saw."""
+    results = {name: seen(name, folder) for name in names}
+    write_tree(folder / f"rank_{distributed.rank()}.safetensors", results)
+
+
+def check_agreement(folder: Path, *names: str) -> None:
+    """Two processes see the same of every run, and what this one sees alone."""
+    assert ranks(work, folder, *names) == [0, 0]
+    first, second = (read_tree(folder / f"rank_{number}.safetensors") for number in (0, 1))
+    for name in names:
+        equal(first[name], second[name], 0.0, name)
+        equal(seen(name, folder / "alone"), first[name], 1e-4, name)
 
 
 if __name__ == "__main__":
-    main(RUNS)
+    torch.set_num_threads(1)
+    work(Path(sys.argv[1]), *sys.argv[2:])

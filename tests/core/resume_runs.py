@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,11 +140,13 @@ def images(path: Path) -> tuple[Learner, Fit]:
     data = ImageClassifierData.from_paths(
         folder,
         bs=4,
-        tfms=tfms_from_model("resnet18", 32, aug_tfms=transforms_side_on, max_zoom=1.2),
+        tfms=tfms_from_model("mobilenet_v2", 32, aug_tfms=transforms_side_on, max_zoom=1.2),
         num_workers=0,
     )
     data.path = path
-    learn = ConvLearner.pretrained("resnet18", data, weights=None, progress=False, device="cpu", path=path)
+    learn = ConvLearner.pretrained(
+        "mobilenet_v2", data, weights=None, progress=False, device="cpu", path=path
+    )
     learn.unfreeze()
     return learn, lambda **o: learn.fit(slice(1e-4, 1e-3), 1, cycle_len=2, **o)
 
@@ -280,8 +281,9 @@ def train(
     )
 
 
-if __name__ == "__main__":
-    _, name, folder, result, seed, kill_at = sys.argv
-    doomed = int(kill_at) if kill_at != "none" and os.environ.get("RANK") == "1" else None
-    target = Path(result) if result != "none" and distributed.is_main() else None
-    train(name, Path(folder), target, seed=int(seed), kill_at=doomed)
+def train_together(
+    name: str, path: Path, result: Path | None = None, *, seed: int, kill_at: int | None = None
+) -> None:
+    """The life of one of two processes: the second is killed, the first writes down the result."""
+    doomed = kill_at if distributed.rank() == 1 else None
+    train(name, path, result if distributed.is_main() else None, seed=seed, kill_at=doomed)

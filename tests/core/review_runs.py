@@ -1,8 +1,7 @@
-"""What several processes do in `test_review_engine.py`; run by torchrun."""
+"""What several processes do in `test_review_engine.py`."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -37,7 +36,3 @@ def main(folder: Path) -> None:
     except ValueError as error:
         found["refused"] = str(error)
     write_tree(folder / f"found{distributed.rank()}.safetensors", found)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

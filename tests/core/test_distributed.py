@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.core.distributed_runs import RUNS
+from tests.core.distributed_runs import RUNS, work
 from tests.core.helpers import digits_learner
 from tests.core.processes import equal, launch
+from tests.core.processes import ranks as together
 from zoo.data.shards import batch_rows, cut, share, shares, taken
 from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.storage.checkpoint import read_tree
@@ -20,19 +21,20 @@ COMPARED = [
     "one_row_left", "batch_norm", "batch_norm_2d_in_groups", "torch_loader", "decoded_rows", "accumulated",
     "few_rows", "summed_metrics",
 ]  # fmt: skip
+DOMAINS = ["tabular.streamed", "text.language_model", "text.classifier"]
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("processes")
-    done = launch(SCRIPT, folder, *COMPARED, "bfloat16", "generators", "files", "failures_survived")
+    done = launch(SCRIPT, folder, *COMPARED, *DOMAINS, "bfloat16", "generators", "files", "failures_survived")
     assert done.returncode == 0, done.stdout + done.stderr
     results = [read_tree(folder / f"rank_{number}.safetensors") for number in (0, 1)]
     results[0]["output"], results[0]["folder"] = done.stdout + done.stderr, folder
     return results
 
 
-@pytest.mark.parametrize("name", [*COMPARED, "bfloat16"])
+@pytest.mark.parametrize("name", [*COMPARED, *DOMAINS, "bfloat16"])
 def test_all_processes_agree_exactly(ranks: list[dict[str, Any]], name: str) -> None:
     equal(ranks[0][name], ranks[1][name], 0.0)
 
@@ -94,10 +96,10 @@ def test_failures_are_told_to_all_and_can_be_survived(ranks: list[dict[str, Any]
 
 
 def test_an_error_in_one_process_ends_all_with_its_message(tmp_path: Path) -> None:
-    done = launch(SCRIPT, tmp_path, "failure")
-    assert done.returncode != 0
-    assert "[rank1]: ValueError: rotten row" in done.stderr
-    assert "process 1 failed: ValueError: rotten row" in done.stderr
+    assert together(work, tmp_path, "failure", output=tmp_path, end_others=False) == [1, 1]
+    first, second = ((tmp_path / rank / "stderr").read_text() for rank in "01")
+    assert "[rank1]: ValueError: rotten row" in second
+    assert "process 1 failed: ValueError: rotten row" in first
     assert not list(tmp_path.glob("rank_*"))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from tests.core.helpers import DigitsNet, digits_data, digits_learner
+from tests.core.processes import start
 from zoo import Callback, ModelData, fit
 from zoo.callbacks import Progress
 from zoo.callbacks.progress import column_widths, progress_bar
@@ -174,7 +176,22 @@ def test_the_bare_loop_can_show_it_too(capsys):
 # -- a terminal
 
 
-def run_in_a_terminal(script, columns=100, interrupt_at=None):
+def _in_the_terminal(script, name):
+    """The process: the first of a session of its own, whose terminal is the one of this name."""
+    os.setsid()
+    theirs = os.open(name, os.O_RDWR)
+    for number in (0, 1):
+        os.dup2(theirs, number)
+    os.close(theirs)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    # whoever runs the tests in the background may have them ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for variable in ("COLUMNS", "LINES"):
+        os.environ.pop(variable, None)
+    exec(script, {"__name__": "__main__"})  # noqa: S102
+
+
+def run_in_a_terminal(script, folder, columns=100, interrupt_at=None):
     """Run a script whose terminal is a pseudo-terminal.
 
     Returns what it wrote there, and its stderr.
@@ -186,49 +203,41 @@ def run_in_a_terminal(script, columns=100, interrupt_at=None):
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    prefix = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", prefix + textwrap.dedent(script)],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env={**environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    os.close(theirs)
+    process = start(
+        _in_the_terminal, textwrap.dedent(script), os.ttyname(theirs),
+        environment={"TERM": "xterm"}, output=folder,
+    )  # fmt: skip
     written = b""
     try:
         while True:
+            if theirs is not None and (written or not process.is_alive()):  # the process has opened it by now
+                os.close(theirs)
+                theirs = None
             try:
-                part = os.read(ours, 65536)
+                ready = select.select([ours], [], [], 0.05)[0]
+                part = os.read(ours, 65536) if ready else None
             except OSError:  # Linux says so at the end
                 break
-            if not part:
+            if part == b"":
                 break
-            written += part
+            written += part or b""
             if interrupt_at is not None and re.search(
                 interrupt_at, written[-1000:].decode("utf-8", "ignore")
             ):
                 os.write(ours, b"\x03")
                 interrupt_at = None
-        assert process.stderr is not None
-        error = process.stderr.read().decode()
-        assert process.wait(60) == 0, error
+        process.join(60)
+        error = (folder / "stderr").read_text()
+        assert process.exitcode == 0, error
     finally:
         os.close(ours)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        process.kill()
     return written.decode("utf-8"), error
 
 
-def test_a_terminal_shows_a_live_bar_and_keeps_the_table_also_after_control_c():
+def test_a_terminal_shows_a_live_bar_and_keeps_the_table_also_after_control_c(tmp_path):
     written, error = run_in_a_terminal(
-        SCRIPT + "    learn.fit(0.01, 200)\n", interrupt_at=r"epoch 4 \(3/200\) train: +\d\d%"
+        SCRIPT + "    learn.fit(0.01, 200)\n", tmp_path, interrupt_at=r"epoch 4 \(3/200\) train: +\d\d%"
     )
     bars = re.findall(r"epoch \d+ \(\d+/2\d*\) (?:train|valid): [^\r]*", written)
     last = [bar for bar in bars if "epoch 1 (2/2) train" in bar][-1]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,24 +16,16 @@ import torch
 
 from tests.core import resume_runs
 from tests.core.helpers import DigitsNet, digits_data, digits_learner, same, weights
+from tests.core.processes import live, ranks, start
 from zoo import Callback, Learner, TensorLoader
 from zoo.callbacks import EMA, Accumulate
 from zoo.storage.archive import ArchiveError
 from zoo.storage.checkpoint import CheckpointFolder, read_tree, write_tree
 
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.core.resume_runs", "torch.utils.data"])
 
-
-def live(*args: Any, **options: Any) -> int | None:
+def train(*args: Any, **options: Any) -> int | None:
     """The exit code of a process that runs `resume_runs.train`."""
-    process = _processes.Process(target=resume_runs.train, args=args, kwargs=options)
-    process.start()
-    process.join(120)
-    if process.is_alive():
-        process.kill()
-        pytest.fail("the training process hangs")
-    return process.exitcode
+    return live(resume_runs.train, *args, **options)
 
 
 def assert_equal(a: Any, b: Any, place: str = "") -> None:
@@ -59,16 +48,16 @@ def assert_equal(a: Any, b: Any, place: str = "") -> None:
 
 @pytest.mark.parametrize("name", resume_runs.RUNS)
 def test_killed_at_random_batches_it_ends_as_if_nothing_had_happened(name, tmp_path):
-    assert live(name, tmp_path / "whole", tmp_path / "whole.out", seed=1, every=None, resume=False) == 0
+    assert train(name, tmp_path / "whole", tmp_path / "whole.out", seed=1, every=None, resume=False) == 0
     whole = read_tree(tmp_path / "whole.out")
     n_batches = len(whole["curves"]["losses"])
     draw = random.Random(name)
     first, second = sorted(draw.sample(range(4, n_batches), 2))
     (tmp_path / "killed").mkdir()
-    assert live(name, tmp_path / "killed", seed=1, kill_at=first) == -signal.SIGKILL
+    assert train(name, tmp_path / "killed", seed=1, kill_at=first) == -signal.SIGKILL
     # later processes begin with other random numbers: what counts comes from the checkpoint
-    assert live(name, tmp_path / "killed", seed=2, kill_at=second) == -signal.SIGKILL
-    assert live(name, tmp_path / "killed", tmp_path / "killed.out", seed=3) == 0
+    assert train(name, tmp_path / "killed", seed=2, kill_at=second) == -signal.SIGKILL
+    assert train(name, tmp_path / "killed", tmp_path / "killed.out", seed=3) == 0
     assert_equal(whole, read_tree(tmp_path / "killed.out"))
     if name == "early_stopping":
         logs = [(tmp_path / kind / "log.csv").read_text().splitlines() for kind in ("whole", "killed")]
@@ -77,27 +66,24 @@ def test_killed_at_random_batches_it_ends_as_if_nothing_had_happened(name, tmp_p
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_killed_while_a_checkpoint_is_written_the_one_before_it_is_used(number, tmp_path):
-    assert live("sgdr", tmp_path / "whole", tmp_path / "whole.out", seed=1, every=None) == 0
-    assert live("sgdr", tmp_path / "killed", seed=1, kill_writing=number) == -signal.SIGKILL
+    assert train("sgdr", tmp_path / "whole", tmp_path / "whole.out", seed=1, every=None) == 0
+    assert train("sgdr", tmp_path / "killed", seed=1, kill_writing=number) == -signal.SIGKILL
     folder = tmp_path / "killed" / "models" / "checkpoints" / "DigitsNet"
     assert len(list(folder.glob(".fit*.tmp"))) == 1
     assert len(list(folder.glob("fit*"))) == min(number - 1, 2)
     # without a checkpoint it begins anew, so it needs the same random numbers
-    assert live("sgdr", tmp_path / "killed", tmp_path / "killed.out", seed=1) == 0
+    assert train("sgdr", tmp_path / "killed", tmp_path / "killed.out", seed=1) == 0
     assert_equal(read_tree(tmp_path / "whole.out"), read_tree(tmp_path / "killed.out"))
     assert not list(folder.glob(".fit*"))
 
 
 def test_killed_from_outside_at_any_moment_again_and_again(tmp_path):
-    assert live("tables", tmp_path / "whole", tmp_path / "whole.out", seed=1, every=None) == 0
+    assert train("tables", tmp_path / "whole", tmp_path / "whole.out", seed=1, every=None) == 0
     kills, draw = 0, random.Random(0)
     for _ in range(100):
-        process = _processes.Process(
-            target=resume_runs.train,
-            args=("tables", tmp_path / "killed", tmp_path / "killed.out"),
-            kwargs={"seed": 1, "every": 1},
+        process = start(
+            resume_runs.train, "tables", tmp_path / "killed", tmp_path / "killed.out", seed=1, every=1
         )
-        process.start()
         before = sorted(tmp_path.glob("killed/models/checkpoints/*/fit*"))
         deadline = time.monotonic() + 60
         while process.is_alive() and time.monotonic() < deadline:
@@ -114,26 +100,19 @@ def test_killed_from_outside_at_any_moment_again_and_again(tmp_path):
     assert_equal(read_tree(tmp_path / "whole.out"), read_tree(tmp_path / "killed.out"))
 
 
-def launch(name: str, folder: Path, result: Path | None, seed: int, kill_at: int | None = None) -> int:
-    """The exit code of two processes that train together; the second is killed at a batch."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    given = [name, str(folder), str(result or "none"), str(seed), "none" if kill_at is None else str(kill_at)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [*launcher, "-m", "tests.core.resume_runs", *given],
-        cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    return done.returncode
-
-
 @pytest.mark.parametrize("name", ["sgdr", "plain_loader"])
 def test_two_processes_of_which_one_is_killed_go_on_together(name, tmp_path):
-    assert launch(name, tmp_path / "whole", tmp_path / "whole.out", 1) == 0
-    assert launch(name, tmp_path / "killed", None, 1, kill_at=21) != 0
-    assert launch(name, tmp_path / "killed", tmp_path / "killed.out", 2) == 0
+    def together(*args: Any, **options: Any) -> list[int | None]:
+        return ranks(resume_runs.train_together, name, *args, **options)
+
+    assert together(tmp_path / "whole", tmp_path / "whole.out", seed=1) == [0, 0]
+    first, second = together(tmp_path / "killed", seed=1, kill_at=21)
+    assert first != 0
+    assert second == -signal.SIGKILL
+    assert together(tmp_path / "killed", tmp_path / "killed.out", seed=2) == [0, 0]
     assert_equal(read_tree(tmp_path / "whole.out"), read_tree(tmp_path / "killed.out"))
     # the checkpoint of two processes is none for one
-    assert live(name, tmp_path / "killed", seed=3) == 1
+    assert train(name, tmp_path / "killed", seed=3) == 1
 
 
 class Fail(Callback):

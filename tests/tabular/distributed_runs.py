@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 
-from tests.core.distributed_runs import main, told
+from tests.core.distributed_runs import told
 from zoo import distributed, set_seed
 from zoo_tabular import ColumnarModelData
 
@@ -46,7 +46,3 @@ def streamed(path: Path) -> dict[str, Any]:
 
 
 RUNS = {"streamed": streamed}
-
-
-if __name__ == "__main__":
-    main(RUNS)

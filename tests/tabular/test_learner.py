@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.core.processes import fresh
 from zoo import Prediction, load_learner
 from zoo_tabular import ColumnarModelData, TabularLearner, exp_rmspe, rmspe
 
@@ -83,10 +82,7 @@ def test_a_fresh_process_predicts_the_same_from_raw_rows(trained: TabularLearner
         "ones = [learn.predict_one(row) for row in rows]\n"
         "print(json.dumps([learn.predict_batch(pd.DataFrame(rows)).tolist(), ones]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(archive), json.dumps(rows)],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    done = fresh(script, tmp_path, str(archive), json.dumps(rows))
     assert done.returncode == 0, done.stderr
     batch, ones = json.loads(done.stdout)
     assert np.allclose(batch, expected, rtol=1e-6)

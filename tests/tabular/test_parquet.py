@@ -20,11 +20,10 @@ import pytest
 import torch
 
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
-from tests.core.processes import equal, launch
-from tests.tabular.distributed_runs import RUNS
+from tests.core.distributed_runs import check_agreement
+from tests.core.processes import equal
 from zoo import Callback, TensorLoader, load_learner
 from zoo.data.prediction import Prediction
-from zoo.storage.checkpoint import read_tree
 from zoo_tabular import ColumnarModelData, write_partitioned
 from zoo_tabular.model.new_model import base_rates
 from zoo_tabular.stream.arrow_codes import ArrowCoder
@@ -719,12 +718,7 @@ def test_a_fit_goes_on_inside_an_epoch_bit_for_bit(folder: Path, tmp_path: Path,
 
 
 def test_two_processes_agree_and_give_what_one_gives(tmp_path: Path) -> None:
-    done = launch("tabular/distributed_runs.py", tmp_path, *RUNS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    ranks = [read_tree(tmp_path / f"rank_{number}.safetensors") for number in (0, 1)]
-    for name, run in RUNS.items():
-        equal(ranks[0][name], ranks[1][name], 0.0)
-        equal(run(tmp_path), ranks[0][name], 1e-4, name)
+    check_agreement(tmp_path, "tabular.streamed")
 
 
 # -- types

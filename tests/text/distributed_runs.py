@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.core.distributed_runs import main, told
+from tests.core.distributed_runs import told
 from zoo import distributed, set_seed
 from zoo.callbacks import distributed as callbacks
 from zoo_text import Field, LanguageModelData, TextData
@@ -63,7 +63,3 @@ def classifier(path: Path) -> dict[str, Any]:
 
 
 RUNS = {"language_model": language_model, "classifier": classifier}
-
-
-if __name__ == "__main__":
-    main(RUNS)

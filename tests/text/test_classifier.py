@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.core.processes import fresh
 from tests.seeds import check_seed_of_first_weights
 from zoo import load_learner
 from zoo.storage.archive import ArchiveError
@@ -167,13 +166,9 @@ def test_saved_learner_predicts_the_same_in_a_fresh_process(trained, tmp_path) -
         "answer = load_learner(sys.argv[1], device='cpu').predict_one(sys.argv[2])\n"
         "print(answer.label, repr(answer.probability))"
     )
-    fresh = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "texts.zip"), text],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    label, probability = fresh.stdout.split()
+    again = fresh(code, tmp_path, str(tmp_path / "texts.zip"), text)
+    assert again.returncode == 0, again.stderr
+    label, probability = again.stdout.split()
     assert label == expected.label
     assert float(probability) == expected.probability
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.core.processes import fresh
 from zoo import Callback, load_learner
 from zoo.engine.init import identity_gates_
 from zoo_text import Field, LanguageModelData
@@ -269,10 +268,8 @@ def test_perplexity_falls_on_characters_and_the_file_continues_texts(characters,
         "import sys; from zoo import Callback, load_learner\n"
         "print(load_learner(sys.argv[1], device='cpu').generate('the ', 40, temperature=0.5, seed=1), end='')"
     )
-    fresh = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "lm.zip")], capture_output=True, text=True, check=True
-    )
-    assert fresh.stdout == text
+    again = fresh(code, tmp_path, str(tmp_path / "lm.zip"))
+    assert (again.returncode, again.stdout) == (0, text), again.stderr
 
 
 def test_every_pass_starts_with_a_fresh_state(characters) -> None:

@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.core.processes import fresh
 from tests.seeds import check_seed_of_first_weights
 from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner, set_seed
@@ -403,10 +402,7 @@ class TestArchive:
             "answers = load_learner(sys.argv[1], 'cpu').predict_batch(json.loads(sys.argv[2]))\n"
             "print(json.dumps([a.probabilities for a in answers]))"
         )
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", script, str(tmp_path / "model.zip"), json.dumps(files)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = fresh(script, tmp_path, str(tmp_path / "model.zip"), json.dumps(files), strict=True)
         assert done.returncode == 0, done.stderr
         told = np.array([[row["blue"], row["red"]] for row in json.loads(done.stdout)])
         assert np.allclose(told, learn.predict_proba(), atol=1e-5)
