@@ -18,8 +18,8 @@ from zoo.vision import (
     transforms_side_on,
     transforms_top_down,
 )
-from zoo.vision.data.dataset import collate_pictures
-from zoo.vision.data.sources import encode_labels
+from zoo.vision.data.loaders import collate_pictures
+from zoo.vision.data.targets.labels import encode_labels
 
 TFMS = tfms_from_stats(imagenet_stats, 32)
 

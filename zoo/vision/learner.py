@@ -21,10 +21,11 @@ from zoo.engine.loop import State
 from zoo.inspect.summary import Summary
 from zoo.learner import Learner
 from zoo.training.switches import Precision
-from zoo.vision.data.dataset import picture_loader
 from zoo.vision.data.image_data import ImageClassifierData
-from zoo.vision.models.pretrained import arch_name, load_body_weights, published_weights, read_state_dict
+from zoo.vision.data.loaders import picture_loader
+from zoo.vision.models.bodies import arch_name
 from zoo.vision.models.transfer import TransferModel, transfer_model, with_custom_head
+from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 from zoo.vision.precompute import feature_data
 
 if TYPE_CHECKING:

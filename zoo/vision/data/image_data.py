@@ -18,9 +18,22 @@ from torch import Tensor
 from zoo.data.loaders import ModelData
 from zoo.errors import some
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
-from zoo.vision.data import sources
-from zoo.vision.data.dataset import ImageDataset, picture_loader
-from zoo.vision.pictures import broken_error, check_headers
+from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.sources.arrays import check_array
+from zoo.vision.data.sources.folders import existing_folder, read_class_folders, read_flat_folder
+from zoo.vision.data.sources.names import check_duplicates, check_files, missing_files_error
+from zoo.vision.data.splits import valid_mask
+from zoo.vision.data.targets.labels import (
+    Labels,
+    classes_with_rows,
+    classes_without_rows,
+    encode_labels,
+    label_rows,
+    read_label_table,
+    table_column,
+)
+from zoo.vision.picture_files import broken_error, check_headers
 from zoo.vision.transforms.image_transform import ImageTransform
 
 if TYPE_CHECKING:
@@ -128,16 +141,16 @@ class ImageClassifierData(ModelData):
             ValueError: an empty class folder, or a class that only validation has.
         """
         path = Path(path)
-        folder = sources.existing_folder(path, trn_name, "training")
-        files, y, classes = sources.read_class_folders(folder, limit=n_per_class)
+        folder = existing_folder(path, trn_name, "training")
+        files, y, classes = read_class_folders(folder, limit=n_per_class)
         train = ImageDataset(files, y, tfms[0])
         valid = test = None
         if val_name is not None:
-            folder = sources.existing_folder(path, val_name, "validation")
-            files, y, _ = sources.read_class_folders(folder, classes, limit=n_per_class)
+            folder = existing_folder(path, val_name, "validation")
+            files, y, _ = read_class_folders(folder, classes, limit=n_per_class)
             valid = ImageDataset(files, y, tfms[1])
         if test_name is not None:
-            files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))
+            files = read_flat_folder(existing_folder(path, test_name, "test"))
             test = ImageDataset(files, None, tfms[1])
         return cls(
             train,
@@ -197,7 +210,7 @@ class ImageClassifierData(ModelData):
         csv = Path(path) / csv_fname
         if not csv.is_file() and Path(csv_fname).is_file():
             csv = Path(csv_fname)
-        frame = sources.read_label_table(csv, skip_header=skip_header)
+        frame = read_label_table(csv, skip_header=skip_header)
         if skip_header and isinstance(id_col, int) and 0 <= id_col < frame.shape[1]:
             name = str(frame.columns[id_col]).strip()
             if Path(path, folder, f"{name}{suffix}").is_file():
@@ -244,13 +257,13 @@ class ImageClassifierData(ModelData):
         origin: str = "the data frame",
     ) -> ImageClassifierData:
         """Like `from_csv`, from a data frame (which is not changed); `origin` names it in errors."""
-        names = [str(name).strip() for name in sources.table_column(df, id_col, "file names", origin)]
+        names = [str(name).strip() for name in table_column(df, id_col, "file names", origin)]
         blank = [i for i, name in enumerate(names) if name in ("", "nan", "None", "<NA>")]
         if blank:
             raise ValueError(
                 f"{origin}: {len(blank)} rows have no file name (first rows, from 0: {some(blank)})"
             )
-        labels = sources.table_column(df, label_col, "labels", origin)
+        labels = table_column(df, label_col, "labels", origin)
         return cls.from_names_and_labels(
             path,
             [os.path.join(folder, f"{name}{suffix}") for name in names],
@@ -310,31 +323,31 @@ class ImageClassifierData(ModelData):
             raise ValueError(f"{origin}: {len(files)} file names but {len(labels)} labels")
         if on_missing not in ("raise", "skip"):
             raise ValueError(f"on_missing must be 'raise' or 'skip', got {on_missing!r}")
-        exists = sources.check_files(files, origin)
+        exists = check_files(files, origin)
         if not exists.all():
             if on_missing == "raise" or not exists.any():
-                raise sources.missing_files_error(files, exists, origin)
+                raise missing_files_error(files, exists, origin)
             log.warning(
                 "%d of %d pictures named by %s do not exist and are left out",
                 (~exists).sum(),
                 len(files),
                 origin,
             )
-        encoded = sources.encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
+        encoded = encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
         kept = np.flatnonzero(exists)
-        is_valid = sources.valid_mask(val_idxs, len(files), kept, origin)
+        is_valid = valid_mask(val_idxs, len(files), kept, origin)
         train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
         if not len(train_rows):
             raise ValueError(f"{origin}: val_idxs leaves no training rows")
-        sources.check_duplicates(
+        check_duplicates(
             [files[i] for i in kept],
-            sources.Labels(encoded.y[kept], encoded.classes, encoded.multi),
+            Labels(encoded.y[kept], encoded.classes, encoded.multi),
             is_valid[kept],
             origin,
         )
-        unseen = sources.classes_without_rows(encoded, train_rows)
+        unseen = classes_without_rows(encoded, train_rows)
         if classes is None and not encoded.multi:
-            present = set(sources.classes_with_rows(encoded, valid_rows))
+            present = set(classes_with_rows(encoded, valid_rows))
             only_valid = [name for name in unseen if name in present]
             if only_valid:
                 raise ValueError(
@@ -349,7 +362,7 @@ class ImageClassifierData(ModelData):
         )
         test = None
         if test_name is not None:
-            test_files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))
+            test_files = read_flat_folder(existing_folder(path, test_name, "test"))
             test = ImageDataset(test_files, None, tfms[1])
         return cls(
             train,
@@ -393,19 +406,15 @@ class ImageClassifierData(ModelData):
             seed: of the order and the augmentation.
         """
         pictures = {"trn": trn[0], "val": None if val is None else val[0], "test": test}
-        checked = {
-            name: sources.check_array(array, name) for name, array in pictures.items() if array is not None
-        }
+        checked = {name: check_array(array, name) for name, array in pictures.items() if array is not None}
         channels = {name: 1 if a.ndim == 3 else a.shape[3] for name, a in checked.items()}
         if len(set(channels.values())) > 1:
             raise ValueError(f"pictures must have the same number of channels, got {channels}")
         for name, given in (("trn", trn), ("val", val)):
             if given is not None and len(given[0]) != len(given[1]):
                 raise ValueError(f"{name}: {len(given[0])} pictures but {len(given[1])} labels")
-        rows = [
-            row for given in (trn, val) if given is not None for row in sources.label_rows(given[1], "labels")
-        ]
-        encoded = sources.encode_labels(rows, cat_separator=None, classes=classes, origin="labels")
+        rows = [row for given in (trn, val) if given is not None for row in label_rows(given[1], "labels")]
+        encoded = encode_labels(rows, cat_separator=None, classes=classes, origin="labels")
         n, c = len(trn[1]), channels["trn"]
         if not encoded.multi and val is not None:
             only_valid = set(encoded.y[n:].tolist()) - set(encoded.y[:n].tolist())
