@@ -300,7 +300,11 @@ class ConvLearner(Learner):
         """
         from zoo.vision.show import show_results
 
-        return show_results(self, n, is_test=is_test, seed=seed)
+        data = self._pictures
+        dataset = data.test_ds if is_test else data.val_ds
+        if dataset is None:
+            raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures to show")
+        return show_results(dataset, data.classes, self.predict_batch, n, seed=seed)
 
 
 class _ReadyToTrain(Callback):

@@ -567,4 +567,6 @@ class ImageClassifierData(ModelData):
         """
         from zoo.vision.show import show_batch
 
-        return show_batch(self, n, epoch=epoch)
+        if self.trn_ds is None:
+            raise ValueError("there are no training pictures to show")
+        return show_batch(self.trn_ds, self.classes, n, epoch=epoch)
