@@ -56,7 +56,7 @@ def label_text(classes: Sequence[str] | None, target: Any) -> str:
     """A target in the user's terms: one class name, or those of all classes that are set."""
     names = classes or []
     if np.ndim(target) == 1:
-        return " ".join(names[i] for i in np.flatnonzero(np.asarray(target) > 0.5)) or "(none)"
+        return " ".join(names[int(i)] for i in np.flatnonzero(np.asarray(target) > 0.5)) or "(none)"
     return names[int(target)] if int(target) >= 0 else "?"
 
 

@@ -1,13 +1,44 @@
-"""Which pictures are for training, which for validation."""
+"""Pictures in three parts, for training, validation and test, and which rows go where."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import some
+from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.transforms.image_transform import TransformPair
+
+
+@dataclass(frozen=True)
+class SplitPictures:
+    """What every source of pictures hands over: pictures with their targets, split, not yet transformed.
+
+    Attributes:
+        train: training pictures.
+        valid: validation pictures.
+        test: pictures without targets.
+        classes: class names; what the numbers or columns of the targets mean.
+        is_multi: whether a picture can have several labels.
+        channels: channels of a picture.
+    """
+
+    train: ImageDataset
+    valid: ImageDataset | None
+    test: ImageDataset | None
+    classes: list[str]
+    is_multi: bool = False
+    channels: int = 3
+
+    def transformed(
+        self, tfms: TransformPair
+    ) -> tuple[ImageDataset, ImageDataset | None, ImageDataset | None]:
+        """The three parts, the first with the training transform, the others with the other one."""
+        valid, test = (None if part is None else part.with_tfm(tfms[1]) for part in (self.valid, self.test))
+        return self.train.with_tfm(tfms[0]), valid, test
 
 
 def valid_mask(

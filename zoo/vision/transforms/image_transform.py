@@ -159,6 +159,10 @@ class ImageTransform:
         )
 
 
+TransformPair: TypeAlias = tuple[ImageTransform | None, ImageTransform | None]
+"""Transforms of the training pictures and of all others; None only decodes."""
+
+
 @lru_cache(maxsize=64)
 def _scale_shift(
     mean: tuple[float, ...], std: tuple[float, ...], channels: int, unit: float, device: str

@@ -8,7 +8,29 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import did_you_mean, some
+from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.splits import SplitPictures
 from zoo.vision.picture_files import walk_images
+
+
+def split_folders(
+    path: Path, trn_name: str, val_name: str | None, test_name: str | None, *, limit: int | None = None
+) -> SplitPictures:
+    """Pictures below folders for training, validation (a folder a class each) and test (unlabelled)."""
+    files, y, classes = read_class_folders(existing_folder(path, trn_name, "training"), limit=limit)
+    train, valid = ImageDataset(files, y, None), None
+    if val_name is not None:
+        folder = existing_folder(path, val_name, "validation")
+        files, y, _ = read_class_folders(folder, classes, limit=limit)
+        valid = ImageDataset(files, y, None)
+    return SplitPictures(train, valid, unlabelled(path, test_name), classes)
+
+
+def unlabelled(path: Path, name: str | None) -> ImageDataset | None:
+    """The pictures of the test folder, if one is named."""
+    if name is None:
+        return None
+    return ImageDataset(read_flat_folder(existing_folder(path, name, "test")), None, None)
 
 
 def existing_folder(path: Path, name: str, what: str) -> Path:
