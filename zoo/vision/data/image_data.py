@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -12,26 +12,23 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from zoo.data.loaders import ModelData
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
 from zoo.vision.data.dataset import ImageDataset
-from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.options import COLUMN_DEFAULTS, ROW_DEFAULTS, TABLE_DEFAULTS, RowOptions, TableOptions
-from zoo.vision.data.raw import raw_batches
+from zoo.vision.data.picture_data import PictureData
 from zoo.vision.data.sources.arrays import split_arrays
 from zoo.vision.data.sources.folders import split_folders
 from zoo.vision.data.sources.names import split_names
 from zoo.vision.data.sources.tables import names_and_labels, open_table
 from zoo.vision.data.splits import SplitPictures
-from zoo.vision.picture_files import broken_error, check_headers
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ImageClassifierData(ModelData):
+class ImageClassifierData(PictureData):
     """Training, validation and test pictures for a classifier.
 
     Use one of the constructors `from_paths`, `from_csv`, `from_df`, `from_arrays`, `from_names_and_labels`.
@@ -69,22 +66,20 @@ class ImageClassifierData(ModelData):
         channels: int = 3,
         seed: int | None = None,
     ) -> None:
-        if bs < 1:
-            raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
-        train_dl, valid_dl, test_dl = (
-            None
-            if ds is None
-            else picture_loader(ds, bs, shuffle=ds is train_ds, num_workers=num_workers, seed=seed)
-            for ds in (train_ds, valid_ds, test_ds)
+        super().__init__(
+            train_ds,
+            valid_ds,
+            test_ds,
+            tfms=tfms,
+            bs=bs,
+            num_workers=num_workers,
+            path=path,
+            channels=channels,
+            seed=seed,
         )
-        super().__init__(train_dl, valid_dl, test_dl, path=Path(path) if path is not None else None)
-        self.trn_ds, self.val_ds, self.test_ds = train_ds, valid_ds, test_ds
         self.classes = list(classes)
         self.is_multi = is_multi
         self.task = "multilabel" if is_multi else "classification"
-        self.tfms = (tfms[0] or ImageTransform(None), tfms[1] or ImageTransform(None))
-        self.bs, self.num_workers, self.channels = bs, num_workers, channels
-        self._files_checked = False
         if train_ds is not None and not is_multi and len(self.classes) == 1:
             warnings.warn(
                 f"there is only one class, '{self.classes[0]}': nothing can be learned",
@@ -281,64 +276,11 @@ class ImageClassifierData(ModelData):
         """Number of classes."""
         return len(self.classes or [])
 
-    @property
-    def sz(self) -> tuple[int, int] | None:
-        """Height and width the model reads."""
-        return self.tfms[1].size
-
-    @property
-    def trn_y(self) -> np.ndarray:
-        """Training targets: class numbers, or rows x classes of 0/1."""
-        return self._targets(self.trn_ds, "training")
-
-    @property
-    def val_y(self) -> np.ndarray:
-        """Validation targets."""
-        return self._targets(self.val_ds, "validation")
-
-    @staticmethod
-    def _targets(dataset: ImageDataset | None, what: str) -> np.ndarray:
-        if dataset is None or dataset.y is None:
-            raise ValueError(f"there are no {what} pictures")
-        return dataset.y
-
-    @property
-    def filenames(self) -> dict[str, list[str]]:
-        """File names of the "train", "valid" and "test" pictures, in order."""
-        named = {"train": self.trn_ds, "valid": self.val_ds, "test": self.test_ds}
-        return {name: ds.fnames for name, ds in named.items() if ds is not None}
-
-    def check_files(self) -> None:
-        """Look at every picture file's header once, so that a broken one stops a training before it begins.
-
-        Learners call it before the first fit. Damage inside the data of a file that begins and ends well is
-        found only by decoding it, see `zoo.vision.verify_images`.
-
-        Raises:
-            ValueError: names all broken files.
-        """
-        if self._files_checked:
-            return
-        datasets = [ds for ds in (self.trn_ds, self.val_ds, self.test_ds) if ds is not None]
-        broken = check_headers(path for ds in datasets for path in ds.files)
-        if broken:
-            raise broken_error(broken)
-        self._files_checked = True
-
     # ---- what the core asks
 
     def default_metrics(self) -> list:
         """Accuracy, or F2 and the share of correct labels for several labels."""
         return [fbeta(), accuracy_thresh()] if self.is_multi else [accuracy]
-
-    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
-        """Normalised batches from paths, encoded bytes, Pillow images or arrays, in order.
-
-        Args:
-            items: a list, a column of a table, or a rows x H x W [x C] array; one picture stands for a list
-                of one.
-        """
-        return raw_batches(items, self.tfms[1], channels=self.channels, bs=self.bs)
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Classes, kind of target, size and statistics."""
