@@ -1,5 +1,6 @@
 """Folders, tables and arrays become the right pictures with the right labels, or one clear error."""
 
+import inspect
 import io
 import logging
 
@@ -18,8 +19,8 @@ from zoo.vision import (
     transforms_side_on,
     transforms_top_down,
 )
-from zoo.vision.data.dataset import collate_pictures
-from zoo.vision.data.sources import encode_labels
+from zoo.vision.data.loaders import collate_pictures
+from zoo.vision.data.targets.labels import encode_labels
 
 TFMS = tfms_from_stats(imagenet_stats, 32)
 
@@ -451,3 +452,34 @@ class TestRawPictures:
         data = ImageClassifierData.from_arrays(None, (grey, y), tfms=TFMS_16)
         assert self.rows(data, grey[:3]).shape == (3, 1, 16, 16)
         assert self.rows(data, grey[0]).shape == (1, 1, 16, 16)
+
+
+class TestKeywords:
+    @pytest.mark.parametrize(
+        ("constructor", "positional"),
+        [
+            ("from_paths", ["path", "bs", "tfms", "trn_name", "val_name", "test_name", "num_workers"]),
+            ("from_csv", ["path", "folder", "csv_fname", "bs", "tfms", "val_idxs"]),
+            ("from_df", ["path", "folder", "df", "bs", "tfms", "val_idxs"]),
+            ("from_names_and_labels", ["path", "names", "labels", "bs", "tfms", "val_idxs"]),
+            ("from_arrays", ["path", "trn", "val", "bs", "tfms"]),
+        ],
+    )
+    def test_positions_and_texts(self, constructor, positional):
+        function = getattr(ImageClassifierData, constructor)
+        found = inspect.signature(function).parameters
+        assert [n for n, p in found.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
+        assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in found.values())
+        text = inspect.getdoc(function)
+        assert all(f"\n    {name}: " in text for name in found)
+
+    @pytest.mark.parametrize("constructor", ["from_csv", "from_df", "from_names_and_labels"])
+    def test_a_near_miss_is_named(self, constructor):
+        with pytest.raises(
+            TypeError, match=rf"{constructor}\(\) got .*'on_mising' \(did you mean 'on_missing'"
+        ):
+            getattr(ImageClassifierData, constructor)(".", [], [], on_mising="skip")
+
+    def test_lists_of_names_know_nothing_of_columns(self):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'suffix'"):
+            ImageClassifierData.from_names_and_labels(".", [], [], suffix=".jpg")

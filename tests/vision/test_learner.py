@@ -1,5 +1,6 @@
 """Training pictures from end to end: frozen bodies, cached activations, test-time augmentation, archives."""
 
+import inspect
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from tests.seeds import check_seed_of_first_weights
 from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner, set_seed
 from zoo.metrics import accuracy
+from zoo.training.options import LEARNER_DEFAULTS
 from zoo.vision import (
     ConvLearner,
     ImageClassifierData,
@@ -165,6 +167,16 @@ class TestPretrained:
         for size in (224.0, "224", 0):
             with pytest.raises(ValueError, match="sz must be a positive number"):
                 tfms_from_model(ARCH, size)
+
+    def test_options_are_those_of_learners(self, data):
+        for function in (ConvLearner.pretrained, ConvLearner.from_model_data):
+            found = inspect.signature(function).parameters
+            assert all(found[name].default == default for name, default in LEARNER_DEFAULTS.items())
+            assert "    opt_fn: " in inspect.getdoc(function)
+        with pytest.raises(TypeError, match=r"ConvLearner.pretrained\(\) got .*'metric' .*mean 'metrics'"):
+            ConvLearner.pretrained(ARCH, data, weights=None, metric=[])
+        with pytest.raises(TypeError, match=r"from_model_data\(\) got .*'optfn' .*mean 'opt_fn'"):
+            ConvLearner.from_model_data(nn.Flatten(), data, optfn=torch.optim.SGD)
 
     def test_freezing_errors(self, data):
         for precompute in (False, True):

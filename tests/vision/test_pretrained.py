@@ -9,17 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from zoo.engine.layer_groups import LayerGroups
-from zoo.vision.models.pretrained import (
-    adapt_first_weight,
-    arch_name,
-    build_body,
-    first_conv,
-    load_body_weights,
-    published_weights,
-    read_state_dict,
-)
+from zoo.vision.models.bodies import adapt_first_weight, arch_name, build_body, first_conv
 from zoo.vision.models.resnet_small import ResNetSmall
 from zoo.vision.models.transfer import TransferModel, head_dropouts, make_head, transfer_model
+from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 
 FAMILIES = [
     "resnet18", "resnext50_32x4d", "alexnet", "vgg11_bn", "densenet121", "mobilenet_v2", "mobilenet_v3_small",

@@ -2,8 +2,8 @@ from .activations import SaveFeatures as SaveFeatures
 from .data.image_data import ImageClassifierData as ImageClassifierData
 from .interpret import ImageModelResults as ImageModelResults
 from .learner import ConvLearner as ConvLearner
+from .picture_files import verify_images as verify_images
 from .pictures import open_image as open_image
-from .pictures import verify_images as verify_images
 from .transforms.augment import RandomDihedral as RandomDihedral
 from .transforms.augment import RandomFlip as RandomFlip
 from .transforms.augment import RandomLighting as RandomLighting
@@ -14,6 +14,6 @@ from .transforms.augment import transforms_basic as transforms_basic
 from .transforms.augment import transforms_side_on as transforms_side_on
 from .transforms.augment import transforms_top_down as transforms_top_down
 from .transforms.image_transform import ImageTransform as ImageTransform
-from .transforms.image_transform import imagenet_stats as imagenet_stats
-from .transforms.image_transform import tfms_from_model as tfms_from_model
-from .transforms.image_transform import tfms_from_stats as tfms_from_stats
+from .transforms.pairs import imagenet_stats as imagenet_stats
+from .transforms.pairs import tfms_from_model as tfms_from_model
+from .transforms.pairs import tfms_from_stats as tfms_from_stats

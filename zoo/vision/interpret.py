@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.errors import did_you_mean
 from zoo.inspect.plots import figure
 from zoo.vision.show import label_text, picture_grid, view
 
@@ -96,8 +97,6 @@ class ImageModelResults:
         classes = self.data.classes or []
         if isinstance(label, str):
             if label not in classes:
-                from zoo.errors import did_you_mean
-
                 raise ValueError(f"there is no class '{label}'{did_you_mean(label, classes)}")
             label = classes.index(label)
         return self.targets == label
@@ -172,8 +171,8 @@ class ImageModelResults:
     def plot_rows(self, rows: np.ndarray) -> Figure:
         """Validation pictures by row number, with prediction, probability and truth."""
         titles = [
-            f"{label_text(self.data, self.preds[row])} {self.probs[row, self.preds[row]]:.2f}\n"
-            f"truth: {label_text(self.data, self.targets[row])}"
+            f"{label_text(self.data.classes, self.preds[row])} {self.probs[row, self.preds[row]]:.2f}\n"
+            f"truth: {label_text(self.data.classes, self.targets[row])}"
             for row in rows
         ]
         return picture_grid([view(self.dataset, int(row)) for row in rows], titles)

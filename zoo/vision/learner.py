@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
-from zoo.data.model_data import ModelData
-from zoo.data.seeding import mix_seeds, seeded
+from zoo.data.loaders import ModelData
+from zoo.data.seeding import mix_seeds
 from zoo.engine.callback import Callback
-from zoo.engine.layer_groups import Rates
-from zoo.engine.state import State
+from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.loop import State
 from zoo.inspect.summary import Summary
+from zoo.keywords import completed, takes
 from zoo.learner import Learner
-from zoo.training.switches import Precision
-from zoo.vision.data.dataset import picture_loader
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.image_data import ImageClassifierData
-from zoo.vision.models.pretrained import arch_name, load_body_weights, published_weights, read_state_dict
-from zoo.vision.models.transfer import TransferModel, transfer_model, with_custom_head
+from zoo.vision.data.loaders import picture_loader
+from zoo.vision.models.pretrained import Weights, pretrained_model
+from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Weights = str | PathLike[str] | Mapping[str, Tensor] | None
 
 
 class ConvLearner(Learner):
@@ -48,6 +44,7 @@ class ConvLearner(Learner):
     _features: ImageClassifierData | None = None
 
     @classmethod
+    @takes(LearnerOptions, LEARNER_DEFAULTS)
     def pretrained(
         cls,
         arch: Callable[..., Any] | str,
@@ -58,17 +55,7 @@ class ConvLearner(Learner):
         precompute: bool = False,
         custom_head: nn.Module | None = None,
         weights: Weights = "default",
-        opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
-        loss_fn: Callable[..., Tensor] | None = None,
-        metrics: Sequence[Any] | None = None,
-        callbacks: Iterable[Callback] = (),
-        device: str | torch.device | None = None,
-        wd: Rates | None = None,
-        clip: float | None = None,
-        path: str | Path | None = None,
-        precision: Precision = "auto",
-        seed: int | None = None,
-        progress: bool = True,
+        **options: Unpack[LearnerOptions],
     ) -> Self:
         """A classifier on a pretrained body. It starts frozen: only the new head trains.
 
@@ -87,68 +74,48 @@ class ConvLearner(Learner):
             custom_head: your own head; it reads the N x C x H x W feature map (no precompute, no export).
             weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or
                 its body), a state dict, or None for random weights.
-            opt_fn: optimizer class; see `Learner`, as for the arguments below.
-            loss_fn: likewise.
-            metrics: likewise.
-            callbacks: likewise.
-            device: likewise.
-            wd: likewise.
-            clip: likewise.
-            path: likewise.
-            precision: likewise.
-            seed: likewise; it fixes the head's first weights too.
-            progress: likewise.
 
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
             FileNotFoundError: no such weights file.
             OSError: the weights could not be downloaded.
         """
-        name = arch_name(arch)
-        with seeded(seed):
-            model = _build(name, data, ps, xtra_fc, custom_head)
-        if weights is not None:
-            if not isinstance(weights, str | PathLike | Mapping):
-                raise TypeError(
-                    f"weights must be 'default', a file, a state dict or None for random weights, "
-                    f"got {weights!r}"
-                )
-            origin = f"weights file {weights}" if isinstance(weights, str | PathLike) else "weights"
-            if isinstance(weights, Mapping):
-                state = dict(weights)
-            else:
-                state = published_weights(name) if weights == "default" else read_state_dict(weights)
-            load_body_weights(model.body, state, data.channels, origin)
-        learn = cls(
-            data,
-            model,
-            opt_fn=opt_fn,
-            loss_fn=loss_fn,
-            metrics=metrics,
-            callbacks=callbacks,
-            device=device,
-            wd=wd,
-            clip=clip,
-            path=path,
-            precision=precision,
-            seed=seed,
-            progress=progress,
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, options, "ConvLearner.pretrained")
+        model = pretrained_model(
+            arch,
+            data.c,
+            data.channels,
+            ps=ps,
+            xtra_fc=xtra_fc,
+            custom_head=custom_head,
+            weights=weights,
+            seed=chosen["seed"],
         )
+        learn = cls(data, model, **chosen)
         learn.freeze()
         if precompute:
             learn.precompute = True
         return learn
 
     @classmethod
-    def from_model_data(cls, model: nn.Module, data: Any, **options: Any) -> Self:
+    @takes(LearnerOptions, LEARNER_DEFAULTS)
+    def from_model_data(
+        cls,
+        model: nn.Module,
+        data: Any,
+        *,
+        layer_groups: GroupSpec | None = None,
+        **options: Unpack[LearnerOptions],
+    ) -> Self:
         """A learner for your own network.
 
         Args:
             model: reads N x channels x H x W normalised pictures. A method `layer_groups()` names its groups.
             data: the pictures.
-            options: keyword arguments of `Learner`, e.g. `metrics`, `opt_fn`, `layer_groups`.
+            layer_groups: groups of parameters, as in `Learner`; asked of the model by default.
         """
-        return cls(data, model, **options)
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, options, "ConvLearner.from_model_data")
+        return cls(data, model, layer_groups=layer_groups, **chosen)
 
     def _domain_callbacks(self) -> list[Callback]:
         return [*super()._domain_callbacks(), _ReadyToTrain()]
@@ -299,7 +266,11 @@ class ConvLearner(Learner):
         """
         from zoo.vision.show import show_results
 
-        return show_results(self, n, is_test=is_test, seed=seed)
+        data = self._pictures
+        dataset = data.test_ds if is_test else data.val_ds
+        if dataset is None:
+            raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures to show")
+        return show_results(dataset, data.classes, self.predict_batch, n, seed=seed)
 
 
 class _ReadyToTrain(Callback):
@@ -318,31 +289,3 @@ class _ReadyToTrain(Callback):
         check = getattr(state.learner._pictures, "check_files", None)
         if check is not None:
             check()
-
-
-def _build(
-    name: str,
-    data: ImageClassifierData,
-    ps: float | Sequence[float] | None,
-    xtra_fc: Sequence[int] | None,
-    custom_head: nn.Module | None,
-) -> TransferModel:
-    if custom_head is not None:
-        if ps is not None or xtra_fc is not None:
-            raise ValueError("custom_head replaces the standard head: leave out ps and xtra_fc")
-        return with_custom_head(name, custom_head, data.channels)
-    layers = [512] if xtra_fc is None else _numbers(xtra_fc, "xtra_fc", "layer sizes, e.g. [128]", whole=True)
-    dropout = ps
-    if ps is not None:
-        values = _numbers([ps] if np.ndim(ps) == 0 else ps, "ps", "one dropout probability or a list of them")
-        dropout = values[0] if np.ndim(ps) == 0 else values
-    return transfer_model(name, data.c, data.channels, layers, dropout)
-
-
-def _numbers(values: Any, name: str, what: str, *, whole: bool = False) -> list[Any]:
-    """Plain Python numbers from a list or array of numbers."""
-    plain = None if np.ndim(values) != 1 or isinstance(values, str | dict) else [*values]
-    kinds = int | np.integer if whole else int | float | np.number
-    if plain is None or any(isinstance(v, bool) or not isinstance(v, kinds) for v in plain):
-        raise TypeError(f"{name} takes {what}, got {values!r}")
-    return [int(v) if whole else float(v) for v in plain]

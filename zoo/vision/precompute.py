@@ -26,10 +26,11 @@ from zoo.data.tensor_loader import TensorLoader
 from zoo.datasets import cache_dir
 from zoo.distributed.group import write_once
 from zoo.storage.files import atomic_write
-from zoo.vision.data.dataset import ImageDataset, picture_loader
+from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
+from zoo.vision.data.loaders import picture_loader
 from zoo.vision.models.transfer import TransferModel
-from zoo.vision.pictures import broken_error, verify_images
+from zoo.vision.picture_files import broken_error, verify_images
 
 log = logging.getLogger(__name__)
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from zoo.data.dataset_loader import SampleKey
+from zoo.data.loaders import SampleKey
+from zoo.data.prediction import Prediction
 from zoo.data.seeding import mix_seeds
 from zoo.inspect.plots import figure
 
-if TYPE_CHECKING:
-    from zoo.vision.data.dataset import ImageDataset
-    from zoo.vision.data.image_data import ImageClassifierData
-    from zoo.vision.learner import ConvLearner
+
+class Rows(Protocol):
+    """Rows of (pixels, target), with the pictures as they were given and the targets by themselves."""
+
+    items: Any
+    y: np.ndarray | None
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Any]: ...
 
 
 def picture_grid(
@@ -35,7 +43,7 @@ def picture_grid(
     return drawn
 
 
-def view(dataset: ImageDataset, row: int, *, seed: int = 0) -> np.ndarray:
+def view(dataset: Rows, row: int, *, seed: int = 0) -> np.ndarray:
     """One picture as the model sees it: H x W or H x W x 3, values in [0, 1]."""
     pixels, _ = dataset[SampleKey(row, seed)]
     values = (
@@ -44,35 +52,46 @@ def view(dataset: ImageDataset, row: int, *, seed: int = 0) -> np.ndarray:
     return values[0] if len(values) not in (3, 4) else values[:3].transpose(1, 2, 0)
 
 
-def label_text(data: ImageClassifierData, target: Any) -> str:
-    """A target in the user's terms."""
-    classes = data.classes or []
+def label_text(classes: Sequence[str] | None, target: Any) -> str:
+    """A target in the user's terms: one class name, or those of all classes that are set."""
+    names = classes or []
     if np.ndim(target) == 1:
-        return " ".join(classes[i] for i in np.flatnonzero(np.asarray(target) > 0.5)) or "(none)"
-    return classes[int(target)] if int(target) >= 0 else "?"
+        return " ".join(names[int(i)] for i in np.flatnonzero(np.asarray(target) > 0.5)) or "(none)"
+    return names[int(target)] if int(target) >= 0 else "?"
 
 
-def show_batch(data: ImageClassifierData, n: int = 9, *, epoch: int = 0) -> Figure:
-    """Training pictures as augmented in `epoch`, with labels; see `ImageClassifierData.show_batch`."""
-    if data.trn_ds is None:
-        raise ValueError("there are no training pictures to show")
-    rng = np.random.default_rng(epoch)
-    rows = rng.permutation(len(data.trn_ds))[:n]
-    pictures = [view(data.trn_ds, int(row), seed=mix_seeds(epoch, int(row))) for row in rows]
-    return picture_grid(pictures, [label_text(data, data.trn_y[row]) for row in rows])
+def show_batch(dataset: Rows, classes: Sequence[str] | None, n: int = 9, *, epoch: int = 0) -> Figure:
+    """Random pictures as augmented in `epoch`, with labels."""
+    rows = np.random.default_rng(epoch).permutation(len(dataset))[:n]
+    pictures = [view(dataset, int(row), seed=mix_seeds(epoch, int(row))) for row in rows]
+    return picture_grid(pictures, [_truth(dataset, classes, int(row)) for row in rows])
 
 
-def show_results(learn: ConvLearner, n: int = 9, *, is_test: bool = False, seed: int = 0) -> Figure:
-    """Random pictures with the model's answers; see `ConvLearner.show_results`."""
-    data = learn.data
-    dataset = data.test_ds if is_test else data.val_ds
-    if dataset is None:
-        raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures to show")
+def show_results(
+    dataset: Rows,
+    classes: Sequence[str] | None,
+    predict: Callable[[list[Any]], list[Prediction]],
+    n: int = 9,
+    *,
+    seed: int = 0,
+) -> Figure:
+    """Random pictures with a model's answers, and the truth where it is known.
+
+    Args:
+        dataset: the pictures to choose from.
+        classes: names of the classes.
+        predict: a model's answers to pictures, such as `learn.predict_batch`.
+        n: number of pictures.
+        seed: another number shows other pictures.
+    """
     rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:n])
-    chosen = [dataset.items[int(row)] for row in rows]
     titles = []
-    for row, answer in zip(rows, learn.predict_batch(chosen), strict=True):
+    for row, answer in zip(rows, predict([dataset.items[int(row)] for row in rows]), strict=True):
         said = answer.label if isinstance(answer.label, str) else " ".join(answer.label) or "(none)"
-        truth = "" if dataset.y is None else f"\ntruth: {label_text(data, dataset.y[row])}"
+        truth = "" if dataset.y is None else f"\ntruth: {_truth(dataset, classes, int(row))}"
         titles.append(f"{said} {answer.probability:.2f}{truth}")
     return picture_grid([view(dataset, int(row)) for row in rows], titles)
+
+
+def _truth(dataset: Rows, classes: Sequence[str] | None, row: int) -> str:
+    return label_text(classes, -1 if dataset.y is None else dataset.y[row])

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
-from zoo.data.dataset_loader import DatasetLoader
 from zoo.vision.transforms.image_transform import ImageTransform
 
 PLAIN = ImageTransform(size=None)
@@ -81,65 +80,3 @@ class ImageDataset(Dataset):
                 digest.update(f"{os.path.abspath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         digest.update(json.dumps([self.channels, len(self)]).encode())
         return digest.hexdigest()
-
-
-def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
-    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error."""
-    shapes = {tuple(pixels.shape) for pixels, _ in rows}
-    if len(shapes) > 1:
-        first, second = sorted(shapes)[:2]
-        raise ValueError(
-            f"pictures of different sizes in one batch ({first[2]}x{first[1]} and {second[2]}x{second[1]} "
-            f"pixels): "
-            "pass tfms=tfms_from_model(arch, sz) to bring them to one size"
-        )
-    kinds = {pixels.dtype for pixels, _ in rows}
-    if len(kinds) > 1:
-        raise TypeError(f"pictures of different kinds in one batch: {sorted(map(str, kinds))}")
-    pixels, targets = default_collate(rows)
-    return pixels, targets
-
-
-class Normalize:
-    """Batch transform: pixels -> normalised floats on the device. The target is passed through."""
-
-    def __init__(self, tfm: ImageTransform) -> None:
-        self.tfm = tfm
-
-    def __call__(
-        self, batch: tuple, training: bool = False, generator: torch.Generator | None = None
-    ) -> tuple:
-        return (self.tfm.normalize(batch[0]), *batch[1:])
-
-
-def default_num_workers(dataset: ImageDataset) -> int:
-    """Decoding processes: none where starting them costs more than they save or cannot be forked."""
-    if os.name != "posix" or os.uname().sysname != "Linux":
-        return 0
-    if isinstance(dataset.items, np.ndarray) or len(dataset) < 256:
-        return 0
-    return min(2, os.cpu_count() or 1)
-
-
-def picture_loader(
-    dataset: ImageDataset,
-    bs: int,
-    *,
-    shuffle: bool = False,
-    num_workers: int | None = None,
-    seed: int | None = None,
-) -> DatasetLoader:
-    """A loader of (normalised pictures, targets).
-
-    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
-    """
-    return DatasetLoader(
-        dataset,
-        bs,
-        shuffle,
-        seed=seed,
-        num_workers=default_num_workers(dataset) if num_workers is None else num_workers,
-        collate_fn=collate_pictures,
-        batch_transform=Normalize(dataset.tfm),
-        drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
-    )

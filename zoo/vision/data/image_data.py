@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import pandas as pd
-import torch
-from PIL import Image
 from torch import Tensor
 
-from zoo.data.model_data import ModelData
-from zoo.errors import some
+from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
-from zoo.vision.data import sources
-from zoo.vision.data.dataset import ImageDataset, picture_loader
-from zoo.vision.pictures import broken_error, check_headers
-from zoo.vision.transforms.image_transform import ImageTransform
+from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.options import COLUMN_DEFAULTS, ROW_DEFAULTS, TABLE_DEFAULTS, RowOptions, TableOptions
+from zoo.vision.data.picture_data import PictureData
+from zoo.vision.data.sources.arrays import split_arrays
+from zoo.vision.data.sources.folders import split_folders
+from zoo.vision.data.sources.names import split_names
+from zoo.vision.data.sources.tables import names_and_labels, open_table
+from zoo.vision.data.splits import SplitPictures
+from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-log = logging.getLogger(__name__)
 
-TransformPair = tuple[ImageTransform | None, ImageTransform | None]
-OnMissing = Literal["raise", "skip"]
-
-
-class ImageClassifierData(ModelData):
+class ImageClassifierData(PictureData):
     """Training, validation and test pictures for a classifier.
 
     Use one of the constructors `from_paths`, `from_csv`, `from_df`, `from_arrays`, `from_names_and_labels`.
@@ -70,27 +66,25 @@ class ImageClassifierData(ModelData):
         channels: int = 3,
         seed: int | None = None,
     ) -> None:
-        if bs < 1:
-            raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
-        train_dl, valid_dl, test_dl = (
-            None
-            if ds is None
-            else picture_loader(ds, bs, shuffle=ds is train_ds, num_workers=num_workers, seed=seed)
-            for ds in (train_ds, valid_ds, test_ds)
+        super().__init__(
+            train_ds,
+            valid_ds,
+            test_ds,
+            tfms=tfms,
+            bs=bs,
+            num_workers=num_workers,
+            path=path,
+            channels=channels,
+            seed=seed,
         )
-        super().__init__(train_dl, valid_dl, test_dl, path=Path(path) if path is not None else None)
-        self.trn_ds, self.val_ds, self.test_ds = train_ds, valid_ds, test_ds
         self.classes = list(classes)
         self.is_multi = is_multi
         self.task = "multilabel" if is_multi else "classification"
-        self.tfms = (tfms[0] or ImageTransform(None), tfms[1] or ImageTransform(None))
-        self.bs, self.num_workers, self.channels = bs, num_workers, channels
-        self._files_checked = False
         if train_ds is not None and not is_multi and len(self.classes) == 1:
             warnings.warn(
                 f"there is only one class, '{self.classes[0]}': nothing can be learned",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     # ---- constructors
@@ -108,7 +102,7 @@ class ImageClassifierData(ModelData):
         *,
         n_per_class: int | None = None,
         seed: int | None = None,
-    ) -> ImageClassifierData:
+    ) -> Self:
         """Read ``path/train/CLASS/*.jpg`` and ``path/valid/CLASS/*.jpg``.
 
         Args:
@@ -127,31 +121,11 @@ class ImageClassifierData(ModelData):
             FileNotFoundError: a folder is missing.
             ValueError: an empty class folder, or a class that only validation has.
         """
-        path = Path(path)
-        folder = sources.existing_folder(path, trn_name, "training")
-        files, y, classes = sources.read_class_folders(folder, limit=n_per_class)
-        train = ImageDataset(files, y, tfms[0])
-        valid = test = None
-        if val_name is not None:
-            folder = sources.existing_folder(path, val_name, "validation")
-            files, y, _ = sources.read_class_folders(folder, classes, limit=n_per_class)
-            valid = ImageDataset(files, y, tfms[1])
-        if test_name is not None:
-            files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))
-            test = ImageDataset(files, None, tfms[1])
-        return cls(
-            train,
-            valid,
-            test,
-            classes=classes,
-            tfms=tfms,
-            bs=bs,
-            num_workers=num_workers,
-            path=path,
-            seed=seed,
-        )
+        split = split_folders(Path(path), trn_name, val_name, test_name, limit=n_per_class)
+        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed)
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_csv(
         cls,
         path: str | os.PathLike[str],
@@ -161,16 +135,9 @@ class ImageClassifierData(ModelData):
         tfms: TransformPair = (None, None),
         val_idxs: Sequence[int] | np.ndarray | None = None,
         *,
-        suffix: str = "",
-        test_name: str | None = None,
         skip_header: bool = True,
-        num_workers: int | None = None,
-        cat_separator: str = " ",
-        id_col: str | int = 0,
-        label_col: str | int = 1,
-        on_missing: OnMissing = "raise",
-        seed: int | None = None,
-    ) -> ImageClassifierData:
+        **options: Unpack[TableOptions],
+    ) -> Self:
         """Read a CSV of file names and labels.
 
         A label cell with several labels, in any row, makes the whole set multi-label.
@@ -183,47 +150,21 @@ class ImageClassifierData(ModelData):
             tfms: (train, valid) transforms.
             val_idxs: row numbers of the validation pictures (rows of the table, from 0); default: a fixed
                 random fifth.
-            suffix: appended to each name, e.g. ".jpg".
-            test_name: folder of unlabelled pictures, below `path`.
             skip_header: whether the first line holds column names.
-            num_workers: decoding processes; None chooses.
-            cat_separator: what separates several labels in one cell.
-            id_col: column of the file names, by name or position.
-            label_col: column of the labels, by name or position.
-            on_missing: "raise" names rows whose picture does not exist; "skip" leaves them out and logs how
-                many.
-            seed: of the order and the augmentation.
         """
-        csv = Path(path) / csv_fname
-        if not csv.is_file() and Path(csv_fname).is_file():
-            csv = Path(csv_fname)
-        frame = sources.read_label_table(csv, skip_header=skip_header)
-        if skip_header and isinstance(id_col, int) and 0 <= id_col < frame.shape[1]:
-            name = str(frame.columns[id_col]).strip()
-            if Path(path, folder, f"{name}{suffix}").is_file():
-                raise ValueError(
-                    f"the first line of {csv} looks like data, not like column names: picture "
-                    f"'{name}{suffix}' exists; pass skip_header=False"
-                )
-        return cls.from_df(
+        chosen = completed(TableOptions, TABLE_DEFAULTS, options, "ImageClassifierData.from_csv")
+        frame, origin = open_table(
             path,
             folder,
-            frame,
-            bs,
-            tfms,
-            val_idxs,
-            suffix=suffix,
-            test_name=test_name,
-            num_workers=num_workers,
-            cat_separator=cat_separator,
-            id_col=id_col,
-            label_col=label_col,
-            on_missing=on_missing,
-            seed=seed,
-            origin=str(csv),
+            csv_fname,
+            suffix=chosen["suffix"],
+            id_col=chosen["id_col"],
+            skip_header=skip_header,
         )
+        return cls.from_df(path, folder, frame, bs, tfms, val_idxs, origin=origin, **chosen)
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_df(
         cls,
         path: str | os.PathLike[str],
@@ -233,40 +174,27 @@ class ImageClassifierData(ModelData):
         tfms: TransformPair = (None, None),
         val_idxs: Sequence[int] | np.ndarray | None = None,
         *,
-        suffix: str = "",
-        test_name: str | None = None,
-        num_workers: int | None = None,
-        cat_separator: str = " ",
-        id_col: str | int = 0,
-        label_col: str | int = 1,
-        on_missing: OnMissing = "raise",
-        seed: int | None = None,
         origin: str = "the data frame",
-    ) -> ImageClassifierData:
-        """Like `from_csv`, from a data frame (which is not changed); `origin` names it in errors."""
-        names = [str(name).strip() for name in sources.table_column(df, id_col, "file names", origin)]
-        blank = [i for i, name in enumerate(names) if name in ("", "nan", "None", "<NA>")]
-        if blank:
-            raise ValueError(
-                f"{origin}: {len(blank)} rows have no file name (first rows, from 0: {some(blank)})"
-            )
-        labels = sources.table_column(df, label_col, "labels", origin)
-        return cls.from_names_and_labels(
-            path,
-            [os.path.join(folder, f"{name}{suffix}") for name in names],
-            labels,
-            bs,
-            tfms,
-            val_idxs,
-            test_name=test_name,
-            num_workers=num_workers,
-            cat_separator=cat_separator,
-            on_missing=on_missing,
-            seed=seed,
-            origin=origin,
-        )
+        **options: Unpack[TableOptions],
+    ) -> Self:
+        """Like `from_csv`, from a data frame.
+
+        Args:
+            path: base folder.
+            folder: folder of the pictures, below `path`.
+            df: the table; it is not changed.
+            bs: pictures per batch.
+            tfms: (train, valid) transforms.
+            val_idxs: row numbers of the validation pictures; default: a fixed random fifth.
+            origin: names the table in errors.
+        """
+        chosen = completed(TableOptions, TABLE_DEFAULTS, options, "ImageClassifierData.from_df")
+        columns = {name: chosen.pop(name) for name in COLUMN_DEFAULTS}
+        names, labels = names_and_labels(df, folder, origin=origin, **columns)
+        return cls.from_names_and_labels(path, names, labels, bs, tfms, val_idxs, origin=origin, **chosen)
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS, without=tuple(COLUMN_DEFAULTS))
     def from_names_and_labels(
         cls,
         path: str | os.PathLike[str],
@@ -277,13 +205,9 @@ class ImageClassifierData(ModelData):
         val_idxs: Sequence[int] | np.ndarray | None = None,
         *,
         classes: Sequence[str] | None = None,
-        test_name: str | None = None,
-        num_workers: int | None = None,
-        cat_separator: str | None = " ",
-        on_missing: OnMissing = "raise",
-        seed: int | None = None,
         origin: str = "names",
-    ) -> ImageClassifierData:
+        **options: Unpack[RowOptions],
+    ) -> Self:
         """From file names (relative to `path`) and their labels.
 
         Args:
@@ -295,74 +219,12 @@ class ImageClassifierData(ModelData):
             tfms: (train, valid) transforms.
             val_idxs: validation rows; default: a fixed random fifth.
             classes: class names in the order wanted; default: those seen, alphabetically.
-            test_name: folder of unlabelled pictures, below `path`.
-            num_workers: decoding processes; None chooses.
-            cat_separator: what separates several labels in one text; None: nothing does.
-            on_missing: "raise" or "skip" rows whose picture does not exist.
-            seed: of the order and the augmentation.
             origin: names the table in errors.
         """
-        path = Path(path)
-        files = [path / name for name in names]
-        if not files:
-            raise ValueError(f"{origin} has no rows")
-        if len(labels) != len(files):
-            raise ValueError(f"{origin}: {len(files)} file names but {len(labels)} labels")
-        if on_missing not in ("raise", "skip"):
-            raise ValueError(f"on_missing must be 'raise' or 'skip', got {on_missing!r}")
-        exists = sources.check_files(files, origin)
-        if not exists.all():
-            if on_missing == "raise" or not exists.any():
-                raise sources.missing_files_error(files, exists, origin)
-            log.warning(
-                "%d of %d pictures named by %s do not exist and are left out",
-                (~exists).sum(),
-                len(files),
-                origin,
-            )
-        encoded = sources.encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
-        kept = np.flatnonzero(exists)
-        is_valid = sources.valid_mask(val_idxs, len(files), kept, origin)
-        train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
-        if not len(train_rows):
-            raise ValueError(f"{origin}: val_idxs leaves no training rows")
-        sources.check_duplicates(
-            [files[i] for i in kept],
-            sources.Labels(encoded.y[kept], encoded.classes, encoded.multi),
-            is_valid[kept],
-            origin,
-        )
-        unseen = sources.classes_without_rows(encoded, train_rows)
-        if classes is None and not encoded.multi:
-            present = set(sources.classes_with_rows(encoded, valid_rows))
-            only_valid = [name for name in unseen if name in present]
-            if only_valid:
-                raise ValueError(
-                    f"{origin}: label {some(map(repr, only_valid))} exists only in the validation pictures, "
-                    "so it cannot be learned: choose val_idxs that leave training pictures of every class"
-                )
-        if unseen:
-            log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
-        train, valid = (
-            ImageDataset([files[i] for i in rows], encoded.y[rows], tfm) if len(rows) else None
-            for rows, tfm in ((train_rows, tfms[0]), (valid_rows, tfms[1]))
-        )
-        test = None
-        if test_name is not None:
-            test_files = sources.read_flat_folder(sources.existing_folder(path, test_name, "test"))
-            test = ImageDataset(test_files, None, tfms[1])
-        return cls(
-            train,
-            valid,
-            test,
-            classes=encoded.classes,
-            is_multi=encoded.multi,
-            tfms=tfms,
-            bs=bs,
-            num_workers=num_workers,
-            path=path,
-            seed=seed,
-        )
+        chosen = completed(RowOptions, ROW_DEFAULTS, options, "ImageClassifierData.from_names_and_labels")
+        loading = {name: chosen.pop(name) for name in ("num_workers", "seed")}
+        split = split_names(Path(path), names, labels, val_idxs, classes=classes, origin=origin, **chosen)
+        return cls._of(split, tfms, path=path, bs=bs, **loading)
 
     @classmethod
     def from_arrays(
@@ -377,7 +239,7 @@ class ImageClassifierData(ModelData):
         test: np.ndarray | None = None,
         num_workers: int | None = None,
         seed: int | None = None,
-    ) -> ImageClassifierData:
+    ) -> Self:
         """From pictures in memory; uint8 arrays are kept as they are, without a copy.
 
         Args:
@@ -392,41 +254,19 @@ class ImageClassifierData(ModelData):
             num_workers: processes that transform; None chooses.
             seed: of the order and the augmentation.
         """
-        pictures = {"trn": trn[0], "val": None if val is None else val[0], "test": test}
-        checked = {
-            name: sources.check_array(array, name) for name, array in pictures.items() if array is not None
-        }
-        channels = {name: 1 if a.ndim == 3 else a.shape[3] for name, a in checked.items()}
-        if len(set(channels.values())) > 1:
-            raise ValueError(f"pictures must have the same number of channels, got {channels}")
-        for name, given in (("trn", trn), ("val", val)):
-            if given is not None and len(given[0]) != len(given[1]):
-                raise ValueError(f"{name}: {len(given[0])} pictures but {len(given[1])} labels")
-        rows = [
-            row for given in (trn, val) if given is not None for row in sources.label_rows(given[1], "labels")
-        ]
-        encoded = sources.encode_labels(rows, cat_separator=None, classes=classes, origin="labels")
-        n, c = len(trn[1]), channels["trn"]
-        if not encoded.multi and val is not None:
-            only_valid = set(encoded.y[n:].tolist()) - set(encoded.y[:n].tolist())
-            if only_valid and classes is None:
-                names = [encoded.classes[i] for i in sorted(only_valid)]
-                raise ValueError(f"label {some(map(repr, names))} exists only in the validation pictures")
-        train_ds = ImageDataset(checked["trn"], encoded.y[:n], tfms[0], channels=c)
-        valid_ds = None if val is None else ImageDataset(checked["val"], encoded.y[n:], tfms[1], channels=c)
-        test_ds = None if test is None else ImageDataset(checked["test"], None, tfms[1], channels=c)
+        split = split_arrays(trn, val, test, classes)
+        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed)
+
+    @classmethod
+    def _of(cls, split: SplitPictures, tfms: TransformPair, **loading: Any) -> Self:
+        """Transform what a source found, and load it; `loading` is for the constructor."""
         return cls(
-            train_ds,
-            valid_ds,
-            test_ds,
-            classes=encoded.classes,
-            is_multi=encoded.multi,
+            *split.transformed(tfms),
+            classes=split.classes,
+            is_multi=split.is_multi,
             tfms=tfms,
-            bs=bs,
-            num_workers=num_workers,
-            path=path,
-            channels=c,
-            seed=seed,
+            channels=split.channels,
+            **loading,
         )
 
     # ---- what is inside
@@ -436,94 +276,11 @@ class ImageClassifierData(ModelData):
         """Number of classes."""
         return len(self.classes or [])
 
-    @property
-    def sz(self) -> tuple[int, int] | None:
-        """Height and width the model reads."""
-        return self.tfms[1].size
-
-    @property
-    def trn_y(self) -> np.ndarray:
-        """Training targets: class numbers, or rows x classes of 0/1."""
-        return self._targets(self.trn_ds, "training")
-
-    @property
-    def val_y(self) -> np.ndarray:
-        """Validation targets."""
-        return self._targets(self.val_ds, "validation")
-
-    @staticmethod
-    def _targets(dataset: ImageDataset | None, what: str) -> np.ndarray:
-        if dataset is None or dataset.y is None:
-            raise ValueError(f"there are no {what} pictures")
-        return dataset.y
-
-    @property
-    def filenames(self) -> dict[str, list[str]]:
-        """File names of the "train", "valid" and "test" pictures, in order."""
-        named = {"train": self.trn_ds, "valid": self.val_ds, "test": self.test_ds}
-        return {name: ds.fnames for name, ds in named.items() if ds is not None}
-
-    def check_files(self) -> None:
-        """Look at every picture file's header once, so that a broken one stops a training before it begins.
-
-        Learners call it before the first fit. Damage inside the data of a file that begins and ends well is
-        found only by decoding it, see `zoo.vision.verify_images`.
-
-        Raises:
-            ValueError: names all broken files.
-        """
-        if self._files_checked:
-            return
-        datasets = [ds for ds in (self.trn_ds, self.val_ds, self.test_ds) if ds is not None]
-        broken = check_headers(path for ds in datasets for path in ds.files)
-        if broken:
-            raise broken_error(broken)
-        self._files_checked = True
-
     # ---- what the core asks
 
     def default_metrics(self) -> list:
         """Accuracy, or F2 and the share of correct labels for several labels."""
         return [fbeta(), accuracy_thresh()] if self.is_multi else [accuracy]
-
-    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
-        """Normalised batches from paths, encoded bytes, Pillow images or arrays, in order.
-
-        Args:
-            items: a list, a column of a table, or a rows x H x W [x C] array; one picture stands for a list
-                of one.
-        """
-        tfm = self.tfms[1]
-        chunk: list[Tensor] = []
-        for item in self._picture_list(items):
-            pixels = tfm.pixels(item, channels=self.channels)
-            full = tfm.size is None or len(chunk) == self.bs
-            if chunk and (full or pixels.dtype != chunk[0].dtype):  # bytes and floats are scaled differently
-                yield (tfm.normalize(torch.stack(chunk)),)
-                chunk = []
-            chunk.append(pixels)
-        if chunk:
-            yield (tfm.normalize(torch.stack(chunk)),)
-
-    def _picture_list(self, items: Any) -> Iterable[Any]:
-        """What was given as pictures: several, or one that must not be taken apart."""
-        one = str | os.PathLike | bytes | bytearray | memoryview | Image.Image
-        if isinstance(items, one) or hasattr(items, "read"):
-            return [items]
-        if isinstance(items, pd.DataFrame | dict):
-            raise TypeError(
-                f"expected a list of pictures, got a {type(items).__name__}: pass the column of file names"
-            )
-        if not isinstance(items, np.ndarray | Tensor) or items.ndim < 2:
-            return items
-        if items.ndim == 2 or (items.ndim == 3 and items.shape[-1] in (1, self.channels)):
-            return [items]
-        if items.ndim == 3 and items.shape[0] == self.channels > 1:
-            raise ValueError(
-                f"expected pictures with channels last (H x W x {self.channels}), got an array of shape "
-                f"{tuple(items.shape)}; for {self.channels} grey pictures pass a list of arrays"
-            )
-        return items
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Classes, kind of target, size and statistics."""
@@ -558,4 +315,6 @@ class ImageClassifierData(ModelData):
         """
         from zoo.vision.show import show_batch
 
-        return show_batch(self, n, epoch=epoch)
+        if self.trn_ds is None:
+            raise ValueError("there are no training pictures to show")
+        return show_batch(self.trn_ds, self.classes, n, epoch=epoch)

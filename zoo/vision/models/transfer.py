@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
-from zoo.vision.models.pretrained import arch_name, body_units, build_body, probe
+from zoo.vision.models.bodies import arch_name, body_units, build_body, probe
 
 
 def concat_pool(features: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class TransferModel(nn.Module):
     Args:
         body: pictures -> N x C x H x W feature map.
         head: pooled 2C vectors -> outputs; with `pooled=False` it reads the feature map itself.
-        cut: number of body units (see `zoo.vision.models.pretrained.body_units`) in the early group.
+        cut: number of body units (see `zoo.vision.models.bodies.body_units`) in the early group.
         pooled: whether concatenated pooling stands between body and head.
     """
 

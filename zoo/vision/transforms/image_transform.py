@@ -1,15 +1,11 @@
-"""From a picture to what a network reads: scale, augment, crop (CPU, 8 bits), normalise (device).
-
-`tfms_from_model` and `tfms_from_stats` return a (train, valid) pair of `ImageTransform`.
-"""
+"""From a picture to what a network reads: scale, augment, crop (CPU, 8 bits), normalise (device)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,15 +14,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from zoo.errors import did_you_mean
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
-from zoo.vision.transforms.augment import PadMode, Pixels, RandomCall, RandomTransform, pad_by, picture_size
+from zoo.vision.transforms.augment import PadMode, Pixels, RandomTransform, pad_by, picture_size
 
 CropMode: TypeAlias = Literal["random", "center", "squash", "letterbox"]
-Stats: TypeAlias = tuple[Sequence[float], Sequence[float]]
-
-imagenet_stats: Stats = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of the RGB channels of ImageNet, for values in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +159,10 @@ class ImageTransform:
         )
 
 
+TransformPair: TypeAlias = tuple[ImageTransform | None, ImageTransform | None]
+"""Transforms of the training pictures and of all others; None only decodes."""
+
+
 @lru_cache(maxsize=64)
 def _scale_shift(
     mean: tuple[float, ...], std: tuple[float, ...], channels: int, unit: float, device: str
@@ -187,118 +182,3 @@ def _scale_shift(
         scale = torch.tensor(unit / std_row, dtype=torch.float32, device=device)[:, None, None]
         shift = torch.tensor(-mean_row / std_row, dtype=torch.float32, device=device)[:, None, None]
     return scale, shift
-
-
-def tfms_from_stats(
-    stats: Stats,
-    sz: int | tuple[int, int],
-    *,
-    aug_tfms: Sequence[RandomTransform | Callable[[Any], Any]] | None = None,
-    max_zoom: float | None = None,
-    pad: int = 0,
-    pad_mode: PadMode = "reflect",
-    crop: CropMode | None = None,
-    interpolation: str = "bilinear",
-) -> tuple[ImageTransform, ImageTransform]:
-    """The (train, valid) pair of transforms for given channel statistics.
-
-    Validation pictures are scaled so that the shorter side is `sz`, then cropped in the centre.
-
-    Args:
-        stats: (means, standard deviations) of the channels for values in [0, 1].
-        sz: side of the square result in pixels, or (height, width).
-        aug_tfms: random transforms of training pictures, e.g. `transforms_side_on`, your own
-            `RandomTransform` objects, or callables such as torchvision's transforms.
-        max_zoom: training pictures are enlarged by a factor drawn from [1, max_zoom] before the crop.
-        pad: pixels added to each side of training pictures before the crop (4 is usual for 32x32).
-        pad_mode: "reflect", "constant" (black) or "edge".
-        crop: "random" or "center" crops of training pictures (default: random if anything else is random or
-            padded); "squash" or "letterbox" use the whole picture, in validation too.
-        interpolation: "bilinear", "bicubic" or "nearest".
-
-    Returns:
-        A pair of `ImageTransform`; each can be called on one picture.
-
-    >>> train, valid = tfms_from_stats(imagenet_stats, 32, max_zoom=1.1)
-    >>> valid(np.zeros((40, 60, 3), np.uint8)).shape
-    torch.Size([3, 32, 32])
-    """
-    size = _check_size(sz)
-    mean, std = (tuple(float(v) for v in values) for values in stats)
-    if len(mean) != len(std) or not mean or min(std) <= 0:
-        raise ValueError(f"stats must be (means, stds) of equal length with positive stds, got {stats}")
-    if max_zoom is not None and max_zoom < 1:
-        raise ValueError(f"max_zoom must be at least 1, got {max_zoom}")
-    if pad < 0:
-        raise ValueError(f"pad must be at least 0 pixels, got {pad}")
-    for name, value, options in (
-        ("crop", crop, [*get_args(CropMode), None]),
-        ("pad_mode", pad_mode, list(get_args(PadMode))),
-        ("interpolation", interpolation, ["bilinear", "bicubic", "nearest"]),
-    ):
-        if value not in options:
-            hint = did_you_mean(str(value), [o for o in options if o])
-            raise ValueError(f"{name}={value!r} is not one of {options}{hint}")
-    augment = tuple(_as_random(t) for t in aug_tfms or ())
-    if crop is None:
-        crop = "random" if augment or pad or (max_zoom or 1) > 1 else "center"
-    valid = ImageTransform(size, mean, std, interpolation, crop="center" if crop == "random" else crop)
-    train = replace(
-        valid, augment=augment, max_zoom=float(max_zoom or 1.0), pad=pad, pad_mode=pad_mode, crop=crop
-    )
-    return train, valid
-
-
-def tfms_from_model(
-    arch: Callable[..., Any] | str,
-    sz: int | tuple[int, int],
-    *,
-    aug_tfms: Sequence[RandomTransform | Callable[[Any], Any]] | None = None,
-    max_zoom: float | None = None,
-    pad: int = 0,
-    pad_mode: PadMode = "reflect",
-    crop: CropMode | None = None,
-) -> tuple[ImageTransform, ImageTransform]:
-    """Like `tfms_from_stats`, with the statistics and interpolation the architecture was pretrained with.
-
-    Args:
-        arch: a torchvision constructor such as `torchvision.models.resnet34`, or its name.
-        sz: side of the square result in pixels, or (height, width).
-        aug_tfms: see `tfms_from_stats`, as are the remaining arguments.
-        max_zoom: likewise.
-        pad: likewise.
-        pad_mode: likewise.
-        crop: likewise.
-
-    >>> train, valid = tfms_from_model("efficientnet_b0", 224)
-    >>> valid.interpolation
-    'bicubic'
-    """
-    from zoo.vision.models.pretrained import pretraining_preset
-
-    mean, std, interpolation = pretraining_preset(arch)
-    return tfms_from_stats(
-        (mean, std),
-        sz,
-        aug_tfms=aug_tfms,
-        max_zoom=max_zoom,
-        pad=pad,
-        pad_mode=pad_mode,
-        crop=crop,
-        interpolation=interpolation,
-    )
-
-
-def _check_size(sz: int | tuple[int, int]) -> tuple[int, int]:
-    size = tuple(sz) if isinstance(sz, tuple | list) else (sz, sz)
-    if len(size) != 2 or any(not isinstance(v, int | np.integer) or v < 1 for v in size):
-        raise ValueError(f"sz must be a positive number of pixels or (height, width), got {sz!r}")
-    return int(size[0]), int(size[1])
-
-
-def _as_random(transform: RandomTransform | Callable[[Any], Any]) -> RandomTransform:
-    if isinstance(transform, RandomTransform):
-        return transform
-    if callable(transform) and not isinstance(transform, type):
-        return RandomCall(transform)
-    raise TypeError(f"aug_tfms takes RandomTransform objects or callables, got {transform!r}")

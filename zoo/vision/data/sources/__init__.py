@@ -1,0 +1,1 @@
+"""Where pictures come from, a room for each place; every one hands over `SplitPictures`."""

@@ -1,0 +1,63 @@
+"""Pictures in three parts, for training, validation and test, and which rows go where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.data.splits import get_cv_idxs
+from zoo.errors import some
+from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.transforms.image_transform import TransformPair
+
+
+@dataclass(frozen=True)
+class SplitPictures:
+    """What every source of pictures hands over: pictures with their targets, split, not yet transformed.
+
+    Attributes:
+        train: training pictures.
+        valid: validation pictures.
+        test: pictures without targets.
+        classes: class names; what the numbers or columns of the targets mean.
+        is_multi: whether a picture can have several labels.
+        channels: channels of a picture.
+    """
+
+    train: ImageDataset
+    valid: ImageDataset | None
+    test: ImageDataset | None
+    classes: list[str]
+    is_multi: bool = False
+    channels: int = 3
+
+    def transformed(
+        self, tfms: TransformPair
+    ) -> tuple[ImageDataset, ImageDataset | None, ImageDataset | None]:
+        """The three parts, the first with the training transform, the others with the other one."""
+        valid, test = (None if part is None else part.with_tfm(tfms[1]) for part in (self.valid, self.test))
+        return self.train.with_tfm(tfms[0]), valid, test
+
+
+def valid_mask(
+    val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
+) -> np.ndarray:
+    """True for validation rows; by default a fixed random fifth of the rows that are kept."""
+    mask = np.zeros(n, bool)
+    if val_idxs is None:
+        mask[kept[get_cv_idxs(len(kept))]] = True
+        return mask
+    rows = np.asarray(val_idxs)
+    if rows.dtype == bool:
+        raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(
+            f"val_idxs takes a list of whole row numbers, got {rows.dtype} values of shape {rows.shape}"
+        )
+    outside = [int(i) for i in rows if not 0 <= i < n]
+    if outside:
+        raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
+    mask[rows.astype(np.int64)] = True
+    return mask

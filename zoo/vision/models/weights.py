@@ -1,0 +1,105 @@
+"""Weights of torchvision's classifiers, downloaded or from a file, for bodies cut from them."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import warnings
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from zoo.errors import did_you_mean, some
+from zoo.vision.models.bodies import HEAD_NAMES, adapt_first_weight, first_conv
+
+
+def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Weights of a ``.pth``, ``.pt`` or ``.safetensors`` file. Nothing in the file is ever executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file holds something other than named tensors.
+    """
+    file = Path(path)
+    if not file.is_file():
+        near = sorted(p.name for p in file.parent.iterdir()) if file.parent.is_dir() else []
+        raise FileNotFoundError(f"weights file {file} does not exist{did_you_mean(file.name, near)}")
+    try:
+        if file.suffix == ".safetensors":
+            loaded: Any = load_file(file)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # about unusual pickle protocols; refused below
+                loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as err:  # damaged bytes make the readers raise almost anything
+        # Torch's own text is left out: it recommends to load the file without protection.
+        raise ValueError(
+            f"{file} is not a file of plain weights (a state dict of tensors): it is damaged, of another "
+            "format or holds other objects; it was not loaded and nothing in it was executed"
+        ) from (err if isinstance(err, OSError | SafetensorError) else None)
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise ValueError(f"{file} does not hold a state dict (names and tensors)")
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+
+
+def published_weights(name: str) -> dict[str, Tensor]:
+    """Torchvision's default weights, from its download cache or the network."""
+    entry = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    try:
+        return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except (urllib.error.URLError, OSError) as err:
+        raise OSError(
+            f"could not download the weights of {name} from {entry.url} ({err}). Offline: pass "
+            f"weights='path/to/file.pth' "
+            "(a state dict of the torchvision model), or weights=None to start from random weights"
+        ) from err
+
+
+def load_body_weights(body: nn.Sequential, state: Mapping[str, Tensor], c_in: int, origin: str) -> None:
+    """Copy a classifier's (or only its body's) weights into a body.
+
+    Args:
+        body: from `build_body`.
+        state: torchvision's names; weights of the classifier part are left out. Names relative to
+            ``features`` are accepted too.
+        c_in: channels of the pictures.
+        origin: named in errors.
+
+    Raises:
+        ValueError: a weight is missing, has another shape, or is unknown; nothing is copied then.
+    """
+    wanted = body.state_dict()
+    given = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)", r"\1\2", k): v for k, v in state.items()}
+    if wanted.keys().isdisjoint(given) and len(list(body.children())) in (1, 2):
+        prefix = next(iter(body.named_children()))[0]
+        given = {f"{prefix}.{k}": v for k, v in given.items()}
+    if c_in != 3:
+        key = first_conv(body)[0] + ".weight"
+        if key in given and given[key].shape[1] == 3:
+            given[key] = adapt_first_weight(given[key], c_in)
+    head = tuple(f"{name}." for name in HEAD_NAMES)
+    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in given if k not in wanted and not k.startswith(head)]
+    misshapen = [
+        f"{k} (file {tuple(given[k].shape)}, model {tuple(v.shape)})"
+        for k, v in wanted.items()
+        if k in given and given[k].shape != v.shape
+    ]
+    problems = [
+        f"{len(names)} {what}: {some(names, 3)}"
+        for names, what in ((missing, "missing"), (misshapen, "of another shape"), (unknown, "unknown"))
+        if names
+    ]
+    if problems:
+        raise ValueError(f"{origin} does not fit this architecture's body: {'; '.join(problems)}")
+    body.load_state_dict({k: given.get(k, v) for k, v in wanted.items()})
