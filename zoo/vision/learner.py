@@ -10,11 +10,11 @@ import numpy as np
 from torch import nn
 
 import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.data.seeding import mix_seeds
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
-from zoo.engine.loop import State
+from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
 from zoo.learner import Learner

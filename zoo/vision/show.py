@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from zoo.data.loaders import SampleKey
+from zoo.data.dataset_loader import SampleKey
 from zoo.data.prediction import Prediction
 from zoo.data.seeding import mix_seeds
 from zoo.inspect.plots import figure

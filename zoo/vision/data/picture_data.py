@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.raw import raw_batches
