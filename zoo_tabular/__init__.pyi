@@ -1,10 +1,10 @@
 from .data import ColumnarModelData as ColumnarModelData
+from .frames.category_types import apply_cats as apply_cats
+from .frames.category_types import train_cats as train_cats
 from .frames.dates import add_datepart as add_datepart
 from .frames.events import add_elapsed as add_elapsed
 from .frames.events import add_event_counts as add_event_counts
-from .frames.processing import apply_cats as apply_cats
-from .frames.processing import proc_df as proc_df
-from .frames.processing import train_cats as train_cats
+from .frames.proc_df import proc_df as proc_df
 from .frames.processor import TableProcessor as TableProcessor
 from .frames.splits import TimeLeakWarning as TimeLeakWarning
 from .frames.splits import group_split as group_split

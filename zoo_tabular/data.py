@@ -15,10 +15,10 @@ from zoo.data.loaders import ModelData, TensorLoader
 from zoo.data.seeding import seeded
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
-from zoo_tabular.frames.checks import check_columns, check_frame
+from zoo_tabular.frames.frame_checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.rows import frame_of_arrays, frame_of_items
-from zoo_tabular.frames.target_transforms import TargetTransform
+from zoo_tabular.frames.raw_rows import frame_of_arrays, frame_of_items
+from zoo_tabular.frames.target.transforms import TargetTransform
 from zoo_tabular.metrics import exp_rmspe
 from zoo_tabular.model.new_model import check_request, default_sizes, new_model
 

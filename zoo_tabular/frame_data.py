@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from zoo.data.loaders import TensorLoader
-from zoo_tabular.frames.checks import check_columns, check_frame
+from zoo_tabular.frames.features import check_not_feature, feature_names
+from zoo_tabular.frames.frame_checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.read_target import Truth, check_not_feature, read_truth
-from zoo_tabular.frames.rows import feature_names, split_rows
-from zoo_tabular.frames.splits import time_column, warn_if_time_leaks
-from zoo_tabular.frames.target_transforms import TargetTransform, target_names
+from zoo_tabular.frames.splits import split_rows, time_column, warn_if_time_leaks
+from zoo_tabular.frames.target.transforms import TargetTransform, target_names
+from zoo_tabular.frames.target.values import Truth, read_truth
 from zoo_tabular.model.category_dropout import CategoryDropout
 
 if TYPE_CHECKING:

@@ -845,8 +845,8 @@ def test_large_whole_numbers_with_gaps_keep_all_their_digits(tmp_path: Path) -> 
 
 
 def test_codes_of_numbers_far_apart_are_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.data.columns.category_column import CategoryColumn
     from zoo_tabular import TableProcessor
-    from zoo_tabular.frames.columns import CategoryColumn
 
     batch = pa.record_batch({"Id": pa.array([0, 4_000_000, 7, None, 4_000_000, -5, 9_000_000])})
     processor = TableProcessor(["Id"], []).fit_stream([batch.slice(0, 3)])

@@ -23,9 +23,10 @@ from zoo.data.loaders import ModelData, TensorLoader
 from zoo.losses import Activation
 from zoo.storage.registry import register_model
 from zoo_tabular.data import ColumnarModelData
-from zoo_tabular.frames.checks import check_frame
+from zoo_tabular.frames.features import feature_names
+from zoo_tabular.frames.frame_checks import check_frame
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.rows import feature_names, split_rows
+from zoo_tabular.frames.splits import split_rows
 from zoo_tabular.learner import TabularLearner
 from zoo_tabular.model.layers import FusedEmbedding
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo.errors import did_you_mean, some
 from zoo.losses import Activation
 from zoo_tabular.data import ColumnarModelData
-from zoo_tabular.frames.read_target import class_place
+from zoo_tabular.frames.target.classes import class_place
 
 
 def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = "balanced") -> Tensor:

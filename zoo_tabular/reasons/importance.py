@@ -21,7 +21,7 @@ from zoo.errors import did_you_mean, some
 from zoo.inspect.plots import figure
 from zoo.metrics import metric_name, streaming
 from zoo.predictor import Predictor
-from zoo_tabular.frames.checks import name_list
+from zoo_tabular.frames.frame_checks import name_list
 from zoo_tabular.reasons.metric_direction import higher_is_better as judged
 from zoo_tabular.reasons.model_answers import (
     TableRows,

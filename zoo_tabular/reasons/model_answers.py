@@ -11,15 +11,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zoo.data.columns.kinds import is_missing
 from zoo.data.loaders import split_batch
 from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean, some
 from zoo.predictor import Predictor
-from zoo_tabular.frames.checks import check_frame
-from zoo_tabular.frames.columns import is_missing
+from zoo_tabular.frames.frame_checks import check_frame
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.read_target import class_place, is_number
-from zoo_tabular.frames.targets_of_rows import model_targets
+from zoo_tabular.frames.target.classes import class_place, is_number
+from zoo_tabular.reasons.true_targets import model_targets
 
 BATCH = 4096
 Coded = Iterable[tuple[np.ndarray, np.ndarray]]  # batches of codes and numbers

@@ -13,11 +13,12 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from zoo.data.columns.kinds import is_text
 from zoo.data.device import resolve_device
 from zoo.errors import some
 from zoo.storage.archive import Archive
 from zoo.storage.registry import domain_learner, spec_of
-from zoo_tabular.frames.checks import check_columns, check_frame, is_text
+from zoo_tabular.frames.frame_checks import check_columns, check_frame
 
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")

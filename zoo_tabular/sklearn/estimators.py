@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from zoo.callbacks.stopping import EarlyStopping
 from zoo.data.seeding import preserve_rng, set_seed
 from zoo_tabular.data import ColumnarModelData
-from zoo_tabular.frames.target_transforms import target_names
+from zoo_tabular.frames.target.transforms import target_names
 from zoo_tabular.model.loss_weights import weigh_training_rows
 from zoo_tabular.sklearn.base import TableEstimator, auto_batch_size, auto_epochs
 

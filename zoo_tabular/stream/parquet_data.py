@@ -11,14 +11,13 @@ import torch
 
 from zoo.data.loaders import TensorLoader
 from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions
-from zoo_tabular.frames.checks import check_frame, name_list
+from zoo_tabular.frames.features import feature_names
+from zoo_tabular.frames.frame_checks import check_frame, name_list
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.rows import feature_names
 from zoo_tabular.stream.arrow_codes import ArrowCoder
 from zoo_tabular.stream.loader import ParquetLoader
 from zoo_tabular.stream.read_ahead import give_back_memory, read_ahead
 from zoo_tabular.stream.row_groups import HELD_OUT, RowGroups, same_families
-from zoo_tabular.stream.statistics import TableStatistics
 from zoo_tabular.stream.target import StreamedTarget
 
 if TYPE_CHECKING:
@@ -112,21 +111,33 @@ class ParquetTable:
 
     def _learn(self, processor: TableProcessor, conts: list[str]) -> TableProcessor:
         """One pass over the training files (and over the target of other files to validate on)."""
-        statistics = TableStatistics(processor)
+        self._group: int | None = None
+        try:
+            processor.fit_stream(self._training_rows(conts))
+        except (ValueError, TypeError) as error:
+            if self._group is not None:
+                error.add_note(f"found in {self.train.groups[self._group].name}")
+            raise
+        give_back_memory()
+        return processor
+
+    def _training_rows(self, conts: list[str]) -> Iterator[Any]:
+        """The pieces of the training rows; on the way the target is learned and rows are counted.
+
+        Meanwhile `_group` is the row group that is looked at.
+        """
         alike = list(conts)
         for number, trained, held in _split(self.train, self.columns, self.mark):
-            try:
-                if held is not None:
-                    self.valid_counts[number] += len(held)
-                    self.target.add(held, training=False)
-                if trained is not None:
-                    self.train_counts[number] += len(trained)
-                    statistics.add(trained)
-                    self.target.add(trained, training=True)
-                    alike = [name for name in alike if self.target.equals(trained, name)]
-            except (ValueError, TypeError) as error:
-                error.add_note(f"found in {self.train.groups[number].name}")
-                raise
+            self._group = number
+            if held is not None:
+                self.valid_counts[number] += len(held)
+                self.target.add(held, training=False)
+            if trained is not None:
+                self.train_counts[number] += len(trained)
+                yield trained
+                self.target.add(trained, training=True)
+                alike = [name for name in alike if self.target.equals(trained, name)]
+            self._group = None
         if self.valid is not None and self.mark is None:
             for number, _, held in _split(self.valid, self.target.names, True):
                 self.valid_counts[number] += len(held)
@@ -143,9 +154,6 @@ class ParquetTable:
             raise ValueError(
                 f"number column {alike[0]!r} equals the target: drop it, or name it as the target"
             )
-        processor = statistics.finish()
-        give_back_memory()
-        return processor
 
     def train_loader(self, buffer_rows: int) -> ParquetLoader:
         """Batches to train on."""
