@@ -26,7 +26,7 @@ from zoo import Callback, TensorLoader, load_learner
 from zoo.data.prediction import Prediction
 from zoo.storage.checkpoint import read_tree
 from zoo_tabular import ColumnarModelData, write_partitioned
-from zoo_tabular.model.new_model import base_rates
+from zoo_tabular.data.new_model import base_rates
 from zoo_tabular.stream.arrow_codes import ArrowCoder
 from zoo_tabular.stream.loader import ParquetLoader
 from zoo_tabular.stream.read_ahead import read_ahead

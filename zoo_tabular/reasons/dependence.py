@@ -17,21 +17,17 @@ from zoo.ensemble import Ensemble
 from zoo.errors import some
 from zoo.inspect.plots import figure
 from zoo.predictor import Predictor
+from zoo_tabular.reasons.answers import answer_name, answers, check_output, counted, told
 from zoo_tabular.reasons.embeddings import RESERVED
-from zoo_tabular.reasons.model_answers import (
+from zoo_tabular.reasons.encoded_rows import (
     TableRows,
-    answer_name,
-    answers,
     check_learner,
-    check_output,
     check_values,
-    counted,
     encoded_rows,
     places,
     put_value,
     raw_numbers,
     sampled,
-    told,
 )
 
 

@@ -17,14 +17,8 @@ from zoo.errors import did_you_mean
 from zoo.inspect.plots import figure
 from zoo.predictor import Predictor
 from zoo_tabular.frames.frame_checks import check_columns, check_frame, name_list
-from zoo_tabular.reasons.model_answers import (
-    answer_name,
-    answers,
-    check_learner,
-    check_output,
-    counted,
-    told,
-)
+from zoo_tabular.reasons.answers import answer_name, answers, check_output, counted, told
+from zoo_tabular.reasons.encoded_rows import check_learner
 from zoo_tabular.reasons.true_targets import true_values
 
 PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}

@@ -14,13 +14,14 @@ from torch import Tensor
 from zoo.data.loaders import ModelData, TensorLoader
 from zoo.data.seeding import seeded
 from zoo.metrics import accuracy, accuracy_thresh, rmse
-from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
+from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
+from zoo_tabular.data.new_model import check_request, default_sizes, new_model
+from zoo_tabular.data.options import PREDICT_ROWS, TableOptions
 from zoo_tabular.frames.frame_checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.raw_rows import frame_of_arrays, frame_of_items
 from zoo_tabular.frames.target.transforms import TargetTransform
 from zoo_tabular.metrics import exp_rmspe
-from zoo_tabular.model.new_model import check_request, default_sizes, new_model
 
 if TYPE_CHECKING:
     from zoo.engine.callback import Callback
@@ -248,7 +249,7 @@ class ColumnarModelData(ModelData):
             >>> ColumnarModelData.from_parquet(".", field("Year") == 2015, folder, "Sales", ["Store"], bs=2)
             ColumnarModelData(train 3, valid 1)
         """
-        from zoo_tabular.stream.parquet_data import data_from_parquet
+        from zoo_tabular.data.from_parquet import data_from_parquet
 
         options = TableOptions(
             bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zoo.data.loaders import TensorLoader
-from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions
+from zoo_tabular.data.options import PREDICT_ROWS, TableOptions
 from zoo_tabular.frames.features import feature_names
 from zoo_tabular.frames.frame_checks import check_frame, name_list
 from zoo_tabular.frames.processor import TableProcessor
@@ -21,7 +21,7 @@ from zoo_tabular.stream.row_groups import HELD_OUT, RowGroups, same_families
 from zoo_tabular.stream.target import StreamedTarget
 
 if TYPE_CHECKING:
-    from zoo_tabular.data import ColumnarModelData
+    from zoo_tabular.data.columnar import ColumnarModelData
 
 WHERE = "from_parquet"
 SCAN_ROWS = 131_072
