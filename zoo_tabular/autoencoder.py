@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from zoo.data.loaders import ModelData, TensorLoader
+from zoo.data.seeding import seeded
+from zoo.engine.layer_groups import GroupSpec
+from zoo.keywords import completed, takes
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_tabular.data.columnar import ColumnarModelData
 from zoo_tabular.frames.features import feature_names
 from zoo_tabular.frames.frame_checks import check_frame
@@ -63,12 +67,26 @@ class AutoencoderData(ColumnarModelData):
         )
         return cls(train_dl, valid_dl, None, path, processor=processor, task="autoencoder")
 
+    @takes(LearnerOptions, LEARNER_DEFAULTS)
     def get_autoencoder(
-        self, width: int = 16, szs: Sequence[int] = (256, 256), **options: Any
+        self,
+        width: int = 16,
+        szs: Sequence[int] = (256, 256),
+        *,
+        layer_groups: GroupSpec | None = None,
+        **options: Unpack[LearnerOptions],
     ) -> AutoencoderLearner:
-        """A learner around a new `AutoencoderModel`; `options` as in `Learner`."""
-        model = AutoencoderModel(self.embedding_sizes(), len(self.processor.number_names_), width, szs)
-        return AutoencoderLearner(self, model, **options)
+        """A learner around a new `AutoencoderModel`.
+
+        Args:
+            width: numbers in the middle: how many features.
+            szs: hidden sizes before the middle, mirrored after it.
+            layer_groups: as in `Learner`; embeddings, encoder and decoder by default.
+        """
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, options, "get_autoencoder")
+        with seeded(chosen["seed"]):
+            model = AutoencoderModel(self.embedding_sizes(), len(self.processor.number_names_), width, szs)
+        return AutoencoderLearner(self, model, layer_groups=layer_groups, **chosen)
 
     def default_loss(self) -> ReconstructionLoss:
         return ReconstructionLoss(

@@ -20,6 +20,7 @@ class WeightedLoss(nn.Module):
         (rows,)) whose weights are 1 on average over the training rows; result: a scalar.
 
     Example:
+        >>> import torch
         >>> loss = WeightedLoss("regression")
         >>> predictions, targets = torch.zeros(2, 1), torch.tensor([[1.0], [3.0]])
         >>> loss(predictions, targets).item(), loss(predictions, (targets, torch.tensor([2.0, 0.0]))).item()
