@@ -1,10 +1,13 @@
-from .data import ColumnarModelData as ColumnarModelData
+from .autoencoder import AutoencoderData as AutoencoderData
+from .autoencoder import AutoencoderLearner as AutoencoderLearner
+from .data.class_weights import class_weights as class_weights
+from .data.columnar import ColumnarModelData as ColumnarModelData
+from .frames.category_types import apply_cats as apply_cats
+from .frames.category_types import train_cats as train_cats
 from .frames.dates import add_datepart as add_datepart
 from .frames.events import add_elapsed as add_elapsed
 from .frames.events import add_event_counts as add_event_counts
-from .frames.processing import apply_cats as apply_cats
-from .frames.processing import proc_df as proc_df
-from .frames.processing import train_cats as train_cats
+from .frames.proc_df import proc_df as proc_df
 from .frames.processor import TableProcessor as TableProcessor
 from .frames.splits import TimeLeakWarning as TimeLeakWarning
 from .frames.splits import group_split as group_split
@@ -19,9 +22,6 @@ from .metrics import average_precision as average_precision
 from .metrics import exp_rmspe as exp_rmspe
 from .metrics import in_units as in_units
 from .metrics import rmspe as rmspe
-from .model.autoencoder import AutoencoderData as AutoencoderData
-from .model.autoencoder import AutoencoderLearner as AutoencoderLearner
-from .model.loss_weights import class_weights as class_weights
 from .model.mixed_input import MixedInputModel as MixedInputModel
 from .reasons.dependence import partial_dependence as partial_dependence
 from .reasons.embedding_plot import plot_embedding as plot_embedding
@@ -31,5 +31,5 @@ from .reasons.residuals import residuals as residuals
 from .reasons.what_if import alternatives as alternatives
 from .reasons.what_if import what_if as what_if
 from .sklearn.autoencoder import TabularAutoencoder as TabularAutoencoder
-from .sklearn.estimators import TabularClassifier as TabularClassifier
-from .sklearn.estimators import TabularRegressor as TabularRegressor
+from .sklearn.classifier import TabularClassifier as TabularClassifier
+from .sklearn.regressor import TabularRegressor as TabularRegressor

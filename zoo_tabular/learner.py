@@ -16,7 +16,7 @@ from zoo.engine.modes import preserve_modes
 from zoo.errors import some
 from zoo.learner import Learner
 from zoo.storage.files import atomic_write
-from zoo_tabular.data import ColumnarModelData
+from zoo_tabular.data.columnar import ColumnarModelData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

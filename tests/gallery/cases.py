@@ -144,7 +144,7 @@ def table_streamed(path: Path) -> Case:
 
 
 def table_autoencoder(path: Path) -> Case:
-    from zoo_tabular.model.autoencoder import AutoencoderData
+    from zoo_tabular.autoencoder import AutoencoderData
 
     data = AutoencoderData.from_frame(
         path, range(340, 400), _table().drop(columns=["Sales", "Size"]), _CATS, 32, seed=0

@@ -20,7 +20,7 @@ from tests.tabular.known import (
 )
 from zoo import load_learner
 from zoo_tabular import ColumnarModelData, TableProcessor, alternatives, partial_dependence, what_if
-from zoo_tabular.reasons.model_answers import raw_numbers
+from zoo_tabular.reasons.encoded_rows import raw_numbers
 
 
 def classifier(path):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tabular.known import known_learner
 from zoo_tabular import ColumnarModelData
-from zoo_tabular.reasons.model_answers import check_output
+from zoo_tabular.reasons.answers import check_output
 
 
 def learner(target: object, path: object, **options: object):

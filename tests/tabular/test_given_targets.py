@@ -12,7 +12,7 @@ import torch
 
 from tests.tabular.known import known_frame, known_learner
 from zoo_tabular import ColumnarModelData, TabularRegressor
-from zoo_tabular.frames.targets_of_rows import model_targets, true_values
+from zoo_tabular.reasons.true_targets import model_targets, true_values
 
 ROWS = range(30, 60)
 

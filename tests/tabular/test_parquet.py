@@ -25,7 +25,7 @@ from tests.core.processes import equal
 from zoo import Callback, TensorLoader, load_learner
 from zoo.data.prediction import Prediction
 from zoo_tabular import ColumnarModelData, write_partitioned
-from zoo_tabular.model.new_model import base_rates
+from zoo_tabular.data.new_model import base_rates
 from zoo_tabular.stream.arrow_codes import ArrowCoder
 from zoo_tabular.stream.loader import ParquetLoader
 from zoo_tabular.stream.read_ahead import read_ahead
@@ -839,8 +839,8 @@ def test_large_whole_numbers_with_gaps_keep_all_their_digits(tmp_path: Path) -> 
 
 
 def test_codes_of_numbers_far_apart_are_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.data.columns.category_column import CategoryColumn
     from zoo_tabular import TableProcessor
-    from zoo_tabular.frames.columns import CategoryColumn
 
     batch = pa.record_batch({"Id": pa.array([0, 4_000_000, 7, None, 4_000_000, -5, 9_000_000])})
     processor = TableProcessor(["Id"], []).fit_stream([batch.slice(0, 3)])

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.data.columns.category_column import CategoryColumn
 from zoo_tabular import TableProcessor
-from zoo_tabular.frames.columns import CategoryColumn
 from zoo_tabular.stream.arrow_codes import ArrowCoder
 
 VALUES = st.one_of(

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
+from zoo.data.columns.arrow_values import arrow_floats
+from zoo.data.columns.median import MedianSketch
+from zoo.data.columns.statistics import NumberStatistics
 from zoo_tabular import TableProcessor
-from zoo_tabular.frames.checks import check_frame
-from zoo_tabular.stream.median import MedianSketch
-from zoo_tabular.stream.statistics import NumberStatistics, arrow_floats
+from zoo_tabular.frames.frame_checks import check_frame
 
 
 def pieces_of(df: pd.DataFrame, rows: int) -> list[pd.DataFrame]:

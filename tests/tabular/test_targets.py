@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from zoo_tabular import ColumnarModelData
-from zoo_tabular.frames.target_transforms import TargetTransform
+from zoo_tabular.frames.target.transforms import TargetTransform
 
 
 @pytest.mark.parametrize("name", ["standardize", ["standardize"], ["standardize", "log"]])

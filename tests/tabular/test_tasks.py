@@ -20,7 +20,7 @@ from zoo import Prediction, load_learner
 from zoo.losses import CrossEntropyFlat
 from zoo.metrics import accuracy, auc, mae, r2, rmse, sklearn_metric
 from zoo_tabular import ColumnarModelData, average_precision, class_weights, in_units
-from zoo_tabular.frames.target_transforms import TargetTransform
+from zoo_tabular.frames.target.transforms import TargetTransform
 
 N, HELD = 6000, 2000
 KINDS = ["StoreType", "Assortment", "DayOfWeek", "Month", "State", "Promo_fw", "Promo_bw", "Events"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import some
-from zoo_tabular.frames.checks import check_columns, check_frame, fresh, same_values
+from zoo_tabular.frames.frame_checks import check_columns, check_frame, fresh, same_values
 
 _NUMBERS = ("Year", "Month", "Week", "Day", "Dayofweek", "Dayofyear")
 _FLAGS = (

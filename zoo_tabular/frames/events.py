@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from zoo.data.columns.kinds import is_text
 from zoo.errors import some
-from zoo_tabular.frames.checks import check_columns, check_frame, fresh, is_text, name_list, same_values
 from zoo_tabular.frames.dates import day_numbers
+from zoo_tabular.frames.frame_checks import check_columns, check_frame, fresh, name_list, same_values
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.columns.category_column import CategoryColumn
+from zoo.data.columns.codes import smallest_int, told_counts
+from zoo.data.columns.kinds import holds_dates, holds_numbers, is_text
+from zoo.data.columns.number_column import NumberColumn
 from zoo.errors import did_you_mean, some
-from zoo_tabular.frames.checks import (
-    check_columns,
-    check_frame,
-    holds_dates,
-    holds_numbers,
-    is_text,
-    name_list,
-)
-from zoo_tabular.frames.columns import CategoryColumn, NumberColumn
+from zoo_tabular.frames.frame_checks import check_columns, check_frame, name_list
 from zoo_tabular.frames.frame_transformer import FrameTransformer
-from zoo_tabular.frames.processing import smallest_int, told_counts
+from zoo_tabular.frames.table_statistics import TableStatistics
 
 log = logging.getLogger("zoo_tabular")
 
@@ -117,9 +113,15 @@ class TableProcessor(FrameTransformer):
             >>> TableProcessor().fit_stream(pieces).numbers_[0].median
             2.0
         """
-        from zoo_tabular.stream.statistics import fit_stream
-
-        return fit_stream(self, frames)
+        where = f"{type(self).__name__}.fit_stream"
+        self._check_options()
+        statistics = TableStatistics(lambda head: self._names(head, where), where)
+        for frame in frames:
+            statistics.add(frame)
+        found = statistics.columns(self.min_count, self.max_levels, self.scale)
+        self.categories_, self.numbers_ = found
+        self._check_made(where)
+        return self
 
     def _names(self, df: pd.DataFrame, where: str) -> tuple[list[str], list[str]]:
         """Names of the category and the number columns, checked."""

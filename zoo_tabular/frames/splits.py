@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from zoo_tabular.frames.checks import check_columns, check_frame
 from zoo_tabular.frames.dates import day_numbers, epoch_seconds
+from zoo_tabular.frames.frame_checks import check_columns, check_frame
 
 _EARLIEST = 10**8  # seconds since 1970 that whole numbers must reach to be times: in 1973
 _UNITS = (10**9, 10**6, 10**3)  # parts of a second
@@ -123,3 +124,23 @@ def _days(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         middle = np.median(values[known])
         values = values / next((unit for unit in _UNITS if middle >= _EARLIEST * unit), 1)
     return values // 86_400, known
+
+
+def split_rows(val_idxs: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers to train on and to validate on."""
+    rows = np.asarray([] if val_idxs is None else val_idxs)
+    if rows.dtype == bool:
+        if len(rows) != n:
+            raise ValueError(f"val_idxs: a mask of {len(rows)} values for {n} rows")
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise ValueError("val_idxs: expected row numbers (whole numbers from 0) or a true/false mask")
+    rows = rows.astype("int64")
+    if len(rows) and (rows.min() < 0 or rows.max() >= n):
+        raise ValueError(f"val_idxs: row numbers must lie in 0..{n - 1}, got {rows.min()}..{rows.max()}")
+    if len(np.unique(rows)) != len(rows):
+        raise ValueError("val_idxs: a row number is repeated")
+    train = np.setdiff1d(np.arange(n), rows, assume_unique=True)
+    if len(train) < 2:
+        raise ValueError(f"val_idxs: {len(train)} of {n} rows are left to train on, at least 2 are needed")
+    return train, rows

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo_tabular.frames.checks import check_frame, is_flag
+from zoo.data.columns.kinds import is_flag
+from zoo_tabular.frames.frame_checks import check_frame
 
 FIELDS = ["dtype", "count", "missing", "missing_share", "distinct", "min", "median", "max", "most_frequent",
           "most_frequent_share", "examples"]  # fmt: skip

@@ -11,7 +11,7 @@ import pandas as pd
 
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
-from zoo_tabular.frames.checks import check_columns, check_frame, name_list
+from zoo_tabular.frames.frame_checks import check_columns, check_frame, name_list
 
 
 def write_table(df: pd.DataFrame, path: str | Path) -> Path:

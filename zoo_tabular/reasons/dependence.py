@@ -11,26 +11,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from zoo.data.columns.category_column import CategoryColumn
+from zoo.data.columns.kinds import is_missing
 from zoo.ensemble import Ensemble
 from zoo.errors import some
 from zoo.inspect.plots import figure
 from zoo.predictor import Predictor
-from zoo_tabular.frames.columns import CategoryColumn, is_missing
+from zoo_tabular.reasons.answers import answer_name, answers, check_output, counted, told
 from zoo_tabular.reasons.embeddings import RESERVED
-from zoo_tabular.reasons.model_answers import (
+from zoo_tabular.reasons.encoded_rows import (
     TableRows,
-    answer_name,
-    answers,
     check_learner,
-    check_output,
     check_values,
-    counted,
     encoded_rows,
     places,
     put_value,
     raw_numbers,
     sampled,
-    told,
 )
 
 

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 
 from zoo.errors import did_you_mean
 from zoo.inspect.plots import figure
-from zoo.storage.load_learner import load_learner
+from zoo.learner import load_learner
+from zoo_tabular.reasons.answers import raw_outputs
 from zoo_tabular.reasons.dependence import with_values
 from zoo_tabular.reasons.embeddings import EmbeddingTables
-from zoo_tabular.reasons.model_answers import check_learner, encoded_rows, raw_outputs, sampled
+from zoo_tabular.reasons.encoded_rows import check_learner, encoded_rows, sampled
 
 _SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 

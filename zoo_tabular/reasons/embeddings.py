@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from zoo.errors import did_you_mean, some
-from zoo_tabular.frames.checks import check_frame, name_list
+from zoo_tabular.frames.frame_checks import check_frame, name_list
 from zoo_tabular.frames.processor import TableProcessor
 
 RESERVED = ("(missing)", "(rare)", "(unknown)")  # how the rows beside the levels are called

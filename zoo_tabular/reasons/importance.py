@@ -21,18 +21,10 @@ from zoo.errors import did_you_mean, some
 from zoo.inspect.plots import figure
 from zoo.metrics import metric_name, streaming
 from zoo.predictor import Predictor
-from zoo_tabular.frames.checks import name_list
+from zoo_tabular.frames.frame_checks import name_list
+from zoo_tabular.reasons.answers import counted, raw_outputs, told
+from zoo_tabular.reasons.encoded_rows import TableRows, check_learner, encoded_rows, places, sampled
 from zoo_tabular.reasons.metric_direction import higher_is_better as judged
-from zoo_tabular.reasons.model_answers import (
-    TableRows,
-    check_learner,
-    counted,
-    encoded_rows,
-    places,
-    raw_outputs,
-    sampled,
-    told,
-)
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,10 @@ from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean
 from zoo.inspect.plots import figure
 from zoo.predictor import Predictor
-from zoo_tabular.frames.checks import check_columns, check_frame, name_list
-from zoo_tabular.frames.targets_of_rows import true_values
-from zoo_tabular.reasons.model_answers import (
-    answer_name,
-    answers,
-    check_learner,
-    check_output,
-    counted,
-    told,
-)
+from zoo_tabular.frames.frame_checks import check_columns, check_frame, name_list
+from zoo_tabular.reasons.answers import answer_name, answers, check_output, counted, told
+from zoo_tabular.reasons.encoded_rows import check_learner
+from zoo_tabular.reasons.true_targets import true_values
 
 PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 

@@ -11,8 +11,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from zoo.data.seeding import preserve_rng, set_seed
-from zoo_tabular.model.autoencoder import AutoencoderData
-from zoo_tabular.sklearn.base import TableEstimator
+from zoo_tabular.autoencoder import AutoencoderData
+from zoo_tabular.sklearn.table_estimator import TableEstimator
 
 
 class TabularAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstimator, BaseEstimator):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoo_tabular.frames.columns import MISSING, CategoryColumn, factorize
-from zoo_tabular.frames.processing import smallest_int
-from zoo_tabular.stream.statistics import arrow_floats, classic
+from zoo.data.columns.arrow_values import arrow_floats, classic
+from zoo.data.columns.category_column import MISSING, CategoryColumn
+from zoo.data.columns.codes import factorize, smallest_int
 
 if TYPE_CHECKING:
     from zoo_tabular.frames.processor import TableProcessor

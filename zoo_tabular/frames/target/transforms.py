@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.columns.floats import deviation
 from zoo.errors import did_you_mean
-from zoo_tabular.frames.columns import deviation
 
 TRANSFORMS = ("none", "log", "log1p", "standardize")
 

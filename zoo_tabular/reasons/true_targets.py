@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from zoo.errors import did_you_mean, some
-from zoo_tabular.frames.checks import check_frame
-from zoo_tabular.frames.read_target import class_place, read_columns, read_truth
+from zoo_tabular.frames.frame_checks import check_frame
+from zoo_tabular.frames.target.classes import class_place
+from zoo_tabular.frames.target.values import read_columns, read_truth
 
 
 def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Small helpers shared by the modules that work on data frames. No torch here."""
+"""Frames and column names that a caller hands over, checked. No torch here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.columns.arrow_values import decimals_as_floats
 from zoo.errors import did_you_mean, some
 
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
@@ -70,16 +71,6 @@ def _of_arrow(rows: Any, where: str) -> pd.DataFrame:
     )
 
 
-def decimals_as_floats(array: Any) -> Any:
-    """An Arrow array of decimals as the float64 numbers that are nearest to them, those of Python's `float`.
-
-    Arrow's own cast may give a neighbour: 4.2700000000000005 for 4.27. Its reading of text does not.
-    """
-    import pyarrow as pa
-
-    return array.cast(pa.string()).cast(pa.float64())
-
-
 def check_columns(df: pd.DataFrame, names: Iterable[str], where: str) -> None:
     """Raise a ValueError that names the columns that `df` lacks and suggests near misses."""
     missing = [name for name in names if name not in df.columns]
@@ -96,38 +87,6 @@ def name_list(names: str | Sequence[str] | None, where: str) -> list[str]:
         repeated = sorted({name for name in listed if listed.count(name) > 1})
         raise ValueError(f"{where}: named more than once: {some(repeated)}")
     return listed
-
-
-def is_flag(values: pd.Series) -> bool:
-    """Whether a column holds true/false, of any type, with or without gaps; categories are none."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return False
-    if pd.api.types.is_object_dtype(values.dtype):
-        return pd.api.types.infer_dtype(values, skipna=True) == "boolean"
-    return bool(pd.api.types.is_bool_dtype(values.dtype))
-
-
-def holds_numbers(values: pd.Series) -> bool:
-    """Whether a column holds numbers or true/false, also as objects: Decimals, and true/false with gaps."""
-    if pd.api.types.is_object_dtype(values.dtype):
-        return pd.api.types.infer_dtype(values, skipna=True) in ("decimal", "boolean")
-    return bool(pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype))
-
-
-def holds_dates(values: pd.Series) -> bool:
-    """Whether a column holds dates or durations, also as objects; categories are none."""
-    if pd.api.types.is_object_dtype(values.dtype):
-        kind = pd.api.types.infer_dtype(values, skipna=True)
-        return kind in ("date", "datetime", "datetime64", "timedelta", "timedelta64")
-    kind = values.dtype
-    return pd.api.types.is_datetime64_any_dtype(kind) or pd.api.types.is_timedelta64_dtype(kind)
-
-
-def is_text(values: pd.Series) -> bool:
-    """Whether a column holds text or mixed Python objects rather than numbers, dates or categories."""
-    return bool(
-        pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype)
-    ) and (not isinstance(values.dtype, pd.CategoricalDtype))
 
 
 def same_values(old: pd.Series, new: pd.Series) -> bool:

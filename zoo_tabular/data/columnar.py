@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,21 @@ from torch import Tensor
 
 from zoo.data.model_data import ModelData
 from zoo.data.seeding import seeded
-from zoo.data.tensor_loader import TensorLoader
+from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
-from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions, data_from_frame, data_from_two_frames
-from zoo_tabular.frames.checks import check_columns, check_frame
+from zoo.storage.registry import domain_learner
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
+from zoo_tabular.data.from_parquet import data_from_parquet
+from zoo_tabular.data.new_model import check_request, default_sizes, new_model
+from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
+from zoo_tabular.frames.frame_checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.rows import frame_of_arrays, frame_of_items
-from zoo_tabular.frames.target_transforms import TargetTransform
+from zoo_tabular.frames.raw_rows import frame_of_arrays, frame_of_items
+from zoo_tabular.frames.target.transforms import TargetTransform
 from zoo_tabular.metrics import exp_rmspe
-from zoo_tabular.model.new_model import check_request, default_sizes, new_model
 
 if TYPE_CHECKING:
-    from zoo.engine.callback import Callback
-    from zoo.training.switches import Precision
     from zoo_tabular.learner import TabularLearner
 
 
@@ -64,6 +66,7 @@ class ColumnarModelData(ModelData):
         self.target = TargetTransform() if target is None else target
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_data_frame(
         cls,
         path: str | Path,
@@ -74,16 +77,9 @@ class ColumnarModelData(ModelData):
         bs: int = 64,
         test_df: pd.DataFrame | None = None,
         *,
-        cont_flds: Sequence[str] | None = None,
-        is_reg: bool = True,
-        is_multi: bool = False,
         target_transform: str | Sequence[str] | None = None,
-        min_count: int = 1,
-        max_levels: int | None = None,
-        cat_dropout: float = 0.02,
-        shuffle: bool = True,
-        seed: int | None = None,
         allow_target: bool = False,
+        **options: Unpack[TableOptions],
     ) -> ColumnarModelData:
         """Data from one frame: raw columns, or those that `proc_df` made; both are coded by value.
 
@@ -100,19 +96,9 @@ class ColumnarModelData(ModelData):
             cat_flds: category columns; may be empty.
             bs: rows per batch.
             test_df: rows to predict with `learn.predict(True)`.
-            cont_flds: number columns; None takes every other column, which then must hold numbers or
-                true/false.
-            is_reg: numbers are predicted; False means classes, whatever the type of `y`, in the order of
-                their values, or that of ordered categories.
-            is_multi: several 0/1 columns of `y` may hold at once (multi-label).
             target_transform: "log", "log1p" or "standardize" (or a list, one for each target column): the
                 model learns on that scale (metrics and `y_range` are on it too), predictions come back in the
                 unit of `y`.
-            min_count: category levels with fewer training rows share the code "rare".
-            max_levels: keep at most this many levels of a category, the most frequent.
-            cat_dropout: share of training rows in which one category is replaced by "unknown".
-            shuffle: draw a new order of the training rows every epoch.
-            seed: of that order.
             allow_target: accept a number column that equals the target; it is refused otherwise.
 
         Raises:
@@ -125,16 +111,14 @@ class ColumnarModelData(ModelData):
             >>> md
             ColumnarModelData(train 3, valid 1)
         """
-        options = TableOptions(
-            bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
-            min_count=min_count, max_levels=max_levels, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed,
-        )  # fmt: skip
-        data = data_from_frame(cls, path, val_idxs, df, y, cat_flds, cont_flds, options, allow_target)
+        plan = TablePlan("from_data_frame", cat_flds, bs, target_transform, options)
+        data = data_from_frame(cls, plan, path, val_idxs, df, y, allow_target)
         if test_df is not None:
             data.set_test(test_df)
         return data
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_data_frames(
         cls,
         path: str | Path,
@@ -146,27 +130,25 @@ class ColumnarModelData(ModelData):
         bs: int = 64,
         test_df: pd.DataFrame | None = None,
         *,
-        cont_flds: Sequence[str] | None = None,
-        is_reg: bool = True,
-        is_multi: bool = False,
         target_transform: str | Sequence[str] | None = None,
-        min_count: int = 1,
-        max_levels: int | None = None,
-        cat_dropout: float = 0.02,
-        shuffle: bool = True,
-        seed: int | None = None,
+        **options: Unpack[TableOptions],
     ) -> ColumnarModelData:
-        """The same from two frames, to train and to validate on; arguments as in `from_data_frame`."""
-        options = TableOptions(
-            bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
-            min_count=min_count, max_levels=max_levels, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed,
-        )  # fmt: skip
-        data = data_from_two_frames(cls, path, (trn_df, val_df), (trn_y, val_y), cat_flds, cont_flds, options)
+        """The same from two frames, to train and to validate on.
+
+        Args:
+            path: where the learner keeps its files.
+            trn_df, val_df: the rows to train on, and those to validate on.
+            trn_y, val_y: their targets, as `y` in `from_data_frame`.
+            cat_flds, bs, test_df, target_transform: as in `from_data_frame`.
+        """
+        plan = TablePlan("from_data_frames", cat_flds, bs, target_transform, options)
+        data = data_from_two_frames(cls, plan, path, (trn_df, val_df), (trn_y, val_y))
         if test_df is not None:
             data.set_test(test_df)
         return data
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_arrays(
         cls,
         path: str | Path,
@@ -178,12 +160,20 @@ class ColumnarModelData(ModelData):
         *,
         cats: Any = None,
         test_cats: Any = None,
-        **options: Any,
+        target_transform: str | Sequence[str] | None = None,
+        allow_target: bool = False,
+        **options: Unpack[TableOptions],
     ) -> ColumnarModelData:
         """The same from arrays: `xs` of numbers and `cats` of categories, rows first; either may be None.
 
-        Number columns are then named x0, x1, ..., category columns c0, c1, ...; `options` are the keyword
-        arguments of `from_data_frame`.
+        Number columns are then named x0, x1, ..., category columns c0, c1, ...
+
+        Args:
+            path: where the learner keeps its files.
+            val_idxs, y, bs, target_transform, allow_target: as in `from_data_frame`.
+            xs: numbers of shape (rows, columns), or None.
+            test_xs, test_cats: rows to predict with `learn.predict(True)`.
+            cats: categories of shape (rows, columns), or None.
         """
         df = frame_of_arrays(xs, cats, "xs", "cats")
         test = (
@@ -192,9 +182,13 @@ class ColumnarModelData(ModelData):
             else frame_of_arrays(test_xs, test_cats, "test_xs", "test_cats")
         )
         names = [name for name in df.columns if name.startswith("c")]
-        return cls.from_data_frame(path, val_idxs, df, np.asarray(y), names, bs, test, **options)
+        return cls.from_data_frame(
+            path, val_idxs, df, np.asarray(y), names, bs, test,
+            target_transform=target_transform, allow_target=allow_target, **options,
+        )  # fmt: skip
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_parquet(
         cls,
         path: str | Path,
@@ -205,16 +199,9 @@ class ColumnarModelData(ModelData):
         bs: int = 64,
         test_df: pd.DataFrame | None = None,
         *,
-        cont_flds: Sequence[str] | None = None,
-        is_reg: bool = True,
-        is_multi: bool = False,
         target_transform: str | None = None,
-        min_count: int = 1,
-        max_levels: int | None = None,
-        cat_dropout: float = 0.02,
-        shuffle: bool = True,
-        seed: int | None = None,
         buffer_rows: int = 131_072,
+        **options: Unpack[TableOptions],
     ) -> ColumnarModelData:
         """The same from Parquet files that need not fit into memory.
 
@@ -232,8 +219,8 @@ class ColumnarModelData(ModelData):
             y: the target: a column name or several.
             buffer_rows: rows of a pool, which are shuffled together; two pools are in memory, three where a
                 thread reads.
-            cat_flds, bs, test_df, cont_flds, is_reg, is_multi, target_transform, min_count, max_levels,
-                cat_dropout, shuffle, seed: as in `from_data_frame`.
+            cat_flds, bs, test_df, target_transform: as in `from_data_frame`, with one transform for all
+                targets.
 
         Raises:
             FileNotFoundError: if there is nothing at `source`.
@@ -249,13 +236,8 @@ class ColumnarModelData(ModelData):
             >>> ColumnarModelData.from_parquet(".", field("Year") == 2015, folder, "Sales", ["Store"], bs=2)
             ColumnarModelData(train 3, valid 1)
         """
-        from zoo_tabular.stream.parquet_data import data_from_parquet
-
-        options = TableOptions(
-            bs=bs, is_reg=is_reg, is_multi=is_multi, target_transform=target_transform,
-            min_count=min_count, max_levels=max_levels, cat_dropout=cat_dropout, shuffle=shuffle, seed=seed,
-        )  # fmt: skip
-        data = data_from_parquet(cls, path, source, valid, y, cat_flds, cont_flds, options, buffer_rows)
+        plan = TablePlan("from_parquet", cat_flds, bs, target_transform, options)
+        data = data_from_parquet(cls, plan, path, source, valid, y, buffer_rows)
         if test_df is not None:
             data.set_test(test_df)
         return data
@@ -275,6 +257,7 @@ class ColumnarModelData(ModelData):
         """
         return default_sizes(self.processor)
 
+    @takes(LearnerOptions, LEARNER_DEFAULTS)
     def get_learner(
         self,
         emb_szs: Sequence[Sequence[int]] | None = None,
@@ -287,16 +270,7 @@ class ColumnarModelData(ModelData):
         use_bn: bool = True,
         *,
         clip_cont: float | None = None,
-        opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
-        loss_fn: Callable[..., Tensor] | None = None,
-        metrics: Sequence[Any] | None = None,
-        callbacks: Sequence[Callback] = (),
-        device: str | torch.device | None = None,
-        wd: Any = None,
-        clip: float | None = None,
-        precision: Precision = "auto",
-        seed: int | None = None,
-        progress: bool = True,
+        **options: Unpack[LearnerOptions],
     ) -> TabularLearner:
         """A learner around a new `MixedInputModel`.
 
@@ -312,21 +286,15 @@ class ColumnarModelData(ModelData):
             y_range: (low, high) of the outputs, on the model's scale, by a sigmoid.
             use_bn: batch norm on numbers and hidden layers.
             clip_cont: bound of the scaled numbers, approached smoothly; see `MixedInputModel`.
-            seed: of the first weights, and of every fit as in `Learner`; other random draws are left alone.
-            opt_fn, loss_fn, metrics, callbacks, device, wd, clip, precision, progress: as in `Learner`.
 
         Raises:
             ValueError: when sizes do not fit the data, or for batch norm on batches of one row.
         """
-        from zoo_tabular.learner import TabularLearner
-
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, options, "get_learner")
         check_request(self, n_cont, out_sz, use_bn)
-        with seeded(seed):
+        with seeded(chosen["seed"]):
             model = new_model(self, emb_szs, emb_drop, szs, drops, y_range, use_bn, clip_cont)
-        return TabularLearner(
-            self, model, opt_fn=opt_fn, loss_fn=loss_fn, metrics=metrics, callbacks=callbacks, device=device,
-            wd=wd, clip=clip, precision=precision, seed=seed, progress=progress,
-        )  # fmt: skip
+        return domain_learner("tabular")(self, model, **chosen)
 
     def default_metrics(self) -> list:
         if self.task == "regression":

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from zoo.data.tensor_loader import TensorLoader
-from zoo_tabular.frame_data import PREDICT_ROWS, TableOptions
-from zoo_tabular.frames.checks import check_frame, name_list
+from zoo.data.loaders import TensorLoader
+from zoo_tabular.data.options import PREDICT_ROWS, TablePlan
+from zoo_tabular.frames.features import feature_names
+from zoo_tabular.frames.frame_checks import check_frame, name_list
 from zoo_tabular.frames.processor import TableProcessor
-from zoo_tabular.frames.rows import feature_names
 from zoo_tabular.stream.arrow_codes import ArrowCoder
 from zoo_tabular.stream.loader import ParquetLoader
 from zoo_tabular.stream.read_ahead import give_back_memory, read_ahead
 from zoo_tabular.stream.row_groups import HELD_OUT, RowGroups, same_families
-from zoo_tabular.stream.statistics import TableStatistics
 from zoo_tabular.stream.target import StreamedTarget
-
-if TYPE_CHECKING:
-    from zoo_tabular.data import ColumnarModelData
 
 WHERE = "from_parquet"
 SCAN_ROWS = 131_072
+Made = TypeVar("Made")
 
 
 class ParquetTable:
@@ -35,38 +32,29 @@ class ParquetTable:
         source: a file or a folder to train on.
         valid: None, a filter expression, or another file or folder.
         y: target columns.
-        cat_flds, cont_flds: see `from_parquet`.
-        options: how rows become batches.
+        plan: how rows become batches.
     """
 
-    def __init__(
-        self,
-        source: str | Path,
-        valid: Any,
-        y: str | Sequence[str],
-        cat_flds: Sequence[str],
-        cont_flds: Sequence[str] | None,
-        options: TableOptions,
-    ) -> None:
-        self.options = options
-        cats = name_list(cat_flds, f"{WHERE}: cat_flds")
+    def __init__(self, source: str | Path, valid: Any, y: str | Sequence[str], plan: TablePlan) -> None:
+        self.plan = plan
+        cats = name_list(plan.cat_flds, f"{WHERE}: cat_flds")
         targets = name_list(y, f"{WHERE}: y")
         self.train = RowGroups(source, cats, WHERE)
         self.train.select([*targets, *cats])
         head = check_frame(self.train.schema.empty_table(), WHERE)
-        cats, conts = feature_names(head, cats, cont_flds, targets, WHERE)
+        cats, conts = feature_names(head, cats, plan.cont_flds, targets, WHERE)
         self.columns = [*cats, *conts, *targets]
         self.train.select(self.columns)
         self.mark, self.valid = self._held_out(valid, cats)
-        self._check_categories(cats if options.is_reg or options.is_multi else [*cats, *targets])
+        self._check_categories(cats if plan.is_reg or plan.is_multi else [*cats, *targets])
         head = check_frame(self.train.schema.empty_table(), WHERE)
         self.target = StreamedTarget(
-            targets, head, is_reg=options.is_reg, is_multi=options.is_multi,
-            transform=options.target_transform,  # type: ignore[arg-type]
+            targets, head, is_reg=plan.is_reg, is_multi=plan.is_multi,
+            transform=plan.target_transform,  # type: ignore[arg-type]
         )  # fmt: skip
         self.train_counts = np.zeros(len(self.train.groups), dtype="int64")
         self.valid_counts = np.zeros(len(self.valid.groups) if self.valid else 0, dtype="int64")
-        self.processor = self._learn(options.processor(cats, conts), conts)
+        self.processor = self._learn(plan.processor(cats, conts), conts)
 
     def _check_categories(self, names: Sequence[str]) -> None:
         """Makes sure that columns hold single values."""
@@ -112,21 +100,33 @@ class ParquetTable:
 
     def _learn(self, processor: TableProcessor, conts: list[str]) -> TableProcessor:
         """One pass over the training files (and over the target of other files to validate on)."""
-        statistics = TableStatistics(processor)
+        self._group: int | None = None
+        try:
+            processor.fit_stream(self._training_rows(conts))
+        except (ValueError, TypeError) as error:
+            if self._group is not None:
+                error.add_note(f"found in {self.train.groups[self._group].name}")
+            raise
+        give_back_memory()
+        return processor
+
+    def _training_rows(self, conts: list[str]) -> Iterator[Any]:
+        """The pieces of the training rows; on the way the target is learned and rows are counted.
+
+        Meanwhile `_group` is the row group that is looked at.
+        """
         alike = list(conts)
         for number, trained, held in _split(self.train, self.columns, self.mark):
-            try:
-                if held is not None:
-                    self.valid_counts[number] += len(held)
-                    self.target.add(held, training=False)
-                if trained is not None:
-                    self.train_counts[number] += len(trained)
-                    statistics.add(trained)
-                    self.target.add(trained, training=True)
-                    alike = [name for name in alike if self.target.equals(trained, name)]
-            except (ValueError, TypeError) as error:
-                error.add_note(f"found in {self.train.groups[number].name}")
-                raise
+            self._group = number
+            if held is not None:
+                self.valid_counts[number] += len(held)
+                self.target.add(held, training=False)
+            if trained is not None:
+                self.train_counts[number] += len(trained)
+                yield trained
+                self.target.add(trained, training=True)
+                alike = [name for name in alike if self.target.equals(trained, name)]
+            self._group = None
         if self.valid is not None and self.mark is None:
             for number, _, held in _split(self.valid, self.target.names, True):
                 self.valid_counts[number] += len(held)
@@ -143,9 +143,6 @@ class ParquetTable:
             raise ValueError(
                 f"number column {alike[0]!r} equals the target: drop it, or name it as the target"
             )
-        processor = statistics.finish()
-        give_back_memory()
-        return processor
 
     def train_loader(self, buffer_rows: int) -> ParquetLoader:
         """Batches to train on."""
@@ -155,7 +152,7 @@ class ParquetTable:
             _Coder(self.processor, self.target),
             self.train_counts,
             keep=None if self.mark is None else ~self.mark,
-            **self.options.training(int(self.train_counts.sum()), self.processor),
+            **self.plan.training(int(self.train_counts.sum()), self.processor),
             buffer_rows=buffer_rows,
         )
 
@@ -170,7 +167,7 @@ class ParquetTable:
             coder,
             self.valid_counts,
             keep=self.mark,
-            bs=max(self.options.bs, PREDICT_ROWS),
+            bs=max(self.plan.bs, PREDICT_ROWS),
             buffer_rows=buffer_rows,
             after_pass=coder.report,
         )
@@ -228,20 +225,18 @@ def _split(groups: RowGroups, columns: Sequence[str], mark: Any) -> Iterator[tup
 
 
 def data_from_parquet(
-    cls: type[ColumnarModelData],
+    make: Callable[..., Made],
+    plan: TablePlan,
     path: str | Path,
     source: str | Path,
     valid: Any,
     y: str | Sequence[str],
-    cat_flds: Sequence[str],
-    cont_flds: Sequence[str] | None,
-    options: TableOptions,
     buffer_rows: int,
-) -> ColumnarModelData:
-    """Reads the files once and makes the data object; see `ColumnarModelData.from_parquet`."""
-    table = ParquetTable(source, valid, y, cat_flds, cont_flds, options)
+) -> Made:
+    """Reads the files once; see `ColumnarModelData.from_parquet`. `make` takes what the class does."""
+    table = ParquetTable(source, valid, y, plan)
     base = torch.from_numpy(table.target.base_rates())
-    return cls(
+    return make(
         table.train_loader(buffer_rows),
         table.valid_loader(buffer_rows),
         None,

@@ -1,25 +1,21 @@
-"""What estimators for scikit-learn share: reading features, choosing sizes, travelling in pickles."""
+"""What estimators for scikit-learn share: reading features, telling categories, travelling in pickles."""
 
 from __future__ import annotations
 
-import copy
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
 
-from zoo.data.device import resolve_device
+from zoo.data.columns.kinds import is_text
 from zoo.errors import some
-from zoo.storage.archive import Archive
-from zoo.storage.registry import domain_learner, spec_of
-from zoo_tabular.frames.checks import check_columns, check_frame, is_text
+from zoo_tabular.frames.frame_checks import check_columns, check_frame
+from zoo_tabular.sklearn.pickles import pack, unpack
 
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
+
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 
 
@@ -45,13 +41,13 @@ class TableEstimator:
         parent: Any = super()
         state = dict(parent.__getstate__())
         if "learner_" in state:
-            state["learner_"] = _pack(state["learner_"])
+            state["learner_"] = pack(state["learner_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         if "learner_" in state:
-            state["learner_"] = _unpack(state["learner_"], state.get("device"))
+            state["learner_"] = unpack(state["learner_"], state.get("device"))
         super().__setstate__(state)  # type: ignore[misc]
 
     def _features(self, X: Any, *, reset: bool) -> pd.DataFrame:
@@ -149,60 +145,3 @@ def _is_category(values: pd.Series, where: str) -> bool:
                 "the argument must be a string or a number"
             )
     return True
-
-
-def auto_batch_size(n: int) -> int:
-    """Rows a batch so that an epoch has 20 to 60 batches, from 16 up to 512 rows.
-
-    Example:
-        >>> auto_batch_size(10), auto_batch_size(1000), auto_batch_size(1_000_000)
-        (10, 16, 512)
-    """
-    return min(n, max(16, min(512, 2 ** int(math.log2(max(1, n / 40))))))
-
-
-def auto_epochs(n: int, n_batches: int) -> int:
-    """Epochs so that there are about as many steps as rows, but from 200 to 2000 steps, and 3 to 100 epochs.
-
-    Example:
-        >>> auto_epochs(10, 1), auto_epochs(1000, 63), auto_epochs(1_000_000, 1954)
-        (100, 16, 3)
-    """
-    steps = max(200, min(2000, n))
-    return max(3, min(100, round(steps / max(1, n_batches))))
-
-
-def _pack(learn: Any) -> dict[str, Any]:
-    spec = spec_of(learn.model)
-    state, arrays = learn.data.export_state()
-    activation = learn.activation
-    return {
-        "config": {
-            "domain": learn.domain,
-            "model": {"name": spec.name, "args": copy.deepcopy(spec.args)},
-            "activation": {"kind": activation.kind, "axis": activation.axis},
-        },
-        "preprocess": copy.deepcopy(state),
-        "tensors": {name: _array(value) for name, value in learn.model.state_dict().items()},
-        "arrays": {name: _array(value) for name, value in arrays.items()},
-        "history": copy.deepcopy(learn.history),
-    }
-
-
-def _unpack(packed: dict[str, Any], device: Any) -> Any:
-    try:
-        device = resolve_device(device)
-    except ValueError:  # it was trained on a device that this machine lacks
-        device = None
-    tensors, arrays = (
-        {name: torch.from_numpy(np.array(value)) for name, value in packed[part].items()}
-        for part in ("tensors", "arrays")
-    )
-    archive = Archive(packed["config"], packed["preprocess"], tensors, arrays)
-    learn = domain_learner(packed["config"]["domain"]).from_archive(archive, device)
-    learn.history = copy.deepcopy(packed["history"])
-    return learn
-
-
-def _array(value: Tensor) -> np.ndarray:
-    return value.detach().cpu().numpy().copy()

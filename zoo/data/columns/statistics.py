@@ -1,23 +1,21 @@
-"""What is learned about a table that is read piece by piece, in one pass. No torch here."""
+"""What is learned about columns that are read piece by piece. No torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zoo.data.columns.arrow_values import classic
+from zoo.data.columns.category_column import CategoryColumn
+from zoo.data.columns.codes import factorize
+from zoo.data.columns.floats import check_fits
+from zoo.data.columns.median import MedianSketch
+from zoo.data.columns.number_column import NumberColumn
 from zoo.errors import some
-from zoo_tabular.frames.checks import check_columns, check_frame, decimals_as_floats
-from zoo_tabular.frames.columns import CategoryColumn, NumberColumn, check_fits, factorize, to_floats
-from zoo_tabular.stream.median import MedianSketch
-
-if TYPE_CHECKING:
-    from zoo_tabular.frames.processor import TableProcessor
 
 PENDING = 1 << 19  # distinct values of pieces that are held before they are merged
 
@@ -176,71 +174,6 @@ class CategoryStatistics:
             self._counts[value] = self._counts.get(value, 0) + count
 
 
-class TableStatistics:
-    """Everything that a `TableProcessor` learns, piece by piece.
-
-    Args:
-        processor: its options count; `finish` makes it a fitted one.
-
-    Attributes:
-        rows: how many rows were taken in.
-    """
-
-    def __init__(self, processor: TableProcessor) -> None:
-        processor._check_options()
-        self.processor = processor
-        self.rows = 0
-        self.categories: list[CategoryStatistics] = []
-        self.numbers: list[NumberStatistics] = []
-
-    def add(self, frame: Any) -> None:
-        """Takes in a data frame, an Arrow table or a record batch.
-
-        Raises:
-            ValueError: for absent columns, or numbers that are none.
-        """
-        where = f"{type(self.processor).__name__}.fit_stream"
-        if hasattr(getattr(frame, "schema", None), "empty_table"):  # of Arrow
-            head = check_frame(frame.schema.empty_table(), where)
-        else:
-            head = frame = check_frame(frame, where)
-        if not self.rows:
-            cats, conts = self.processor._names(head, where)
-            self.categories = [CategoryStatistics(name) for name in cats]
-            self.numbers = [NumberStatistics(name) for name in conts]
-        else:
-            check_columns(head, [one.name for one in [*self.categories, *self.numbers]], where)
-        self.rows += len(frame)
-        # sorting and counting happen outside the interpreter's lock
-        with ThreadPoolExecutor(2, "zoo-statistics") as threads:
-            jobs = [threads.submit(one.add, _column(frame, one.name)) for one in self.categories]
-            jobs += [threads.submit(_add_numbers, one, _column(frame, one.name)) for one in self.numbers]
-        for job in jobs:
-            job.result()
-
-    def finish(self) -> TableProcessor:
-        """The processor, fitted.
-
-        Raises:
-            ValueError: if there were no rows.
-        """
-        if not self.rows:
-            raise ValueError(f"{type(self.processor).__name__}.fit_stream: there are no rows")
-        options = self.processor
-        options.categories_ = [one.column(options.min_count, options.max_levels) for one in self.categories]
-        options.numbers_ = [one.column(options.scale) for one in self.numbers]
-        options._check_made(f"{type(options).__name__}.fit_stream")
-        return options
-
-
-def fit_stream(processor: TableProcessor, frames: Iterable[Any]) -> TableProcessor:
-    """Fits a processor to the pieces of a table; see `TableProcessor.fit_stream`."""
-    found = TableStatistics(processor)
-    for frame in frames:
-        found.add(frame)
-    return found.finish()
-
-
 def _merged(known: list[Any], new: list[Any]) -> list[Any] | None:
     """The one order that agrees with both, or None."""
     sorter: TopologicalSorter[Any] = TopologicalSorter()
@@ -261,41 +194,3 @@ def _merged(known: list[Any], new: list[Any]) -> list[Any] | None:
         order += ready
         sorter.done(*ready)
     return order
-
-
-def classic(array: Any) -> Any:
-    """An Arrow array of views as one of plain text or bytes, which every function understands."""
-    import pyarrow as pa
-
-    if pa.types.is_string_view(array.type):
-        return array.cast(pa.large_string())
-    return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
-
-
-def arrow_floats(array: Any, name: str) -> np.ndarray:
-    """An Arrow array as float64 with NaN for gaps.
-
-    Raises:
-        TypeError: for dates and durations.
-        ValueError: for text that is no number, and for infinite values.
-    """
-    import pyarrow as pa
-
-    kind = array.type
-    if pa.types.is_decimal(kind):
-        array, kind = decimals_as_floats(array), pa.float64()
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if plain or pa.types.is_null(kind):
-        array = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return to_floats(pd.Series(array, name=name))
-    return to_floats(array.to_pandas().rename(name))
-
-
-def _column(frame: Any, name: str) -> Any:
-    column = frame[name] if isinstance(frame, pd.DataFrame) else frame.column(name)
-    return column.combine_chunks() if hasattr(column, "combine_chunks") else column
-
-
-def _add_numbers(statistics: NumberStatistics, values: Any) -> None:
-    found = to_floats(values) if isinstance(values, pd.Series) else arrow_floats(values, statistics.name)
-    statistics.add(found)

@@ -13,7 +13,7 @@ from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.model.mixed_input import MixedInputModel, default_width
 
 if TYPE_CHECKING:
-    from zoo_tabular.data import ColumnarModelData
+    from zoo_tabular.data.columnar import ColumnarModelData
 
 
 def default_sizes(processor: TableProcessor) -> list[tuple[int, int]]:

@@ -1,0 +1,62 @@
+"""Weights of classes in the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import did_you_mean, some
+from zoo_tabular.data.columnar import ColumnarModelData
+from zoo_tabular.frames.target.classes import class_place
+
+
+def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = "balanced") -> Tensor:
+    """One weight a class for a loss, such as `CrossEntropyFlat(weight=class_weights(data))`.
+
+    Args:
+        data: classes to learn, with training rows.
+        weights: "balanced" gives rare classes as much say as frequent ones, rows / (classes * rows of the
+            class) (King & Zeng 2001); or weights by class, named as in `data.classes` or by its value in the
+            target, 1 for those that are not named.
+
+    Returns:
+        Float32 of shape (classes,), in the order of `data.classes`.
+
+    Raises:
+        ValueError: for data without classes or training rows, for names that are no class.
+
+    Example:
+        >>> import pandas as pd
+        >>> df = pd.DataFrame({"x": range(8), "kind": list("aaaaaabb")})
+        >>> class_weights(ColumnarModelData.from_data_frame(".", None, df, "kind", [], is_reg=False)).tolist()
+        [0.6666666865348816, 2.0]
+    """
+    if data.task != "classification" or data.classes is None:
+        raise ValueError(f"class_weights: the target must be classes, this is {data.task}")
+    if isinstance(weights, str):
+        if weights != "balanced":
+            raise ValueError(f"class_weights: expected 'balanced' or weights by class name, got {weights!r}")
+        if data.train_dl is None:
+            raise ValueError("class_weights: 'balanced' counts training rows, and these data have none")
+        if data.base is not None:  # of streamed rows
+            return (1 / (data.n_out * data.base)).float()
+        counts = torch.bincount(data.train_dl.tensors[-1].long().cpu(), minlength=data.n_out)
+        return counts.sum() / (len(counts) * counts.float())
+    places = {name: class_place(name, data.classes) for name in weights}
+    strange = [
+        f"{name!r}{did_you_mean(str(name), data.classes)}" for name, place in places.items() if place is None
+    ]
+    if strange:
+        raise ValueError(
+            f"class_weights: no class {some(strange)}; there are {some(map(repr, data.classes))}"
+        )
+    if len(set(places.values())) < len(places):
+        raise ValueError(f"class_weights: a class has more than one weight in {dict(weights)}")
+    by_place = {place: float(weights[name]) for name, place in places.items()}
+    chosen = torch.tensor([by_place.get(place, 1.0) for place in range(len(data.classes))])
+    if not (torch.isfinite(chosen).all() and (chosen >= 0).all() and chosen.any()):
+        raise ValueError(f"class_weights: weights must be 0 or more, and not all 0, got {dict(weights)}")
+    return chosen
