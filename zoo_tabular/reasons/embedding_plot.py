@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from zoo.errors import did_you_mean
 from zoo.inspect.plots import figure
-from zoo.learner import load_learner
+from zoo.storage.load_learner import load_learner
 from zoo_tabular.reasons.answers import raw_outputs
 from zoo_tabular.reasons.dependence import with_values
 from zoo_tabular.reasons.embeddings import EmbeddingTables
