@@ -14,20 +14,11 @@ from zoo.data.loaders import ModelData
 from zoo.data.seeding import seeded
 from zoo.errors import did_you_mean
 from zoo.metrics import accuracy, accuracy_thresh
-from zoo_text.data.batches import TextLoader
+from zoo_text.data.checks import check_lengths, check_texts, held_out, labelled_pair
+from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
-from zoo_text.data.labels import (
-    check_lengths,
-    check_texts,
-    given_classes,
-    held_out,
-    is_many,
-    label_cells,
-    labelled_pair,
-    make_targets,
-    present_classes,
-)
-from zoo_text.data.language_data import text_column
+from zoo_text.data.labels import given_classes, is_many, make_targets, present_classes
+from zoo_text.data.padded_batches import TextLoader
 from zoo_text.tokens.corpus import encode_texts
 from zoo_text.tokens.vocab import PADDING_ID, Field
 
@@ -35,8 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoo_text.classifier import TextClassifierLearner
-
-__all__ = ["TextData", "TextLoader"]
 
 Texts = Sequence[str]
 
@@ -303,7 +292,8 @@ class TextData(ModelData):
             options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
                 fixes the first weights.
         """
-        from zoo_text.classifier import TextClassifier, TextClassifierLearner
+        from zoo_text.classifier import TextClassifierLearner
+        from zoo_text.model.classifier import TextClassifier
 
         with seeded(options.get("seed")):
             model = TextClassifier(
