@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.csv_file import read_csv
 from zoo.data.loaders import ModelData
 from zoo.data.seeding import seeded
 from zoo.errors import did_you_mean
 from zoo.metrics import accuracy, accuracy_thresh
+from zoo.storage.registry import domain_learner
 from zoo_text.data.checks import check_lengths, check_texts, held_out, labelled_pair
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
 from zoo_text.data.labels import given_classes, is_many, make_targets, present_classes
 from zoo_text.data.padded_batches import TextLoader
+from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.corpus import encode_texts
 from zoo_text.tokens.vocab import PADDING_ID, Field
 
@@ -245,14 +248,16 @@ class TextData(ModelData):
 
         Only empty cells are missing: "NA" or "None" may be a label or a text.
         """
-        root = Path(path)
-        frames: list[Any] = []
-        for name in (train, validation, test):
-            if name is not None and not (root / name).is_file():
-                there = [entry.name for entry in root.iterdir()] if root.is_dir() else []
-                raise FileNotFoundError(f"no file {root / name}{did_you_mean(name, there)}")
-            frames.append(None if name is None else _read_csv(root / name))
-        return cls.from_df(root, field, *frames, **options)
+        root, text, label = Path(path), options.get("text", "text"), options.get("label", "label")
+        labels = [label] if isinstance(label, str) else list(label)
+
+        def frame(name: str, columns: list[str]) -> pd.DataFrame:
+            return read_csv(root / name, columns=columns, missing="empty")
+
+        train_df = frame(train, [text, *labels])
+        valid_df = None if validation is None else frame(validation, [text, *labels])
+        test_df = None if test is None else frame(test, [text])
+        return cls.from_df(root, field, train_df, valid_df, test_df, **options)
 
     def get_model(
         self,
@@ -292,16 +297,13 @@ class TextData(ModelData):
             options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
                 fixes the first weights.
         """
-        from zoo_text.classifier import TextClassifierLearner
-        from zoo_text.model.classifier import TextClassifier
-
         with seeded(options.get("seed")):
             model = TextClassifier(
                 self.nt, len(self.classes or ()), emb_sz, n_hid, n_layers,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 max_len=max_len, hidden=hidden, drop_mult=drop_mult, rnn=rnn,
             )  # fmt: skip
-        return TextClassifierLearner(self, model, opt_fn=opt_fn, **options)
+        return domain_learner("text")(self, model, opt_fn=opt_fn, **options)
 
     def default_metrics(self) -> list:
         """Accuracy; for multi-label data the share of right yes/no decisions."""
@@ -344,9 +346,3 @@ class TextData(ModelData):
         return cls(
             field, state["classes"], task=state["task"], max_tokens=state["max_tokens"], text=state["text"]
         )
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.read_csv(file, keep_default_na=False, na_values=[""])

@@ -13,8 +13,10 @@ from torch import Tensor
 from zoo.data.loaders import ModelData
 from zoo.data.seeding import seeded
 from zoo.metrics import Perplexity, accuracy
+from zoo.storage.registry import domain_learner
 from zoo_text.data.columns import text_column
 from zoo_text.data.running_text import LanguageModelLoader
+from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import encode_texts, read_files
 from zoo_text.tokens.vocab import Field
@@ -231,9 +233,6 @@ class LanguageModelData(ModelData):
             options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
                 fixes the first weights.
         """
-        from zoo_text.learner import LanguageLearner
-        from zoo_text.model.language_model import LanguageModel
-
         with seeded(options.get("seed")):
             model = LanguageModel(
                 self.nt, emb_sz, n_hid, n_layers,
@@ -243,7 +242,7 @@ class LanguageModelData(ModelData):
         if sampled is not None:
             counts = None if self.counts is None else torch.from_numpy(self.counts).float()
             options.setdefault("loss_fn", FusedCrossEntropy(sampled, counts))
-        return LanguageLearner(self, model, opt_fn=opt_fn, **options)
+        return domain_learner("language_model")(self, model, opt_fn=opt_fn, **options)
 
     def default_loss(self) -> Callable:
         """Cross entropy in nats, computed together with the output layer."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from zoo.data.csv_file import read_csv
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import did_you_mean, some
 from zoo.vision.pictures import check_unit_range, walk_images
@@ -98,13 +99,7 @@ def read_flat_folder(folder: Path) -> list[Path]:
 
 def read_label_table(csv: Path, *, skip_header: bool) -> pd.DataFrame:
     """A CSV of file names and labels with every cell as text (so 'NA' and '007' stay as written)."""
-    if not csv.is_file():
-        present = sorted(p.name for p in csv.parent.glob("*.csv")) if csv.parent.is_dir() else []
-        raise FileNotFoundError(f"table {csv} does not exist{did_you_mean(csv.name, present)}")
-    try:
-        return pd.read_csv(csv, header=0 if skip_header else None, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise ValueError(f"cannot read table {csv}: {err}") from err
+    return read_csv(csv, header=skip_header, dtype=str, missing="none")
 
 
 def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str) -> pd.Series:
@@ -116,6 +111,8 @@ def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str)
                 f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: "
                 f"{some(names, 10)}"
             )
+        if names.count(column) > 1:
+            raise ValueError(f"{origin} has {names.count(column)} columns '{column}'; rename all but one")
         return frame.iloc[:, names.index(column)]
     if not 0 <= column < len(names):
         raise ValueError(
