@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zoo.data.classes import are_marks, check_enough, class_names, names_without_rows
+from zoo.data.classes import class_place as class_place
+from zoo.data.classes import is_number as is_number
 from zoo.errors import some
 from zoo_tabular.frames.checks import check_columns, holds_dates, holds_numbers, is_flag
 
@@ -38,8 +40,7 @@ class Truth:
     def check_classes_trained(self, train_rows: np.ndarray) -> None:
         """Raise when a class has no training row."""
         if self.task == "classification" and self.classes is not None:
-            counts = np.bincount(self.values[train_rows], minlength=self.n_out)
-            absent = [repr(name) for name, count in zip(self.classes, counts, strict=True) if not count]
+            absent = list(map(repr, names_without_rows(self.values, self.classes, train_rows)))
             if absent:
                 raise ValueError(
                     f"class {some(absent)} occurs only in validation rows: there is nothing to learn it from"
@@ -162,7 +163,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str]) -> Truth:
             f"multi-label targets must be 0 or 1 in every column, got {bad!r}: make one 0/1 column a label, "
             "or pass is_reg=False for classes"
         ) from None
-    if not np.isin(values, (0, 1)).all():
+    if not are_marks(values):
         raise ValueError("multi-label targets must be 0 or 1 in every column")
     return Truth(values, "multilabel", [str(name) for name in names] or None, values.shape[1])
 
@@ -186,12 +187,6 @@ def _classes(table: pd.DataFrame) -> Truth:
     return Truth(codes.astype("int64"), "classification", class_names(levels), len(levels))
 
 
-def class_names(levels: Iterable[Any]) -> list[str]:
-    """Names of the classes that the values of a target stand for."""
-    plain = [float(level) if isinstance(level, Decimal) else level for level in levels]
-    return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in plain]
-
-
 def sort_classes(levels: Sequence[Any]) -> list[Any]:
     """The values of a target in the order of its classes, unless they are categories that have an order."""
     return list(pd.factorize(pd.Series(levels), sort=True)[1])
@@ -208,37 +203,11 @@ def check_classes(levels: Sequence[Any], rows: int, declared: bool = False) -> N
     """
     if not declared:
         _refuse_measurements(pd.Series(list(levels)), rows)
-    if len(levels) < 2:
-        told = f"only one class, {levels[0]!r}" if len(levels) else "no values"
-        raise ValueError(f"the target has {told}: there is nothing to learn")
+    check_enough(levels, "the target has")
     if len(levels) > max(1000, rows // 2):
         raise ValueError(
             f"the target has {len(levels)} classes in {rows} rows; pass is_reg=True to predict numbers"
         )
-
-
-def class_place(value: Any, classes: Sequence[str]) -> int | None:
-    """The place of a class that is given by its value, as in the target, or by its name; None for no class.
-
-    Example:
-        >>> class_place(5.0, ["4.5", "5"]), class_place("4.5", ["4.5", "5"]), class_place(6, ["4.5", "5"])
-        (1, 0, None)
-        >>> class_place(True, ["False", "True"]), class_place(1, ["False", "True"])
-        (1, 1)
-    """
-    value = value.item() if isinstance(value, np.generic) else value
-    names = class_names([value])
-    if isinstance(value, bool | int | float) and value in (0, 1):  # in Python 1 equals True
-        names += [str(int(value)), str(bool(value))]
-    return next((classes.index(name) for name in names if name in classes), None)
-
-
-def is_number(name: str) -> bool:
-    """Whether the name of a class is that of a number."""
-    try:
-        return bool(np.isfinite(float(name)))
-    except ValueError:
-        return False
 
 
 def _refuse_measurements(levels: pd.Series, rows: int) -> None:

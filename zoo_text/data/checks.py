@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.classes import label_rows, marked
 from zoo.errors import some
 
 
@@ -33,14 +34,25 @@ def held_out(val_idxs: Any, rows: int) -> np.ndarray:
     return held
 
 
-def labelled_pair(part: Any, where: str) -> tuple[Sequence[str], Sequence[Any]]:
-    """Texts and labels of a part that must have both."""
+def labelled_pair(
+    part: Any, where: str, classes: Sequence[str] | None = None
+) -> tuple[Sequence[str], list[Any]]:
+    """Texts and labels of a part that must have both; marks of 0 and 1 become lists of names.
+
+    Args:
+        part: texts, and one label or list of labels for each, or an array of 0 and 1 (rows, classes).
+        where: for errors.
+        classes: names of the columns of such an array; their numbers by default.
+    """
     if not isinstance(part, tuple | list) or len(part) != 2 or any(isinstance(one, str) for one in part):
         raise TypeError(f"{where} must be a pair: (texts, labels)")
     texts, labels = part
     if len(texts) != len(labels):
         raise ValueError(f"{where}: {len(texts)} texts but {len(labels)} labels")
-    return texts, labels
+    rows = label_rows(labels, where)
+    if getattr(labels, "ndim", 1) == 2 and labels.shape[1] > 1:
+        rows = marked(rows, range(labels.shape[1]) if classes is None else classes, where)
+    return texts, rows
 
 
 def check_texts(texts: Sequence[Any], where: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from zoo.data.classes import are_marks, is_missing, is_several, marked, split_label
 from zoo.errors import did_you_mean, some
-from zoo_text.data.labels import is_many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,15 +43,15 @@ def label_cells(frame: pd.DataFrame, label: str | Sequence[str], delim: str | No
             raise ValueError(f"{where}: the frame has more than one column {name!r}: rename or drop one")
     if not isinstance(label, str):
         marks = frame[names].to_numpy()
-        if not np.isin(marks, (0, 1)).all():
+        if not are_marks(marks):
             raise ValueError(f"{where}: the label columns {some(names)} may hold only 0 and 1")
-        return [[name for name, mark in zip(names, row, strict=True) if mark] for row in marks]
+        return marked(marks, names, where)
     cells = frame[label].tolist()
     for row, cell in zip(frame.index, cells, strict=True):
-        if not is_many(cell) and (cell is None or cell != cell):
+        if not is_several(cell) and is_missing(cell) and (delim is None or not isinstance(cell, str)):
             raise ValueError(f"{where}: the label in column {label!r}, row {row}, is missing")
     if delim is None:
         return cells
     if not delim:
         raise ValueError('label_delim is empty: give what stands between two labels, for example ";"')
-    return [[part.strip() for part in str(cell).split(delim) if part.strip()] for cell in cells]
+    return [list(cell) if is_several(cell) else split_label(cell, delim) for cell in cells]

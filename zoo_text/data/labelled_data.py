@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.classes import Classes, check_enough, is_several
 from zoo.data.csv_file import read_csv
 from zoo.data.loaders import ModelData
 from zoo.data.seeding import seeded
@@ -19,7 +20,6 @@ from zoo.storage.registry import domain_learner
 from zoo_text.data.checks import check_lengths, check_texts, held_out, labelled_pair
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
-from zoo_text.data.labels import given_classes, is_many, make_targets, present_classes
 from zoo_text.data.padded_batches import TextLoader
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.corpus import encode_texts
@@ -100,36 +100,38 @@ class TextData(ModelData):
             text: Name of the text column when predicting from frames.
             path: Where the learner keeps files.
         """
-        texts, labels = labelled_pair(train, "train")
-        multi = any(is_many(label) for label in labels)
-        names = present_classes(labels, multi) if classes is None else given_classes(classes)
-        if len(names) < (1 if multi else 2):
-            raise ValueError(
-                f"a classifier needs at least two classes, the training labels hold {len(names)}"
-            )
-        make_targets(labels, len(texts), names, multi, "train")
+        texts, labels = labelled_pair(train, "train", classes)
+        multi = any(is_several(label) for label in labels)
+        found = Classes.found(labels, several=multi) if classes is None else Classes.given(classes)
+        encode = found.marks if multi else found.numbers
+        targets = encode(labels, "train")
+        check_enough(found.names, "the training labels hold", 1 if multi else 2)
         if field.vocab is None:
             check_texts(texts, "train")
             field.build_vocab(texts, min_freq, max_size)
 
-        def loader(name: str, part: Any, shuffle: bool) -> TextLoader | None:
-            if part is None:
-                return None
-            texts, labels = (part, None)
-            if name != "test" or isinstance(part, tuple):
-                texts, labels = labelled_pair(part, name)
+        def loader(name: str, texts: Texts, targets: np.ndarray) -> TextLoader:
             check_texts(texts, name)
             ids, offsets = encode_texts(texts, field)
             check_lengths(texts, offsets, name)
-            targets = make_targets(labels, len(texts), names, multi, name)
-            return TextLoader(ids, offsets, targets, bs, shuffle=shuffle, seed=seed, max_tokens=max_tokens)
+            training = name == "train"
+            return TextLoader(ids, offsets, targets, bs, shuffle=training, seed=seed, max_tokens=max_tokens)
 
+        def labelled(name: str, part: Any) -> TextLoader:
+            texts, labels = labelled_pair(part, name, classes)
+            return loader(name, texts, encode(labels, name))
+
+        tested = None
+        if isinstance(test, tuple):
+            tested = labelled("test", test)
+        elif test is not None:  # their targets are never read
+            tested = loader("test", test, np.zeros_like(targets, shape=(len(test), *targets.shape[1:])))
         return cls(
             field,
-            names,
-            loader("train", train, True),
-            loader("valid", valid, False),
-            loader("test", test, False),
+            found.names,
+            loader("train", texts, targets),
+            None if valid is None else labelled("valid", valid),
+            tested,
             task="multilabel" if multi else "classification",
             max_tokens=max_tokens,
             text=text,
@@ -167,7 +169,7 @@ class TextData(ModelData):
         root = Path(path)
         chosen = classes is not None
         there = [folder.name for folder in class_folders(root / train)]
-        names = given_classes(classes) if chosen else there
+        names = Classes.given(classes).names if chosen else there
         for name in names:
             if name not in there:
                 raise FileNotFoundError(f"no class folder {root / train / name}{did_you_mean(name, there)}")
