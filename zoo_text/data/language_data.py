@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -12,9 +12,13 @@ from torch import Tensor
 
 from zoo.data.loaders import ModelData
 from zoo.data.seeding import seeded
+from zoo.engine.layer_groups import GroupSpec
+from zoo.keywords import completed, takes
 from zoo.metrics import Perplexity, accuracy
 from zoo.storage.registry import domain_learner
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.columns import text_column
+from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
 from zoo_text.data.running_text import LanguageModelLoader
 from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
@@ -78,6 +82,7 @@ class LanguageModelData(ModelData):
         self.counts = None if train is None else np.bincount(train, minlength=self.nt)
 
     @classmethod
+    @takes(CorpusOptions, CORPUS_DEFAULTS)
     def from_texts(
         cls,
         field: Field,
@@ -85,12 +90,8 @@ class LanguageModelData(ModelData):
         validation: Iterable[str] | None = None,
         test: Iterable[str] | None = None,
         *,
-        bs: int = 64,
-        bptt: int = 70,
-        min_freq: int = 10,
-        max_size: int | None = None,
-        seed: int | None = None,
         path: str | Path | None = None,
+        **options: Unpack[CorpusOptions],
     ) -> LanguageModelData:
         """From any iterables of strings, each read once, a few megabytes at a time.
 
@@ -99,13 +100,10 @@ class LanguageModelData(ModelData):
             train: Texts, joined in order.
             validation: Likewise.
             test: Likewise.
-            bs: Columns the text is cut into.
-            bptt: Steps a batch, about.
-            min_freq: Rarer words become unknown (for a new vocabulary).
-            max_size: Most words kept (for a new vocabulary).
-            seed: Of the random lengths.
             path: Where the learner keeps files.
         """
+        chosen = completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_texts")
+        min_freq, max_size = chosen.pop("min_freq"), chosen.pop("max_size")
         for name, texts in (("train", train), ("validation", validation), ("test", test)):
             if isinstance(texts, str):
                 raise TypeError(
@@ -122,7 +120,7 @@ class LanguageModelData(ModelData):
         else:
             ids, _ = encode_texts(train, field)
         others = [None if texts is None else encode_texts(texts, field)[0] for texts in (validation, test)]
-        return cls(field, ids, *others, bs=bs, bptt=bptt, seed=seed, path=path)
+        return cls(field, ids, *others, path=path, **chosen)
 
     @classmethod
     def from_text_files(
@@ -165,6 +163,7 @@ class LanguageModelData(ModelData):
         )  # fmt: skip
 
     @classmethod
+    @takes(CorpusOptions, CORPUS_DEFAULTS)
     def from_folder(
         cls,
         path: str | Path,
@@ -172,12 +171,22 @@ class LanguageModelData(ModelData):
         train: str = "train",
         validation: str | None = "valid",
         test: str | None = None,
-        **options: Any,
+        **options: Unpack[CorpusOptions],
     ) -> LanguageModelData:
-        """From the folders `train` and `valid` below `path`; see `from_text_files`."""
+        """From the folders `train` and `valid` below `path`, as `from_text_files` reads them.
+
+        Args:
+            path: Root folder; the learner keeps its files there.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training text.
+            train: Name of the training folder.
+            validation: Likewise; None for none.
+            test: Likewise.
+        """
+        completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_folder")
         return cls.from_text_files(path, field, train, validation, test, **options)
 
     @classmethod
+    @takes(CorpusOptions, CORPUS_DEFAULTS)
     def from_df(
         cls,
         path: str | Path | None,
@@ -186,12 +195,23 @@ class LanguageModelData(ModelData):
         train_df: pd.DataFrame,
         valid_df: pd.DataFrame | None = None,
         test_df: pd.DataFrame | None = None,
-        **options: Any,
+        **options: Unpack[CorpusOptions],
     ) -> LanguageModelData:
-        """From the text column `col` of data frames; see `from_texts` for the options."""
+        """From the text column `col` of data frames.
+
+        Args:
+            path: Where the learner keeps files.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training text.
+            col: Name of the column.
+            train_df: Texts, joined in order.
+            valid_df: Likewise.
+            test_df: Likewise.
+        """
+        completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_df")
         texts = [None if df is None else text_column(df, col) for df in (train_df, valid_df, test_df)]
         return cls.from_texts(field, texts[0] or [], texts[1], texts[2], path=path, **options)
 
+    @takes(LearnerOptions, LEARNER_DEFAULTS, without=("opt_fn",))
     def get_model(
         self,
         opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
@@ -209,6 +229,7 @@ class LanguageModelData(ModelData):
         rnn: str = "lstm",
         identity_init: bool = False,
         sampled: int | None = None,
+        layer_groups: GroupSpec | None = None,
         **options: Any,
     ) -> LanguageLearner:
         """An AWD-LSTM language model of this corpus in a learner.
@@ -230,19 +251,19 @@ class LanguageModelData(ModelData):
             sampled: Score only the batch's words and this many others in training: several times faster with
                 a large vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an
                 estimate.
-            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
-                fixes the first weights.
+            layer_groups: Of the learner; those of the model by default.
         """
-        with seeded(options.get("seed")):
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
+        with seeded(chosen["seed"]):
             model = LanguageModel(
                 self.nt, emb_sz, n_hid, n_layers,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 tie_weights=tie_weights, drop_mult=drop_mult, rnn=rnn, identity_init=identity_init,
             )  # fmt: skip
-        if sampled is not None:
+        if sampled is not None and chosen["loss_fn"] is None:
             counts = None if self.counts is None else torch.from_numpy(self.counts).float()
-            options.setdefault("loss_fn", FusedCrossEntropy(sampled, counts))
-        return domain_learner("language_model")(self, model, opt_fn=opt_fn, **options)
+            chosen["loss_fn"] = FusedCrossEntropy(sampled, counts)
+        return domain_learner("language_model")(self, model, layer_groups=layer_groups, **chosen)
 
     def default_loss(self) -> Callable:
         """Cross entropy in nats, computed together with the output layer."""
