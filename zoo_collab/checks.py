@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from zoo.errors import did_you_mean, some
-
-
-def check_columns(df: pd.DataFrame, columns: Sequence[str], where: str) -> None:
-    """Raises a ValueError that names the missing column and the nearest present one, or the repeated one."""
-    for column in columns:
-        if list(df.columns).count(column) > 1:
-            raise ValueError(
-                f"{where} has {list(df.columns).count(column)} columns {column!r}; rename all but one"
-            )
-        if column not in df.columns:
-            raise ValueError(
-                f"{where} has no column {column!r}{did_you_mean(column, df.columns)};"
-                f" its columns are: {some(df.columns, 12)}"
-            )
 
 
 def _plain(value: Any) -> Any:

@@ -13,11 +13,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+from zoo.data.csv_file import check_columns, read_csv
+from zoo.data.loaders import TensorLoader
 from zoo.data.seeding import seeded
 from zoo.data.tensor_loader import TensorLoader
 from zoo.errors import some
-from zoo_collab.checks import check_columns, check_limits, checked_ids, checked_ratings, repeated_pairs
-from zoo_collab.csv_file import read_ratings
+from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs
 from zoo_collab.data import UNKNOWN_TITLE, CollabData, SeenPairs
 from zoo_collab.ids import IdMap, log
 from zoo_collab.learner import CollabLearner
@@ -148,11 +149,17 @@ class CollabFilterDataset:
             ValueError: for an empty or ragged file, and for what the class refuses.
         """
         file = Path(path) / csv
-        if not file.is_file():
-            raise FileNotFoundError(f"no ratings file {file}: csv is taken relative to path")
+        df = read_csv(
+            file,
+            columns=(user_col, item_col, rating_col),
+            sep=sep,
+            dtype=dtype,
+            what="ratings file",
+            hint=": csv is taken relative to path",
+        )
         return cls(
             path,
-            read_ratings(file, (user_col, item_col, rating_col), dtype or {}, sep),
+            df,
             user_col,
             item_col,
             rating_col,

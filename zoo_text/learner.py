@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,15 +13,12 @@ from zoo.engine.state import State
 from zoo.learner import Learner
 from zoo_text.data.language_data import LanguageModelData
 from zoo_text.generate import generate_ids
-from zoo_text.model.awd_lstm import LanguageModel, seq2seq_reg
+from zoo_text.model.language_model import LanguageModel, seq2seq_reg
 from zoo_text.model.softmax import FusedCrossEntropy
-from zoo_text.transfer import encoder_file, load_encoder, save_encoder
+from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
-    from typing import Self
-
-
-log = logging.getLogger("zoo")
+    from zoo.engine.loop import State
 
 
 class CarriedState(Callback):
@@ -83,36 +78,6 @@ class ActivationRegularisation(Callback):
     def after_loss(self, state: State) -> None:
         if state.training and state.extras:
             state.loss = self.reg_fn(state.loss, state.extras)
-
-
-class EncoderMixin:
-    """Saving and loading of the encoder, for learners whose model has one and whose data have a field."""
-
-    model: Any
-    data: Any
-    path: Path
-
-    def save_encoder(self, name: str | Path) -> Path:
-        """Writes the encoder with its vocabulary to `path/models/{name}.encoder.safetensors`.
-
-        Args:
-            name: A name, or a path that ends in ".safetensors".
-        """
-        return save_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field)
-
-    def load_encoder(self, name: str | Path) -> Self:
-        """Reads an encoder that `save_encoder` wrote; the vocabularies may differ.
-
-        Words that the encoder does not know get the mean vector of those that it knows. A file that does not
-        fit (damaged, other sizes, another tokeniser, no common word) is refused and changes nothing.
-
-        Args:
-            name: A name under `path/models`, or a path that ends in ".safetensors".
-        """
-        new = load_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field)
-        if new:
-            log.info("%d of %d words are new to the encoder", new, len(self.data.field.vocab))
-        return self
 
 
 class LanguageLearner(EncoderMixin, Learner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from zoo.storage.archive import ArchiveError, load_metadata, load_state, save_st
 from zoo_text.model.awd_lstm import AWDLSTM
 from zoo_text.tokens.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
 from zoo_text.tokens.vocab import PADDING_ID, Field, Vocab
+
+if TYPE_CHECKING:
+    from typing import Self
 
 log = logging.getLogger("zoo")
 _MARKS = {UNKNOWN, PADDING, START, UPPER, CAPITAL, REPEATED}
@@ -166,3 +169,33 @@ def _words(field: Field) -> Vocab:
     if field.vocab is None:
         raise ValueError("the field has no vocabulary: build data with it first")
     return field.vocab
+
+
+class EncoderMixin:
+    """Saving and loading of the encoder, for learners whose model has one and whose data have a field."""
+
+    model: Any
+    data: Any
+    path: Path
+
+    def save_encoder(self, name: str | Path) -> Path:
+        """Writes the encoder with its vocabulary to `path/models/{name}.encoder.safetensors`.
+
+        Args:
+            name: A name, or a path that ends in ".safetensors".
+        """
+        return save_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field)
+
+    def load_encoder(self, name: str | Path) -> Self:
+        """Reads an encoder that `save_encoder` wrote; the vocabularies may differ.
+
+        Words that the encoder does not know get the mean vector of those that it knows. A file that does not
+        fit (damaged, other sizes, another tokeniser, no common word) is refused and changes nothing.
+
+        Args:
+            name: A name under `path/models`, or a path that ends in ".safetensors".
+        """
+        new = load_encoder(encoder_file(self.path, name), self.model.encoder, self.data.field)
+        if new:
+            log.info("%d of %d words are new to the encoder", new, len(self.data.field.vocab))
+        return self

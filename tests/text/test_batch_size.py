@@ -6,9 +6,10 @@ import torch
 
 from tests.core.helpers import same, weights
 from zoo import Callback
-from zoo_text.data.batches import TextLoader
 from zoo_text.data.labelled_data import TextData
-from zoo_text.data.language_data import LanguageModelData, LanguageModelLoader
+from zoo_text.data.language_data import LanguageModelData
+from zoo_text.data.padded_batches import TextLoader
+from zoo_text.data.running_text import LanguageModelLoader
 from zoo_text.tokens.vocab import Field
 
 TEXTS = [f"the film number {n} was {'good' if n % 2 else 'bad'} and {'long ' * (n % 7)}" for n in range(60)]

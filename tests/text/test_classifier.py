@@ -15,8 +15,8 @@ from tests.seeds import check_seed_of_first_weights
 from zoo import load_learner
 from zoo.storage.archive import ArchiveError
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.classifier import TextClassifier
-from zoo_text.data.batches import TextLoader
+from zoo_text.data.padded_batches import TextLoader
+from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.vocab import Vocab
 from zoo_text.transfer import remap_rows
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.data.batches import TextLoader
+from zoo_text.data.padded_batches import TextLoader
 
 FRAME = pd.DataFrame({"text": ["good film yes"] * 5 + ["bad film no"] * 4, "label": ["p"] * 5 + ["n"] * 4})
 SIZES = {"emb_sz": 8, "n_hid": 8, "n_layers": 1, "device": "cpu", "progress": False, "seed": 1}

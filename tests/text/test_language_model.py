@@ -14,15 +14,14 @@ from tests.core.processes import fresh
 from zoo import Callback, load_learner
 from zoo.engine.init import identity_gates_
 from zoo_text import Field, LanguageModelData
-from zoo_text.data.language_data import LanguageModelLoader
+from zoo_text.data.running_text import LanguageModelLoader
 from zoo_text.model.awd_lstm import (
     AWDLSTM,
-    LanguageModel,
     LockedDropout,
     RecurrentLayer,
     WordEmbedding,
-    seq2seq_reg,
 )
+from zoo_text.model.language_model import LanguageModel, seq2seq_reg
 from zoo_text.model.softmax import Deferred, FusedCrossEntropy
 
 

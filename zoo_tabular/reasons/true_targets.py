@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zoo.data.classes import Classes
 from zoo.errors import did_you_mean, some
-from zoo_tabular.frames.frame_checks import check_frame
-from zoo_tabular.frames.target.classes import class_place
-from zoo_tabular.frames.target.values import read_columns, read_truth
+from zoo_tabular.frames.checks import check_frame
+from zoo_tabular.frames.read_target import read_columns, read_truth
 
 
 def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:
@@ -83,7 +83,8 @@ def _in_order(df: pd.DataFrame, target: Any, names: list[str]) -> Any:
 
 def _class_numbers(values: pd.Series, classes: list[str]) -> np.ndarray:
     codes, levels = pd.factorize(values, use_na_sentinel=False)
-    found = [class_place(level, classes) for level in levels]
+    places = Classes(classes).place
+    found = [places(level) for level in levels]
     strange = sorted(str(level) for level, place in zip(levels, found, strict=True) if place is None)
     if strange:
         raise ValueError(

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.model_data import ModelData
+from zoo.data.classes import Classes, check_enough, is_several
+from zoo.data.csv_file import read_csv
+from zoo.data.loaders import ModelData
 from zoo.data.seeding import seeded
+from zoo.engine.layer_groups import GroupSpec
 from zoo.errors import did_you_mean
+from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh
-from zoo_text.data.batches import TextLoader
+from zoo.storage.registry import domain_learner
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_text.data.checks import check_lengths, check_texts, held_out, labelled_pair
+from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
-from zoo_text.data.labels import (
-    check_lengths,
-    check_texts,
-    given_classes,
-    held_out,
-    is_many,
-    label_cells,
-    labelled_pair,
-    make_targets,
-    present_classes,
-)
-from zoo_text.data.language_data import text_column
+from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
+from zoo_text.data.padded_batches import TextLoader
+from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.corpus import encode_texts
 from zoo_text.tokens.vocab import PADDING_ID, Field
 
@@ -36,9 +34,8 @@ if TYPE_CHECKING:
 
     from zoo_text.classifier import TextClassifierLearner
 
-__all__ = ["TextData", "TextLoader"]
-
 Texts = Sequence[str]
+_OF_FRAMES = ("label", "val_idxs", "label_delim")  # what of `FrameOptions` ends at the frame
 
 
 class TextData(ModelData):
@@ -76,6 +73,7 @@ class TextData(ModelData):
         self.nt, self.max_tokens, self.text = len(field.vocab), max_tokens, text
 
     @classmethod
+    @takes(TextOptions, TEXT_DEFAULTS)
     def from_texts(
         cls,
         field: Field,
@@ -83,68 +81,61 @@ class TextData(ModelData):
         valid: tuple[Texts, Sequence[Any]] | None = None,
         test: Texts | tuple[Texts, Sequence[Any]] | None = None,
         *,
-        bs: int = 64,
-        min_freq: int = 2,
-        max_size: int | None = None,
-        max_tokens: int | None = None,
-        classes: Sequence[str] | None = None,
-        seed: int | None = None,
-        text: str = "text",
         path: str | Path | None = None,
+        **options: Unpack[TextOptions],
     ) -> TextData:
         """From lists of texts and labels.
 
         Args:
             field: Tokeniser and vocabulary; without a vocabulary one is built from the training texts.
-            train: Texts and their labels: one a text, or a list of them a text for multi-label data.
+            train: Texts and their labels: one a text, or for multi-label data a list of them a text or an
+                array of 0 and 1 (texts, classes).
             valid: Likewise.
             test: Texts, with or without labels.
-            bs: Texts a batch.
-            min_freq: Rarer words become unknown (for a new vocabulary).
-            max_size: Most words kept (for a new vocabulary).
-            max_tokens: Keep only the last so many tokens of a text, in training and prediction.
-            classes: Label names; those of the training labels by default.
-            seed: Of the order of training.
-            text: Name of the text column when predicting from frames.
             path: Where the learner keeps files.
         """
-        texts, labels = labelled_pair(train, "train")
-        multi = any(is_many(label) for label in labels)
-        names = present_classes(labels, multi) if classes is None else given_classes(classes)
-        if len(names) < (1 if multi else 2):
-            raise ValueError(
-                f"a classifier needs at least two classes, the training labels hold {len(names)}"
-            )
-        make_targets(labels, len(texts), names, multi, "train")
+        chosen = completed(TextOptions, TEXT_DEFAULTS, options, "from_texts")
+        classes = chosen["classes"]
+        texts, labels = labelled_pair(train, "train", classes)
+        multi = any(is_several(label) for label in labels)
+        found = Classes.found(labels, several=multi) if classes is None else Classes.given(classes)
+        encode = found.marks if multi else found.numbers
+        targets = encode(labels, "train")
+        check_enough(found.names, "the training labels hold", 1 if multi else 2)
         if field.vocab is None:
             check_texts(texts, "train")
-            field.build_vocab(texts, min_freq, max_size)
+            field.build_vocab(texts, chosen["min_freq"], chosen["max_size"])
+        batches = {name: chosen[name] for name in ("bs", "seed", "max_tokens")}
 
-        def loader(name: str, part: Any, shuffle: bool) -> TextLoader | None:
-            if part is None:
-                return None
-            texts, labels = (part, None)
-            if name != "test" or isinstance(part, tuple):
-                texts, labels = labelled_pair(part, name)
+        def loader(name: str, texts: Texts, targets: np.ndarray) -> TextLoader:
             check_texts(texts, name)
             ids, offsets = encode_texts(texts, field)
             check_lengths(texts, offsets, name)
-            targets = make_targets(labels, len(texts), names, multi, name)
-            return TextLoader(ids, offsets, targets, bs, shuffle=shuffle, seed=seed, max_tokens=max_tokens)
+            return TextLoader(ids, offsets, targets, shuffle=name == "train", **batches)
 
+        def labelled(name: str, part: Any) -> TextLoader:
+            texts, labels = labelled_pair(part, name, classes)
+            return loader(name, texts, encode(labels, name))
+
+        tested = None
+        if isinstance(test, tuple):
+            tested = labelled("test", test)
+        elif test is not None:  # their targets are never read
+            tested = loader("test", test, np.zeros_like(targets, shape=(len(test), *targets.shape[1:])))
         return cls(
             field,
-            names,
-            loader("train", train, True),
-            loader("valid", valid, False),
-            loader("test", test, False),
+            found.names,
+            loader("train", texts, targets),
+            None if valid is None else labelled("valid", valid),
+            tested,
             task="multilabel" if multi else "classification",
-            max_tokens=max_tokens,
-            text=text,
+            max_tokens=chosen["max_tokens"],
+            text=chosen["text"],
             path=path,
         )
 
     @classmethod
+    @takes(TextOptions, TEXT_DEFAULTS)
     def from_folder(
         cls,
         path: str | Path,
@@ -152,9 +143,7 @@ class TextData(ModelData):
         train: str = "train",
         validation: str | None = "valid",
         test: str | None = None,
-        *,
-        classes: Sequence[str] | None = None,
-        **options: Any,
+        **options: Unpack[TextOptions],
     ) -> TextData:
         """From folders with a folder of `.txt` files for each class: `train/neg/1.txt`, `train/pos/2.txt`,
         ...
@@ -165,17 +154,16 @@ class TextData(ModelData):
 
         Args:
             path: Root folder; the learner keeps its files there.
-            field: Tokeniser and vocabulary.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training texts.
             train: Name of the training folder.
             validation: Likewise; None for none.
             test: Likewise; class folders, or unlabelled files.
-            classes: The class folders to use, others are passed over; all of the training folder by default.
-            options: As for `from_texts`.
         """
+        classes = completed(TextOptions, TEXT_DEFAULTS, options, "from_folder")["classes"]
         root = Path(path)
         chosen = classes is not None
         there = [folder.name for folder in class_folders(root / train)]
-        names = given_classes(classes) if chosen else there
+        names = Classes.given(classes).names if chosen else there
         for name in names:
             if name not in there:
                 raise FileNotFoundError(f"no class folder {root / train / name}{did_you_mean(name, there)}")
@@ -189,9 +177,10 @@ class TextData(ModelData):
                 tested = read_classes(root / test, names, ignore_others=chosen)
             else:
                 tested = read_texts(root / test)
-        return cls.from_texts(field, trained, checked, tested, classes=names, path=root, **options)
+        return cls.from_texts(field, trained, checked, tested, path=root, **{**options, "classes": names})
 
     @classmethod
+    @takes(FrameOptions, FRAME_DEFAULTS)
     def from_df(
         cls,
         path: str | Path | None,
@@ -199,28 +188,19 @@ class TextData(ModelData):
         train_df: pd.DataFrame,
         valid_df: pd.DataFrame | None = None,
         test_df: pd.DataFrame | None = None,
-        *,
-        text: str = "text",
-        label: str | Sequence[str] = "label",
-        val_idxs: Sequence[int] | np.ndarray | None = None,
-        label_delim: str | None = None,
-        **options: Any,
+        **options: Unpack[FrameOptions],
     ) -> TextData:
         """From data frames, which are not changed.
 
         Args:
             path: Where the learner keeps files.
-            field: Tokeniser and vocabulary.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training texts.
             train_df: Texts and labels.
             valid_df: Likewise; or use `val_idxs`.
             test_df: Texts, with or without the label column.
-            text: The text column.
-            label: The label column (cells that are lists make multi-label data), or several columns of 0 and
-                1, one a class.
-            val_idxs: Row numbers of `train_df` (or a mask) held out for validation.
-            label_delim: Splits label cells into several labels, for example ";"; spaces around them are cut.
-            options: As for `from_texts`.
         """
+        chosen = completed(FrameOptions, FRAME_DEFAULTS, options, "from_df")
+        text, label, val_idxs, delim = (chosen.pop(name) for name in ("text", *_OF_FRAMES))
         if val_idxs is not None:
             if valid_df is not None:
                 raise ValueError("give valid_df or val_idxs, not both")
@@ -229,20 +209,21 @@ class TextData(ModelData):
         several = None if isinstance(label, str) else list(label)
 
         def part(frame: pd.DataFrame, name: str) -> tuple[list[str], list[Any]]:
-            return text_column(frame, text), label_cells(frame, label, label_delim, name)
+            return text_column(frame, text), label_cells(frame, label, delim, name)
 
         tested: Any = None
         if test_df is not None:
             labelled = set(several or [str(label)]) <= set(test_df.columns)
             tested = part(test_df, "test_df") if labelled else text_column(test_df, text)
-        if several is not None:
-            options.setdefault("classes", several)
+        if several is not None and chosen["classes"] is None:
+            chosen["classes"] = several
         valid = None if valid_df is None else part(valid_df, "valid_df")
         return cls.from_texts(
-            field, part(train_df, "train_df"), valid, tested, text=text, path=path, **options
+            field, part(train_df, "train_df"), valid, tested, text=text, path=path, **chosen
         )
 
     @classmethod
+    @takes(FrameOptions, FRAME_DEFAULTS)
     def from_csv(
         cls,
         path: str | Path,
@@ -250,21 +231,33 @@ class TextData(ModelData):
         train: str,
         validation: str | None = None,
         test: str | None = None,
-        **options: Any,
+        **options: Unpack[FrameOptions],
     ) -> TextData:
-        """From CSV files with a header below `path`; see `from_df` for the options.
+        """From CSV files with a line of column names.
 
-        Only empty cells are missing: "NA" or "None" may be a label or a text.
+        Only empty cells are missing: "NA" or "None" may be a label or a text. A label column of digits is
+        read as numbers: 007 is the class "7".
+
+        Args:
+            path: Root folder; the learner keeps its files there.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training texts.
+            train: Name of the file with the training texts and their labels.
+            validation: Likewise; or use `val_idxs`.
+            test: Likewise; the label column may be absent.
         """
-        root = Path(path)
-        frames: list[Any] = []
-        for name in (train, validation, test):
-            if name is not None and not (root / name).is_file():
-                there = [entry.name for entry in root.iterdir()] if root.is_dir() else []
-                raise FileNotFoundError(f"no file {root / name}{did_you_mean(name, there)}")
-            frames.append(None if name is None else _read_csv(root / name))
-        return cls.from_df(root, field, *frames, **options)
+        chosen = completed(FrameOptions, FRAME_DEFAULTS, options, "from_csv")
+        root, text, label = Path(path), chosen["text"], chosen["label"]
+        labels = [label] if isinstance(label, str) else list(label)
 
+        def frame(name: str, columns: list[str]) -> pd.DataFrame:
+            return read_csv(root / name, columns=columns, missing="empty")
+
+        train_df = frame(train, [text, *labels])
+        valid_df = None if validation is None else frame(validation, [text, *labels])
+        test_df = None if test is None else frame(test, [text])
+        return cls.from_df(root, field, train_df, valid_df, test_df, **options)
+
+    @takes(LearnerOptions, LEARNER_DEFAULTS, without=("opt_fn",))
     def get_model(
         self,
         opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
@@ -281,6 +274,7 @@ class TextData(ModelData):
         hidden: int = 50,
         drop_mult: float = 1.0,
         rnn: str = "lstm",
+        layer_groups: GroupSpec | None = None,
         **options: Any,
     ) -> TextClassifierLearner:
         """An AWD-LSTM classifier in a learner; `learn.load_encoder(name)` lets it start from a language
@@ -300,18 +294,16 @@ class TextData(ModelData):
             hidden: Features between the pooled ones and the classes.
             drop_mult: Multiplies all dropouts.
             rnn: "lstm", "gru" or "rnn".
-            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
-                fixes the first weights.
+            layer_groups: Of the learner; those of the model by default.
         """
-        from zoo_text.classifier import TextClassifier, TextClassifierLearner
-
-        with seeded(options.get("seed")):
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
+        with seeded(chosen["seed"]):
             model = TextClassifier(
                 self.nt, len(self.classes or ()), emb_sz, n_hid, n_layers,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 max_len=max_len, hidden=hidden, drop_mult=drop_mult, rnn=rnn,
             )  # fmt: skip
-        return TextClassifierLearner(self, model, opt_fn=opt_fn, **options)
+        return domain_learner("text")(self, model, layer_groups=layer_groups, **chosen)
 
     def default_metrics(self) -> list:
         """Accuracy; for multi-label data the share of right yes/no decisions."""
@@ -354,9 +346,3 @@ class TextData(ModelData):
         return cls(
             field, state["classes"], task=state["task"], max_tokens=state["max_tokens"], text=state["text"]
         )
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.read_csv(file, keep_default_na=False, na_values=[""])

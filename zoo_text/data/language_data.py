@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.model_data import ModelData
-from zoo.data.seeding import draw_seed, mix_seeds, seeded
-from zoo.errors import did_you_mean
+from zoo.data.loaders import ModelData
+from zoo.data.seeding import seeded
+from zoo.engine.layer_groups import GroupSpec
+from zoo.keywords import completed, takes
 from zoo.metrics import Perplexity, accuracy
+from zoo.storage.registry import domain_learner
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_text.data.columns import text_column
+from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
+from zoo_text.data.running_text import LanguageModelLoader
+from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import encode_texts, read_files
 from zoo_text.tokens.vocab import Field
@@ -22,113 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoo_text.learner import LanguageLearner
-
-__all__ = ["LanguageModelData", "LanguageModelLoader"]
-
-
-class LanguageModelLoader:
-    """One long text cut into `bs` equal columns, read in step, a stretch of them a batch.
-
-    Row r of batch k goes on where row r of batch k - 1 ended, so that a model can carry its state. In
-    training the length of a stretch is random (bptt, in 5% of batches half of it, plus normal jitter), the
-    same for all rows, and a pure function of `(seed, epoch)`.
-
-    Args:
-        ids: The whole text, integers; may be memory-mapped.
-        bs: Columns.
-        bptt: Steps a batch.
-        random_length: Draw lengths; otherwise each is `bptt`.
-        seed: Of the lengths; drawn if None.
-
-    Yields:
-        inputs (bs, steps), int64, and targets (bs x steps,): the same text one step on, flattened.
-
-    Example:
-        >>> loader = LanguageModelLoader(np.arange(9), bs=2, bptt=2)
-        >>> [(x.tolist(), y.tolist()) for x, y in loader]
-        [([[0, 1], [4, 5]], [1, 2, 5, 6]), ([[2], [6]], [3, 7])]
-    """
-
-    def __init__(
-        self,
-        ids: np.ndarray,
-        bs: int = 64,
-        bptt: int = 70,
-        *,
-        random_length: bool = False,
-        seed: int | None = None,
-    ) -> None:
-        for name, value in (("bs", bs), ("bptt", bptt)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        steps = len(ids) // bs
-        if steps < 2:
-            raise ValueError(
-                f"a text of {len(ids)} tokens is too short for {bs} columns: "
-                f"use bs of at most {max(1, len(ids) // 2)}, or more text"
-            )
-        self.bs, self.bptt, self.random_length = bs, bptt, random_length
-        self.seed = draw_seed() if seed is None and random_length else seed or 0
-        self._ids = ids
-        self.columns = torch.from_numpy(np.asarray(ids[: steps * bs]).reshape(bs, steps))
-        self.n_rows = (steps - 1) * bs
-        self.epoch = self.start_batch = 0
-        self.lengths: list[int] = []
-        self.set_epoch(0)
-
-    @property
-    def max_bs(self) -> int:
-        """The most columns that this text can be cut into."""
-        return len(self._ids) // 2
-
-    def with_bs(self, bs: int) -> LanguageModelLoader:
-        """The same text cut into another number of columns."""
-        other = LanguageModelLoader(
-            self._ids, bs, self.bptt, random_length=self.random_length, seed=self.seed
-        )
-        other.set_epoch(self.epoch, self.start_batch)
-        return other
-
-    def longest(self) -> LanguageModelLoader:
-        """The same columns in stretches of the greatest length that can be drawn."""
-        longest = self.bptt + 25 if self.random_length else self.bptt
-        return LanguageModelLoader(self._ids, self.bs, longest)
-
-    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Choose the lengths of the coming passes, and the batch at which they begin."""
-        self.epoch, self.start_batch = epoch, start_batch
-        total, lengths = self.columns.shape[1] - 1, []
-        rng = np.random.default_rng(mix_seeds(self.seed, epoch))
-        done = 0
-        while done < total:
-            length = self.bptt
-            if self.random_length:
-                middle = self.bptt if rng.random() < 0.95 else self.bptt / 2
-                length = round(rng.normal(middle, min(5.0, self.bptt / 14)))
-                length = min(max(length, 1, min(5, self.bptt // 2)), self.bptt + 25)
-            lengths.append(min(length, total - done))
-            done += lengths[-1]
-        self.lengths = lengths
-
-    def to(self, device: torch.device) -> None:
-        """Move the text to a device, if it fills less than half of what is free there."""
-        if self.columns.device == device:
-            return
-        if device.type == "cuda":
-            size = self.columns.numel() * self.columns.element_size()
-            if size > torch.cuda.mem_get_info(device)[0] / 2:
-                return
-        self.columns = self.columns.to(device)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        start = sum(self.lengths[: self.start_batch])
-        for length in self.lengths[self.start_batch :]:
-            stretch = self.columns[:, start : start + length + 1].long()
-            yield stretch[:, :-1], stretch[:, 1:].reshape(-1)
-            start += length
 
 
 class LanguageModelData(ModelData):
@@ -182,6 +82,7 @@ class LanguageModelData(ModelData):
         self.counts = None if train is None else np.bincount(train, minlength=self.nt)
 
     @classmethod
+    @takes(CorpusOptions, CORPUS_DEFAULTS)
     def from_texts(
         cls,
         field: Field,
@@ -189,12 +90,8 @@ class LanguageModelData(ModelData):
         validation: Iterable[str] | None = None,
         test: Iterable[str] | None = None,
         *,
-        bs: int = 64,
-        bptt: int = 70,
-        min_freq: int = 10,
-        max_size: int | None = None,
-        seed: int | None = None,
         path: str | Path | None = None,
+        **options: Unpack[CorpusOptions],
     ) -> LanguageModelData:
         """From any iterables of strings, each read once, a few megabytes at a time.
 
@@ -203,13 +100,10 @@ class LanguageModelData(ModelData):
             train: Texts, joined in order.
             validation: Likewise.
             test: Likewise.
-            bs: Columns the text is cut into.
-            bptt: Steps a batch, about.
-            min_freq: Rarer words become unknown (for a new vocabulary).
-            max_size: Most words kept (for a new vocabulary).
-            seed: Of the random lengths.
             path: Where the learner keeps files.
         """
+        chosen = completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_texts")
+        min_freq, max_size = chosen.pop("min_freq"), chosen.pop("max_size")
         for name, texts in (("train", train), ("validation", validation), ("test", test)):
             if isinstance(texts, str):
                 raise TypeError(
@@ -226,7 +120,7 @@ class LanguageModelData(ModelData):
         else:
             ids, _ = encode_texts(train, field)
         others = [None if texts is None else encode_texts(texts, field)[0] for texts in (validation, test)]
-        return cls(field, ids, *others, bs=bs, bptt=bptt, seed=seed, path=path)
+        return cls(field, ids, *others, path=path, **chosen)
 
     @classmethod
     def from_text_files(
@@ -269,6 +163,7 @@ class LanguageModelData(ModelData):
         )  # fmt: skip
 
     @classmethod
+    @takes(CorpusOptions, CORPUS_DEFAULTS)
     def from_folder(
         cls,
         path: str | Path,
@@ -276,12 +171,22 @@ class LanguageModelData(ModelData):
         train: str = "train",
         validation: str | None = "valid",
         test: str | None = None,
-        **options: Any,
+        **options: Unpack[CorpusOptions],
     ) -> LanguageModelData:
-        """From the folders `train` and `valid` below `path`; see `from_text_files`."""
+        """From the folders `train` and `valid` below `path`, as `from_text_files` reads them.
+
+        Args:
+            path: Root folder; the learner keeps its files there.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training text.
+            train: Name of the training folder.
+            validation: Likewise; None for none.
+            test: Likewise.
+        """
+        completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_folder")
         return cls.from_text_files(path, field, train, validation, test, **options)
 
     @classmethod
+    @takes(CorpusOptions, CORPUS_DEFAULTS)
     def from_df(
         cls,
         path: str | Path | None,
@@ -290,12 +195,23 @@ class LanguageModelData(ModelData):
         train_df: pd.DataFrame,
         valid_df: pd.DataFrame | None = None,
         test_df: pd.DataFrame | None = None,
-        **options: Any,
+        **options: Unpack[CorpusOptions],
     ) -> LanguageModelData:
-        """From the text column `col` of data frames; see `from_texts` for the options."""
+        """From the text column `col` of data frames.
+
+        Args:
+            path: Where the learner keeps files.
+            field: Tokeniser and vocabulary; without a vocabulary one is built from the training text.
+            col: Name of the column.
+            train_df: Texts, joined in order.
+            valid_df: Likewise.
+            test_df: Likewise.
+        """
+        completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_df")
         texts = [None if df is None else text_column(df, col) for df in (train_df, valid_df, test_df)]
         return cls.from_texts(field, texts[0] or [], texts[1], texts[2], path=path, **options)
 
+    @takes(LearnerOptions, LEARNER_DEFAULTS, without=("opt_fn",))
     def get_model(
         self,
         opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
@@ -313,6 +229,7 @@ class LanguageModelData(ModelData):
         rnn: str = "lstm",
         identity_init: bool = False,
         sampled: int | None = None,
+        layer_groups: GroupSpec | None = None,
         **options: Any,
     ) -> LanguageLearner:
         """An AWD-LSTM language model of this corpus in a learner.
@@ -334,22 +251,19 @@ class LanguageModelData(ModelData):
             sampled: Score only the batch's words and this many others in training: several times faster with
                 a large vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an
                 estimate.
-            options: Passed on to the learner (`metrics`, `wd`, `clip`, `device`, `seed`, ...); `seed` also
-                fixes the first weights.
+            layer_groups: Of the learner; those of the model by default.
         """
-        from zoo_text.learner import LanguageLearner
-        from zoo_text.model.awd_lstm import LanguageModel
-
-        with seeded(options.get("seed")):
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
+        with seeded(chosen["seed"]):
             model = LanguageModel(
                 self.nt, emb_sz, n_hid, n_layers,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 tie_weights=tie_weights, drop_mult=drop_mult, rnn=rnn, identity_init=identity_init,
             )  # fmt: skip
-        if sampled is not None:
+        if sampled is not None and chosen["loss_fn"] is None:
             counts = None if self.counts is None else torch.from_numpy(self.counts).float()
-            options.setdefault("loss_fn", FusedCrossEntropy(sampled, counts))
-        return LanguageLearner(self, model, opt_fn=opt_fn, **options)
+            chosen["loss_fn"] = FusedCrossEntropy(sampled, counts)
+        return domain_learner("language_model")(self, model, layer_groups=layer_groups, **chosen)
 
     def default_loss(self) -> Callable:
         """Cross entropy in nats, computed together with the output layer."""
@@ -371,21 +285,3 @@ class LanguageModelData(ModelData):
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Not for language models: `learn.generate(prompt)` continues a text."""
         raise TypeError("a language model continues texts: use learn.generate(prompt)")
-
-
-def text_column(frame: pd.DataFrame, name: str) -> list[str]:
-    """A column of strings, checked."""
-    if name not in frame.columns:
-        raise ValueError(
-            f"no column {name!r}{did_you_mean(name, frame.columns)}: "
-            f"the frame has {', '.join(map(str, frame.columns))}"
-        )
-    if list(frame.columns).count(name) > 1:
-        raise ValueError(f"the frame has more than one column {name!r}: rename or drop one")
-    texts = frame[name].tolist()
-    for row, text in zip(frame.index, texts, strict=True):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"column {name!r}, row {row}: {text!r} is not a text; fill or drop such rows first"
-            )
-    return texts

@@ -1,5 +1,4 @@
-"""AWD-LSTM (Merity, Keskar & Socher 2017): a recurrent encoder with dropout everywhere it helps, and the
-language model.
+"""AWD-LSTM (Merity, Keskar & Socher 2017): a recurrent encoder with dropout everywhere it helps.
 
 All tensors are batch first: token ids (rows, steps), activations (rows, steps, features). The recurrent
 layers are single fused kernels, without a Python loop over steps.
@@ -11,7 +10,6 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +18,6 @@ from torch import Tensor, nn
 from zoo.data.device import computes_in
 from zoo.engine.init import identity_gates_
 from zoo.errors import did_you_mean
-from zoo.storage.registry import register_model
-from zoo_text.model.softmax import Deferred
 
 State = tuple[Tensor, ...]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -246,127 +242,3 @@ class AWDLSTM(nn.Module):
 def detached(state: list[State]) -> list[State]:
     """The same state with its history cut."""
     return [tuple(part.detach() for part in own) for own in state]
-
-
-def _language_model_example() -> tuple[nn.Module, tuple, Tensor]:
-    model = LanguageModel(20, 6, 8, 2, wdrop=0.2, dropout=0.1)
-    ids = torch.randint(2, 20, (3, 5))
-    return model, (ids,), torch.randint(2, 20, (15,))
-
-
-@register_model("text.language_model", example=_language_model_example)
-class LanguageModel(nn.Module):
-    """Predicts the next word. The hidden state is carried from call to call, its history cut, until `reset`.
-
-    Args:
-        vocab_sz: Number of words.
-        emb_sz: Features of a word.
-        n_hid: Features of the inner layers.
-        n_layers: Number of recurrent layers.
-        dropouti: Dropout on the embedded input.
-        dropout: Dropout on the encoder's output.
-        wdrop: Dropout of recurrent weights.
-        dropoute: Share of words dropped.
-        dropouth: Dropout between the layers.
-        tie_weights: Use the embedding as the output weights too (Press & Wolf 2017).
-        drop_mult: Multiplies all dropouts.
-        rnn: "lstm", "gru" or "rnn".
-        identity_init: Identity recurrent weights at the start.
-
-    Shape:
-        ids (rows, steps) -> logits (rows x steps, vocab_sz), and for regularisation the last layer's output
-        before and after dropout (rows, steps, emb_sz). While `defer_output` is True (a `LanguageLearner` sets
-        it), training gets the logits as `Deferred`, for a loss that computes them block by block.
-    """
-
-    def __init__(
-        self,
-        vocab_sz: int,
-        emb_sz: int = 200,
-        n_hid: int = 400,
-        n_layers: int = 2,
-        *,
-        dropouti: float = 0.0,
-        dropout: float = 0.0,
-        wdrop: float = 0.0,
-        dropoute: float = 0.0,
-        dropouth: float = 0.0,
-        tie_weights: bool = True,
-        drop_mult: float = 1.0,
-        rnn: str = "lstm",
-        identity_init: bool = False,
-    ) -> None:
-        super().__init__()
-        if not 0 <= dropout * drop_mult < 1:
-            raise ValueError(f"dropout x drop_mult must be in [0, 1), not {dropout} x {drop_mult}")
-        self.encoder = AWDLSTM(
-            vocab_sz,
-            emb_sz,
-            n_hid,
-            n_layers,
-            dropouti=dropouti,
-            dropoute=dropoute,
-            dropouth=dropouth,
-            wdrop=wdrop,
-            drop_mult=drop_mult,
-            rnn=rnn,
-            identity_init=identity_init,
-        )
-        self.output_dropout = LockedDropout(dropout * drop_mult)
-        self.decoder = nn.Linear(emb_sz, vocab_sz)
-        nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
-        nn.init.zeros_(self.decoder.bias)
-        self.tie_weights = tie_weights
-        if tie_weights:
-            self.decoder.weight = self.encoder.embedding.weight
-        self.defer_output = False
-        self._state: list[State] | None = None
-
-    def reset(self) -> None:
-        """Forget the carried state."""
-        self._state = None
-
-    @property
-    def carried(self) -> list[State] | None:
-        """The state carried to the next call, a tuple of tensors a layer; `None` after `reset`."""
-        return self._state
-
-    @carried.setter
-    def carried(self, state: list[State] | None) -> None:
-        self._state = state
-
-    def forward(self, ids: Tensor) -> tuple[Tensor | Deferred, Tensor, Tensor]:
-        carried = self._state
-        if carried is not None and (carried[0][0].shape[1] != len(ids) or carried[0][0].device != ids.device):
-            carried = None
-        raw, state = self.encoder(ids, carried)
-        self._state = detached(state)
-        dropped = self.output_dropout(raw)
-        flat = dropped.reshape(-1, dropped.shape[-1])
-        if self.defer_output and self.training:
-            return Deferred(flat, self.decoder.weight, self.decoder.bias), raw, dropped
-        return self.decoder(flat), raw, dropped
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_state": None}  # type: ignore[misc]
-
-    def layer_groups(self) -> dict[str, list[nn.Module]]:
-        """Embedding, each recurrent layer, output layer (whose weights are the embedding's where tied)."""
-        return {**self.encoder.groups(), "decoder": [self.decoder]}
-
-
-def seq2seq_reg(loss: Tensor, extras: tuple[Tensor, ...], alpha: float = 2.0, beta: float = 1.0) -> Tensor:
-    """Adds activation regularisation to a loss (Merity, McCann & Socher 2017).
-
-    Args:
-        loss: The loss so far.
-        extras: The last layer's output before and after dropout.
-        alpha: Weight of the mean square of the activations.
-        beta: Weight of the mean square of their change from step to step.
-    """
-    raw, dropped = extras[0], extras[-1]
-    if alpha:
-        loss = loss + alpha * dropped.float().square().mean()
-    if beta and raw.shape[1] > 1:
-        loss = loss + beta * (raw[:, 1:] - raw[:, :-1]).float().square().mean()
-    return loss

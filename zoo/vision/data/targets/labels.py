@@ -4,37 +4,102 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
+from zoo.data.classes import (
+    Classes,
+    Labels,
+    are_numbers,
+    check_enough,
+    class_name,
+    is_missing,
+    is_several,
+    label_rows,
+    names_with_rows,
+    names_without_rows,
+    split_label,
+)
+from zoo.data.csv_file import read_csv
+from zoo.data.splits import get_cv_idxs
 from zoo.errors import did_you_mean, some
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Encoded targets: class numbers (rows,), or 0/1 per class (rows, classes) when `multi`."""
+def existing_folder(path: Path, name: str, what: str) -> Path:
+    """`path / name`, or a `FileNotFoundError` that suggests a near miss."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"folder {path} does not exist")
+    folder = path / name
+    if not folder.is_dir():
+        present = sorted(p.name for p in path.iterdir() if p.is_dir())
+        raise FileNotFoundError(
+            f"no {what} folder '{name}' in {path}{did_you_mean(name, present)}; folders there: "
+            f"{some(present) or 'none'}"
+        )
+    return folder
 
-    y: np.ndarray
-    classes: list[str]
-    multi: bool
+
+def read_class_folders(
+    folder: Path, classes: Sequence[str] | None = None, *, limit: int | None = None
+) -> tuple[list[Path], np.ndarray, list[str]]:
+    """Pictures of a folder that holds one folder per class.
+
+    Args:
+        folder: e.g. ``data/train`` with ``data/train/cats`` and ``data/train/dogs``. Links are followed.
+        classes: when given, the only classes allowed; otherwise the sub-folders in alphabetical order.
+        limit: largest number of pictures of one class, the first in sorted order.
+
+    Returns:
+        Paths, class numbers (int64), class names.
+
+    Raises:
+        ValueError: no class folders, a class folder without pictures, or a class not in `classes`.
+    """
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not names:
+        raise ValueError(f"{folder} holds no class folders; expected one folder of pictures per class")
+    if classes is not None:
+        unknown = [name for name in names if name not in classes]
+        if unknown:
+            raise ValueError(
+                f"{folder}: class {some(repr(n) for n in unknown)} does not exist in the training folder"
+                f"{did_you_mean(unknown[0], classes)}; its classes: {some(classes)}"
+            )
+    if limit is not None and limit < 1:
+        raise ValueError(f"the number of pictures per class must be at least 1, got {limit}")
+    known = list(classes if classes is not None else names)
+    files: list[Path] = []
+    numbers: list[int] = []
+    empty: list[str] = []
+    for name in names:
+        found = walk_images(folder / name)[:limit]
+        if not found:
+            empty.append(name)
+        files += found
+        numbers += [known.index(name)] * len(found)
+    if empty:
+        raise ValueError(
+            f"{folder}: class folder {some(repr(n) for n in empty)} holds no pictures; fill or remove it"
+        )
+    return files, np.asarray(numbers, np.int64), known
+
+
+def read_flat_folder(folder: Path) -> list[Path]:
+    """Unlabelled pictures of a folder (sub-folders included), sorted by path."""
+    files = walk_images(folder)
+    if not files:
+        raise ValueError(f"{folder} holds no pictures")
+    return files
 
 
 def read_label_table(csv: Path, *, skip_header: bool) -> pd.DataFrame:
     """A CSV of file names and labels with every cell as text (so 'NA' and '007' stay as written)."""
-    if not csv.is_file():
-        present = sorted(p.name for p in csv.parent.glob("*.csv")) if csv.parent.is_dir() else []
-        raise FileNotFoundError(f"table {csv} does not exist{did_you_mean(csv.name, present)}")
-    try:
-        return pd.read_csv(csv, header=0 if skip_header else None, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise ValueError(f"cannot read table {csv}: {err}") from err
+    return read_csv(csv, header=skip_header, dtype=str, missing="none")
 
 
 def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str) -> pd.Series:
@@ -46,6 +111,8 @@ def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str)
                 f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: "
                 f"{some(names, 10)}"
             )
+        if names.count(column) > 1:
+            raise ValueError(f"{origin} has {names.count(column)} columns '{column}'; rename all but one")
         return frame.iloc[:, names.index(column)]
     if not 0 <= column < len(names):
         raise ValueError(
@@ -80,58 +147,26 @@ def encode_labels(
            [0., 1., 1.]], dtype=float32)
     """
     rows = label_rows(labels, origin)
+    chosen = None if classes is None else Classes.given(classes)
     if rows and all(isinstance(row, list | tuple) for row in rows):
         if len(rows[0]) > 1 and _is_indicator(rows):
-            return _encode_matrix(np.asarray(rows, np.float32), classes, origin)
+            return _encode_matrix(np.asarray(rows, np.float32), chosen, origin)
         if len(rows[0]) == 1 and _is_indicator(rows):
             raise ValueError(
                 f"{origin}: rows like {rows[0]!r} can mean a class number or a 0/1 column; pass plain "
                 "numbers for single labels, or an array of rows x classes"
             )
-    if any(isinstance(row, list | tuple | set | frozenset) for row in rows):
-        return _encode_cells(_list_cells(rows, origin), classes, multi=True, origin=origin)
-    texts = ["" if _is_missing(row) else _label_text(row) for row in rows]
-    cells = [text.split(cat_separator) if cat_separator else [text] for text in texts]
-    cells = [[part.strip() for part in cell if part.strip()] for cell in cells]
-    missing = [i for i, cell in enumerate(cells) if not cell]
-    multi = any(len(cell) > 1 for cell in cells)
-    if not multi and missing:
-        raise ValueError(f"{origin}: {len(missing)} rows have no label (first rows, from 0: {some(missing)})")
-    numeric = bool(rows) and all(
-        isinstance(row, int | float | np.number) and not isinstance(row, bool)
-        for row in rows
-        if not _is_missing(row)
-    )
-    return _encode_cells(cells, classes, multi=multi, numeric=numeric, origin=origin)
-
-
-def label_rows(labels: Any, origin: str) -> list[Any]:
-    """Labels of any kind as a list with one entry a row; a matrix gives a list a row, a column plain values.
-
-    Raises:
-        TypeError: a data frame, or something without rows.
-        ValueError: an array of more than two dimensions.
-    """
-    if isinstance(labels, pd.DataFrame):
-        raise TypeError(
-            f"{origin}: expected one column of labels, got a data frame with the columns "
-            f"{some(labels.columns)}: pass frame[column], or frame.to_numpy() and "
-            "classes=list(frame.columns) for columns of 0 and 1"
-        )
-    if isinstance(labels, str | bytes | dict) or not hasattr(labels, "__iter__"):
-        raise TypeError(f"{origin}: expected a list of labels, one a row, got a {type(labels).__name__}")
-    if isinstance(labels, torch.Tensor):
-        labels = labels.detach().cpu().numpy()
-    if isinstance(labels, np.ndarray):
-        if labels.ndim not in (1, 2):
-            raise ValueError(f"{origin}: expected labels as rows or rows x classes, got shape {labels.shape}")
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        elif labels.ndim == 2:
-            _check_indicator(labels, origin)
-            return labels.tolist()
-    rows = [row.tolist() if isinstance(row, np.ndarray | torch.Tensor) else row for row in labels]
-    return [row.decode(errors="replace") if isinstance(row, bytes) else row for row in rows]
+    listed = any(is_several(row) for row in rows)
+    cells = [_trimmed(row) if listed else split_label(row, cat_separator) for row in rows]
+    multi = listed or any(len(cell) > 1 for cell in cells)
+    if chosen is None:
+        chosen = Classes.found(cells, several=True, by_value=not listed and are_numbers(rows))
+    if multi:
+        y = chosen.marks(cells, origin)
+    else:
+        y = chosen.numbers([cell[0] if cell else None for cell in cells], origin)
+    check_enough(chosen.names, f"{origin}: there are", least=1)
+    return Labels(y, chosen.names, multi)
 
 
 def _is_indicator(rows: list[Any]) -> bool:
@@ -144,61 +179,15 @@ def _is_indicator(rows: list[Any]) -> bool:
     )
 
 
-def _list_cells(rows: list[Any], origin: str) -> list[list[str]]:
-    """Label texts of rows that are lists of labels; a missing row has none."""
-    cells: list[list[str]] = []
-    for i, row in enumerate(rows):
-        if isinstance(row, list | tuple | set | frozenset):
-            bad = [v for v in row if isinstance(v, list | tuple | set | dict) or _is_missing(v)]
-            if bad:
-                raise ValueError(f"{origin}: row {i} holds {bad[0]!r}, which is no label")
-            cells.append([_label_text(v) for v in row])
-        else:
-            cells.append([] if _is_missing(row) else [_label_text(row)])
-    return cells
+def _trimmed(row: Any) -> list[Any]:
+    """The labels of a row that may be a list of them, without blanks around; a missing row has none."""
+    if not is_several(row):
+        return split_label(row, None)
+    return [v if is_several(v) or is_missing(v) else class_name(v).strip() for v in row]
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or value == "" or bool(value != value)
-
-
-def _label_text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace").strip()
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def _encode_cells(
-    cells: list[list[str]], classes: Sequence[str] | None, *, multi: bool, numeric: bool = False, origin: str
-) -> Labels:
-    seen = {label for cell in cells for label in cell}
-    names = [str(c) for c in classes] if classes is not None else sorted(seen, key=float if numeric else None)
-    number = {name: i for i, name in enumerate(names)}
-    unknown = sorted(seen - number.keys())
-    if unknown:
-        raise ValueError(
-            f"{origin}: label {some(map(repr, unknown))} is not among the classes {some(names, 20)}"
-        )
-    if not names:
-        raise ValueError(f"{origin}: there are no labels")
-    if not multi:
-        return Labels(np.asarray([number[cell[0]] for cell in cells], np.int64), names, False)
-    y = np.zeros((len(cells), len(names)), np.float32)
-    for i, cell in enumerate(cells):
-        y[i, [number[label] for label in cell]] = 1
-    return Labels(y, names, True)
-
-
-def _check_indicator(array: np.ndarray, origin: str) -> None:
-    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{origin}: a two-dimensional label array must hold only 0 and 1 (rows x classes)")
-
-
-def _encode_matrix(array: np.ndarray, classes: Sequence[str] | None, origin: str) -> Labels:
-    values = np.asarray(array, np.float32)
-    names = [str(c) for c in classes] if classes is not None else [str(i) for i in range(values.shape[1])]
+def _encode_matrix(values: np.ndarray, classes: Classes | None, origin: str) -> Labels:
+    names = [str(i) for i in range(values.shape[1])] if classes is None else classes.names
     if len(names) != values.shape[1]:
         raise ValueError(f"{origin}: {values.shape[1]} label columns but {len(names)} class names")
     return Labels(values, names, True)
@@ -206,12 +195,50 @@ def _encode_matrix(array: np.ndarray, classes: Sequence[str] | None, origin: str
 
 def classes_without_rows(labels: Labels, rows: np.ndarray) -> list[str]:
     """Names of the classes that none of these rows has."""
-    present = set(classes_with_rows(labels, rows))
-    return [name for name in labels.classes if name not in present]
+    return names_without_rows(labels.y, labels.classes, rows)
 
 
 def classes_with_rows(labels: Labels, rows: np.ndarray) -> list[str]:
     """Names of the classes that some of these rows have."""
-    y = labels.y[rows]
-    counts = y.sum(0) if labels.multi else np.bincount(y, minlength=len(labels.classes))
-    return [name for name, count in zip(labels.classes, counts.tolist(), strict=True) if count]
+    return names_with_rows(labels.y, labels.classes, rows)
+
+
+def valid_mask(
+    val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
+) -> np.ndarray:
+    """True for validation rows; by default a fixed random fifth of the rows that are kept."""
+    mask = np.zeros(n, bool)
+    if val_idxs is None:
+        mask[kept[get_cv_idxs(len(kept))]] = True
+        return mask
+    rows = np.asarray(val_idxs)
+    if rows.dtype == bool:
+        raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(
+            f"val_idxs takes a list of whole row numbers, got {rows.dtype} values of shape {rows.shape}"
+        )
+    outside = [int(i) for i in rows if not 0 <= i < n]
+    if outside:
+        raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
+    mask[rows.astype(np.int64)] = True
+    return mask
+
+
+def check_array(array: Any, name: str) -> np.ndarray:
+    """Pictures in memory, checked: rows x H x W [x C], uint8 or float in [0, 1]."""
+    array = np.asarray(array)
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise ValueError(
+            f"{name}: expected pictures of shape rows x H x W [x channels], got shape {array.shape}"
+        )
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
+        raise ValueError(
+            f"{name}: channels must come last (rows x H x W x channels), got shape {array.shape}"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"{name}: expected pictures as uint8 or float, got {array.dtype}")
+    check_unit_range(array, name)
+    return array.astype(np.float32, copy=False)

@@ -1,0 +1,133 @@
+"""Tables from CSV files, for every domain; an unreadable file is one error that names it. No torch here.
+
+What a file may be is the same everywhere: UTF-8 with or without a byte order mark, compressed or not (by the
+end of its name), with or without a line of column names. What differs from domain to domain is said by
+arguments: which cells are missing values, and which columns stay text.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from zoo.errors import did_you_mean, some
+
+Missing = Literal["usual", "empty", "none"]
+
+_USUAL = ["", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"]
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
+_UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def read_csv(
+    file: Path,
+    *,
+    columns: Iterable[str] = (),
+    header: bool = True,
+    sep: str = ",",
+    dtype: Mapping[str, Any] | type[str] | None = None,
+    missing: Missing = "usual",
+    what: str = "table",
+    hint: str = "",
+) -> pd.DataFrame:
+    """The table of a CSV file.
+
+    Args:
+        file: its path; a name that ends in .gz, .bz2, .xz, .zip or .zst is unpacked.
+        columns: names that the file must have, each once; names of other columns may repeat, and stand in the
+            frame as they do in the file.
+        header: whether the first line holds the column names; otherwise they are 0, 1, ...
+        sep: what separates the fields.
+        dtype: types of columns by name, or `str` for all. Columns of digits are read as numbers where it says
+            nothing, so that 007 becomes 7; as `str` every cell stays as it is written.
+        missing: the cells that are missing values. "usual": empty ones, and NA, NaN, NULL, None and the like,
+            these only in columns that `dtype` does not make text; "empty": empty ones alone; "none": none at
+            all, an empty cell is an empty text.
+        what: the file is called in the error for one that does not exist.
+        hint: ends that error.
+
+    Raises:
+        FileNotFoundError: if there is no such file; it suggests the near miss.
+        ValueError: for a file that is empty, damaged, not UTF-8 or ragged; one whose rows are longer than its
+            line of column names; one without rows; a column that is not there, or there twice.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.csv"
+        >>> _ = file.write_text("id,label\\n007,NA\\n008,yes\\n")
+        >>> read_csv(file).values.tolist()
+        [[7, nan], [8, 'yes']]
+        >>> read_csv(file, dtype=str, columns=["id"]).values.tolist()
+        [['007', 'NA'], ['008', 'yes']]
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{what} {file} does not exist{_near(file)}{hint}")
+    plain: dict[str, Any] = {"sep": sep, "keep_default_na": False}
+    try:
+        # the first two rows alone: a longer second row is an error here and would pass as an index below
+        head = pd.read_csv(file, header=None, nrows=2, dtype=str, **plain)
+        names = head.iloc[0].tolist() if header else list(range(head.shape[1]))
+        df = pd.read_csv(
+            file,
+            header=0 if header else None,
+            dtype=dict(dtype) if isinstance(dtype, Mapping) else dtype,
+            na_values=_missing_cells(names, dtype, missing),
+            **plain,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: cannot be read as UTF-8 text ({error}): save it as UTF-8 first") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: cannot be read as a CSV file separated by {sep!r}: {str(error).strip()}"
+        ) from error
+    except _UNPACKING as error:
+        if file.suffix not in _COMPRESSED:
+            raise
+        raise ValueError(
+            f"{file}: cannot be unpacked, it is damaged or no {file.suffix} file ({error})"
+        ) from error
+    if header:  # pandas has called a second "a" "a.1": it would be found, or missed, under that name
+        df.columns = [own or given for own, given in zip(names, df.columns, strict=True)]
+        check_columns(df, columns, str(file))
+    if not len(df):
+        raise ValueError(f"{file} has no rows below its line of column names")
+    return df
+
+
+def check_columns(df: pd.DataFrame, columns: Iterable[str], where: str) -> None:
+    """Raise where a frame lacks a column, with the nearest name that it has, or has it more than once."""
+    names = list(df.columns)
+    for column in columns:
+        if names.count(column) > 1:
+            raise ValueError(f"{where} has {names.count(column)} columns {column!r}; rename all but one")
+        if column not in names:
+            raise ValueError(
+                f"{where} has no column {column!r}{did_you_mean(column, names)};"
+                f" its columns are: {some(names, 12)}"
+            )
+
+
+def _missing_cells(names: list[Any], dtype: Any, missing: Missing) -> Any:
+    """The cells that pandas is to take for missing values."""
+    if missing != "usual":
+        return [""] if missing == "empty" else None
+    types = dtype if isinstance(dtype, Mapping) else dict.fromkeys(names, dtype)
+    return {name: [""] if _is_text(types.get(name)) else _USUAL for name in names}
+
+
+def _is_text(kind: Any) -> bool:
+    return kind is not None and pd.api.types.is_string_dtype(pd.api.types.pandas_dtype(kind))
+
+
+def _near(file: Path) -> str:
+    """The table in the same folder that may have been meant."""
+    if not file.parent.is_dir():
+        return f": there is no folder {file.parent}"
+    endings = {file.suffix, ".csv", ".tsv", ".txt", *_COMPRESSED}
+    return did_you_mean(file.name, sorted(one.name for one in file.parent.iterdir() if one.suffix in endings))

@@ -1,0 +1,76 @@
+"""What is checked about texts and rows before anything is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.data.classes import label_rows, marked
+from zoo.errors import some
+
+
+def held_out(val_idxs: Any, rows: int) -> np.ndarray:
+    """Row numbers (or a mask) of the validation set as a mask (rows,), checked."""
+    idxs = np.asarray(val_idxs)
+    if idxs.ndim != 1 or idxs.dtype.kind not in "iub" or not len(idxs):
+        raise ValueError("val_idxs must be a list of row numbers, at least one, or a mask of booleans")
+    if idxs.dtype.kind == "b":
+        if len(idxs) != rows:
+            raise ValueError(f"val_idxs is a mask of {len(idxs)} rows, but train_df has {rows}")
+        held = idxs.copy()
+    else:
+        wrong = idxs[(idxs < 0) | (idxs >= rows)]
+        if len(wrong):
+            raise ValueError(f"val_idxs holds {some(wrong)}, but the rows of train_df are 0 to {rows - 1}")
+        numbers, counts = np.unique(idxs, return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"val_idxs holds row {some(numbers[counts > 1])} more than once")
+        held = np.zeros(rows, dtype=bool)
+        held[idxs] = True
+    if held.all() or not held.any():
+        raise ValueError(f"val_idxs leaves no rows to {'learn from' if held.all() else 'validate with'}")
+    return held
+
+
+def labelled_pair(
+    part: Any, where: str, classes: Sequence[str] | None = None
+) -> tuple[Sequence[str], list[Any]]:
+    """Texts and labels of a part that must have both; marks of 0 and 1 become lists of names.
+
+    Args:
+        part: texts, and one label or list of labels for each, or an array of 0 and 1 (rows, classes).
+        where: for errors.
+        classes: names of the columns of such an array; their numbers by default.
+    """
+    if not isinstance(part, tuple | list) or len(part) != 2 or any(isinstance(one, str) for one in part):
+        raise TypeError(f"{where} must be a pair: (texts, labels)")
+    texts, labels = part
+    if len(texts) != len(labels):
+        raise ValueError(f"{where}: {len(texts)} texts but {len(labels)} labels")
+    rows = label_rows(labels, where)
+    if getattr(labels, "ndim", 1) == 2 and labels.shape[1] > 1:
+        rows = marked(rows, range(labels.shape[1]) if classes is None else classes, where)
+    return texts, rows
+
+
+def check_texts(texts: Sequence[Any], where: str) -> None:
+    """That all are strings, and none is empty."""
+    if isinstance(texts, str):
+        raise TypeError(f"{where} is one string: give a list of texts")
+    empty = []
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{where}, text {row}: {text!r} ({type(text).__name__}) is not a text")
+        if not text or text.isspace():
+            empty.append(row)
+    if empty:
+        raise ValueError(f"{where}: empty text in row {some(empty)}; leave such rows out")
+
+
+def check_lengths(texts: Sequence[str], offsets: np.ndarray, where: str) -> None:
+    """That the tokeniser found something in each text."""
+    empty = np.flatnonzero(np.diff(offsets) == 0)
+    if len(empty):
+        raise ValueError(f"{where}: the tokeniser finds nothing in row {some(empty)}: {texts[empty[0]]!r}")

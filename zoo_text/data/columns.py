@@ -1,0 +1,57 @@
+"""Texts and labels out of the columns of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.data.classes import are_marks, is_missing, is_several, marked, split_label
+from zoo.errors import did_you_mean, some
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def text_column(frame: pd.DataFrame, name: str) -> list[str]:
+    """A column of strings, checked."""
+    if name not in frame.columns:
+        raise ValueError(
+            f"no column {name!r}{did_you_mean(name, frame.columns)}: "
+            f"the frame has {', '.join(map(str, frame.columns))}"
+        )
+    if list(frame.columns).count(name) > 1:
+        raise ValueError(f"the frame has more than one column {name!r}: rename or drop one")
+    texts = frame[name].tolist()
+    for row, text in zip(frame.index, texts, strict=True):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"column {name!r}, row {row}: {text!r} is not a text; fill or drop such rows first"
+            )
+    return texts
+
+
+def label_cells(frame: pd.DataFrame, label: str | Sequence[str], delim: str | None, where: str) -> list[Any]:
+    """The labels of each row: cells as they are, cells cut at `delim`, or lists of the marked columns."""
+    names = [label] if isinstance(label, str) else list(label)
+    for name in names:
+        if name not in frame.columns:
+            raise ValueError(
+                f"{where}: no label column {name!r}{did_you_mean(name, frame.columns)}: "
+                f"the frame has {', '.join(map(str, frame.columns))}"
+            )
+        if list(frame.columns).count(name) > 1:
+            raise ValueError(f"{where}: the frame has more than one column {name!r}: rename or drop one")
+    if not isinstance(label, str):
+        marks = frame[names].to_numpy()
+        if not are_marks(marks):
+            raise ValueError(f"{where}: the label columns {some(names)} may hold only 0 and 1")
+        return marked(marks, names, where)
+    cells = frame[label].tolist()
+    for row, cell in zip(frame.index, cells, strict=True):
+        if not is_several(cell) and is_missing(cell) and (delim is None or not isinstance(cell, str)):
+            raise ValueError(f"{where}: the label in column {label!r}, row {row}, is missing")
+    if delim is None:
+        return cells
+    if not delim:
+        raise ValueError('label_delim is empty: give what stands between two labels, for example ";"')
+    return [list(cell) if is_several(cell) else split_label(cell, delim) for cell in cells]

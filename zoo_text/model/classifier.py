@@ -1,0 +1,176 @@
+"""The network of a text classifier: an AWD-LSTM encoder, pooling over real words only, a small head."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.distributed.group import world_size
+from zoo.storage.registry import register_model
+from zoo_text.model.awd_lstm import AWDLSTM, State, detached
+
+
+class QuickBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation whose running statistics begin as the plain average of the first ten batches.
+
+    The ordinary rule mixes in the arbitrary start values (0 and 1) for some fifty batches, which is all the
+    training a small set of texts gets; predictions would be off by then.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        if len(x) < 2 and world_size() == 1:
+            raise ValueError("a training batch needs at least two texts: use a larger bs")
+        mean, var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        # with momentum 1 these become the batch's own
+        out = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
+        with torch.no_grad():
+            step = (1 / (self.num_batches_tracked + 1.0)).clamp(min=0.1)  # type: ignore[operator]
+            self.running_mean.lerp_(mean, step)
+            self.running_var.lerp_(var, step)
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        return out
+
+
+class PoolState:
+    """Running last, largest and mean activation of each row's real words."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        self.lengths = lengths
+        self.start = 0
+        self.last: Tensor | float = 0.0
+        self.top: Tensor | None = None
+        self.total: Tensor | float = 0.0
+
+    def add(self, x: Tensor) -> None:
+        """Takes in the next steps, (rows, steps, features)."""
+        x = x.float()
+        steps = torch.arange(self.start, self.start + x.shape[1], device=x.device)
+        real = (steps < self.lengths[:, None])[..., None]
+        top = x.masked_fill(~real, -torch.inf).amax(1)
+        self.top = top if self.top is None else torch.maximum(self.top, top)
+        # sums by a matrix product with the mask: rows x 2 x steps times rows x steps x features
+        is_last = (steps == self.lengths[:, None] - 1)[..., None]
+        sums = torch.cat([real, is_last], -1).to(x.dtype).transpose(1, 2) @ x
+        self.total = self.total + sums[:, 0]
+        self.last = self.last + sums[:, 1]
+        self.start += x.shape[1]
+
+    def cut(self) -> None:
+        """Drops the gradient history."""
+        if self.top is not None:
+            self.top = self.top.detach()
+            self.total = torch.as_tensor(self.total).detach()
+            self.last = torch.as_tensor(self.last).detach()
+
+    def pooled(self) -> Tensor:
+        """Last, max and mean side by side, (rows, 3 x features)."""
+        if self.top is None:
+            raise RuntimeError("pooled() needs at least one add()")
+        mean = self.total / self.lengths[:, None]
+        return torch.cat([torch.as_tensor(self.last), self.top, torch.as_tensor(mean)], 1)
+
+
+def _classifier_example() -> tuple[nn.Module, tuple, Tensor]:
+    model = TextClassifier(20, 3, 6, 8, 2, max_len=4)
+    ids = torch.randint(2, 20, (4, 7))
+    lengths = torch.tensor([7, 5, 5, 2])
+    ids[torch.arange(7) >= lengths[:, None]] = 1
+    return model, (ids, lengths), torch.tensor([0, 2, 1, 0])
+
+
+@register_model("text.classifier", example=_classifier_example)
+class TextClassifier(nn.Module):
+    """Encoder, then last, max and mean over each text's own words, then a small head (ULMFiT, Howard & Ruder
+    2018).
+
+    Padding comes at the end of a row and changes nothing. Long batches: gradients flow through the last
+    `max_len` steps, earlier ones are read without keeping them, so memory stays bounded; all words are
+    pooled.
+
+    Args:
+        vocab_sz: Number of words.
+        n_classes: Number of classes.
+        emb_sz: Features of a word.
+        n_hid: Features of the inner layers.
+        n_layers: Number of recurrent layers.
+        dropouti: Dropout on the embedded input.
+        dropout: Dropout on the pooled features; a quarter of it before the last layer.
+        wdrop: Dropout of recurrent weights.
+        dropoute: Share of words dropped.
+        dropouth: Dropout between the layers.
+        max_len: Steps of a batch that gradients flow through.
+        hidden: Features between the pooled ones and the classes.
+        drop_mult: Multiplies all dropouts.
+        rnn: "lstm", "gru" or "rnn".
+
+    Shape:
+        ids (rows, steps), lengths (rows,) -> logits (rows, n_classes).
+    """
+
+    def __init__(
+        self,
+        vocab_sz: int,
+        n_classes: int,
+        emb_sz: int = 200,
+        n_hid: int = 400,
+        n_layers: int = 2,
+        *,
+        dropouti: float = 0.0,
+        dropout: float = 0.0,
+        wdrop: float = 0.0,
+        dropoute: float = 0.0,
+        dropouth: float = 0.0,
+        max_len: int = 1400,
+        hidden: int = 50,
+        drop_mult: float = 1.0,
+        rnn: str = "lstm",
+    ) -> None:
+        super().__init__()
+        if max_len < 1:
+            raise ValueError(f"max_len must be at least 1, not {max_len}")
+        if not 0 <= dropout * drop_mult < 1:
+            raise ValueError(f"dropout x drop_mult must be in [0, 1), not {dropout} x {drop_mult}")
+        self.max_len = max_len
+        self.encoder = AWDLSTM(
+            vocab_sz, emb_sz, n_hid, n_layers,
+            dropouti=dropouti, dropoute=dropoute, dropouth=dropouth, wdrop=wdrop,
+            drop_mult=drop_mult, rnn=rnn,
+        )  # fmt: skip
+        self.head = nn.Sequential(
+            QuickBatchNorm(3 * emb_sz),
+            nn.Dropout(dropout * drop_mult),
+            nn.Linear(3 * emb_sz, hidden),
+            nn.ReLU(),
+            QuickBatchNorm(hidden),
+            nn.Dropout(dropout * drop_mult / 4),
+            nn.Linear(hidden, n_classes),
+        )
+
+    def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The pooled features (rows, 3 x emb_sz)."""
+        steps = ids.shape[1]
+        pool = PoolState(lengths)
+        state: list[State] | None = None
+        # whole stretches of max_len from the end; what is left over comes first
+        first = steps % self.max_len or self.max_len
+        edges = [0, *range(first, steps + 1, self.max_len)]
+        for left, (start, end) in zip(range(len(edges) - 2, -1, -1), itertools.pairwise(edges), strict=True):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not left):
+                if state is not None:
+                    state = detached(state)
+                    pool.cut()
+                x, state = self.encoder(ids[:, start:end], state)
+                pool.add(x)
+        return pool.pooled()
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        return self.head(self.features(ids, lengths))
+
+    def layer_groups(self) -> dict[str, list[nn.Module]]:
+        """Embedding, each recurrent layer, head."""
+        return {**self.encoder.groups(), "head": [self.head]}
