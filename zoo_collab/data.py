@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.csv_file import check_columns
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.ids import IdMap

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from zoo.data.csv_file import check_columns, read_csv
-from zoo.data.loaders import TensorLoader
 from zoo.data.seeding import seeded
 from zoo.data.tensor_loader import TensorLoader
 from zoo.errors import some

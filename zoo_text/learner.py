@@ -18,7 +18,7 @@ from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
-    from zoo.engine.loop import State
+    from zoo.engine.state import State
 
 
 class CarriedState(Callback):

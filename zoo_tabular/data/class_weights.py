@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.data.classes import class_place
 from zoo.errors import did_you_mean, some
 from zoo_tabular.data.columnar import ColumnarModelData
-from zoo_tabular.frames.target.classes import class_place
 
 
 def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = "balanced") -> Tensor:

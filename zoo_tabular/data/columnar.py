@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.data.model_data import ModelData
 from zoo.data.seeding import seeded
+from zoo.data.tensor_loader import TensorLoader
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo.storage.registry import domain_learner

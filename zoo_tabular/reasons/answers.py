@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.classes import class_place, is_number
 from zoo.data.columns.kinds import is_missing
 from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean, some
 from zoo.predictor import Predictor
-from zoo_tabular.frames.target.classes import class_place, is_number
 
 BATCH = 4096
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zoo.data.classes import Classes
 from zoo.errors import did_you_mean, some
-from zoo_tabular.frames.checks import check_frame
-from zoo_tabular.frames.read_target import read_columns, read_truth
+from zoo_tabular.frames.frame_checks import check_frame
+from zoo_tabular.frames.target.values import read_columns, read_truth
 
 
 def model_targets(learn: Any, df: pd.DataFrame, target: Any) -> Tensor:

@@ -13,12 +13,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from zoo.data.classes import class_names
 from zoo.data.columns.kinds import is_missing
 from zoo.ensemble import Ensemble
 from zoo.inspect.plots import figure
 from zoo.predictor import Predictor
 from zoo_tabular.frames.frame_checks import name_list
-from zoo_tabular.frames.target.classes import class_names
 from zoo_tabular.reasons.answers import answer_name, answers, check_output, told
 from zoo_tabular.reasons.encoded_rows import (
     EncodedRows,

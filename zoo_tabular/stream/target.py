@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.classes import class_names
 from zoo.data.columns.arrow_values import arrow_floats
 from zoo.data.columns.kinds import holds_numbers
 from zoo.data.columns.statistics import CategoryStatistics, NumberStatistics
 from zoo.errors import some
-from zoo_tabular.frames.target.classes import check_classes, class_names, sort_classes
+from zoo_tabular.frames.target.classes import check_classes, sort_classes
 from zoo_tabular.frames.target.transforms import TargetTransform
 from zoo_tabular.stream.arrow_codes import class_book
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.data.classes import Classes, check_enough, is_several
 from zoo.data.csv_file import read_csv
-from zoo.data.loaders import ModelData
+from zoo.data.model_data import ModelData
 from zoo.data.seeding import seeded
 from zoo.engine.layer_groups import GroupSpec
 from zoo.errors import did_you_mean

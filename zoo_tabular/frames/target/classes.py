@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zoo.data.classes import check_enough
 from zoo.data.columns.kinds import holds_dates, holds_numbers
-
-
-def class_names(levels: Iterable[Any]) -> list[str]:
-    """Names of the classes that the values of a target stand for."""
-    plain = [float(level) if isinstance(level, Decimal) else level for level in levels]
-    return [str(int(level) if isinstance(level, float) and level.is_integer() else level) for level in plain]
 
 
 def sort_classes(levels: Sequence[Any]) -> list[Any]:
@@ -34,37 +28,11 @@ def check_classes(levels: Sequence[Any], rows: int, declared: bool = False) -> N
     """
     if not declared:
         _refuse_measurements(pd.Series(list(levels)), rows)
-    if len(levels) < 2:
-        told = f"only one class, {levels[0]!r}" if len(levels) else "no values"
-        raise ValueError(f"the target has {told}: there is nothing to learn")
+    check_enough(levels, "the target has")
     if len(levels) > max(1000, rows // 2):
         raise ValueError(
             f"the target has {len(levels)} classes in {rows} rows; pass is_reg=True to predict numbers"
         )
-
-
-def class_place(value: Any, classes: Sequence[str]) -> int | None:
-    """The place of a class that is given by its value, as in the target, or by its name; None for no class.
-
-    Example:
-        >>> class_place(5.0, ["4.5", "5"]), class_place("4.5", ["4.5", "5"]), class_place(6, ["4.5", "5"])
-        (1, 0, None)
-        >>> class_place(True, ["False", "True"]), class_place(1, ["False", "True"])
-        (1, 1)
-    """
-    value = value.item() if isinstance(value, np.generic) else value
-    names = class_names([value])
-    if isinstance(value, bool | int | float) and value in (0, 1):  # in Python 1 equals True
-        names += [str(int(value)), str(bool(value))]
-    return next((classes.index(name) for name in names if name in classes), None)
-
-
-def is_number(name: str) -> bool:
-    """Whether the name of a class is that of a number."""
-    try:
-        return bool(np.isfinite(float(name)))
-    except ValueError:
-        return False
 
 
 def _refuse_measurements(levels: pd.Series, rows: int) -> None:

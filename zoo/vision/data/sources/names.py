@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.classes import Labels
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
 from zoo.vision.data.splits import SplitPictures, valid_mask
-from zoo.vision.data.targets.labels import Labels, classes_with_rows, classes_without_rows, encode_labels
+from zoo.vision.data.targets.labels import classes_with_rows, classes_without_rows, encode_labels
 
 log = logging.getLogger(__name__)
 

@@ -24,77 +24,9 @@ from zoo.data.classes import (
     split_label,
 )
 from zoo.data.csv_file import read_csv
-from zoo.data.splits import get_cv_idxs
 from zoo.errors import did_you_mean, some
 
 log = logging.getLogger(__name__)
-
-
-def existing_folder(path: Path, name: str, what: str) -> Path:
-    """`path / name`, or a `FileNotFoundError` that suggests a near miss."""
-    if not path.is_dir():
-        raise FileNotFoundError(f"folder {path} does not exist")
-    folder = path / name
-    if not folder.is_dir():
-        present = sorted(p.name for p in path.iterdir() if p.is_dir())
-        raise FileNotFoundError(
-            f"no {what} folder '{name}' in {path}{did_you_mean(name, present)}; folders there: "
-            f"{some(present) or 'none'}"
-        )
-    return folder
-
-
-def read_class_folders(
-    folder: Path, classes: Sequence[str] | None = None, *, limit: int | None = None
-) -> tuple[list[Path], np.ndarray, list[str]]:
-    """Pictures of a folder that holds one folder per class.
-
-    Args:
-        folder: e.g. ``data/train`` with ``data/train/cats`` and ``data/train/dogs``. Links are followed.
-        classes: when given, the only classes allowed; otherwise the sub-folders in alphabetical order.
-        limit: largest number of pictures of one class, the first in sorted order.
-
-    Returns:
-        Paths, class numbers (int64), class names.
-
-    Raises:
-        ValueError: no class folders, a class folder without pictures, or a class not in `classes`.
-    """
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
-        raise ValueError(f"{folder} holds no class folders; expected one folder of pictures per class")
-    if classes is not None:
-        unknown = [name for name in names if name not in classes]
-        if unknown:
-            raise ValueError(
-                f"{folder}: class {some(repr(n) for n in unknown)} does not exist in the training folder"
-                f"{did_you_mean(unknown[0], classes)}; its classes: {some(classes)}"
-            )
-    if limit is not None and limit < 1:
-        raise ValueError(f"the number of pictures per class must be at least 1, got {limit}")
-    known = list(classes if classes is not None else names)
-    files: list[Path] = []
-    numbers: list[int] = []
-    empty: list[str] = []
-    for name in names:
-        found = walk_images(folder / name)[:limit]
-        if not found:
-            empty.append(name)
-        files += found
-        numbers += [known.index(name)] * len(found)
-    if empty:
-        raise ValueError(
-            f"{folder}: class folder {some(repr(n) for n in empty)} holds no pictures; fill or remove it"
-        )
-    return files, np.asarray(numbers, np.int64), known
-
-
-def read_flat_folder(folder: Path) -> list[Path]:
-    """Unlabelled pictures of a folder (sub-folders included), sorted by path."""
-    files = walk_images(folder)
-    if not files:
-        raise ValueError(f"{folder} holds no pictures")
-    return files
 
 
 def read_label_table(csv: Path, *, skip_header: bool) -> pd.DataFrame:
@@ -201,44 +133,3 @@ def classes_without_rows(labels: Labels, rows: np.ndarray) -> list[str]:
 def classes_with_rows(labels: Labels, rows: np.ndarray) -> list[str]:
     """Names of the classes that some of these rows have."""
     return names_with_rows(labels.y, labels.classes, rows)
-
-
-def valid_mask(
-    val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
-) -> np.ndarray:
-    """True for validation rows; by default a fixed random fifth of the rows that are kept."""
-    mask = np.zeros(n, bool)
-    if val_idxs is None:
-        mask[kept[get_cv_idxs(len(kept))]] = True
-        return mask
-    rows = np.asarray(val_idxs)
-    if rows.dtype == bool:
-        raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
-    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
-        raise ValueError(
-            f"val_idxs takes a list of whole row numbers, got {rows.dtype} values of shape {rows.shape}"
-        )
-    outside = [int(i) for i in rows if not 0 <= i < n]
-    if outside:
-        raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
-    mask[rows.astype(np.int64)] = True
-    return mask
-
-
-def check_array(array: Any, name: str) -> np.ndarray:
-    """Pictures in memory, checked: rows x H x W [x C], uint8 or float in [0, 1]."""
-    array = np.asarray(array)
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise ValueError(
-            f"{name}: expected pictures of shape rows x H x W [x channels], got shape {array.shape}"
-        )
-    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
-        raise ValueError(
-            f"{name}: channels must come last (rows x H x W x channels), got shape {array.shape}"
-        )
-    if array.dtype == np.uint8:
-        return array
-    if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"{name}: expected pictures as uint8 or float, got {array.dtype}")
-    check_unit_range(array, name)
-    return array.astype(np.float32, copy=False)
