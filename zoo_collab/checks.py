@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.errors import some
+
 
 def _plain(value: Any) -> Any:
     """A numpy number as the Python number it prints like."""
@@ -73,3 +75,23 @@ def check_limits(
             f" the range ({low:g}, {high:g}) you gave ({int(outside.sum())} such rows);"
             " widen the range or repair the rows"
         )
+
+
+def validation_mask(val_idxs: Any, n_rows: int) -> np.ndarray:
+    """Row numbers (or a mask) to hold out as a mask, checked; None holds out nothing."""
+    mask = np.zeros(n_rows, dtype=bool)
+    if val_idxs is None:
+        return mask
+    rows = np.asarray(val_idxs)
+    if rows.dtype == bool:
+        if rows.shape != mask.shape:
+            raise ValueError(
+                f"val_idxs as a mask needs one true or false for each of the {n_rows} rows, got {rows.size}"
+            )
+        rows = np.flatnonzero(rows)
+    if rows.size and (not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= n_rows):
+        raise ValueError(f"val_idxs must be row numbers from 0 to {n_rows - 1}, got {some(rows.ravel())}")
+    mask[rows.astype(np.int64)] = True
+    if mask.all():
+        raise ValueError(f"val_idxs holds all {n_rows} rows: nothing is left to train on")
+    return mask

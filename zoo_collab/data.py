@@ -17,8 +17,8 @@ from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.ids import IdMap
+from zoo_collab.titles import UNKNOWN_TITLE
 
-UNKNOWN_TITLE = "(unknown)"
 _BATCH = 65_536
 
 
@@ -171,6 +171,12 @@ class CollabData(ModelData):
             columns=(user_col, item_col, rating_col),
             rating_range=tuple(state.get("rating_range", state["y_range"])),
         )
+
+
+def item_table(data: CollabData) -> pd.DataFrame:
+    """One row a known item: raw id, title and number of training ratings."""
+    counts = data.item_counts[1:].numpy()
+    return pd.DataFrame({"item": pd.Series(data.items.ids), "title": data.titles[1:], "n_ratings": counts})
 
 
 def _pair(pair: Any, user_col: str, item_col: str) -> tuple[Any, Any]:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from zoo_collab.data import CollabData
-from zoo_collab.recommend import item_table
+from zoo_collab.data import CollabData, item_table
 
 
 def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating") -> Figure:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import some
-from zoo_collab.data import CollabData
+from zoo_collab.data import CollabData, item_table
 
 ItemFilter = Callable[[pd.DataFrame], Any] | Iterable[Any] | int | str
 _CELLS = 8_000_000
@@ -60,12 +60,6 @@ def _listed(values: Any, what: str) -> list[Any] | None:
 
 def _single(value: Any) -> Any:
     return value.item() if isinstance(value, (np.ndarray, Tensor)) else value
-
-
-def item_table(data: CollabData) -> pd.DataFrame:
-    """One row a known item: raw id, title and number of training ratings."""
-    counts = data.item_counts[1:].numpy()
-    return pd.DataFrame({"item": pd.Series(data.items.ids), "title": data.titles[1:], "n_ratings": counts})
 
 
 def _allowed(data: CollabData, filter: ItemFilter | None) -> Tensor:

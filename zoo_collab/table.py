@@ -6,7 +6,7 @@ import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,24 +15,36 @@ from torch import nn
 
 from zoo.data.csv_file import check_columns, read_csv
 from zoo.data.seeding import seeded
-from zoo.data.tensor_loader import TensorLoader
-from zoo.errors import some
-from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs
-from zoo_collab.data import UNKNOWN_TITLE, CollabData, SeenPairs
+from zoo.engine.layer_groups import GroupSpec
+from zoo.keywords import completed, takes
+from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs, validation_mask
+from zoo_collab.data import CollabData, SeenPairs
 from zoo_collab.ids import IdMap, log
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
+from zoo_collab.titles import Titles, title_series, titles_of
 
 _WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
 
-Titles = Mapping[Any, str] | pd.Series | pd.DataFrame
+
+class TableOptions(TypedDict, total=False):
+    """What may be said of a ratings table.
+
+    Args:
+        item_titles: readable names of the items: a dict or Series from raw id to title, or a frame with the
+            columns `item_col` and `title_col`.
+        title_col: the column of `item_titles` that holds the names.
+        rating_range: (lowest, highest) allowed rating; a rating outside is an error. None accepts all
+            numbers.
+    """
+
+    item_titles: Titles | None
+    title_col: str
+    rating_range: tuple[float, float] | None
 
 
-def _title_series(titles: Titles, item_col: str, title_col: str) -> pd.Series:
-    if isinstance(titles, pd.DataFrame):
-        check_columns(titles, [item_col, title_col], "item_titles")
-        return pd.Series(titles[title_col].to_numpy(), index=pd.Index(titles[item_col]))
-    return pd.Series(titles)
+TABLE_DEFAULTS: dict[str, Any] = {"item_titles": None, "title_col": "title", "rating_range": None}
 
 
 class CollabFilterDataset:
@@ -42,11 +54,8 @@ class CollabFilterDataset:
         path: folder of the project; learners save under `path/models`.
         df: the table; it is not changed.
         user_col, item_col, rating_col: its columns.
-        item_titles: readable names of the items: a dict or Series from raw id to title, or a frame with the
-            columns `item_col` and `title_col`.
-        title_col: the column of `item_titles` that holds the names.
-        rating_range: (lowest, highest) allowed rating; a rating outside is an error. None accepts all
-            numbers.
+        where: names the table in errors.
+        options: `item_titles`, `title_col` and `rating_range`, see `TableOptions`.
 
     Raises:
         ValueError: for a missing column, a missing id, a rating that is not a finite number or lies outside
@@ -58,6 +67,7 @@ class CollabFilterDataset:
         CollabFilterDataset: 3 ratings by 2 users (who) of 2 items (film), stars from 2.5 to 5
     """
 
+    @takes(TableOptions, TABLE_DEFAULTS)
     def __init__(
         self,
         path: str | os.PathLike,
@@ -66,11 +76,10 @@ class CollabFilterDataset:
         item_col: str,
         rating_col: str,
         *,
-        item_titles: Titles | None = None,
-        title_col: str = "title",
-        rating_range: tuple[float, float] | None = None,
         where: str = "the ratings",
+        **options: Unpack[TableOptions],
     ):
+        chosen = completed(TableOptions, TABLE_DEFAULTS, options, "CollabFilterDataset")
         check_columns(df, [user_col, item_col, rating_col], where)
         if len({user_col, item_col, rating_col}) < 3:
             raise ValueError(
@@ -81,8 +90,8 @@ class CollabFilterDataset:
         self.path, self.where, self.rows = Path(path), where, df.index
         self.columns = (user_col, item_col, rating_col)
         self.users, self.items = checked_ids(df, user_col, where), checked_ids(df, item_col, where)
-        self.ratings = checked_ratings(df, rating_col, where, rating_range)
-        self.rating_range = rating_range
+        self.ratings = checked_ratings(df, rating_col, where, chosen["rating_range"])
+        self.rating_range: tuple[float, float] | None = chosen["rating_range"]
         if repeats := repeated_pairs(self.users, self.items, where):
             log.warning(
                 "%s: %d of %d rows repeat an earlier (%s, %s) pair; all are kept, so a pair may stand among"
@@ -93,9 +102,11 @@ class CollabFilterDataset:
                 user_col,
                 item_col,
             )
-        self.titles = None if item_titles is None else _title_series(item_titles, item_col, title_col)
+        titles = chosen["item_titles"]
+        self.titles = None if titles is None else title_series(titles, item_col, chosen["title_col"])
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_data_frame(
         cls,
         path: str | os.PathLike,
@@ -103,24 +114,23 @@ class CollabFilterDataset:
         user_col: str,
         item_col: str,
         rating_col: str,
-        *,
-        item_titles: Titles | None = None,
-        title_col: str = "title",
-        rating_range: tuple[float, float] | None = None,
+        **options: Unpack[TableOptions],
     ) -> CollabFilterDataset:
-        """From a frame; arguments as of the class."""
-        return cls(
-            path,
-            df,
-            user_col,
-            item_col,
-            rating_col,
-            item_titles=item_titles,
-            title_col=title_col,
-            rating_range=rating_range,
-        )
+        """From a frame, which is not changed.
+
+        Args:
+            path: folder of the project; learners save under `path/models`.
+            df: the table.
+            user_col, item_col, rating_col: its columns.
+
+        Raises:
+            ValueError: for what the class refuses.
+        """
+        completed(TableOptions, TABLE_DEFAULTS, options, "from_data_frame")
+        return cls(path, df, user_col, item_col, rating_col, **options)
 
     @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
     def from_csv(
         cls,
         path: str | os.PathLike,
@@ -129,15 +139,16 @@ class CollabFilterDataset:
         item_col: str,
         rating_col: str,
         *,
-        item_titles: Titles | None = None,
-        title_col: str = "title",
-        rating_range: tuple[float, float] | None = None,
         dtype: Mapping[str, Any] | None = None,
         sep: str = ",",
+        **options: Unpack[TableOptions],
     ) -> CollabFilterDataset:
-        """From a CSV file, named relative to `path`; other arguments as of the class.
+        """From a CSV file.
 
         Args:
+            path: folder of the project; learners save under `path/models`.
+            csv: name of the file, relative to `path`.
+            user_col, item_col, rating_col: its columns.
             dtype: types of columns. Columns of digits are read as numbers, so the id 001 becomes 1;
                 `dtype={"user": str}` keeps ids as they are written, the id NA among them (elsewhere NA, NULL,
                 nan and the like are missing values).
@@ -145,28 +156,14 @@ class CollabFilterDataset:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: for an empty or ragged file, and for what the class refuses.
+            ValueError: for an empty, damaged or ragged file, and for what the class refuses.
         """
+        completed(TableOptions, TABLE_DEFAULTS, options, "from_csv")
         file = Path(path) / csv
-        df = read_csv(
-            file,
-            columns=(user_col, item_col, rating_col),
-            sep=sep,
-            dtype=dtype,
-            what="ratings file",
-            hint=": csv is taken relative to path",
-        )
-        return cls(
-            path,
-            df,
-            user_col,
-            item_col,
-            rating_col,
-            item_titles=item_titles,
-            title_col=title_col,
-            rating_range=rating_range,
-            where=str(file),
-        )
+        columns = (user_col, item_col, rating_col)
+        hint = ": csv is taken relative to path"
+        df = read_csv(file, columns=columns, sep=sep, dtype=dtype, what="ratings file", hint=hint)
+        return cls(path, df, *columns, where=str(file), **options)
 
     def __len__(self) -> int:
         return len(self.ratings)
@@ -178,29 +175,6 @@ class CollabFilterDataset:
             f" {self.items.nunique()} items ({item_col}), {rating_col} from {self.ratings.min():g} to"
             f" {self.ratings.max():g}"
         )
-
-    def _validation_mask(self, val_idxs: Any) -> np.ndarray:
-        mask = np.zeros(len(self), dtype=bool)
-        if val_idxs is None:
-            return mask
-        rows = np.asarray(val_idxs)
-        if rows.dtype == bool:
-            if rows.shape != mask.shape:
-                raise ValueError(
-                    f"val_idxs as a mask needs one true or false for each of the {len(self)} rows, got"
-                    f" {rows.size}"
-                )
-            rows = np.flatnonzero(rows)
-        if rows.size and (
-            not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= len(self)
-        ):
-            raise ValueError(
-                f"val_idxs must be row numbers from 0 to {len(self) - 1}, got {some(rows.ravel())}"
-            )
-        mask[rows.astype(np.int64)] = True
-        if mask.all():
-            raise ValueError(f"val_idxs holds all {len(self)} rows: nothing is left to train on")
-        return mask
 
     def get_data(
         self,
@@ -226,7 +200,7 @@ class CollabFilterDataset:
                 reaches its ends only at infinity. Answers are clipped to the range of ratings.
             seed: of the order of the training rows.
         """
-        held_out = self._validation_mask(val_idxs)
+        held_out = validation_mask(val_idxs, len(self))
         train = ~held_out
         user_col, item_col, rating_col = self.columns
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
@@ -255,7 +229,7 @@ class CollabFilterDataset:
             self.path,
             users=users,
             items=items,
-            titles=self._titles(items),
+            titles=titles_of(items, self.titles),
             y_range=y_range,
             rating_range=(low, high) if low < high else y_range,
             mean=float(self.ratings[train].mean()),
@@ -263,24 +237,6 @@ class CollabFilterDataset:
             item_counts=torch.from_numpy(np.bincount(item_index[train], minlength=len(items))),
             columns=self.columns,
         )
-
-    def _titles(self, items: IdMap) -> list[str]:
-        titles = [UNKNOWN_TITLE, *(str(value) for value in items.ids)]
-        if self.titles is not None:
-            known = self.titles[self.titles.notna()]
-            indexes = items.encode(known.index, warn=False)
-            if not indexes.any():
-                log.warning(
-                    "item_titles: none of its %d ids is an item of the training rows, such as %s "
-                    "(titles: %s); items go by their ids",
-                    len(indexes),
-                    some([repr(value) for value in items.ids]),
-                    some([repr(value) for value in known.index.tolist()]),
-                )
-            for index, title in zip(indexes, known, strict=True):
-                titles[index] = str(title)
-            titles[0] = UNKNOWN_TITLE
-        return titles
 
     def _test_loader(self, df: pd.DataFrame, users: IdMap, items: IdMap, bs: int) -> TensorLoader:
         user_col, item_col, rating_col = self.columns
@@ -292,6 +248,7 @@ class CollabFilterDataset:
         user_index = users.encode(checked_ids(df, user_col, "test_df"))
         return TensorLoader(user_index, items.encode(checked_ids(df, item_col, "test_df")), ratings, bs=bs)
 
+    @takes(LearnerOptions, LEARNER_DEFAULTS, without=("opt_fn", "wd", "seed"))
     def get_learner(
         self,
         n_factors: int | Sequence[int] = 50,
@@ -306,7 +263,8 @@ class CollabFilterDataset:
         model: nn.Module | None = None,
         wd: float | Sequence[float] | None = None,
         seed: int | None = None,
-        **learner_options: Any,
+        layer_groups: GroupSpec | None = None,
+        **options: Any,
     ) -> CollabLearner:
         """A learner of `EmbeddingDotBias`, or of `EmbeddingNet` where `hidden` is given.
 
@@ -326,8 +284,10 @@ class CollabFilterDataset:
             wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product and
                 0.2 for other models. Tables of many rarely seen rows need more than other networks.
             seed: of the initial weights and of the order of the rows.
-            learner_options: further arguments of `zoo.Learner`.
+            layer_groups: of the learner; those of the model by default.
         """
+        given = {**options, "opt_fn": opt_fn, "wd": wd, "seed": seed}
+        chosen = completed(LearnerOptions, LEARNER_DEFAULTS, given, "get_learner")
         if isinstance(n_factors, numbers.Integral):
             n_factors = int(n_factors)
         elif not isinstance(n_factors, str) and isinstance(n_factors, Iterable):
@@ -335,7 +295,7 @@ class CollabFilterDataset:
         else:
             raise ValueError(f"n_factors must be a whole number of 1 or more, got {n_factors!r}")
         if wd is None:
-            wd = (0.5, 0.05) if model is None and hidden is None else 0.2
+            chosen["wd"] = (0.5, 0.05) if model is None and hidden is None else 0.2
         data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, seed=seed)
         sizes = (len(data.users), len(data.items))
         with seeded(seed):
@@ -354,4 +314,4 @@ class CollabFilterDataset:
                         f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
                     )
                 model = EmbeddingDotBias(*sizes, n_factors, y_range=list(data.y_range), mean=data.mean)
-        return CollabLearner(data, model, opt_fn=opt_fn, wd=wd, seed=seed, **learner_options)
+        return CollabLearner(data, model, layer_groups=layer_groups, **chosen)

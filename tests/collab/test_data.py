@@ -1,5 +1,6 @@
 """Ratings tables into loaders of indexes, and what goes wrong with them."""
 
+import inspect
 import json
 
 import numpy as np
@@ -225,3 +226,18 @@ def test_repeated_pairs_and_titles_of_other_items_are_reported_once(caplog):
 def test_constant_ratings_train_with_a_range_of_their_own():
     data = dataset(ratings().assign(stars=3)).get_data(y_range=(0, 5))
     assert data.y_range == data.rating_range == (0, 5)
+
+
+def test_every_keyword_stands_in_the_signature_and_a_misspelt_one_is_refused(tmp_path):
+    table = {"item_titles", "title_col", "rating_range"}
+    for function in (CollabFilterDataset, CollabFilterDataset.from_data_frame, CollabFilterDataset.from_csv):
+        assert table <= set(inspect.signature(function).parameters)
+    for function in (CollabFilterDataset.from_data_frame, CollabFilterDataset.from_csv):
+        assert all(f"{name}: " in function.__doc__ for name in table)
+    learner = inspect.signature(CollabFilterDataset.get_learner).parameters
+    assert {"metrics", "clip", "device", "precision", "progress", "layer_groups"} <= set(learner)
+    assert list(learner)[1:5] == ["n_factors", "val_idxs", "bs", "opt_fn"]
+    with pytest.raises(TypeError, match=r"from_data_frame\(\) got .* \(did you mean 'item_titles'\?\)"):
+        CollabFilterDataset.from_data_frame(".", ratings(), "who", "film", "stars", item_title={})
+    with pytest.raises(TypeError, match=r"get_learner\(\) got .* 'metric' \(did you mean 'metrics'\?\)"):
+        dataset().get_learner(4, metric=[])

@@ -15,3 +15,14 @@ def test_importing_the_package_and_making_a_field_loads_no_torch_and_no_spacy() 
     )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == "[]"
+
+
+def test_the_tokens_need_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from zoo_text.tokens import corpus, english, tokenize, vocab\n"
+        "corpus.encode_texts(['a b'], vocab.Field(tokenize='whitespace').counter())\n"
+        "print('torch' in sys.modules)"
+    )
+    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert fresh.stdout.strip() == "False"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from zoo_text import Field, LanguageModelData, TextData
 from zoo_text.data.padded_batches import TextLoader
@@ -186,3 +187,40 @@ def test_a_doubled_column_is_named() -> None:
     for name in ("text", "label"):
         with pytest.raises(ValueError, match=f"more than one column '{name}'"):
             from_df(pd.concat([FRAME, FRAME[[name]]], axis=1))
+
+
+def test_files_are_named_in_errors(tmp_path) -> None:
+    FRAME.to_csv(tmp_path / "all.csv", index=False)
+    put(tmp_path / "other.csv", "text,tag\na,b\n")
+    put(tmp_path / "ragged.csv", "text,label\na,b\nc,d,e\n")
+    put(tmp_path / "old.csv", "text,label\nd\u00e9j\u00e0,b\n".encode("latin1"))
+    put(tmp_path / "empty.csv", "")
+    for files, message in (
+        (("other.csv",), r"other\.csv has no column 'label'"),
+        (("all.csv", "other.csv"), r"other\.csv has no column 'label'"),
+        (("ragged.csv",), r"ragged\.csv: cannot be read .* line 3"),
+        (("old.csv",), r"old\.csv: cannot be read as UTF-8 text"),
+        (("empty.csv",), r"empty\.csv: cannot be read"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TextData.from_csv(tmp_path, words(), *files)
+    data = TextData.from_csv(tmp_path, words(), "all.csv", None, "other.csv", min_freq=1)
+    assert data.test_dl.n_rows == 1
+
+
+def test_labels_of_any_kind() -> None:
+    texts = ["good film", "bad film", "good film"]
+
+    def classes(labels, **options):
+        data = TextData.from_texts(words(), (texts, labels), bs=2, min_freq=1, **options)
+        return data.classes, data.train_dl.targets.tolist()
+
+    assert classes(torch.tensor([5, 7, 5])) == (["5", "7"], [0, 1, 0])
+    assert classes(np.array([[5], [7], [5]])) == (["5", "7"], [0, 1, 0])
+    marks = np.array([[1, 0], [1, 1], [0, 1]])
+    assert classes(marks) == (["0", "1"], marks.tolist())
+    assert classes(marks, classes=["x", "y"]) == (["x", "y"], marks.tolist())
+    with pytest.raises(TypeError, match=r"train: .*pass frame\[column\]"):
+        classes(pd.DataFrame({"label": [1, 2, 1]}))
+    with pytest.raises(ValueError, match="train, row 1: the label is missing"):
+        classes(["x", "", "y"])

@@ -228,6 +228,12 @@ class TestTables:
             make(path, "pics", "names.csv")
         with pytest.raises(ValueError, match=r"no column 'tags' for the labels \(did you mean 'tag'"):
             make(path, "pics", "labels.csv", label_col="tags")
+        (path / "twice.csv").write_text("name,tag,tag\np0,a,b\n")
+        with pytest.raises(ValueError, match=r"twice\.csv has 2 columns 'tag'; rename all but one"):
+            make(path, "pics", "twice.csv", label_col="tag")
+        (path / "long.csv").write_text("name,tag\np0,a,b\np1,b,a\n")
+        with pytest.raises(ValueError, match=r"long\.csv: cannot be read .* line 2, saw 3"):
+            make(path, "pics", "long.csv")
         with pytest.raises(FileNotFoundError, match=r"3 of 3 pictures .*p0.*did you mean suffix='.png'"):
             make(path, "pics", "labels.csv")
         with pytest.raises(FileNotFoundError, match=r"folder .*picts does not exist"):

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Iterator
+from typing import Any, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from zoo.data.device import computes_in
 from zoo.engine.init import identity_gates_
 from zoo.errors import did_you_mean
+from zoo.keywords import completed, takes
 
 State = tuple[Tensor, ...]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -151,6 +153,36 @@ def _existing_kernel(x: Tensor) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if exists else torch.autocast(kind, enabled=False)
 
 
+class EncoderOptions(TypedDict, total=False):
+    """What the encoder takes beside its sizes.
+
+    Args:
+        dropouti: Dropout on the embedded input.
+        dropoute: Share of words dropped.
+        dropouth: Dropout between the layers.
+        wdrop: Dropout of recurrent weights.
+        drop_mult: Multiplies all dropouts.
+        rnn: "lstm", "gru" or "rnn".
+    """
+
+    dropouti: float
+    dropoute: float
+    dropouth: float
+    wdrop: float
+    drop_mult: float
+    rnn: str
+
+
+ENCODER_DEFAULTS: dict[str, Any] = {
+    "dropouti": 0.0,
+    "dropoute": 0.0,
+    "dropouth": 0.0,
+    "wdrop": 0.0,
+    "drop_mult": 1.0,
+    "rnn": "lstm",
+}
+
+
 class AWDLSTM(nn.Module):
     """Embedding and recurrent layers; the last layer is as wide as the embedding, so that weights can be
     tied.
@@ -160,15 +192,11 @@ class AWDLSTM(nn.Module):
         emb_sz: Features of a word.
         n_hid: Features of the inner layers.
         n_layers: Number of recurrent layers.
-        dropouti: Dropout on the embedded input.
-        dropoute: Share of words dropped.
-        dropouth: Dropout between the layers.
-        wdrop: Dropout of recurrent weights.
-        drop_mult: Multiplies all of these.
-        rnn: "lstm", "gru" or "rnn".
         identity_init: Identity recurrent weights at the start.
+        options: Dropouts and the kind of layers, see `EncoderOptions`.
     """
 
+    @takes(EncoderOptions, ENCODER_DEFAULTS)
     def __init__(
         self,
         vocab_sz: int,
@@ -176,15 +204,12 @@ class AWDLSTM(nn.Module):
         n_hid: int,
         n_layers: int,
         *,
-        dropouti: float = 0.0,
-        dropoute: float = 0.0,
-        dropouth: float = 0.0,
-        wdrop: float = 0.0,
-        drop_mult: float = 1.0,
-        rnn: str = "lstm",
         identity_init: bool = False,
+        **options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
+        rates = completed(EncoderOptions, ENCODER_DEFAULTS, options, "AWDLSTM")
+        drop_mult, rnn = rates.pop("drop_mult"), rates.pop("rnn")
         for name, size in (
             ("vocab_sz", vocab_sz),
             ("emb_sz", emb_sz),
@@ -193,19 +218,18 @@ class AWDLSTM(nn.Module):
         ):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
-        rates = {"dropouti": dropouti, "dropoute": dropoute, "dropouth": dropouth, "wdrop": wdrop}
         for name, rate in rates.items():
             if not 0 <= rate * drop_mult < 1:
                 raise ValueError(f"{name} x drop_mult must be in [0, 1), not {rate} x {drop_mult}")
         self.emb_sz, self.n_hid, self.n_layers, self.rnn = emb_sz, n_hid, n_layers, rnn
-        self.embedding = WordEmbedding(vocab_sz, emb_sz, dropoute * drop_mult)
-        self.input_dropout = LockedDropout(dropouti * drop_mult)
+        self.embedding = WordEmbedding(vocab_sz, emb_sz, rates["dropoute"] * drop_mult)
+        self.input_dropout = LockedDropout(rates["dropouti"] * drop_mult)
         sizes = [emb_sz, *[n_hid] * (n_layers - 1), emb_sz]
         self.layers = nn.ModuleList(
-            RecurrentLayer(n_in, n_out, wdrop * drop_mult, rnn, identity_init)
+            RecurrentLayer(n_in, n_out, rates["wdrop"] * drop_mult, rnn, identity_init)
             for n_in, n_out in itertools.pairwise(sizes)
         )
-        self.hidden_dropout = LockedDropout(dropouth * drop_mult)
+        self.hidden_dropout = LockedDropout(rates["dropouth"] * drop_mult)
 
     def initial_state(self, rows: int) -> list[State]:
         """Zeros for `rows` sequences, one state a layer."""

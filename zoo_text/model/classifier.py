@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.distributed.group import world_size
+from zoo.keywords import completed, takes
 from zoo.storage.registry import register_model
-from zoo_text.model.awd_lstm import AWDLSTM, State, detached
+from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State, detached
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
@@ -98,20 +100,16 @@ class TextClassifier(nn.Module):
         emb_sz: Features of a word.
         n_hid: Features of the inner layers.
         n_layers: Number of recurrent layers.
-        dropouti: Dropout on the embedded input.
         dropout: Dropout on the pooled features; a quarter of it before the last layer.
-        wdrop: Dropout of recurrent weights.
-        dropoute: Share of words dropped.
-        dropouth: Dropout between the layers.
         max_len: Steps of a batch that gradients flow through.
         hidden: Features between the pooled ones and the classes.
-        drop_mult: Multiplies all dropouts.
-        rnn: "lstm", "gru" or "rnn".
+        options: Dropouts of the encoder and its kind of layers, see `EncoderOptions`.
 
     Shape:
         ids (rows, steps), lengths (rows,) -> logits (rows, n_classes).
     """
 
+    @takes(EncoderOptions, ENCODER_DEFAULTS)
     def __init__(
         self,
         vocab_sz: int,
@@ -120,27 +118,19 @@ class TextClassifier(nn.Module):
         n_hid: int = 400,
         n_layers: int = 2,
         *,
-        dropouti: float = 0.0,
         dropout: float = 0.0,
-        wdrop: float = 0.0,
-        dropoute: float = 0.0,
-        dropouth: float = 0.0,
         max_len: int = 1400,
         hidden: int = 50,
-        drop_mult: float = 1.0,
-        rnn: str = "lstm",
+        **options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
+        drop_mult = completed(EncoderOptions, ENCODER_DEFAULTS, options, "TextClassifier")["drop_mult"]
         if max_len < 1:
             raise ValueError(f"max_len must be at least 1, not {max_len}")
         if not 0 <= dropout * drop_mult < 1:
             raise ValueError(f"dropout x drop_mult must be in [0, 1), not {dropout} x {drop_mult}")
         self.max_len = max_len
-        self.encoder = AWDLSTM(
-            vocab_sz, emb_sz, n_hid, n_layers,
-            dropouti=dropouti, dropoute=dropoute, dropouth=dropouth, wdrop=wdrop,
-            drop_mult=drop_mult, rnn=rnn,
-        )  # fmt: skip
+        self.encoder = AWDLSTM(vocab_sz, emb_sz, n_hid, n_layers, **options)
         self.head = nn.Sequential(
             QuickBatchNorm(3 * emb_sz),
             nn.Dropout(dropout * drop_mult),

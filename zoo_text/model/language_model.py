@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from zoo.keywords import completed, takes
 from zoo.storage.registry import register_model
-from zoo_text.model.awd_lstm import AWDLSTM, LockedDropout, State, detached
+from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, LockedDropout, State, detached
 from zoo_text.model.softmax import Deferred
 
 
@@ -27,15 +28,10 @@ class LanguageModel(nn.Module):
         emb_sz: Features of a word.
         n_hid: Features of the inner layers.
         n_layers: Number of recurrent layers.
-        dropouti: Dropout on the embedded input.
         dropout: Dropout on the encoder's output.
-        wdrop: Dropout of recurrent weights.
-        dropoute: Share of words dropped.
-        dropouth: Dropout between the layers.
         tie_weights: Use the embedding as the output weights too (Press & Wolf 2017).
-        drop_mult: Multiplies all dropouts.
-        rnn: "lstm", "gru" or "rnn".
         identity_init: Identity recurrent weights at the start.
+        options: Dropouts of the encoder and its kind of layers, see `EncoderOptions`.
 
     Shape:
         ids (rows, steps) -> logits (rows x steps, vocab_sz), and for regularisation the last layer's output
@@ -43,6 +39,7 @@ class LanguageModel(nn.Module):
         it), training gets the logits as `Deferred`, for a loss that computes them block by block.
     """
 
+    @takes(EncoderOptions, ENCODER_DEFAULTS)
     def __init__(
         self,
         vocab_sz: int,
@@ -50,32 +47,16 @@ class LanguageModel(nn.Module):
         n_hid: int = 400,
         n_layers: int = 2,
         *,
-        dropouti: float = 0.0,
         dropout: float = 0.0,
-        wdrop: float = 0.0,
-        dropoute: float = 0.0,
-        dropouth: float = 0.0,
         tie_weights: bool = True,
-        drop_mult: float = 1.0,
-        rnn: str = "lstm",
         identity_init: bool = False,
+        **options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
+        drop_mult = completed(EncoderOptions, ENCODER_DEFAULTS, options, "LanguageModel")["drop_mult"]
         if not 0 <= dropout * drop_mult < 1:
             raise ValueError(f"dropout x drop_mult must be in [0, 1), not {dropout} x {drop_mult}")
-        self.encoder = AWDLSTM(
-            vocab_sz,
-            emb_sz,
-            n_hid,
-            n_layers,
-            dropouti=dropouti,
-            dropoute=dropoute,
-            dropouth=dropouth,
-            wdrop=wdrop,
-            drop_mult=drop_mult,
-            rnn=rnn,
-            identity_init=identity_init,
-        )
+        self.encoder = AWDLSTM(vocab_sz, emb_sz, n_hid, n_layers, identity_init=identity_init, **options)
         self.output_dropout = LockedDropout(dropout * drop_mult)
         self.decoder = nn.Linear(emb_sz, vocab_sz)
         nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
