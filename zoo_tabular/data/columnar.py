@@ -29,7 +29,7 @@ from zoo_tabular.frames.target.transforms import TargetTransform
 from zoo_tabular.metrics import exp_rmspe
 
 if TYPE_CHECKING:
-    from zoo_tabular.learner import TabularLearner
+    from zoo_tabular import TabularLearner
 
 
 class ColumnarModelData(ModelData):

@@ -32,7 +32,7 @@ from zoo_text.tokens.vocab import PADDING_ID, Field
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoo_text.classifier import TextClassifierLearner
+    from zoo_text import TextClassifierLearner
 
 Texts = Sequence[str]
 _OF_FRAMES = ("label", "val_idxs", "label_delim")  # what of `FrameOptions` ends at the frame

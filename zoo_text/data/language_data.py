@@ -28,7 +28,7 @@ from zoo_text.tokens.vocab import Field
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoo_text.learner import LanguageLearner
+    from zoo_text import LanguageLearner
 
 
 class LanguageModelData(ModelData):

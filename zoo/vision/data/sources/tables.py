@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoo.errors import some
-from zoo.vision.data.targets.labels import read_label_table, table_column
+from zoo.data.csv_file import read_csv
+from zoo.errors import did_you_mean, some
 
 
 def open_table(
@@ -50,3 +50,28 @@ def names_and_labels(
         raise ValueError(f"{origin}: {len(blank)} rows have no file name (first rows, from 0: {some(blank)})")
     labels = table_column(frame, label_col, "labels", origin)
     return [os.path.join(folder, f"{name}{suffix}") for name in names], labels
+
+
+def read_label_table(csv: Path, *, skip_header: bool) -> pd.DataFrame:
+    """A CSV of file names and labels with every cell as text (so 'NA' and '007' stay as written)."""
+    return read_csv(csv, header=skip_header, dtype=str, missing="none")
+
+
+def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str) -> pd.Series:
+    """A column by name or by position, or a `ValueError` that suggests a near miss."""
+    names = [str(c) for c in frame.columns]
+    if isinstance(column, str):
+        if column not in names:
+            raise ValueError(
+                f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: "
+                f"{some(names, 10)}"
+            )
+        if names.count(column) > 1:
+            raise ValueError(f"{origin} has {names.count(column)} columns '{column}'; rename all but one")
+        return frame.iloc[:, names.index(column)]
+    if not 0 <= column < len(names):
+        raise ValueError(
+            f"{origin} has no column number {column} for the {what}; it has {len(names)}: {some(names, 10)} "
+            "(expected a column of file names and one of labels, separated by commas)"
+        )
+    return frame.iloc[:, column]

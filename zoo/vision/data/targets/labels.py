@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,35 +22,8 @@ from zoo.data.classes import (
     names_without_rows,
     split_label,
 )
-from zoo.data.csv_file import read_csv
-from zoo.errors import did_you_mean, some
 
 log = logging.getLogger(__name__)
-
-
-def read_label_table(csv: Path, *, skip_header: bool) -> pd.DataFrame:
-    """A CSV of file names and labels with every cell as text (so 'NA' and '007' stay as written)."""
-    return read_csv(csv, header=skip_header, dtype=str, missing="none")
-
-
-def table_column(frame: pd.DataFrame, column: str | int, what: str, origin: str) -> pd.Series:
-    """A column by name or by position, or a `ValueError` that suggests a near miss."""
-    names = [str(c) for c in frame.columns]
-    if isinstance(column, str):
-        if column not in names:
-            raise ValueError(
-                f"{origin} has no column '{column}' for the {what}{did_you_mean(column, names)}; columns: "
-                f"{some(names, 10)}"
-            )
-        if names.count(column) > 1:
-            raise ValueError(f"{origin} has {names.count(column)} columns '{column}'; rename all but one")
-        return frame.iloc[:, names.index(column)]
-    if not 0 <= column < len(names):
-        raise ValueError(
-            f"{origin} has no column number {column} for the {what}; it has {len(names)}: {some(names, 10)} "
-            "(expected a column of file names and one of labels, separated by commas)"
-        )
-    return frame.iloc[:, column]
 
 
 def encode_labels(
