@@ -84,10 +84,13 @@ def test_killed_from_outside_at_any_moment_again_and_again(tmp_path):
         process = start(
             resume_runs.train, "tables", tmp_path / "killed", tmp_path / "killed.out", seed=1, every=1
         )
-        before = sorted(tmp_path.glob("killed/models/checkpoints/*/fit*"))
+        seen, left = sorted(tmp_path.glob("killed/models/checkpoints/*/fit*")), draw.randint(1, 6)
         deadline = time.monotonic() + 60
         while process.is_alive() and time.monotonic() < deadline:
-            if sorted(tmp_path.glob("killed/models/checkpoints/*/fit*")) != before:
+            now = sorted(tmp_path.glob("killed/models/checkpoints/*/fit*"))
+            left -= now != seen
+            seen = now
+            if left == 0:
                 time.sleep(draw.random() * 0.05)
                 os.kill(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
                 break
