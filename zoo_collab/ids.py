@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.columns.codes import code_values
 from zoo.errors import some
 
 UNKNOWN = 0
@@ -88,13 +89,10 @@ class IdMap:
         shell.
         """
         series = pd.Series(values)
-        asked = series.tolist()
-        if self.kinds == ["int"] and any(isinstance(value, str) for value in asked):
-            asked = [_as_int(value) for value in asked]
-        elif self.kinds == ["str"] and any(_is_int(value) for value in asked):
-            asked = [str(value) if _is_int(value) else value for value in asked]
-        target = pd.Index(asked, dtype=object) if self._index.dtype == object else pd.Index(asked)
-        index = self._index.get_indexer(target) + 1
+        if pd.api.types.is_object_dtype(series.dtype) or series.hasnans:  # True and 1 may be two ids
+            index = np.array(self._indexes(series.tolist()), dtype="int64")
+        else:
+            index, _ = code_values(series, self._indexes, UNKNOWN)
         if warn and (index == UNKNOWN).any():
             unknown = series[index == UNKNOWN].unique()
             log.warning(
@@ -104,7 +102,16 @@ class IdMap:
                 len(index),
                 some([repr(v) for v in unknown.tolist()]),
             )
-        return index.astype(np.int64)
+        return index
+
+    def _indexes(self, asked: list[Any]) -> list[int]:
+        """Indexes of ids, one each."""
+        if self.kinds == ["int"] and any(isinstance(value, str) for value in asked):
+            asked = [_as_int(value) for value in asked]
+        elif self.kinds == ["str"] and any(_is_int(value) for value in asked):
+            asked = [str(value) if _is_int(value) else value for value in asked]
+        target = pd.Index(asked, dtype=object) if self._index.dtype == object else pd.Index(asked)
+        return (self._index.get_indexer(target) + 1).tolist()
 
     def decode(self, indexes: Iterable[int]) -> list[Any]:
         """Raw ids of indexes; None for the unknown one."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoo.data.columns.category_column import CategoryColumn
-from zoo.data.columns.codes import factorize, told_counts, without_unused
+from zoo.data.columns.codes import code_values, factorize, told_counts, without_unused
 from zoo.data.columns.kinds import is_text, object_kind
 from zoo.errors import some
 from zoo_tabular.frames.frame_checks import check_frame, fresh
@@ -114,18 +114,14 @@ def apply_cats(df: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
 
 def _codes_like(values: pd.Series, levels: pd.Index) -> tuple[np.ndarray, dict[Any, int]]:
     """Places of values among levels (-1 for missing and unknown ones), and the unknown values, counted."""
-    codes, distinct = factorize(without_unused(values))
     plain = factorize(pd.Series(pd.Categorical([], levels)))[1]
     exact = {level: code for code, level in enumerate(plain)}
     column = CategoryColumn.of_counts(str(values.name), plain, [1] * len(plain), 0, True, 1, None)
     places = {column.unknown_code: -1}
     for code, level in enumerate(plain):  # levels such as 0 and "0" share one code of the column
         places.setdefault(column.code(level), code)
-    found = [exact[value] if value in exact else places[column.code(value)] for value in distinct]
-    counts = np.bincount(codes + 1, minlength=len(distinct) + 1)[1:].tolist()
-    lost = {
-        value: count
-        for value, code, count in zip(distinct, found, counts, strict=True)
-        if code == -1 and count
-    }
-    return np.array([*found, -1], dtype="int64")[codes], lost  # code -1, missing, reads the last entry
+
+    def code(distinct: list) -> Iterator[int]:
+        return (exact[value] if value in exact else places[column.code(value)] for value in distinct)
+
+    return code_values(without_unused(values), code, -1, -1)

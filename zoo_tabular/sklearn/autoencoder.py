@@ -47,6 +47,18 @@ class TabularAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tabl
         ((40, 2), ['tabularautoencoder0', 'tabularautoencoder1'])
     """
 
+    width: int
+    szs: Sequence[int]
+    swap_noise: float
+    epochs: int | None
+    lr: float
+    bs: int | None
+    wd: float
+    min_count: int
+    max_levels: int | None
+    random_state: Any
+    verbose: bool
+
     def __init__(
         self,
         cat_flds: str | Sequence[Any] = "auto",
@@ -64,19 +76,7 @@ class TabularAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tabl
         device: Any = None,
         verbose: bool = False,
     ) -> None:
-        self.cat_flds = cat_flds
-        self.width = width
-        self.szs = szs
-        self.swap_noise = swap_noise
-        self.epochs = epochs
-        self.lr = lr
-        self.bs = bs
-        self.wd = wd
-        self.min_count = min_count
-        self.max_levels = max_levels
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
+        self._remember(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -70,6 +70,9 @@ class TabularRegressor(RegressorMixin, SupervisedEstimator):
         True
     """
 
+    target_transform: str | Sequence[str] | None
+    y_range: Sequence[float] | None
+
     def __init__(
         self,
         cat_flds: str | Sequence[Any] = "auto",
@@ -95,15 +98,7 @@ class TabularRegressor(RegressorMixin, SupervisedEstimator):
         device: Any = None,
         verbose: bool = False,
     ) -> None:
-        super().__init__(
-            cat_flds, szs=szs, drops=drops, emb_drop=emb_drop, emb_szs=emb_szs, use_bn=use_bn,
-            clip_cont=clip_cont, epochs=epochs,
-            lr=lr, bs=bs, wd=wd, valid_pct=valid_pct, patience=patience, min_count=min_count,
-            max_levels=max_levels, cat_dropout=cat_dropout, random_state=random_state, device=device,
-            verbose=verbose,
-        )  # fmt: skip
-        self.target_transform = target_transform
-        self.y_range = y_range
+        self._remember(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

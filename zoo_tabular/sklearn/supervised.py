@@ -23,48 +23,23 @@ from zoo_tabular.sklearn.table_estimator import TableEstimator
 class SupervisedEstimator(TableEstimator, BaseEstimator):
     """Options and training, the same for numbers and classes."""
 
-    def __init__(
-        self,
-        cat_flds: str | Sequence[Any] = "auto",
-        *,
-        szs: Sequence[int] = (200, 100),
-        drops: float | Sequence[float] = 0.25,
-        emb_drop: float = 0.05,
-        emb_szs: Sequence[Sequence[int]] | None = None,
-        use_bn: bool | None = None,
-        clip_cont: float | None = 3.0,
-        epochs: int | None = None,
-        lr: float | None = None,
-        bs: int | None = None,
-        wd: float = 0.01,
-        valid_pct: float = 0.0,
-        patience: int | None = None,
-        min_count: int = 1,
-        max_levels: int | None = None,
-        cat_dropout: float = 0.02,
-        random_state: Any = None,
-        device: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.cat_flds = cat_flds
-        self.szs = szs
-        self.drops = drops
-        self.emb_drop = emb_drop
-        self.emb_szs = emb_szs
-        self.use_bn = use_bn
-        self.clip_cont = clip_cont
-        self.epochs = epochs
-        self.lr = lr
-        self.bs = bs
-        self.wd = wd
-        self.valid_pct = valid_pct
-        self.patience = patience
-        self.min_count = min_count
-        self.max_levels = max_levels
-        self.cat_dropout = cat_dropout
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
+    szs: Sequence[int]
+    drops: float | Sequence[float]
+    emb_drop: float
+    emb_szs: Sequence[Sequence[int]] | None
+    use_bn: bool | None
+    clip_cont: float | None
+    epochs: int | None
+    lr: float | None
+    bs: int | None
+    wd: float
+    valid_pct: float
+    patience: int | None
+    min_count: int
+    max_levels: int | None
+    cat_dropout: float
+    random_state: Any
+    verbose: bool
 
     def _train(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,16 @@ class TableEstimator:
     device: Any
     learner_: Any
     n_features_in_: int
+
+    def _remember(self, given: Mapping[str, Any]) -> None:
+        """Keep the arguments of a constructor as attributes of their names, as scikit-learn wants it.
+
+        Args:
+            given: `locals()` of the constructor.
+        """
+        for name, value in given.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from zoo.data.columns.arrow_values import arrow_floats, classic
 from zoo.data.columns.category_column import MISSING, CategoryColumn
-from zoo.data.columns.codes import factorize, smallest_int
+from zoo.data.columns.codes import code_values, smallest_int
 
 if TYPE_CHECKING:
     from zoo_tabular.frames.processor import TableProcessor
@@ -193,5 +193,4 @@ def class_book(levels: list[Any]) -> Codebook:
 
 
 def _class_codes(numbers: dict[Any, int], values: pd.Series) -> np.ndarray:
-    codes, distinct = factorize(values)
-    return np.array([*(numbers.get(value, -1) for value in distinct), -1], dtype="int64")[codes]
+    return code_values(values, lambda distinct: (numbers.get(value, -1) for value in distinct), -1)[0]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.data.columns.canonical import canonical, exact_float32, iso_date
-from zoo.data.columns.codes import factorize, no_category, without_unused
+from zoo.data.columns.codes import code_values, factorize, no_category, without_unused
 from zoo.data.columns.kinds import (
     DATES,
     NUMBERS,
@@ -161,18 +161,9 @@ class CategoryColumn:
 
     def encode(self, values: pd.Series) -> tuple[np.ndarray, dict[Any, int]]:
         """Codes of a whole column, and the unknown values in it with their counts."""
-        codes, distinct = factorize(without_unused(values))
-        known = [self.code(value) for value in distinct]
-        lookup = np.array([*known, MISSING], dtype="int64")  # code -1, missing, reads the last entry
-        if self.unknown_code not in known:
-            return lookup[codes], {}
-        counts = np.bincount(codes + 1, minlength=len(distinct) + 1)[1:].tolist()
-        unknown = {
-            value: count
-            for value, code, count in zip(distinct, known, counts, strict=True)
-            if code == self.unknown_code and count
-        }
-        return lookup[codes], unknown
+        return code_values(
+            without_unused(values), lambda distinct: map(self.code, distinct), MISSING, self.unknown_code
+        )
 
     def encode_one(self, value: Any) -> int:
         """Code of a single value; the same as `encode` gives."""

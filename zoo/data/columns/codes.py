@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,39 @@ def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
             raise
         raise TypeError(no_category(str(values.name), some(kinds))) from error
     return codes, _plain(distinct)
+
+
+def code_values(
+    values: pd.Series, code: Callable[[list], Iterable[int]], missing: int, unknown: int | None = None
+) -> tuple[np.ndarray, dict[Any, int]]:
+    """Codes of a column, for which every distinct value is looked at once.
+
+    Args:
+        values: the column.
+        code: gives the codes of distinct values, none of them missing.
+        missing: the code of missing values.
+        unknown: the code of values that have none of their own.
+
+    Returns:
+        Codes of shape (rows,), int64; and the unknown values with the number of their rows.
+
+    Example:
+        >>> values, known = pd.Series(["a", "z", None, "z"]), {"a": 1}
+        >>> code_values(values, lambda distinct: [known.get(value, 2) for value in distinct], 0, 2)
+        (array([1, 2, 0, 2]), {'z': 2})
+    """
+    codes, distinct = factorize(values)
+    found = list(code(distinct))
+    lookup = np.array([*found, missing], dtype="int64")  # code -1, missing, reads the last entry
+    if unknown is None or unknown not in found:
+        return lookup[codes], {}
+    counts = np.bincount(codes + 1, minlength=len(distinct) + 1)[1:].tolist()
+    strange = {
+        value: count
+        for value, place, count in zip(distinct, found, counts, strict=True)
+        if place == unknown and count
+    }
+    return lookup[codes], strange
 
 
 def no_category(name: str, kinds: str) -> str:
