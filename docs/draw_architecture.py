@@ -22,6 +22,7 @@ ROOT = HERE.parent
 PACKAGES = ("zoo", "zoo_tabular", "zoo_text", "zoo_collab")
 APART = ("zoo.vision", "zoo_tabular", "zoo_text", "zoo_collab")  # packages with floors of their own
 BEGIN, END = "<!-- drawn by draw_architecture.py -->", "<!-- end of what is drawn -->"
+FRONT = ("zoo.cli", "zoo.serve", "zoo.demo", "zoo.integrations")  # they may know every domain
 WIDTH, PAD, LINE, CHAR = 1180, 10, 15, 6.3
 
 
@@ -133,17 +134,28 @@ def box(x: float, y: float, width: float, wing: str) -> tuple[str, float]:
     return "\n".join(parts), height
 
 
+def fitting(row: list[str], width: float) -> list[list[str]]:
+    """The wings of one floor in lines that are wide enough for their names."""
+    lines: list[list[str]] = []
+    for wing in sorted(row, key=lambda wing: not rooms(wing)):
+        longest = max([*rooms(wing), wing.rpartition(".")[2] + "/"], key=len)
+        needs = len(longest) * CHAR + 3 * PAD
+        if lines and (width - PAD * len(lines[-1])) / (len(lines[-1]) + 1) >= needs:
+            lines[-1].append(wing)
+        else:
+            lines.append([wing])
+    return lines
+
+
 def stack(x: float, y: float, width: float, rows: list[list[str]]) -> tuple[list[str], float]:
     """Floors one below the other; returns the drawing and the place below it."""
     parts: list[str] = []
-    for row in rows:
-        big = [wing for wing in row if rooms(wing)]
-        small = [wing for wing in row if not rooms(wing)]
+    for row in [line for whole in rows for line in fitting(whole, width)]:
         tall = 0.0
-        shares = [*(3.0 for _ in big), *(1.0 for _ in small)]
+        shares = [3.0 if rooms(wing) else 1.5 for wing in row]
         unit = (width - PAD * (len(row) - 1)) / sum(shares)
         place = x
-        for wing, share in zip([*big, *small], shares, strict=True):
+        for wing, share in zip(row, shares, strict=True):
             drawn, height = box(place, y, unit * share, wing)
             parts.append(drawn)
             place += unit * share + PAD
@@ -155,12 +167,9 @@ def stack(x: float, y: float, width: float, rows: list[list[str]]) -> tuple[list
 def drawing(level: dict[str, int]) -> str:
     """The picture."""
     parts: list[str] = []
-    front = [
-        row
-        for row in by_floor(level, "zoo")
-        if set(row) & {"zoo.cli", "zoo.demo", "zoo.serve", "zoo.integrations"}
-    ]
-    core = [row for row in by_floor(level, "zoo") if row not in front]
+    rows = by_floor(level, "zoo")
+    front = [[wing for wing in row if wing in FRONT] for row in rows]
+    core = [[wing for wing in row if wing not in FRONT] for row in rows]
     drawn, y = stack(PAD, 30, WIDTH - 2 * PAD, front)
     parts += [f'<text x="{PAD}" y="20" font-weight="bold">front ends</text>', *drawn]
     y += 24
