@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def rooms(wing: str) -> list[str]:
     found = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
     found += [f"{path.name}/" for path in folder.iterdir() if (path / "__init__.py").exists()]
     return sorted(found)
+
+
+def opened(wing: str) -> Callable[[str], str]:
+    """A room by its name, a folder of rooms with those inside."""
+
+    def show(room: str) -> str:
+        inside = rooms(f"{wing}.{room.removesuffix('/')}") if room.endswith("/") else []
+        return f"{room} ({', '.join(inside)})" if inside else room
+
+    return show
 
 
 def below(modules: grimp.ImportGraph) -> dict[str, set[str]]:
@@ -137,13 +148,16 @@ def box(x: float, y: float, width: float, wing: str) -> tuple[str, float]:
 def fitting(row: list[str], width: float) -> list[list[str]]:
     """The wings of one floor in lines that are wide enough for their names."""
     lines: list[list[str]] = []
+    widest = 0.0
     for wing in sorted(row, key=lambda wing: not rooms(wing)):
         longest = max([*rooms(wing), wing.rpartition(".")[2] + "/"], key=len)
-        needs = len(longest) * CHAR + 3 * PAD
+        needs = max(widest, len(longest) * CHAR + 3 * PAD)
         if lines and (width - PAD * len(lines[-1])) / (len(lines[-1]) + 1) >= needs:
             lines[-1].append(wing)
+            widest = needs
         else:
             lines.append([wing])
+            widest = len(longest) * CHAR + 3 * PAD
     return lines
 
 
@@ -152,7 +166,7 @@ def stack(x: float, y: float, width: float, rows: list[list[str]]) -> tuple[list
     parts: list[str] = []
     for row in [line for whole in rows for line in fitting(whole, width)]:
         tall = 0.0
-        shares = [3.0 if rooms(wing) else 1.5 for wing in row]
+        shares = [3.0 if rooms(wing) and width > 400 else 1.5 for wing in row]
         unit = (width - PAD * (len(row) - 1)) / sum(shares)
         place = x
         for wing, share in zip(row, shares, strict=True):
@@ -206,7 +220,7 @@ def listing(level: dict[str, int]) -> str:
         for row in by_floor(level, home):
             for wing in row:
                 path = wing.replace(".", "/") + ("/" if rooms(wing) else ".py")
-                lines.append(f"| `{path}` | {told(wing)} | {', '.join(rooms(wing))} |")
+                lines.append(f"| `{path}` | {told(wing)} | {', '.join(map(opened(wing), rooms(wing)))} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Loaders of (user index, item index, rating), and the way from raw ids to indexes and back."""
+"""Batches of (user index, item index, rating), and answers in raw ids."""
 
 from __future__ import annotations
 
