@@ -22,6 +22,22 @@ assert "torch" not in sys.modules
 """
 
 
+ROOMS = """
+import pkgutil, sys
+import zoo_tabular.frames, zoo_tabular.stream
+for folder in (zoo_tabular.frames, zoo_tabular.stream):
+    for room in pkgutil.walk_packages(folder.__path__, folder.__name__ + "."):
+        if room.name != "zoo_tabular.stream.loader":  # batches for a learner
+            __import__(room.name)
+assert "torch" not in sys.modules
+"""
+
+
+def test_no_room_of_frames_and_stream_imports_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", ROOMS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_preparing_frames_does_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

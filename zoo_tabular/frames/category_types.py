@@ -121,7 +121,7 @@ def _codes_like(values: pd.Series, levels: pd.Index) -> tuple[np.ndarray, dict[A
     for code, level in enumerate(plain):  # levels such as 0 and "0" share one code of the column
         places.setdefault(column.code(level), code)
 
-    def places_of(distinct: list) -> Iterator[int]:
+    def place(distinct: list) -> Iterator[int]:
         return (exact[value] if value in exact else places[column.code(value)] for value in distinct)
 
-    return code_values(without_unused(values), places_of, -1, -1)
+    return code_values(without_unused(values), place, -1, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,7 @@ import pandas as pd
 from zoo.data.columns.arrow_values import arrow_floats, classic
 from zoo.data.columns.category_column import MISSING, CategoryColumn
 from zoo.data.columns.codes import code_values, smallest_int
-
-if TYPE_CHECKING:
-    from zoo_tabular.frames.processor import TableProcessor
+from zoo_tabular.frames.processor import TableProcessor
 
 UNMET = np.iinfo("int64").min  # in the place of a code
 WIDEST = 1 << 22  # a column of whole numbers in a range up to this is read from a table of codes
