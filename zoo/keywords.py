@@ -17,6 +17,7 @@ from zoo.errors import did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Required = inspect.Parameter.empty
+_NAMES: dict[tuple[str, str], set[str]] = {}  # by list and function: all that it can be told
 
 
 def takes(
@@ -66,6 +67,8 @@ def takes(
             for name in names
             if name not in without
         ]
+        own_names = _NAMES.setdefault((kind.__name__, inner.__name__), set())
+        own_names.update(parameter.name for parameter in [*own[:-1], *listed])
         inner.__signature__ = signature.replace(parameters=[*own[:-1], *listed])  # type: ignore[attr-defined]
         inner.__doc__ = _with_args(inner.__doc__ or "", kind.__doc__ or "", without)
         return function
@@ -87,8 +90,9 @@ def completed(kind: Any, defaults: Mapping[str, Any], given: Mapping[str, Any], 
     """
     for name in given:
         if name not in defaults:
+            known = {*defaults, *_NAMES.get((kind.__name__, where.rpartition(".")[2]), ())} - {"self", "cls"}
             raise TypeError(
-                f"{where}() got an unexpected keyword argument {name!r}{did_you_mean(name, defaults)}"
+                f"{where}() got an unexpected keyword argument {name!r}{did_you_mean(name, sorted(known))}"
             )
     for name, default in defaults.items():
         if default is Required and name not in given:

@@ -79,6 +79,8 @@ def test_a_name_that_does_not_exist_is_refused_with_the_near_miss() -> None:
         TypeError, match=r"line\(\) got an unexpected keyword argument 'colour' \(did you mean 'color'"
     ):
         Shape.line(3, colour="blue")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"argument 'lenght' \(did you mean 'length'\?\)"):
+        Shape.line(3, lenght=4)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="missing the keyword argument 'color'"):
         completed(Drawing, {"color": Required, "width": None}, {}, "line")
 

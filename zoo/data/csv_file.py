@@ -8,6 +8,7 @@ arguments: which cells are missing values, and which columns stay text.
 from __future__ import annotations
 
 import lzma
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -21,12 +22,12 @@ from zoo.errors import did_you_mean, some
 Missing = Literal["usual", "empty", "none"]
 
 _USUAL = ["", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"]
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
-_UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
+_UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 
 
 def read_csv(
-    file: Path,
+    file: str | Path,
     *,
     columns: Iterable[str] = (),
     header: bool = True,
@@ -39,7 +40,7 @@ def read_csv(
     """The table of a CSV file.
 
     Args:
-        file: its path; a name that ends in .gz, .bz2, .xz, .zip or .zst is unpacked.
+        file: its path; a name that ends in .gz, .bz2, .xz or .zip is unpacked.
         columns: names that the file must have, each once; names of other columns may repeat, and stand in the
             frame as they do in the file.
         header: whether the first line holds the column names; otherwise they are 0, 1, ...
@@ -66,6 +67,7 @@ def read_csv(
         >>> read_csv(file, dtype=str, columns=["id"]).values.tolist()
         [['007', 'NA'], ['008', 'yes']]
     """
+    file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{what} {file} does not exist{_near(file)}{hint}")
     plain: dict[str, Any] = {"sep": sep, "keep_default_na": False}
@@ -87,7 +89,7 @@ def read_csv(
             f"{file}: cannot be read as a CSV file separated by {sep!r}: {str(error).strip()}"
         ) from error
     except _UNPACKING as error:
-        if file.suffix not in _COMPRESSED:
+        if file.suffix.lower() not in (*_COMPRESSED, ".tar"):
             raise
         raise ValueError(
             f"{file}: cannot be unpacked, it is damaged or no {file.suffix} file ({error})"

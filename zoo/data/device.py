@@ -56,16 +56,16 @@ def computes_in(device: str | torch.device, dtype: torch.dtype, *, recurrent: bo
 
     Args:
         device: "cpu", "cuda", ... or a `torch.device`.
-        dtype: float32, `torch.bfloat16` or `torch.float16`.
+        dtype: `torch.bfloat16`, `torch.float16` or a wider format.
         recurrent: ask for the kernels of recurrent layers (LSTM) instead of those of dense ones.
 
     Example:
         >>> computes_in("cpu", torch.float32)
         True
     """
-    if dtype == torch.float32:
-        return True
     device = torch.device(device)
+    if dtype in (torch.float32, torch.float64):
+        return dtype == torch.float32 or device.type != "mps"
     return _has_kernels(device, dtype, "dense") and (
         not recurrent or _has_kernels(device, dtype, "recurrent")
     )
@@ -78,9 +78,10 @@ _CPU_SUPPORT = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is
 def _has_kernels(device: torch.device, dtype: torch.dtype, kind: str) -> bool:
     """Ask the device where it can be asked, else try one small step."""
     if kind == "dense" and device.type == "cuda" and dtype == torch.bfloat16:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind == "dense" and device.type == "cpu" and torch.backends.mkldnn.is_available():
-        asked = getattr(torch.ops.mkldnn, _CPU_SUPPORT[dtype], None)
+        asked = getattr(torch.ops.mkldnn, _CPU_SUPPORT.get(dtype, ""), None)
         if asked is not None:
             return bool(asked())
     made = nn.LSTM if kind == "recurrent" else nn.Linear
@@ -93,6 +94,8 @@ def _has_kernels(device: torch.device, dtype: torch.dtype, kind: str) -> bool:
             output = layer(torch.ones(2, 3, 8, device=device))
             total = (output[0] if isinstance(output, tuple) else output).float().sum()
             torch.autograd.grad(total, list(layer.parameters()))
+    except torch.OutOfMemoryError:  # says nothing about the kernels
+        raise
     except (RuntimeError, NotImplementedError):
         return False
     return True

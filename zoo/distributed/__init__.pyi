@@ -11,6 +11,7 @@ from .group import from_main as from_main
 from .group import gather_rows as gather_rows
 from .group import generation as generation
 from .group import is_main as is_main
+from .group import local_device as local_device
 from .group import meet as meet
 from .group import rank as rank
 from .group import world_size as world_size
