@@ -332,12 +332,12 @@ def test_on_the_cpu_sizes_beyond_the_free_memory_are_not_tried(monkeypatch):
 def test_the_machines_memory_is_foreseen():
     host = HostMemory()
     assert host.expected(10) == 0
-    block = np.ones(40_000_000, dtype=np.uint8)
+    block = np.ones(300_000_000, dtype=np.uint8)  # far more than the system takes back meanwhile
     host.note(100)
     del block
     assert HostMemory.free() > 0
     if host.before:  # systems that tell
-        assert 300e6 < host.expected(1000) < 500e6
+        assert 2e9 < host.expected(1000) < 4e9
 
 
 def test_the_result_reads_well():
