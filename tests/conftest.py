@@ -9,11 +9,14 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from hypothesis import settings
 
 from zoo.data.seeding import set_seed
 from zoo.datasets import local_dataset
 
 matplotlib.use("Agg")
+settings.register_profile("untimed", deadline=None)  # nothing is timed in a test
+settings.load_profile("untimed")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out already
     torch.set_num_threads(1)
