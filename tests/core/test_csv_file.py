@@ -115,3 +115,22 @@ def test_a_file_that_is_not_there(put, tmp_path: Path) -> None:
 def test_reading_needs_no_torch() -> None:
     code = "import sys, zoo.data.csv_file; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_repeated_column_is_read_like_the_first(tmp_path):
+    file = tmp_path / "twice.csv"
+    file.write_text("a,a,b,\n007,NA,1,x\n008,3,NA,\n")
+    df = read_csv(file)
+    assert df.iloc[:, 1].isna().tolist() == [True, False]
+    assert df.iloc[:, 3].isna().tolist() == [False, True]
+    text = read_csv(file, dtype={"a": str})
+    assert text.iloc[:, 0].tolist() == ["007", "008"]
+    assert text.iloc[:, 1].tolist() == ["NA", "3"]
+
+
+def test_columns_are_asked_for_without_a_header_too(tmp_path):
+    file = tmp_path / "bare.csv"
+    file.write_text("1,2\n3,4\n")
+    assert read_csv(file, header=False, columns=[1]).shape == (2, 2)
+    with pytest.raises(ValueError, match="no column 2"):
+        read_csv(file, header=False, columns=[2])

@@ -41,8 +41,8 @@ def read_csv(
 
     Args:
         file: its path; a name that ends in .gz, .bz2, .xz or .zip is unpacked.
-        columns: names that the file must have, each once; names of other columns may repeat, and stand in the
-            frame as they do in the file.
+        columns: names (without a header numbers) that the file must have, each once; names of other columns
+            may repeat, and stand in the frame as they do in the file.
         header: whether the first line holds the column names; otherwise they are 0, 1, ...
         sep: what separates the fields.
         dtype: types of columns by name, or `str` for all. Columns of digits are read as numbers where it says
@@ -75,11 +75,14 @@ def read_csv(
         # the first two rows alone: a longer second row is an error here and would pass as an index below
         head = pd.read_csv(file, header=None, nrows=2, dtype=str, **plain)
         names = head.iloc[0].tolist() if header else list(range(head.shape[1]))
+        first = 0 if header else None
+        told = pd.read_csv(file, header=first, nrows=0 if header else 1, **plain).columns
+        kinds = {given: _kind(dtype, own) for given, own in zip(told, names, strict=True)}
         df = pd.read_csv(
             file,
-            header=0 if header else None,
-            dtype=dict(dtype) if isinstance(dtype, Mapping) else dtype,
-            na_values=_missing_cells(names, dtype, missing),
+            header=first,
+            dtype={given: kind for given, kind in kinds.items() if kind is not None},
+            na_values=_missing_cells(kinds, missing),
             **plain,
         )
     except UnicodeDecodeError as error:
@@ -94,9 +97,9 @@ def read_csv(
         raise ValueError(
             f"{file}: cannot be unpacked, it is damaged or no {file.suffix} file ({error})"
         ) from error
-    if header:  # pandas has called a second "a" "a.1": it would be found, or missed, under that name
-        df.columns = [own or given for own, given in zip(names, df.columns, strict=True)]
-        check_columns(df, columns, str(file))
+    # pandas has called a second "a" "a.1": it would be found, or missed, under that name
+    df.columns = [given if own == "" else own for own, given in zip(names, df.columns, strict=True)]
+    check_columns(df, columns, str(file))
     if not len(df):
         raise ValueError(f"{file} has no rows below its line of column names")
     return df
@@ -115,12 +118,16 @@ def check_columns(df: pd.DataFrame, columns: Iterable[str], where: str) -> None:
             )
 
 
-def _missing_cells(names: list[Any], dtype: Any, missing: Missing) -> Any:
+def _kind(dtype: Any, name: Any) -> Any:
+    """The type that was asked for a column, by the name that stands in the file."""
+    return dtype.get(name) if isinstance(dtype, Mapping) else dtype
+
+
+def _missing_cells(kinds: Mapping[Any, Any], missing: Missing) -> Any:
     """The cells that pandas is to take for missing values."""
     if missing != "usual":
         return [""] if missing == "empty" else None
-    types = dtype if isinstance(dtype, Mapping) else dict.fromkeys(names, dtype)
-    return {name: [""] if _is_text(types.get(name)) else _USUAL for name in names}
+    return {name: [""] if _is_text(kind) else _USUAL for name, kind in kinds.items()}
 
 
 def _is_text(kind: Any) -> bool:
