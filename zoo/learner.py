@@ -12,17 +12,13 @@ from torch import Tensor, nn
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
-from zoo.data.batches import device_batches, n_rows, split_batch
 from zoo.data.device import resolve_device
-from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer
+from zoo.inspect.looking import Looking
 from zoo.inspect.lr_curve import LRFinderResult
-from zoo.inspect.show_loop import LoopListing, show_loop
-from zoo.inspect.summary import Summary, summarize
 from zoo.losses import Activation, default_loss
-from zoo.metrics import metric_name
 from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
 from zoo.storage.archive import (
     Archive,
@@ -39,7 +35,7 @@ if TYPE_CHECKING:
     from zoo.training.batch_size import BatchSizeResult
 
 
-class Learner(Fitting, Switches):
+class Learner(Fitting, Switches, Looking):
     """Trains a model on data, explains itself, predicts, saves.
 
     Args:
@@ -355,39 +351,6 @@ class Learner(Fitting, Switches):
         learn._activation = Activation(**archive.config["activation"])
         learn.model.eval()
         return learn
-
-    # -- looking
-    # ---------------------------------------------------------------------------------------------------
-
-    def summary(self) -> Summary:
-        """Every layer with output shape (-1 is the batch), parameters and whether it trains; print it."""
-        loader = self.data.train_dl if self.data.train_dl is not None else self.data.valid_dl
-        if loader is None:
-            raise ValueError("summary() runs one batch through the model, but this learner has no data")
-        with preserve_rng(), preserve_generators(loader):
-            inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
-        return summarize(self.model, inputs)
-
-    def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
-        """The events of a fit with these callbacks, and who listens to each in which order; print it."""
-        return show_loop(self, callbacks)
-
-    def __repr__(self) -> str:
-        sizes = [
-            f"{name} {n_rows(loader):,}"
-            for name in ("train", "valid", "test")
-            if (loader := getattr(self.data, f"{name}_dl", None)) is not None
-        ]
-        optimizer = getattr(self.opt_fn, "__name__", None) or repr(self.opt_fn)
-        loss = getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__)
-        lines = [
-            f"{type(self).__name__} of {type(self.model).__name__} on {self.device}",
-            f"data: {', '.join(sizes) or 'none'} rows",
-            f"loss: {loss}; optimizer: {optimizer}; weight decay: {self.wd}",
-            f"metrics: {', '.join(metric_name(metric) for metric in self.metrics) or 'none'}",
-            repr(self.groups),
-        ]
-        return "\n".join(lines)
 
 
 def _default_metrics(data: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,28 +19,23 @@ from zoo.callbacks.precision import Autocast
 from zoo.data.batches import as_tensor, n_rows
 from zoo.data.model_data import ModelData
 from zoo.data.prediction import Prediction
-from zoo.distributed.group import write_once
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.state import State
-from zoo.errors import did_you_mean
 from zoo.losses import Activation, activation_of
-from zoo.storage.archive import load_metadata, load_state, save_state, write_archive
-from zoo.storage.registry import domain_learner, spec_of
-from zoo.storage.weights import load_weights
+from zoo.storage.learner_files import LearnerFiles
 
 MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
 
 
-class Predictor:
+class Predictor(LearnerFiles):
     """The part of a `Learner` that works without training data.
 
     Every pass over data, with or without targets, goes through the evaluation half of the loop.
     """
 
-    domain: ClassVar[str] = "core"
     data_class: ClassVar[type[ModelData]] = ModelData
 
     data: Any
@@ -228,69 +223,6 @@ class Predictor:
     def _invert(self, values: np.ndarray) -> np.ndarray:
         invert = getattr(self.data, "invert_target", None)
         return values if invert is None or self.activation.kind != "identity" else invert(values)
-
-    # -- files
-    # -----------------------------------------------------------------------------------------------------
-
-    def save(self, name: str) -> Path:
-        """Write the weights to `path/models/{name}.safetensors`, atomically.
-
-        Returns:
-            The file.
-        """
-        target = self._weights_file(name)
-        kind = {"zoo.kind": "weights", "zoo.model": type(self.model).__name__}
-        write_once(target, lambda: save_state(target, self.model.state_dict(), kind))
-        return target
-
-    def load(self, name: str) -> Self:
-        """Read weights that `save` wrote, on whatever device.
-
-        Raises:
-            FileNotFoundError: if there are none of that name.
-            ArchiveError: if the file is no safetensors file.
-            ValueError: if they belong to another model; nothing is changed then.
-        """
-        source = self._weights_file(name)
-        if not source.is_file():
-            present = sorted(file.stem for file in source.parent.glob("*.safetensors"))
-            raise FileNotFoundError(
-                f"no saved weights {source}{did_you_mean(name, present)}; saved here: "
-                f"{', '.join(present) or 'none'}"
-            )
-        tensors = load_state(source)
-        load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
-        return self
-
-    def _weights_file(self, name: str) -> Path:
-        return self.path / "models" / (name if name.endswith(".safetensors") else f"{name}.safetensors")
-
-    def export(self, path: str | Path) -> Path:
-        """Write everything that prediction needs: weights, labels, preprocessing. `load_learner` reads it.
-
-        Args:
-            path: a folder, or a file ending in ".zip".
-
-        Raises:
-            TypeError: if the model is not registered (see `zoo.register_model`).
-        """
-        domain_learner(self.domain)
-        spec = spec_of(self.model)
-        state, arrays = self.data.export_state()
-        activation = self.activation
-        config = {
-            "domain": self.domain,
-            "model": {"name": spec.name, "args": spec.args},
-            "activation": {"kind": activation.kind, "axis": activation.axis},
-            **self._export_config(),
-        }
-        tensors = self.model.state_dict()
-        write_once(path, lambda: write_archive(path, config, state, tensors, arrays))
-        return Path(path).resolve()
-
-    def _export_config(self) -> dict[str, Any]:
-        """Further entries of an archive's `config.json`."""
-        return {}
 
 
 def _plain(preds: Any) -> Tensor:
