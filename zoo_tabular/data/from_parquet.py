@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,7 +103,9 @@ class ParquetTable:
         """One pass over the training files (and over the target of other files to validate on)."""
         self._group: int | None = None
         try:
-            processor.fit_stream(self._training_rows(conts))
+            # closed here and now: an error would keep the reading thread as long as its traceback lives
+            with contextlib.closing(self._training_rows(conts)) as rows:
+                processor.fit_stream(rows)
         except (ValueError, TypeError) as error:
             if self._group is not None:
                 error.add_note(f"found in {self.train.groups[self._group].name}")
@@ -110,7 +113,7 @@ class ParquetTable:
         give_back_memory()
         return processor
 
-    def _training_rows(self, conts: list[str]) -> Iterator[Any]:
+    def _training_rows(self, conts: list[str]) -> Generator[Any, None, None]:
         """The pieces of the training rows; on the way the target is learned and rows are counted.
 
         Meanwhile `_group` is the row group that is looked at.
