@@ -19,23 +19,25 @@ from zoo.engine.optimizer import LayerOptimizer
 from zoo.inspect.looking import Looking
 from zoo.inspect.lr_curve import LRFinderResult
 from zoo.losses import Activation, default_loss
-from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, Schedule, cycle_lengths
+from zoo.schedules import Constant, CosineRestarts, OneCycle, RangeTest, cycle_lengths
 from zoo.storage.archive import (
     Archive,
 )
 from zoo.storage.registry import build_model
 from zoo.storage.resume import FitCounter
 from zoo.storage.weights import load_weights
-from zoo.training.fitting import Fitting, positive
+from zoo.training.fitting import Fitting, check_order, positive
 from zoo.training.lr_finder import RangeTestRecorder, check_range, no_trace
+from zoo.training.own_schedule import own_schedule
 from zoo.training.recipes import fine_tune
+from zoo.training.settings import Settings
 from zoo.training.switches import Precision, Switches
 
 if TYPE_CHECKING:
     from zoo.training.batch_size import BatchSizeResult
 
 
-class Learner(Fitting, Switches, Looking):
+class Learner(Settings, Fitting, Switches, Looking):
     """Trains a model on data, explains itself, predicts, saves.
 
     Args:
@@ -102,24 +104,16 @@ class Learner(Fitting, Switches, Looking):
                 f"data must be a ModelData (or have train_dl and valid_dl), got {type(data).__name__}: "
                 "use ModelData(train_dl, valid_dl)"
             )
-        if callable(metrics) or isinstance(metrics, str):
-            raise TypeError("metrics must be a list, such as [accuracy]")
         self.device = resolve_device(device)
         self.data = data
         self.model = model.to(self.device)
         self.groups = LayerGroups(model, layer_groups)
         self.opt_fn = torch.optim.AdamW if opt_fn is None else opt_fn
         self.loss_fn = default_loss(data) if loss_fn is None else loss_fn
-        if isinstance(self.loss_fn, nn.Module):
-            self.loss_fn.to(self.device)
-            if next(self.loss_fn.parameters(), None) is not None:
-                raise ValueError(
-                    "the loss has parameters of its own, which would not train: make it part of the model"
-                )
-        self.metrics = list(_default_metrics(data) if metrics is None else metrics)
-        self.callbacks = list(callbacks)
+        self.metrics = _default_metrics(data) if metrics is None else metrics
+        self.callbacks = callbacks
         self.wd, self.clip, self.seed, self.progress = wd, clip, seed, progress
-        self.path = Path(path) if path is not None else Path(getattr(data, "path", None) or ".")
+        self.path = path if path is not None else getattr(data, "path", None) or "."
         self.opt: LayerOptimizer | None = None
         self.history: list[dict[str, Any]] = []
         self.sched = Recorder()
@@ -138,6 +132,7 @@ class Learner(Fitting, Switches, Looking):
         wds: Rates | None = None,
         cycle_len: int | None = None,
         cycle_mult: int = 1,
+        schedule: Any = None,
         cycle_save_name: str | None = None,
         best_save_name: str | None = None,
         metrics: Sequence[Any] | None = None,
@@ -146,7 +141,7 @@ class Learner(Fitting, Switches, Looking):
         checkpoint_every: int | None = None,
         resume: bool = False,
     ) -> list[dict[str, Any]]:
-        """Train at a constant rate, or with warm restarts (SGDR) when `cycle_len` is given.
+        """Train at a constant rate, with warm restarts (SGDR) when `cycle_len` is given, or along a schedule.
 
         Args:
             lrs: a number, one number a layer group (earliest first), `slice(lo, hi)` or `slice(hi)`. With
@@ -156,6 +151,12 @@ class Learner(Fitting, Switches, Looking):
             wds: weight decay of this fit, like `lrs`.
             cycle_len: epochs of the first cycle.
             cycle_mult: every cycle is this many times as long as the one before.
+            schedule: how the rates move instead. A function of the fit's progress (0 at its first batch,
+                below 1 at its last) that gives a factor of the rates, such as `lambda progress: 1 - progress`
+                or `zoo.schedules.Cosine(1, 0)`; a list of phases, such as
+                `[(1, Linear(0.01, 1)), (9, Cosine(1, 0))]`; a class of `zoo.schedules`; a scheduler class of
+                torch or a function `optimizer -> scheduler` (stepped once an epoch; OneCycleLR and CyclicLR
+                after every batch).
             cycle_save_name: save the weights at each cycle's end as `{name}_cyc_0`, `_cyc_1`, ...
             best_save_name: save the weights under this name whenever the validation loss is the lowest so
                 far.
@@ -176,19 +177,24 @@ class Learner(Fitting, Switches, Looking):
 
         Example: `fit(lr, 3, cycle_len=1, cycle_mult=2)` trains 1 + 2 + 4 = 7 epochs.
         """
+        check_order(lrs, n_cycle, "fit takes the rate first: fit(1e-2, 3)", self.opt_fn)
+        if schedule is not None and cycle_len is not None:
+            raise ValueError("cycle_len makes the schedule of warm restarts: give it or schedule=, not both")
         if cycle_len is None and cycle_mult != 1:
             raise ValueError("cycle_mult lengthens cycles: give cycle_len as well")
         positive(n_cycle=n_cycle, cycle_len=1 if cycle_len is None else cycle_len, cycle_mult=cycle_mult)
         self._require_training_data()
         run = self._plan(checkpoint_every, resume)
-        if cycle_len is None:
-            n_epochs = n_cycle
-            schedule: Schedule = Constant(sum(self._steps_per_epoch(n_epochs, run.first_epoch)))
+        lengths = [n_cycle] if cycle_len is None else cycle_lengths(n_cycle, cycle_len, cycle_mult)
+        n_epochs = sum(lengths)
+        steps = self._steps_per_epoch(n_epochs, run.first_epoch)
+        if schedule is not None:
+            plan = own_schedule(schedule, steps, self.groups.spread(lrs))
+        elif cycle_len is None:
+            plan = Constant(sum(steps))
         else:
-            lengths = cycle_lengths(n_cycle, cycle_len, cycle_mult)
-            n_epochs = sum(lengths)
-            steps = iter(self._steps_per_epoch(n_epochs, run.first_epoch))
-            schedule = CosineRestarts(tuple(sum(next(steps) for _ in range(length)) for length in lengths))
+            epochs = iter(steps)
+            plan = CosineRestarts(tuple(sum(next(epochs) for _ in range(length)) for length in lengths))
         extra: list[Callback] = [*callbacks]
         if cycle_save_name is not None:
             if cycle_len is None:
@@ -196,7 +202,7 @@ class Learner(Fitting, Switches, Looking):
             extra.append(SaveCycles(cycle_save_name))
         if best_save_name is not None:
             extra.append(SaveBest(best_save_name))
-        return self._run(lrs, n_epochs, schedule, run, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
+        return self._run(lrs, n_epochs, plan, run, wds=wds, metrics=metrics, callbacks=extra, clip=clip)
 
     def fit_one_cycle(
         self,
@@ -225,6 +231,9 @@ class Learner(Fitting, Switches, Looking):
                 leaves the optimizer's own.
             wds, best_save_name, metrics, callbacks, clip, checkpoint_every, resume: as in `fit`.
         """
+        check_order(
+            max_lr, n_epochs, "fit_one_cycle takes the epochs first: fit_one_cycle(3, 1e-2)", self.opt_fn
+        )
         positive(n_epochs=n_epochs)
         self._require_training_data()
         three = moms if moms is None or len(moms) == 3 else (*moms, moms[0])

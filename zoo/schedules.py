@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Schedule(Protocol):
@@ -24,8 +25,8 @@ class Schedule(Protocol):
         """Steps of the whole run."""
         ...
 
-    def lr(self, t: int) -> float:
-        """Multiplier of the base rate at step `t` (0 <= t < n_steps)."""
+    def lr(self, t: int) -> float | Sequence[float]:
+        """Multiplier of the base rate (or one a layer group) at step `t` (0 <= t < n_steps)."""
         ...
 
     def momentum(self, t: int) -> float | None:
@@ -187,6 +188,181 @@ class RangeTest:
 
     def cycle_ends(self) -> Sequence[int]:
         return ()
+
+
+Ramp = Callable[[float], float]
+"""The multiplier of the rate as a function of progress, which goes from 0 at a fit's first batch up to 1."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A schedule out of a function of progress: `lr(t) = function(t / n_steps)`.
+
+    Raises:
+        ValueError: when the function gives no number, or a negative one.
+
+    Example:
+        >>> Curve(4, lambda progress: 1 - progress).lr(1)
+        0.75
+    """
+
+    n_steps: int
+    function: Ramp
+
+    def lr(self, t: int) -> float:
+        share = self.function(t / self.n_steps)
+        if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0 <= share < math.inf:
+            raise ValueError(
+                f"the schedule {_named(self.function)} must give a factor of the rate, at least 0; at "
+                f"progress {t / self.n_steps:.3g} it gave {share!r}"
+            )
+        return float(share)
+
+    def momentum(self, t: int) -> float | None:
+        return None
+
+    def cycle_ends(self) -> Sequence[int]:
+        return ()
+
+    def __repr__(self) -> str:
+        # functions of one name may differ: some of their values tell two of them apart
+        values = ", ".join(f"{self.lr(round(i * (self.n_steps - 1) / 4)):.6g}" for i in range(5))
+        return f"Curve({self.n_steps}, {_named(self.function)}: {values})"
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From one multiplier straight to another; a ramp for `fit(..., schedule=)`.
+
+    Example:
+        >>> Linear(1, 0)(0.25)
+        0.75
+    """
+
+    start: float
+    end: float
+
+    def __call__(self, progress: float) -> float:
+        return self.start + progress * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from one multiplier to another; a ramp for `fit(..., schedule=)`.
+
+    Example:
+        >>> round(Cosine(1, 0)(0.25), 3)
+        0.854
+    """
+
+    start: float
+    end: float
+
+    def __call__(self, progress: float) -> float:
+        return _cosine(self.start, self.end, progress)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """By equal factors from one multiplier to another, both above 0; a ramp for `fit(..., schedule=)`.
+
+    Example:
+        >>> round(Exponential(1, 0.01)(0.5), 3)
+        0.1
+    """
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if min(self.start, self.end) <= 0:
+            raise ValueError(f"Exponential: both ends must be above 0, got {self.start} and {self.end}")
+
+    def __call__(self, progress: float) -> float:
+        return self.start * (self.end / self.start) ** progress
+
+
+@dataclass(frozen=True)
+class Poly:
+    """From one multiplier to another along a power of what is left; a ramp for `fit(..., schedule=)`.
+
+    Example:
+        >>> Poly(1, 0, power=2)(0.5)
+        0.25
+    """
+
+    start: float
+    end: float
+    power: float = 2.0
+
+    def __call__(self, progress: float) -> float:
+        return self.end + (self.start - self.end) * (1 - progress) ** self.power
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The multiplier 1, times `factor` at each of some shares of the fit; a ramp for `fit(..., schedule=)`.
+
+    Example:
+        >>> [Steps((0.5, 0.75))(progress) for progress in (0, 0.5, 0.9)]
+        [1.0, 0.1, 0.01]
+    """
+
+    at: tuple[float, ...]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if list(self.at) != sorted(self.at) or not all(0 < share < 1 for share in self.at):
+            raise ValueError(f"Steps: ascending shares of the fit between 0 and 1 are needed, got {self.at}")
+
+    def __call__(self, progress: float) -> float:
+        return math.prod([self.factor] * sum(progress >= share for share in self.at), start=1.0)
+
+
+class Phases:
+    """Ramps one after another; a ramp for `fit(..., schedule=)`.
+
+    Args:
+        phases: pairs of a length and a ramp (any function of progress). Lengths count in relation to each
+            other, so they may be shares of the fit or epochs.
+
+    Example:
+        >>> warm_up_then_fall = Phases((1, Linear(0, 1)), (3, Cosine(1, 0)))
+        >>> [round(warm_up_then_fall(i / 4), 2) for i in range(5)]
+        [0.0, 1.0, 0.75, 0.25, 0.0]
+    """
+
+    def __init__(self, *phases: tuple[float, Ramp]) -> None:
+        for phase in phases:
+            fits = isinstance(phase, tuple | list) and len(phase) == 2 and callable(phase[1])
+            if (
+                not fits
+                or isinstance(phase[0], bool)
+                or not isinstance(phase[0], numbers.Real)
+                or phase[0] <= 0
+            ):
+                raise ValueError(
+                    f"Phases: pairs of a positive length and a function of progress are needed, got {phase!r}"
+                )
+        if not phases:
+            raise ValueError("Phases: at least one pair of a length and a function is needed")
+        self.phases = tuple((float(length), ramp) for length, ramp in phases)
+
+    def __call__(self, progress: float) -> float:
+        place = progress * sum(length for length, _ in self.phases)
+        for length, ramp in self.phases[:-1]:
+            if place < length:
+                return ramp(place / length)
+            place -= length
+        length, ramp = self.phases[-1]
+        return ramp(min(1.0, place / length))
+
+    def __repr__(self) -> str:
+        return f"Phases({', '.join(f'({length:g}, {_named(ramp)})' for length, ramp in self.phases)})"
+
+
+def _named(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -10,6 +10,7 @@ from .gradients import Accumulate as Accumulate
 from .gradients import ClipGradients as ClipGradients
 from .logging import CSVLogger as CSVLogger
 from .logging import TensorBoardLogger as TensorBoardLogger
+from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from .precision import Autocast as Autocast
 from .progress import Progress as Progress
 from .recorder import Recorder as Recorder

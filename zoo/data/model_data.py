@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from zoo.data.batches import n_rows
 from zoo.data.prediction import Prediction, decode_labels
+from zoo.sealed import Sealed
 
 
-class ModelData:
+class ModelData(Sealed):
     """Training, validation and test batches, and how to read raw inputs and answer in the user's terms.
 
     Any iterable with a length that yields `(inputs..., target)` will do as a loader: `TensorLoader`,
@@ -25,6 +26,14 @@ class ModelData:
         classes: label names, where there are any.
         path: where `Learner.save` keeps its files.
     """
+
+    settings_elsewhere: ClassVar[dict[str, str]] = {
+        "bs": "give it when the data are made, or set train_dl = train_dl.with_bs(n)",
+        "batch_size": "give bs= when the data are made, or set train_dl = train_dl.with_bs(n)",
+        "c": "the number of classes follows from `classes`",
+        "num_workers": "give it when the data are made",
+        "device": "data go to the device of the learner: give it device=",
+    }
 
     task: str | None = None
     classes: list[str] | None = None

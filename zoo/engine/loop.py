@@ -30,6 +30,7 @@ from zoo.engine.finite import FiniteGuard, NonFiniteLossError
 from zoo.engine.memory import advise, is_out_of_memory, release
 from zoo.engine.modes import preserve_modes
 from zoo.engine.optimizer import needs_closure
+from zoo.engine.optimizer_modes import OptimizerModes
 from zoo.engine.state import State
 from zoo.metrics import RowSum, named_meters
 
@@ -44,7 +45,7 @@ class Loop:
 
     def __init__(self, state: State, callbacks: Iterable[Callback] = ()) -> None:
         self.state = state
-        self.emit = Dispatcher([FiniteGuard(), *callbacks])
+        self.emit = Dispatcher([FiniteGuard(), OptimizerModes(), *callbacks])
 
     def fit(self, n_epochs: int, *, validate: bool = True) -> list[dict[str, Any]]:
         """Train for `n_epochs`; returns one dict an epoch.

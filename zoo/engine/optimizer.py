@@ -11,20 +11,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.engine.layer_groups import LayerGroup, LayerGroups, Rates
+from zoo.engine.layer_groups import LayerGroups, Rates
+from zoo.engine.make_optimizer import (
+    averages_itself,
+    check_opt_fn,
+    decays_itself,
+    has_sparse_gradient,
+    make_optimizer,
+    parts_of,
+)
 
 
 class LayerOptimizer:
     """Any torch optimizer over layer groups, with decoupled weight decay.
 
     Weight decay never enters the gradient averages: before the update each weight is multiplied by `1 - lr *
-    wd` (AdamW, Loshchilov & Hutter 2019), whatever the optimizer. `AdamW` does this itself; for the others it
-    is done here.
+    wd` (AdamW, Loshchilov & Hutter 2019), whichever of torch's optimizers it is. Those of other packages that
+    know of a weight decay apply it by their own rule.
 
     Args:
-        opt_class: a torch optimizer class, or a function `(param_groups) -> optimizer` such as a
-            `functools.partial`.
-        groups: `LayerGroups`, or a list with one entry a group (a module, or a list of modules).
+        opt_class: an optimizer class, such as `torch.optim.SGD` or a `functools.partial` of it, or a function
+            `(parameters) -> optimizer` of the list of all parameters, which may make param groups of its own.
+        groups: `LayerGroups`, a list with one entry a group (a module, or a list of modules), or a module as
+            the only group.
         lrs: a number, one number a group, or a slice.
         wds: likewise; by default what the optimizer itself was given (or gives itself).
         decay_bias_and_norm: whether biases and the parameters of normalisation layers decay too.
@@ -39,99 +48,130 @@ class LayerOptimizer:
     def __init__(
         self,
         opt_class: Callable[..., torch.optim.Optimizer],
-        groups: LayerGroups | Sequence[Any],
+        groups: LayerGroups | Sequence[Any] | nn.Module,
         lrs: Rates,
         wds: Rates | None = None,
         *,
         decay_bias_and_norm: bool = True,
     ) -> None:
+        check_opt_fn(opt_class)
+        if isinstance(groups, nn.Module):
+            groups = [groups]
         if not isinstance(groups, LayerGroups):
             holder = nn.ModuleList(
                 m for part in groups for m in ([part] if isinstance(part, nn.Module) else part)
             )
             groups = LayerGroups(holder, groups)
         self.groups = groups
-        parts = [
-            (index, part) for index, group in enumerate(groups) for part in _parts(group, decay_bias_and_norm)
-        ]
-        self._owner = [index for index, _ in parts]
-        first = groups.spread(lrs)
-        self.opt = _build(opt_class, [params for _, (params, _) in parts], [first[i] for i in self._owner])
-        self._native_decay = isinstance(self.opt, torch.optim.AdamW)
-        for param_group, (_, (_, decays)) in zip(self.opt.param_groups, parts, strict=True):
-            param_group["decays"] = decays
-        self.own_wds = [0.0] * len(groups)
-        for owner, param_group in zip(self._owner, self.opt.param_groups, strict=True):
-            self.own_wds[owner] = float(param_group.get("weight_decay", 0.0))
-        self._wds = list(self.own_wds)
+        parts = parts_of(list(groups), decay_bias_and_norm)
+        self.opt, places, self._chose_fused = make_optimizer(opt_class, parts, groups.spread(lrs))
+        self._places = places
+        self.owners = [place.owner for place in places]
+        self._native_decay = decays_itself(self.opt)
+        for param_group, place in zip(self.opt.param_groups, places, strict=True):
+            param_group["decays"] = place.decays
+        self._wds: list[float] = []
+        self._hook()
         self.set_lrs(lrs)
-        self.set_wds(self.own_wds if wds is None else wds)
+        self.set_wds(wds)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The torch optimizer's param groups (two for a layer group that has parameters without decay)."""
+        """The torch optimizer's param groups (several for a layer group of which a part does not decay)."""
         return self.opt.param_groups
 
     @property
     def lrs(self) -> list[float]:
         """The current rate of each layer group, earliest first."""
-        found: dict[int, float] = dict(
-            zip(self._owner, (float(g["lr"]) for g in self.param_groups), strict=True)
-        )
-        return [found.get(index, 0.0) for index in range(len(self.groups))]
+        return self._by_layer([float(group["lr"]) for group in self.param_groups])
 
     @property
     def wds(self) -> list[float]:
         """The weight decay of each layer group, earliest first."""
         return list(self._wds)
 
+    def _by_layer(self, values: Sequence[float]) -> list[float]:
+        """One value a layer group, the largest, out of one a param group."""
+        found: dict[int, float] = {}
+        for owner, value in zip(self.owners, values, strict=True):
+            found[owner] = max(value, found.get(owner, value))
+        return [found.get(index, 0.0) for index in range(len(self.groups))]
+
     def set_lrs(self, lrs: Rates) -> None:
-        """Give every layer group its rate: a number, one number a group, or a slice."""
-        self._write_lrs(self.groups.spread(lrs))
+        """Give every layer group its rate: a number, one number a group, or a slice.
 
-    def _write_lrs(self, lrs: Sequence[float]) -> None:
-        for owner, param_group in zip(self._owner, self.opt.param_groups, strict=True):
-            param_group["lr"] = lrs[owner]
+        Where the optimizer function gave its own param groups several rates, their ratios are kept.
+        """
+        values = self.groups.spread(lrs)
+        for place, param_group in zip(self._places, self.opt.param_groups, strict=True):
+            param_group["lr"] = values[place.owner] * place.scale
 
-    def set_wds(self, wds: Rates) -> None:
-        """Give every layer group its weight decay."""
-        self._wds = self.groups.spread(wds, "weight decay")
-        for owner, param_group in zip(self._owner, self.opt.param_groups, strict=True):
-            decay = self._wds[owner] if param_group["decays"] else 0.0
-            if self._native_decay:
-                param_group["weight_decay"] = decay
-            else:
+    def set_wds(self, wds: Rates | None) -> None:
+        """Give every layer group its weight decay; with `None` that of the optimizer itself.
+
+        Raises:
+            ValueError: if the optimizer averages the weights and takes no decay from outside.
+        """
+        own = [place.own_decay for place in self._places]
+        self._wds = self._by_layer(own) if wds is None else self.groups.spread(wds, "weight decay")
+        decays = (
+            own
+            if wds is None
+            else [self._wds[place.owner] if place.decays else 0.0 for place in self._places]
+        )
+        for decay, place, param_group in zip(decays, self._places, self.opt.param_groups, strict=True):
+            decay = decay if place.decays else 0.0
+            if not self._native_decay:
                 param_group["decoupled_decay"] = decay
                 if "weight_decay" in param_group:
                     param_group["weight_decay"] = 0
+            elif "weight_decay" in param_group:
+                param_group["weight_decay"] = decay
+            elif decay:
+                raise ValueError(
+                    f"{type(self.opt).__name__} takes no weight decay from outside: give it in opt_fn"
+                )
 
     def set_momentum(self, momentum: float) -> None:
-        """Set the momentum, or the first beta of Adam-like optimizers; optimizers without either are left
-        alone.
+        """Set the momentum, or the first beta of Adam-like optimizers.
+
+        Optimizers without either are left alone, and those that average the weights by means of it.
         """
+        if averages_itself(self.opt):
+            return
         for param_group in self.opt.param_groups:
             if "betas" in param_group:
                 param_group["betas"] = (momentum, *param_group["betas"][1:])
             elif param_group.get("momentum"):
                 param_group["momentum"] = momentum
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> None:
         """Decay, then update; parameters without a gradient are left alone."""
-        if not self._native_decay:
-            # set by whoever found a gradient that must not be applied; the fused kernels look at it too
-            skip = getattr(self.opt, "found_inf", None)
-            for param_group in self.opt.param_groups:
-                decay = float(param_group["lr"]) * param_group["decoupled_decay"]
-                decaying = (
-                    [param for param in param_group["params"] if param.grad is not None] if decay else []
-                )
-                if decaying:
-                    torch._foreach_mul_(decaying, 1 - decay if skip is None else 1 - decay * (1 - skip))
+        if self._chose_fused and has_sparse_gradient(self.opt):
+            self._give_up_fused()
+        if not self._hooked and not self._native_decay:
+            _decay_before(self.opt)
         if closure is None:
             self.opt.step()
         else:
             self.opt.step(closure)
+
+    def _hook(self) -> None:
+        """Have the torch optimizer decay before each of its steps, so that `opt.opt.step()` does too.
+
+        Wrappers that only look like one decay in our `step`.
+        """
+        # torch's mark on a class whose step calls the hooks
+        self._hooked = isinstance(self.opt, torch.optim.Optimizer) and hasattr(type(self.opt).step, "hooked")
+        if self._hooked and not self._native_decay:
+            self.opt.register_step_pre_hook(_decay_before)
+
+    def _give_up_fused(self) -> None:
+        """Fused kernels take no sparse gradients; nobody asked for them, so the plain ones go on."""
+        self._chose_fused = False
+        for param_group in self.opt.param_groups:
+            param_group["fused"] = False
+        self.opt._step_supports_amp_scaling = False
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
@@ -146,8 +186,24 @@ class LayerOptimizer:
         align_layouts(self.opt)
         self._wds = list(state["wds"])
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hook()  # torch's optimizers leave their hooks behind when they are copied
+
     def __repr__(self) -> str:
         return f"{type(self.opt).__name__}(lrs={self.lrs}, wds={self.wds})"
+
+
+@torch.no_grad()
+def _decay_before(opt: Any, *_: Any) -> None:
+    """The decoupled decay of a step that is about to be made."""
+    # set by whoever found a gradient that must not be applied; the fused kernels look at it too
+    skip = getattr(opt, "found_inf", None)
+    for param_group in opt.param_groups:
+        decay = float(param_group["lr"]) * param_group.get("decoupled_decay", 0.0)
+        decaying = [param for param in param_group["params"] if param.grad is not None] if decay else []
+        if decaying:
+            torch._foreach_mul_(decaying, 1 - decay if skip is None else 1 - decay * (1 - skip))
 
 
 def _keep_formats(opt: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
@@ -206,45 +262,3 @@ def needs_closure(opt: Any) -> bool:
 def _takes_closure(kind: type) -> bool:
     closure = inspect.signature(kind.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
-
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
-
-
-def _parts(group: LayerGroup, decay_bias_and_norm: bool) -> list[tuple[list[nn.Parameter], bool]]:
-    """The parameters of a group, and whether they decay, as one or two torch param groups."""
-    if decay_bias_and_norm:
-        return [(group.params, True)] if group.params else []
-    plain = {
-        id(param)
-        for module in group.modules
-        for layer in module.modules()
-        if isinstance(layer, _NORMS)
-        for param in layer.parameters()
-    }
-    plain |= {id(param) for param in group.params if param.ndim <= 1}
-    decaying = [param for param in group.params if id(param) not in plain]
-    rest = [param for param in group.params if id(param) in plain]
-    return [(params, decays) for params, decays in ((decaying, True), (rest, False)) if params]
-
-
-def _build(opt_class: Callable[..., Any], parts: list[list[nn.Parameter]], lrs: list[float]) -> Any:
-    """The torch optimizer, with its fused kernel where the device has one and nothing else was asked for."""
-    if not parts:
-        raise ValueError("there are no parameters to train")
-    inner, keywords = opt_class, {}
-    while hasattr(inner, "func") and hasattr(inner, "keywords"):  # functools.partial
-        keywords = {**inner.keywords, **keywords}
-        inner = inner.func
-    named = inspect.signature(inner).parameters
-    wanted: dict[str, Any] = {}
-    if "lr" in named and "lr" not in keywords:
-        wanted["lr"] = max(lrs) or 1e-3  # some optimizers refuse 0; the real rates are written next
-    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(keywords)
-    if "fused" in named and not chosen and all(p.is_floating_point() for params in parts for p in params):
-        kinds = {param.device.type for params in parts for param in params}
-        if len(kinds) == 1 and kinds <= {"cpu", "cuda", "mps"}:
-            wanted["fused"] = True
-    if len(parts) == 1:
-        return opt_class(parts[0], **wanted)
-    return opt_class([{"params": params} for params in parts], **wanted)

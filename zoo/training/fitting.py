@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from zoo.data.seeding import mix_seeds, set_seed
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import Rates
+from zoo.engine.make_optimizer import default_rate
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.predictor import Predictor
 from zoo.schedules import Schedule
@@ -124,7 +126,7 @@ class Fitting(Predictor):
             self.groups.show_rates_of(self.opt)
         else:
             self.opt.set_lrs(lrs)
-            self.opt.set_wds(self.opt.own_wds if decay is None else decay)
+            self.opt.set_wds(decay)
 
     def _finder_optimizer(self, lrs: Sequence[float]) -> LayerOptimizer:
         """An optimizer in the state of the learner's own, which stays as it is."""
@@ -165,6 +167,28 @@ class Fitting(Predictor):
                 "the training loader yields no batches: use a smaller batch size or drop_last=False"
             )
         share_seed(self.data.train_dl)
+
+
+def check_order(rates: Any, count: Any, order: str, opt_fn: Any) -> None:
+    """Tell of a rate and a number of epochs that have changed places.
+
+    Args:
+        rates: the learning rates.
+        count: the number of epochs or cycles.
+        order: what to write.
+        opt_fn: the optimizer; for some, such as Prodigy, a rate of 1 is the usual one.
+
+    Raises:
+        ValueError: if the number of epochs is a fraction.
+    """
+    if isinstance(count, float | slice):
+        raise ValueError(f"{order}; got {count!r} as a number of epochs")
+    whole = isinstance(rates, int | np.integer) and not isinstance(rates, bool)
+    if whole and rates >= 1 and (default_rate(opt_fn) or 0) < 1:
+        warnings.warn(
+            f"{order}; this trains at a learning rate of {rates}: write {float(rates)} if that is meant",
+            stacklevel=3,
+        )
 
 
 def positive(**counts: int) -> None:

@@ -67,6 +67,10 @@ class Switches:
         """
         return self._precision
 
+    @precision.setter
+    def precision(self, value: Precision) -> None:
+        self._switch_precision(value)
+
     def to_bf16(self) -> Self:
         """Run forward passes in bfloat16 from now on, also those of predictions; weights stay float32.
 

@@ -1,0 +1,69 @@
+"""The settings of a learner: checked when it is made, and whenever they are set later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.engine.callback import Callback
+from zoo.engine.make_optimizer import check_opt_fn
+from zoo.engine.optimizer import LayerOptimizer
+from zoo.sealed import Sealed
+
+
+class Settings(Sealed):
+    """The part of a `Learner` that looks at what is set; every `_checked_{name}` gives what is kept."""
+
+    device: torch.device
+    opt: LayerOptimizer | None
+    opt_fn: Callable[..., torch.optim.Optimizer]
+
+    settings_elsewhere = {
+        **dict.fromkeys(("crit", "criterion", "loss", "loss_func"), "it is called loss_fn"),
+        **dict.fromkeys(("optimizer", "opt_func", "optim"), "set opt_fn to an optimizer class"),
+        **dict.fromkeys(("lr", "lrs", "max_lr"), "rates are given to fit"),
+        **dict.fromkeys(("cbs", "callback_fns"), "it is called callbacks"),
+        **dict.fromkeys(("dls", "dbunch", "loaders"), "it is called data"),
+        **dict.fromkeys(("weight_decay", "wds"), "it is called wd"),
+        "model_dir": "files are kept under path / 'models'",
+        "layer_groups": "give them when the learner is made",
+        "reg_fn": "only learners of language models have one",
+    }
+    settled = {"device": "give device= then, where weights and averages are put"}
+
+    def _checked_opt_fn(self, opt_fn: Any) -> Any:
+        if getattr(self, "opt", None) is not None and opt_fn is not self.opt_fn:
+            self.opt = None  # the next fit makes the new one
+        return check_opt_fn(opt_fn)
+
+    def _checked_opt(self, opt: Any) -> Any:
+        if opt is not None and not isinstance(opt, LayerOptimizer):
+            raise TypeError(f"learn.opt is made by fits: set opt_fn, for example to {type(opt).__name__}")
+        return opt
+
+    def _checked_loss_fn(self, loss_fn: Any) -> Any:
+        if isinstance(loss_fn, nn.Module):
+            if any(param.requires_grad for param in loss_fn.parameters()):
+                raise ValueError(
+                    "the loss has parameters of its own, which would not train: make it part of the model, "
+                    "or freeze them with requires_grad_(False)"
+                )
+            loss_fn.to(self.device)
+        return loss_fn
+
+    def _checked_metrics(self, metrics: Any) -> list[Any]:
+        if callable(metrics) or isinstance(metrics, str) or not isinstance(metrics, Iterable):
+            raise TypeError("metrics must be a list, such as [accuracy]")
+        return list(metrics)
+
+    def _checked_callbacks(self, callbacks: Any) -> list[Callback]:
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks must be a list, such as [{type(callbacks).__name__}(...)]")
+        return list(callbacks)
+
+    def _checked_path(self, path: str | Path) -> Path:
+        return Path(path)
