@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.data.columns.codes import code_values
+from zoo.data.utf8 import writable
 from zoo.errors import some
 
 UNKNOWN = 0
@@ -71,6 +72,8 @@ class IdMap:
         """Collects the distinct ids, sorted where they can be compared, else in order of appearance."""
         series = values if isinstance(values, pd.Series) else pd.Series(list(values))
         distinct = series.unique().tolist()
+        if any(isinstance(value, str) and not value.isascii() for value in distinct):
+            distinct = list(dict.fromkeys(writable(v) if isinstance(v, str) else v for v in distinct))
         with contextlib.suppress(TypeError):  # ids of several types have no order: that of appearance stands
             distinct = sorted(distinct)
         return cls(distinct, name)
@@ -88,7 +91,10 @@ class IdMap:
         Integers written as strings find integer ids and the other way round, so ids may come from JSON or a
         shell.
         """
-        series = pd.Series(values)
+        if isinstance(values, pd.Series | pd.Index | np.ndarray):
+            series = pd.Series(values)
+        else:  # as they are: a gap in a list of whole numbers would make floats of them
+            series = pd.Series(list(values), dtype=object)
         if pd.api.types.is_object_dtype(series.dtype) or series.hasnans:  # True and 1 may be two ids
             index = np.array(self._indexes(series.tolist()), dtype="int64")
         else:
@@ -106,12 +112,35 @@ class IdMap:
 
     def _indexes(self, asked: list[Any]) -> list[int]:
         """Indexes of ids, one each."""
-        if self.kinds == ["int"] and any(isinstance(value, str) for value in asked):
-            asked = [_as_int(value) for value in asked]
-        elif self.kinds == ["str"] and any(_is_int(value) for value in asked):
-            asked = [str(value) if _is_int(value) else value for value in asked]
-        target = pd.Index(asked, dtype=object) if self._index.dtype == object else pd.Index(asked)
+        if self.kinds == ["int"]:
+            asked = [_as_int(self._whole(value)) for value in asked]
+        elif self.kinds == ["str"]:
+            asked = [self._as_str(value) for value in asked]
+        alike = len({type(value) for value in asked}) == 1
+        target = pd.Index(asked) if alike and self._index.dtype != object else pd.Index(asked, dtype=object)
         return (self._index.get_indexer(target) + 1).tolist()
+
+    def _whole(self, value: Any) -> Any:
+        """A whole number that came as a float, as it does from a column with gaps.
+
+        Raises:
+            ValueError: for one so large that floats have rounded it, which would be another id.
+        """
+        if not isinstance(value, float | np.floating) or not float(value).is_integer():
+            return value
+        if abs(value) >= 2**53:
+            raise ValueError(
+                f"{self.name}: {value!r} came as a float, which cannot tell ids of this size apart: read the "
+                "column as text or as Int64 (whole numbers with gaps)"
+            )
+        return int(value)
+
+    def _as_str(self, value: Any) -> Any:
+        if isinstance(value, float | np.floating) and str(float(value)) not in self._index:
+            value = self._whole(value)
+        if isinstance(value, str):
+            return writable(value)
+        return str(value) if _is_int(value) else value
 
     def decode(self, indexes: Iterable[int]) -> list[Any]:
         """Raw ids of indexes; None for the unknown one."""

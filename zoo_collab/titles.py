@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from zoo.data.csv_file import check_columns
+from zoo.data.utf8 import writable
 from zoo.errors import some
 from zoo_collab.ids import IdMap, log
 
@@ -40,6 +41,6 @@ def titles_of(items: IdMap, known: pd.Series | None) -> list[str]:
             some([repr(value) for value in known.index.tolist()]),
         )
     for index, title in zip(indexes, known, strict=True):
-        titles[index] = str(title)
+        titles[index] = writable(str(title))
     titles[0] = UNKNOWN_TITLE
     return titles

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,12 +40,13 @@ def generate_ids(
     Raises:
         ValueError: If an option is out of range.
     """
-    if temperature < 0 or n < 0:
-        raise ValueError(f"temperature and n must not be negative, got {temperature} and {n}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
+    _check_whole("n", n, 0)
+    if top_k is not None:
+        _check_whole("top_k", top_k, 1)
+    if not _is_number(temperature) or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be a number of at least 0, got {temperature!r}")
+    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
+        raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     was_training = model.training
     model.eval()
@@ -62,6 +65,15 @@ def generate_ids(
     return drawn
 
 
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _draw(
     scores: Tensor,
     temperature: float,
@@ -71,7 +83,8 @@ def _draw(
 ) -> int:
     if temperature == 0:
         return int(scores.argmax())
-    probs, words = (scores / temperature).softmax(0).sort(descending=True)
+    # the largest is 0 first, so that no temperature makes infinities of it
+    probs, words = ((scores.double() - scores.max()) / temperature).softmax(0).sort(descending=True)
     if top_k is not None:
         probs[top_k:] = 0
     if top_p is not None:

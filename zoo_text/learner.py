@@ -132,6 +132,8 @@ class LanguageLearner(EncoderMixin, Learner):
         Returns:
             The prompt and its continuation.
         """
+        if not isinstance(prompt, str):
+            raise TypeError(f"generate() continues one text, got a {type(prompt).__name__}")
         field = self.data.field
         prompted = field.numericalize(prompt)
         if not prompted:

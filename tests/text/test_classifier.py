@@ -128,7 +128,7 @@ def test_empty_text_is_refused_by_name(trained) -> None:
             trained.predict_one(text)
     with pytest.raises(ValueError, match="empty text in row 1"):
         trained.predict_batch(["fine", ""])
-    with pytest.raises(TypeError, match="text 0: 3"):
+    with pytest.raises(TypeError, match="row 0: 3"):
         trained.predict_one(3)
 
 
@@ -352,7 +352,7 @@ def test_bad_frames_are_named() -> None:
 
     with pytest.raises(ValueError, match="row 1: nan is not a text"):
         build(text=["a", np.nan, "b"])
-    with pytest.raises(ValueError, match="train: empty text in row 2"):
+    with pytest.raises(ValueError, match="train_df: empty text in row 2"):
         build(text=["a", "b", ""])
     with pytest.raises(ValueError, match="row 0, is missing"):
         build(label=[None, "x", "y"])
@@ -360,7 +360,7 @@ def test_bad_frames_are_named() -> None:
         build(label=["x", "x", "x"])
     with pytest.raises(ValueError, match="did you mean 'label'"):
         TextData.from_df(None, Field(), frame, label="labels")
-    with pytest.raises(ValueError, match=r"valid, row 0: class 'z' does not occur"):
+    with pytest.raises(ValueError, match=r"valid_df, row 0: class 'z' does not occur"):
         TextData.from_df(None, Field(), frame, frame.assign(label="z"), min_freq=1)
     with pytest.raises(ValueError, match="2 texts but 3 labels"):
         TextData.from_texts(Field(), (["a", "b"], ["x", "y", "x"]))

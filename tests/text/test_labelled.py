@@ -49,7 +49,9 @@ def test_a_bare_label_among_lists_is_one_label() -> None:
     data = from_df(FRAME.assign(label=[["pos", "neg"], "pos"] * 4 + [["neg"]]))
     assert data.classes == ["neg", "pos"]
     assert data.train_dl.targets[:2].tolist() == [[1, 1], [0, 1]]
-    with pytest.raises(ValueError, match=r"valid, row 0: a list of labels, but the training labels are sing"):
+    with pytest.raises(
+        ValueError, match=r"valid_df, row 0: a list of labels, but the training labels are sing"
+    ):
         from_df(FRAME, FRAME.assign(label=[["p"]] * 9))
 
 

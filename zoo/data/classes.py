@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.row_names import BY_NUMBER, RowNames
+from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean, some
 
 
@@ -38,6 +40,8 @@ def class_name(value: Any) -> str:
     """
     if isinstance(value, bytes):
         return value.decode(errors="replace")
+    if isinstance(value, str):
+        return writable(str(value))
     value = float(value) if isinstance(value, Decimal) else value
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
@@ -272,8 +276,13 @@ class Classes:
             found = places.get(str(int(plain)), places.get(str(bool(plain))))
         return found
 
-    def numbers(self, labels: Sequence[Any], where: str) -> np.ndarray:
+    def numbers(self, labels: Sequence[Any], where: str, rows: RowNames = BY_NUMBER) -> np.ndarray:
         """Class numbers (rows,), int64, of one label a row.
+
+        Args:
+            labels: one a row.
+            where: for errors.
+            rows: what the rows are called in errors.
 
         Raises:
             ValueError: for rows without a label, with several, or with an unknown one.
@@ -282,18 +291,23 @@ class Classes:
         for row, label in enumerate(labels):
             if is_several(label):
                 raise ValueError(
-                    f"{where}, row {row}: a list of labels, but the training labels are single ones"
+                    f"{where}, {rows(row)}: a list of labels, but the training labels are single ones"
                 )
             if is_missing(label):
                 missing.append(row)
-        self._check_present(missing, where)
+        _check_present(missing, where, rows)
         places = [self.place(label) for label in labels]
         if None in places:
-            self._refuse(labels, where, several=False)
+            self._refuse(labels, where, rows, several=False)
         return np.asarray(places, np.int64).reshape(len(labels))
 
-    def marks(self, labels: Sequence[Any], where: str) -> np.ndarray:
+    def marks(self, labels: Sequence[Any], where: str, rows: RowNames = BY_NUMBER) -> np.ndarray:
         """0 or 1 for each class (rows, classes), float32, of rows with any number of labels.
+
+        Args:
+            labels: any number a row.
+            where: for errors.
+            rows: what the rows are called in errors.
 
         Raises:
             ValueError: for a label that is missing or unknown.
@@ -302,24 +316,16 @@ class Classes:
         for row, label in enumerate(labels):
             for one in _each(label, True):
                 if is_several(one) or isinstance(one, dict) or is_missing(one):
-                    self._check_present([row] if one is label else [], where)
-                    raise ValueError(f"{where}: row {row} holds {one!r}, which is no label")
+                    _check_present([row] if one is label else [], where, rows)
+                    raise ValueError(f"{where}: {rows(row)} holds {one!r}, which is no label")
                 place = self.place(one)
                 if place is None:
-                    self._refuse(labels, where, several=True)
+                    self._refuse(labels, where, rows, several=True)
                 else:
                     marks[row, place] = 1
         return marks
 
-    @staticmethod
-    def _check_present(missing: list[int], where: str) -> None:
-        if missing:
-            raise ValueError(
-                f"{where}, row {missing[0]}: the label is missing: {len(missing)} rows have no label "
-                f"(first rows, from 0: {some(missing)}); drop or label them"
-            )
-
-    def _refuse(self, labels: Sequence[Any], where: str, *, several: bool) -> None:
+    def _refuse(self, labels: Sequence[Any], where: str, rows: RowNames, *, several: bool) -> None:
         """Raise for the labels that are not among the classes."""
         unknown = [
             (row, class_name(label))
@@ -329,12 +335,21 @@ class Classes:
         ]
         names = sorted({name for _, name in unknown})
         meant, classes = did_you_mean(names[0], self.names), some(self.names, 20)
-        told, place = some(map(repr, names)), f"{where}, row {unknown[0][0]}"
+        told, place = some(map(repr, names)), f"{where}, {rows(unknown[0][0])}"
         if self.trained:
             raise ValueError(
                 f"{place}: class {told} does not occur in training{meant}: the classes are {classes}"
             )
         raise ValueError(f"{place}: label {told} is not among the classes {classes}{meant}")
+
+
+def _check_present(missing: list[int], where: str, rows: RowNames) -> None:
+    if len(missing) == 1:
+        raise ValueError(f"{where}, {rows(missing[0])}: the label is missing; drop the row or label it")
+    if missing:
+        raise ValueError(
+            f"{where}: {len(missing)} labels are missing, in {rows.some(missing)}; drop or label them"
+        )
 
 
 def _each(label: Any, several: bool) -> Iterable[Any]:

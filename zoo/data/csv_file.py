@@ -71,6 +71,10 @@ def read_csv(
     if not file.is_file():
         raise FileNotFoundError(f"{what} {file} does not exist{_near(file)}{hint}")
     plain: dict[str, Any] = {"sep": sep, "keep_default_na": False}
+    if len(sep) > 1:  # pandas' faster reader knows single characters only
+        plain["engine"] = "python"
+    else:  # a column is of one kind, whatever stands in which stretch of it
+        plain["low_memory"] = False
     try:
         # the first two rows alone: a longer second row is an error here and would pass as an index below
         head = pd.read_csv(file, header=None, nrows=2, dtype=str, **plain)

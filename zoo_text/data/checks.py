@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from zoo.data.classes import label_rows, marked
+from zoo.data.row_names import BY_NUMBER, RowNames
 from zoo.errors import some
 
 
@@ -34,16 +36,43 @@ def held_out(val_idxs: Any, rows: int) -> np.ndarray:
     return held
 
 
-def labelled_pair(
-    part: Any, where: str, classes: Sequence[str] | None = None
-) -> tuple[Sequence[str], list[Any]]:
-    """Texts and labels of a part that must have both; marks of 0 and 1 become lists of names.
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with their labels and what their rows are called.
 
-    Args:
-        part: texts, and one label or list of labels for each, or an array of 0 and 1 (rows, classes).
-        where: for errors.
-        classes: names of the columns of such an array; their numbers by default.
+    Attributes:
+        texts: a list of strings, not checked yet.
+        labels: one a text, or lists of them; None for texts without.
+        where: which part of the data they are, for errors.
+        rows: what the rows are called in errors.
     """
+
+    texts: list[Any]
+    labels: list[Any] | None
+    where: str
+    rows: RowNames = BY_NUMBER
+
+    @classmethod
+    def of_pair(cls, part: Any, where: str, classes: Sequence[str] | None = None) -> LabelledTexts:
+        """Out of a pair of both; marks of 0 and 1 become lists of names.
+
+        Args:
+            part: texts, and one label or list of labels for each, or an array of 0 and 1 (rows, classes).
+            where: for errors.
+            classes: names of the columns of such an array; their numbers by default.
+        """
+        texts, labels = _labelled_pair(part, where, classes)
+        return cls(list(texts), labels, where, RowNames.of(texts))
+
+    @classmethod
+    def without_labels(cls, texts: Any, where: str) -> LabelledTexts:
+        """Texts alone."""
+        if isinstance(texts, str):
+            raise TypeError(f"{where} is one string: give a list of texts")
+        return cls(list(texts), None, where, RowNames.of(texts))
+
+
+def _labelled_pair(part: Any, where: str, classes: Sequence[str] | None) -> tuple[Sequence[str], list[Any]]:
     if not isinstance(part, tuple | list) or len(part) != 2 or any(isinstance(one, str) for one in part):
         raise TypeError(f"{where} must be a pair: (texts, labels)")
     texts, labels = part
@@ -55,22 +84,24 @@ def labelled_pair(
     return texts, rows
 
 
-def check_texts(texts: Sequence[Any], where: str) -> None:
+def check_texts(texts: Sequence[Any], where: str, rows: RowNames = BY_NUMBER) -> None:
     """That all are strings, and none is empty."""
     if isinstance(texts, str):
         raise TypeError(f"{where} is one string: give a list of texts")
     empty = []
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"{where}, text {row}: {text!r} ({type(text).__name__}) is not a text")
+            raise TypeError(f"{where}, {rows(row)}: {text!r} ({type(text).__name__}) is not a text")
         if not text or text.isspace():
             empty.append(row)
     if empty:
-        raise ValueError(f"{where}: empty text in row {some(empty)}; leave such rows out")
+        raise ValueError(f"{where}: empty text in {rows.some(empty)}; leave such rows out")
 
 
-def check_lengths(texts: Sequence[str], offsets: np.ndarray, where: str) -> None:
+def check_lengths(texts: Sequence[str], offsets: np.ndarray, where: str, rows: RowNames = BY_NUMBER) -> None:
     """That the tokeniser found something in each text."""
     empty = np.flatnonzero(np.diff(offsets) == 0)
     if len(empty):
-        raise ValueError(f"{where}: the tokeniser finds nothing in row {some(empty)}: {texts[empty[0]]!r}")
+        raise ValueError(
+            f"{where}: the tokeniser finds nothing in {rows.some(empty.tolist())}: {texts[empty[0]]!r}"
+        )

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.classes import are_marks, is_missing, is_several, marked, split_label
+from zoo.data.row_names import RowNames
 from zoo.errors import did_you_mean, some
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def text_column(frame: pd.DataFrame, name: str) -> list[str]:
-    """A column of strings, checked."""
+def text_column(frame: pd.DataFrame, name: str, rows: RowNames | None = None) -> list[str]:
+    """A column of strings, checked.
+
+    Args:
+        frame: has the column.
+        name: of the column.
+        rows: what the rows are called in errors; by the frame's index otherwise.
+    """
     if name not in frame.columns:
         raise ValueError(
             f"no column {name!r}{did_you_mean(name, frame.columns)}: "
@@ -22,16 +29,22 @@ def text_column(frame: pd.DataFrame, name: str) -> list[str]:
     if list(frame.columns).count(name) > 1:
         raise ValueError(f"the frame has more than one column {name!r}: rename or drop one")
     texts = frame[name].tolist()
-    for row, text in zip(frame.index, texts, strict=True):
+    names = RowNames.of(frame) if rows is None else rows
+    for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(
-                f"column {name!r}, row {row}: {text!r} is not a text; fill or drop such rows first"
+                f"column {name!r}, {names(row)}: {text!r} is not a text; fill or drop such rows first"
             )
     return texts
 
 
-def label_cells(frame: pd.DataFrame, label: str | Sequence[str], delim: str | None, where: str) -> list[Any]:
-    """The labels of each row: cells as they are, cells cut at `delim`, or lists of the marked columns."""
+def label_cells(
+    frame: pd.DataFrame, label: str | Sequence[str], delim: str | None, where: str, rows: RowNames
+) -> list[Any]:
+    """The labels of each row: cells as they are, cells cut at `delim`, or lists of the marked columns.
+
+    With `delim` an empty text is a row without any label.
+    """
     names = [label] if isinstance(label, str) else list(label)
     for name in names:
         if name not in frame.columns:
@@ -47,9 +60,9 @@ def label_cells(frame: pd.DataFrame, label: str | Sequence[str], delim: str | No
             raise ValueError(f"{where}: the label columns {some(names)} may hold only 0 and 1")
         return marked(marks, names, where)
     cells = frame[label].tolist()
-    for row, cell in zip(frame.index, cells, strict=True):
+    for row, cell in enumerate(cells):
         if not is_several(cell) and is_missing(cell) and (delim is None or not isinstance(cell, str)):
-            raise ValueError(f"{where}: the label in column {label!r}, row {row}, is missing")
+            raise ValueError(f"{where}: the label in column {label!r}, {rows(row)}, is missing")
     if delim is None:
         return cells
     if not delim:

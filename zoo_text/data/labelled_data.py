@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.classes import Classes, check_enough, is_several
+from zoo.data.classes import Classes, check_enough, is_number, is_several
 from zoo.data.csv_file import read_csv
 from zoo.data.model_data import ModelData
+from zoo.data.row_names import RowNames
 from zoo.data.seeding import seeded
 from zoo.engine.layer_groups import GroupSpec
 from zoo.errors import did_you_mean
@@ -20,7 +21,7 @@ from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
-from zoo_text.data.checks import check_lengths, check_texts, held_out, labelled_pair
+from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
 from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
@@ -96,38 +97,61 @@ class TextData(ModelData):
         """
         chosen = completed(TextOptions, TEXT_DEFAULTS, options, "from_texts")
         classes = chosen["classes"]
-        texts, labels = labelled_pair(train, "train", classes)
+
+        def part(given: Any, name: str) -> LabelledTexts:
+            return LabelledTexts.of_pair(given, name, classes)
+
+        if test is None or isinstance(test, tuple):
+            tested = None if test is None else part(test, "test")
+        else:
+            tested = LabelledTexts.without_labels(test, "test")
+        checked = None if valid is None else part(valid, "valid")
+        return cls._from_parts(field, part(train, "train"), checked, tested, chosen, path)
+
+    @classmethod
+    def _from_parts(
+        cls,
+        field: Field,
+        train: LabelledTexts,
+        valid: LabelledTexts | None,
+        test: LabelledTexts | None,
+        chosen: dict[str, Any],
+        path: str | Path | None,
+    ) -> TextData:
+        labels = train.labels or []
         multi = any(is_several(label) for label in labels)
-        found = Classes.found(labels, several=multi) if classes is None else Classes.given(classes)
-        encode = found.marks if multi else found.numbers
-        targets = encode(labels, "train")
-        check_enough(found.names, "the training labels hold", 1 if multi else 2)
-        if field.vocab is None:
-            check_texts(texts, "train")
-            field.build_vocab(texts, chosen["min_freq"], chosen["max_size"])
+        if chosen["classes"] is None:
+            found = Classes.found(labels, several=multi)
+            if all(map(is_number, found.names)):  # 10 after 9, as the user's own numbers
+                found = Classes.found(labels, several=multi, by_value=True)
+        else:
+            found = Classes.given(chosen["classes"])
         batches = {name: chosen[name] for name in ("bs", "seed", "max_tokens")}
 
-        def loader(name: str, texts: Texts, targets: np.ndarray) -> TextLoader:
-            check_texts(texts, name)
-            ids, offsets = encode_texts(texts, field)
-            check_lengths(texts, offsets, name)
-            return TextLoader(ids, offsets, targets, shuffle=name == "train", **batches)
+        def targets_of(part: LabelledTexts) -> np.ndarray:
+            encode = found.marks if multi else found.numbers
+            if part.labels is not None:
+                return encode(part.labels, part.where, part.rows)
+            # never read
+            return np.zeros_like(targets, shape=(len(part.texts), *targets.shape[1:]))
 
-        def labelled(name: str, part: Any) -> TextLoader:
-            texts, labels = labelled_pair(part, name, classes)
-            return loader(name, texts, encode(labels, name))
+        def loader(part: LabelledTexts, targets: np.ndarray) -> TextLoader:
+            check_texts(part.texts, part.where, part.rows)
+            ids, offsets = encode_texts(part.texts, field)
+            check_lengths(part.texts, offsets, part.where, part.rows)
+            return TextLoader(ids, offsets, targets, shuffle=part is train, **batches)
 
-        tested = None
-        if isinstance(test, tuple):
-            tested = labelled("test", test)
-        elif test is not None:  # their targets are never read
-            tested = loader("test", test, np.zeros_like(targets, shape=(len(test), *targets.shape[1:])))
+        targets = targets_of(train)
+        check_enough(found.names, "the training labels hold", 1 if multi else 2)
+        if field.vocab is None:
+            check_texts(train.texts, train.where, train.rows)
+            field.build_vocab(train.texts, chosen["min_freq"], chosen["max_size"])
         return cls(
             field,
             found.names,
-            loader("train", texts, targets),
-            None if valid is None else labelled("valid", valid),
-            tested,
+            loader(train, targets),
+            None if valid is None else loader(valid, targets_of(valid)),
+            None if test is None else loader(test, targets_of(test)),
             task="multilabel" if multi else "classification",
             max_tokens=chosen["max_tokens"],
             text=chosen["text"],
@@ -201,26 +225,33 @@ class TextData(ModelData):
         """
         chosen = completed(FrameOptions, FRAME_DEFAULTS, options, "from_df")
         text, label, val_idxs, delim = (chosen.pop(name) for name in ("text", *_OF_FRAMES))
+        rows, valid_rows = RowNames.of(train_df), None if valid_df is None else RowNames.of(valid_df)
         if val_idxs is not None:
             if valid_df is not None:
                 raise ValueError("give valid_df or val_idxs, not both")
             held = held_out(val_idxs, len(train_df))
+            rows, valid_rows = rows.at(~held), rows.at(held)
             train_df, valid_df = train_df[~held], train_df[held]
         several = None if isinstance(label, str) else list(label)
 
-        def part(frame: pd.DataFrame, name: str) -> tuple[list[str], list[Any]]:
-            return text_column(frame, text), label_cells(frame, label, delim, name)
+        def part(frame: pd.DataFrame, where: str, rows: RowNames) -> LabelledTexts:
+            labels = label_cells(frame, label, delim, where, rows)
+            return LabelledTexts(text_column(frame, text, rows), labels, where, rows)
 
-        tested: Any = None
+        tested: LabelledTexts | None = None
         if test_df is not None:
-            labelled = set(several or [str(label)]) <= set(test_df.columns)
-            tested = part(test_df, "test_df") if labelled else text_column(test_df, text)
+            test_rows = RowNames.of(test_df)
+            if set(several or [str(label)]) <= set(test_df.columns):
+                tested = part(test_df, "test_df", test_rows)
+            else:
+                tested = LabelledTexts(text_column(test_df, text), None, "test_df", test_rows)
         if several is not None and chosen["classes"] is None:
             chosen["classes"] = several
-        valid = None if valid_df is None else part(valid_df, "valid_df")
-        return cls.from_texts(
-            field, part(train_df, "train_df"), valid, tested, text=text, path=path, **chosen
-        )
+        valid = None
+        if valid_df is not None and valid_rows is not None:
+            valid = part(valid_df, "train_df" if val_idxs is not None else "valid_df", valid_rows)
+        chosen = {**completed(TextOptions, TEXT_DEFAULTS, chosen, "from_df"), "text": text}
+        return cls._from_parts(field, part(train_df, "train_df", rows), valid, tested, chosen, path)
 
     @classmethod
     @takes(FrameOptions, FRAME_DEFAULTS)
@@ -235,8 +266,8 @@ class TextData(ModelData):
     ) -> TextData:
         """From CSV files with a line of column names.
 
-        Only empty cells are missing: "NA" or "None" may be a label or a text. A label column of digits is
-        read as numbers: 007 is the class "7".
+        Texts and labels stay as they are written: 007 is the class "007", and "NA" or "None" may be a label
+        or a text; only empty cells are missing (with `label_delim` they are rows without any label).
 
         Args:
             path: Root folder; the learner keeps its files there.
@@ -249,8 +280,10 @@ class TextData(ModelData):
         root, text, label = Path(path), chosen["text"], chosen["label"]
         labels = [label] if isinstance(label, str) else list(label)
 
+        as_written = dict.fromkeys([text, label] if isinstance(label, str) else [text], str)
+
         def frame(name: str, columns: list[str]) -> pd.DataFrame:
-            return read_csv(root / name, columns=columns, missing="empty")
+            return read_csv(root / name, columns=columns, dtype=as_written, missing="none")
 
         train_df = frame(train, [text, *labels])
         valid_df = None if validation is None else frame(validation, [text, *labels])
@@ -311,11 +344,12 @@ class TextData(ModelData):
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Strings, a series of them, or a frame with the text column, as batches of ids and lengths."""
+        rows = RowNames.of(items)
         if hasattr(items, "columns"):
             texts = text_column(items, self.text)
         else:
             texts = [items] if isinstance(items, str) else list(items)
-        check_texts(texts, "input")
+        check_texts(texts, "input", rows)
         for start in range(0, len(texts), 64):
             block = texts[start : start + 64]
             encoded = self.field.encode(block)
@@ -324,6 +358,9 @@ class TextData(ModelData):
                 for row in encoded
             ]
             lengths = torch.tensor([len(row) for row in ids])
+            if not bool(lengths.all()):
+                first = start + int(lengths.argmin())
+                raise ValueError(f"input: the tokeniser finds nothing in {rows(first)}: {texts[first]!r}")
             padded = torch.full((len(ids), int(lengths.max())), PADDING_ID)
             for row, own in enumerate(ids):
                 padded[row, : len(own)] = torch.from_numpy(own)

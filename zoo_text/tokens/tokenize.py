@@ -90,7 +90,14 @@ class CallableTokenizer(_Plain):
         self.function = function
 
     def split(self, text: str) -> list[str]:
-        return list(self.function(text))
+        tokens = list(self.function(text))
+        strange = next((token for token in tokens if not isinstance(token, str)), None)
+        if strange is not None:
+            raise TypeError(
+                f"tokenize must give strings, got {type(strange).__name__}: {strange!r}; of a spaCy pipeline "
+                "take the texts, tokenize=lambda text: [token.text for token in nlp(text)]"
+            )
+        return tokens
 
 
 class EnglishTokenizer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean
 from zoo_text.tokens.tokenize import (
     CAPITAL,
@@ -149,7 +150,7 @@ class Field:
     def tokens(self, text: str) -> list[str]:
         """The tokens of one text."""
         start = [START] if "start" in self.rules else []
-        return start + self.tokenizer.whole(text)
+        return start + self.tokenizer.whole(writable(text))
 
     def _known(self) -> Vocab:
         if self._vocab is None:
@@ -167,7 +168,7 @@ class Field:
         vocab = self._known()
         if self._cache is None:
             self._cache = PieceCache(self.tokenizer, vocab.__getitem__)
-        return self._started(self._cache.encode(texts), vocab[START])
+        return self._started(self._cache.encode([writable(text) for text in texts]), vocab[START])
 
     def _started(self, encoded: list[np.ndarray], start: int) -> list[np.ndarray]:
         if "start" not in self.rules:
@@ -256,7 +257,7 @@ class ProvisionalIds:
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         """Provisional ids of several texts, int32."""
-        encoded = self._cache.encode(texts)
+        encoded = self._cache.encode([writable(text) for text in texts])
         return self.field._started(encoded, self._numbers[START] if "start" in self.field.rules else 0)
 
     def finish(self, counts: np.ndarray, min_freq: int, max_size: int | None) -> tuple[Vocab, np.ndarray]:

@@ -1,0 +1,63 @@
+"""How a row is called in a message: as its owner knows it. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import some
+
+
+@dataclass(frozen=True)
+class RowNames:
+    """Rows by the index of the user's own frame, and by their position in it, also after a split.
+
+    Args:
+        index: labels of the rows at hand; None numbers them.
+        positions: their positions in what the user gave; None if these are all of it.
+
+    Example:
+        >>> names = RowNames(["a", "b", "c"], [0, 2, 5])
+        >>> names(2), RowNames()(2), RowNames([0, 2, 5], [0, 2, 5])(2)
+        ("row 'c' (position 5)", 'row 2', 'row 5')
+    """
+
+    index: Sequence[Any] | None = None
+    positions: Sequence[int] | np.ndarray | None = None
+
+    @classmethod
+    def of(cls, values: Any) -> RowNames:
+        """Those of a series or frame; of other values their numbers."""
+        index = getattr(values, "index", None)
+        return cls(None if index is None or callable(index) else index)
+
+    def at(self, rows: np.ndarray) -> RowNames:
+        """The names of some of these rows, chosen by their numbers or by a mask."""
+        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+        own = np.arange(len(rows)) if self.positions is None else np.asarray(self.positions)
+        if rows.dtype != bool and self.positions is None:
+            own = np.arange(int(rows.max(initial=-1)) + 1)
+        index = None if self.index is None else [self.index[number] for number in numbers.tolist()]
+        return RowNames(index, own[numbers])
+
+    def __call__(self, row: int) -> str:
+        """What the row is called."""
+        position = row if self.positions is None else int(self.positions[row])
+        if self.index is None:
+            return f"row {position}"
+        label = self.index[row]
+        label = label.item() if isinstance(label, np.generic) else label
+        same = isinstance(label, int) and not isinstance(label, bool) and label == position
+        return f"row {position}" if same else f"row {label!r} (position {position})"
+
+    def some(self, rows: Iterable[int]) -> str:
+        """The first few of several rows."""
+        names = [self(row) for row in rows]
+        return some([names[0], *(name.removeprefix("row ") for name in names[1:])]) if names else ""
+
+
+BY_NUMBER = RowNames()
+"""Rows of a plain list."""
