@@ -70,7 +70,7 @@ class IdMap:
     @classmethod
     def fit(cls, values: Iterable[Any], name: str = "id") -> IdMap:
         """Collects the distinct ids, sorted where they can be compared, else in order of appearance."""
-        series = values if isinstance(values, pd.Series) else pd.Series(list(values))
+        series = values if isinstance(values, pd.Series) else pd.Series(list(values), dtype=object)
         distinct = series.unique().tolist()
         if any(isinstance(value, str) and not value.isascii() for value in distinct):
             distinct = list(dict.fromkeys(writable(v) if isinstance(v, str) else v for v in distinct))
@@ -136,8 +136,9 @@ class IdMap:
         return int(value)
 
     def _as_str(self, value: Any) -> Any:
-        if isinstance(value, float | np.floating) and str(float(value)) not in self._index:
-            value = self._whole(value)
+        if isinstance(value, float | np.floating):
+            exact = str(float(value))
+            value = exact if exact in self._index else self._whole(value)
         if isinstance(value, str):
             return writable(value)
         return str(value) if _is_int(value) else value

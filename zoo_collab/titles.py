@@ -22,7 +22,7 @@ def title_series(titles: Titles, item_col: str, title_col: str) -> pd.Series:
     if isinstance(titles, pd.DataFrame):
         check_columns(titles, [item_col, title_col], "item_titles")
         return pd.Series(titles[title_col].to_numpy(), index=pd.Index(titles[item_col]))
-    return pd.Series(titles)
+    return titles if isinstance(titles, pd.Series) else pd.Series(dict(titles), dtype=object)
 
 
 def titles_of(items: IdMap, known: pd.Series | None) -> list[str]:

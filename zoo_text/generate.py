@@ -12,6 +12,8 @@ from torch import Tensor
 
 from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID
 
+PROMPT_STEPS = 64  # scores over all words are made for so many steps of a prompt at a time
+
 
 @torch.no_grad()
 def generate_ids(
@@ -55,7 +57,8 @@ def generate_ids(
         given = torch.tensor([list(prompt)], device=device)
         drawn: list[int] = []
         for _ in range(n):
-            scores = model(given)[0][-1].float().cpu()
+            for piece in given.split(PROMPT_STEPS, dim=1):  # the state is carried from one to the next
+                scores = model(piece)[0][-1].float().cpu()
             scores[[UNKNOWN_ID, PADDING_ID]] = -torch.inf
             drawn.append(_draw(scores, temperature, top_k, top_p, generator))
             given = torch.tensor([[drawn[-1]]], device=device)

@@ -17,11 +17,13 @@ def class_folders(path: Path) -> list[Path]:
 
 
 def read_texts(path: Path) -> list[str]:
-    """All `.txt` files below a folder, at any depth, sorted; hidden files and folders are left out."""
+    """All `.txt` (or `.TXT`) files below a folder, at any depth, sorted; hidden ones are left out."""
     files = sorted(
         file
-        for file in path.rglob("*.txt")
-        if file.is_file() and not any(part[0] == "." for part in file.relative_to(path).parts)
+        for file in path.rglob("*")
+        if file.suffix.lower() == ".txt"
+        and file.is_file()
+        and not any(part[0] == "." for part in file.relative_to(path).parts)
     )
     if not files:
         raise ValueError(f"folder {path} holds no .txt files: fill or remove it")

@@ -22,13 +22,15 @@ from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
 from zoo_text.data.running_text import LanguageModelLoader
 from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
-from zoo_text.tokens.corpus import encode_texts, read_files
+from zoo_text.tokens.corpus import count_ids, encode_texts, read_files
 from zoo_text.tokens.vocab import Field
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zoo_text import LanguageLearner
+
+SCORES_AT_ONCE = 1 << 26  # numbers (256 MB) that an evaluation makes at a time, one a column, step and word
 
 
 class LanguageModelData(ModelData):
@@ -62,24 +64,28 @@ class LanguageModelData(ModelData):
         seed: int | None = None,
         path: str | Path | None = None,
     ) -> None:
+        vocab = field.vocab
+        if vocab is None:
+            raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
+
         def loader(ids: np.ndarray | None, training: bool) -> LanguageModelLoader | None:
             if ids is None:
                 return None
             # a short text gets fewer columns, so that none of it is lost
             columns = bs if training else max(1, min(bs, len(ids) // 2))
-            return LanguageModelLoader(ids, columns, bptt, random_length=training, seed=seed)
+            # the state is carried, so that shorter windows give the same answers in less memory
+            steps = bptt if training else max(1, min(bptt, SCORES_AT_ONCE // (columns * len(vocab))))
+            return LanguageModelLoader(ids, columns, steps, random_length=training, seed=seed)
 
         for name, ids in (("training", train), ("validation", valid), ("test", test)):
             if ids is not None and len(ids) == 0:
                 hint = "" if name == "training" else ": give None for none"
                 raise ValueError(f"the {name} text has no tokens{hint}")
         super().__init__(loader(train, True), loader(valid, False), loader(test, False), path)
-        if field.vocab is None:
-            raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
         self.field = field
         self.bs, self.bptt = bs, bptt
-        self.nt = len(field.vocab)
-        self.counts = None if train is None else np.bincount(train, minlength=self.nt)
+        self.nt = len(vocab)
+        self.counts = None if train is None else count_ids(train, self.nt)
 
     @classmethod
     @takes(CorpusOptions, CORPUS_DEFAULTS)
@@ -114,7 +120,7 @@ class LanguageModelData(ModelData):
             ids, _ = encode_texts(train, numbers)
             if len(ids) == 0:
                 raise ValueError("the training text has no tokens")
-            field.vocab, final = numbers.finish(np.bincount(ids), min_freq, max_size)
+            field.vocab, final = numbers.finish(count_ids(ids), min_freq, max_size)
             for start in range(0, len(ids), 1 << 22):
                 ids[start : start + (1 << 22)] = final[ids[start : start + (1 << 22)]]
         else:

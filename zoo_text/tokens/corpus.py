@@ -18,6 +18,9 @@ _BLOCK_CHARACTERS = 1 << 21
 _CUT = re.compile(r"\S (?=\S)")
 
 
+COUNTED_AT_ONCE = 1 << 22
+
+
 class IdStore:
     """A growing array of int32 that moves to a temporary file when it gets large.
 
@@ -54,6 +57,21 @@ class IdStore:
         if os.name == "posix":
             self._file.close()  # the map keeps the data; nothing is left behind
         return mapped
+
+
+def count_ids(ids: np.ndarray, n: int = 0) -> np.ndarray:
+    """How often each id occurs, for at least `n` of them; reads a memory-mapped array piece by piece.
+
+    Example:
+        >>> count_ids(np.array([2, 0, 2]), 4).tolist()
+        [1, 0, 2, 0]
+    """
+    counts = np.zeros(n, dtype=np.int64)
+    for start in range(0, len(ids), COUNTED_AT_ONCE):
+        more = np.bincount(ids[start : start + COUNTED_AT_ONCE], minlength=len(counts))
+        more[: len(counts)] += counts
+        counts = more
+    return counts
 
 
 def encode_texts(
