@@ -12,6 +12,7 @@ from zoo.data.batches import device_batches, n_rows, split_batch
 from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
+from zoo.engine.traces import preserve_attributes
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
@@ -34,9 +35,9 @@ class Looking:
         loader = self.data.train_dl if self.data.train_dl is not None else self.data.valid_dl
         if loader is None:
             raise ValueError("summary() runs one batch through the model, but this learner has no data")
-        with preserve_rng(), preserve_generators(loader):
+        with preserve_rng(), preserve_generators(loader), preserve_attributes([self.model]):
             inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
-        return summarize(self.model, inputs)
+            return summarize(self.model, inputs)
 
     def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
         """The events of a fit with these callbacks, and who listens to each in which order; print it."""

@@ -60,6 +60,16 @@ class Summary:
         return "\n".join([*lines, f"parameters: {self.n_params:,}, trainable: {self.n_trainable:,}"])
 
 
+def _in_training(model: nn.Module, inputs: tuple) -> None:
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    model.train()
+    try:
+        model(*inputs)
+    finally:
+        for buffer, value in buffers:
+            buffer.copy_(value)
+
+
 def summarize(model: nn.Module, inputs: tuple) -> Summary:
     """Run one batch through the model and note what every layer gives.
 
@@ -89,6 +99,10 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
 
     with Hooks(layers, note), torch.no_grad(), preserve_rng(), preserve_modes(model):
         model.eval()
-        model(*inputs)
+        try:
+            model(*inputs)
+        except Exception:  # layers that learn their statistics from the first training batch
+            shapes.clear()
+            _in_training(model, inputs)
     order = [*shapes, *(label for label in owned if label not in shapes)]
     return Summary([LayerRow(n, kinds[n][0], shapes.get(n), owned[n], kinds[n][1]) for n in order])

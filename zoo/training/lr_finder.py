@@ -14,6 +14,7 @@ from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback, CancelFit
 from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
+from zoo.engine.traces import preserve_attributes
 from zoo.training.fitting import Fitting
 
 
@@ -51,7 +52,7 @@ class RangeTestRecorder(Callback):
 @contextlib.contextmanager
 def no_trace(learn: Fitting, *, on_host: bool = False) -> Iterator[None]:
     """Whatever trains inside leaves the learner as it was: weights, buffers, gradients, modes, generators,
-    data order.
+    data order, and what modules, the loss and callbacks of the training step keep in attributes.
 
     The optimizer is not covered: train with one of your own (see `Learner.lr_find`).
 
@@ -66,7 +67,9 @@ def no_trace(learn: Fitting, *, on_host: bool = False) -> Iterator[None]:
     callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in stateful]
     loader = learn.data.train_dl
     epoch = getattr(loader, "epoch", 0)
+    within = [callback for callback in stateful if callback.in_finder]
     with contextlib.ExitStack() as stack:
+        stack.enter_context(preserve_attributes([learn.model, learn.loss_fn, *within], on_host=on_host))
         stack.enter_context(preserve_rng())
         stack.enter_context(preserve_generators(loader))
         for module in modules:
