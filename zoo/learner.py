@@ -110,10 +110,13 @@ class Learner(Settings, Fitting, Switches, Looking):
         self.groups = LayerGroups(model, layer_groups)
         self.opt_fn = torch.optim.AdamW if opt_fn is None else opt_fn
         self.loss_fn = default_loss(data) if loss_fn is None else loss_fn
-        self.metrics = _default_metrics(data) if metrics is None else metrics
-        self.callbacks = callbacks
+        given: Any = (
+            _default_metrics(data) if metrics is None else metrics,
+            callbacks,
+        )  # checked as they are set
+        self.metrics, self.callbacks = given
         self.wd, self.clip, self.seed, self.progress = wd, clip, seed, progress
-        self.path = path if path is not None else getattr(data, "path", None) or "."
+        self.path = Path(path if path is not None else getattr(data, "path", None) or ".")
         self.opt: LayerOptimizer | None = None
         self.history: list[dict[str, Any]] = []
         self.sched = Recorder()

@@ -65,9 +65,11 @@ class Scheduler(Callback):
             state.opt.set_momentum(momentum)
 
     def _write(self, opt: Any, factor: float | Sequence[float]) -> None:
-        one = isinstance(factor, float | int)
-        owners = getattr(opt, "owners", range(len(self._bases)))
-        factors = [factor] * len(self._bases) if one else [factor[owner] for owner in owners]
+        if isinstance(factor, Sequence):
+            owners = getattr(opt, "owners", range(len(self._bases)))
+            factors = [factor[owner] for owner in owners]
+        else:
+            factors = [factor] * len(self._bases)
         for group, base, share in zip(opt.param_groups, self._bases, factors, strict=True):
             group["lr"] = base * share
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Looking:
 
     def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
         """The events of a fit with these callbacks, and who listens to each in which order; print it."""
-        return show_loop(self, callbacks)
+        return show_loop(cast(Any, self), callbacks)
 
     def __repr__(self) -> str:
         sizes = [

@@ -8,14 +8,14 @@ import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
 from zoo.engine.make_optimizer import unwrapped
-from zoo.schedules import Curve, Phases, Schedule
+from zoo.schedules import Curve, Phases, Ramp, Schedule
 
 _EVERY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # torch documents these as batch by batch
 
@@ -92,7 +92,7 @@ def own_schedule(given: Any, steps: Sequence[int], lrs: Sequence[float]) -> Sche
             )
         return given
     if callable(given) and not isinstance(given, type):
-        schedule = Curve(n_steps, given)
+        schedule = Curve(n_steps, cast(Ramp, given))
         schedule.lr(0)  # tells now what it cannot be
         return schedule
     raise TypeError(
