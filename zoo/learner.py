@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
+from zoo.data.batches import batch_count
 from zoo.data.device import resolve_device
-from zoo.engine.callback import Callback
+from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.inspect.looking import Looking
@@ -44,7 +45,8 @@ class Learner(Fitting, Switches, Looking):
         opt_fn: a torch optimizer class or a function of param groups; AdamW (fused where possible) by
             default.
         loss_fn: `(predictions, targets) -> scalar`; chosen from the data by default.
-        metrics: functions `(predictions, targets) -> number` or streaming objects; the data's own by default.
+        metrics: functions `(predictions, targets) -> number`, streaming objects or names such as "f1"; the
+            data's own by default.
         layer_groups: `{name: modules}`, a list of groups, or a function of the model; asked of the model by
             default.
         callbacks: listeners of every fit.
@@ -102,8 +104,6 @@ class Learner(Fitting, Switches, Looking):
                 f"data must be a ModelData (or have train_dl and valid_dl), got {type(data).__name__}: "
                 "use ModelData(train_dl, valid_dl)"
             )
-        if callable(metrics) or isinstance(metrics, str):
-            raise TypeError("metrics must be a list, such as [accuracy]")
         self.device = resolve_device(device)
         self.data = data
         self.model = model.to(self.device)
@@ -112,12 +112,14 @@ class Learner(Fitting, Switches, Looking):
         self.loss_fn = default_loss(data) if loss_fn is None else loss_fn
         if isinstance(self.loss_fn, nn.Module):
             self.loss_fn.to(self.device)
-            if next(self.loss_fn.parameters(), None) is not None:
+            if any(param.requires_grad for param in self.loss_fn.parameters()):
                 raise ValueError(
-                    "the loss has parameters of its own, which would not train: make it part of the model"
+                    "the loss has parameters of its own, which would not train: make it part of the model, "
+                    "or "
+                    "freeze it if it should not train (loss.requires_grad_(False))"
                 )
-        self.metrics = list(_default_metrics(data) if metrics is None else metrics)
-        self.callbacks = list(callbacks)
+        self.metrics = self._metrics(_default_metrics(data) if metrics is None else metrics)
+        self.callbacks = callback_list(callbacks)
         self.wd, self.clip, self.seed, self.progress = wd, clip, seed, progress
         self.path = Path(path) if path is not None else Path(getattr(data, "path", None) or ".")
         self.opt: LayerOptimizer | None = None
@@ -183,13 +185,14 @@ class Learner(Fitting, Switches, Looking):
         run = self._plan(checkpoint_every, resume)
         if cycle_len is None:
             n_epochs = n_cycle
-            schedule: Schedule = Constant(sum(self._steps_per_epoch(n_epochs, run.first_epoch)))
+            known = self._steps_per_epoch(n_epochs, run.first_epoch, needed=False)
+            schedule: Schedule = Constant(sum(known) or 1)
         else:
             lengths = cycle_lengths(n_cycle, cycle_len, cycle_mult)
             n_epochs = sum(lengths)
             steps = iter(self._steps_per_epoch(n_epochs, run.first_epoch))
             schedule = CosineRestarts(tuple(sum(next(steps) for _ in range(length)) for length in lengths))
-        extra: list[Callback] = [*callbacks]
+        extra: list[Callback] = callback_list(callbacks)
         if cycle_save_name is not None:
             if cycle_len is None:
                 raise ValueError("cycle_save_name saves at cycle ends: give cycle_len as well")
@@ -231,7 +234,10 @@ class Learner(Fitting, Switches, Looking):
         run = self._plan(checkpoint_every, resume)
         n_steps = sum(self._steps_per_epoch(n_epochs, run.first_epoch))
         schedule = OneCycle(n_steps, pct_start, div_factor, moms=three)  # type: ignore[arg-type]
-        extra = [*callbacks, *([SaveBest(best_save_name)] if best_save_name is not None else [])]
+        extra = [
+            *callback_list(callbacks),
+            *([SaveBest(best_save_name)] if best_save_name is not None else []),
+        ]
         return self._run(
             max_lr, n_epochs, schedule, run, wds=wds, metrics=metrics, callbacks=extra, clip=clip
         )
@@ -295,7 +301,7 @@ class Learner(Fitting, Switches, Looking):
         self.groups.check(self.model)
         ratios = [start / starts[-1] for start in starts]
         found = RangeTestRecorder(num_it)
-        wraps = -(-num_it // max(1, len(self.data.train_dl)))
+        wraps = -(-num_it // (batch_count(self.data.train_dl) or 1))
         with no_trace(self):
             schedule = RangeTest(num_it, starts[-1], end_lr, linear)
             loop = self._loop(

@@ -71,7 +71,7 @@ def in_terminal() -> bool:
 
 @contextmanager
 def progress_bar(
-    total: int,
+    total: int | None,
     label: str,
     *,
     initial: int = 0,
@@ -83,7 +83,7 @@ def progress_bar(
     """A bar of tqdm in a terminal or a notebook, nothing elsewhere; when it ends nothing is left behind.
 
     Args:
-        total: how many there are.
+        total: how many there are; `None` if nobody knows.
         label: what runs.
         initial: how many are done already.
         unit: what is counted.
@@ -195,7 +195,7 @@ class Progress(Callback):
         label = f"epoch {state.epoch} ({state.epoch - state.first_epoch + 1}/{state.n_epochs}) {what}"
         note = Note(lambda: self._note(state))
         self._bar = self._pass.enter_context(
-            progress_bar(state.n_batches, label, initial=start, note=note, cell=self._cell)
+            progress_bar(state.n_batches or None, label, initial=start, note=note, cell=self._cell)
         )
 
     def _close(self) -> None:

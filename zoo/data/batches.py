@@ -45,14 +45,33 @@ def begins_anywhere(loader: Any) -> bool:
     return sum(kind in positional for kind in kinds) > 1 or inspect.Parameter.VAR_POSITIONAL in kinds
 
 
-def n_rows(loader: Any) -> int:
-    """How many rows a loader yields (its batches, if it does not tell)."""
+def batch_count(loader: Any) -> int | None:
+    """How many batches a loader yields; `None` if it does not tell, as one over an `IterableDataset`."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def n_rows(loader: Any) -> int | None:
+    """How many rows a loader yields (its batches, if it does not tell; `None` if it tells neither)."""
     if hasattr(loader, "n_rows"):
         return loader.n_rows
     try:
         return len(loader.dataset)
-    except (AttributeError, TypeError):
-        return len(loader)
+    except (AttributeError, TypeError, NotImplementedError):
+        return batch_count(loader)
+
+
+def rows_text(loader: Any) -> str:
+    """How many rows a loader yields, to be read.
+
+    Example:
+        >>> rows_text([0] * 1200), rows_text(iter(()))
+        ('1,200', 'stream')
+    """
+    rows = n_rows(loader)
+    return "stream" if rows is None else f"{rows:,}"
 
 
 def device_batches(loader: Any, device: torch.device, training: bool) -> Iterator[tuple]:

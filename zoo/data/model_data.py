@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from zoo.data.batches import n_rows
+from zoo.data.batches import rows_text
 from zoo.data.prediction import Prediction, decode_labels
 
 
@@ -56,8 +56,25 @@ class ModelData:
             return decode_labels(outputs, self.classes, multilabel=self.task == "multilabel")
         return self.invert_target(outputs.numpy())
 
+    def named_metrics(self) -> dict[str, Any]:
+        """Metrics of this kind of data that may be given by name, besides those of `zoo.metrics`."""
+        return {}
+
     def invert_target(self, values: np.ndarray) -> np.ndarray:
         """Model units back to the user's units, for regression."""
+        return values
+
+    def model_target(self, values: np.ndarray) -> np.ndarray:
+        """The user's units in those of the model: what `invert_target` undoes.
+
+        Raises:
+            TypeError: if `invert_target` is of a subclass that does not say how it goes back.
+        """
+        if type(self).invert_target is not ModelData.invert_target:
+            raise TypeError(
+                f"{type(self).__name__} has invert_target but no model_target(values), which takes values in "
+                "the user's units to those of the model; add it, or use evaluate() instead of score()"
+            )
         return values
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -73,7 +90,7 @@ class ModelData:
 
     def __repr__(self) -> str:
         parts = [
-            f"{name} {n_rows(loader):,}"
+            f"{name} {rows_text(loader)}"
             for name, loader in (("train", self.train_dl), ("valid", self.valid_dl), ("test", self.test_dl))
             if loader is not None
         ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import device_batches, n_rows, split_batch
+from zoo.data.batches import device_batches, rows_text, split_batch
 from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
@@ -44,7 +44,7 @@ class Looking:
 
     def __repr__(self) -> str:
         sizes = [
-            f"{name} {n_rows(loader):,}"
+            f"{name} {rows_text(loader)}"
             for name in ("train", "valid", "test")
             if (loader := getattr(self.data, f"{name}_dl", None)) is not None
         ]

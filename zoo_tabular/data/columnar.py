@@ -26,7 +26,7 @@ from zoo_tabular.frames.frame_checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.raw_rows import frame_of_arrays, frame_of_items
 from zoo_tabular.frames.target.transforms import TargetTransform
-from zoo_tabular.metrics import exp_rmspe
+from zoo_tabular.metrics import average_precision, exp_rmspe, rmspe
 
 if TYPE_CHECKING:
     from zoo_tabular import TabularLearner
@@ -330,6 +330,14 @@ class ColumnarModelData(ModelData):
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         return self.target.inverse(values)
+
+    def model_target(self, values: np.ndarray) -> np.ndarray:
+        """Targets or predictions in the user's unit on the scale that the model learns on."""
+        return self.target.forward(values)
+
+    def named_metrics(self) -> dict[str, Any]:
+        """The metrics of tables by name."""
+        return {"exp_rmspe": exp_rmspe, "rmspe": rmspe, "average_precision": average_precision}
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = {
