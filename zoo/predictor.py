@@ -20,7 +20,7 @@ from zoo.data.model_data import ModelData
 from zoo.data.nested import map_tensors
 from zoo.data.outputs import predictions_are
 from zoo.data.prediction import Prediction
-from zoo.engine.callback import Callback
+from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop
 from zoo.engine.optimizer import LayerOptimizer
@@ -223,7 +223,7 @@ class Predictor(LearnerFiles):
         parts = [
             *process_callbacks(),
             *self._domain_callbacks(),
-            *(callback for callback in self.callbacks if callback.in_finder),
+            *(callback for callback in callback_list(self.callbacks) if callback.in_finder),
         ]
         if self._autocast is not None:
             parts.append(self._autocast)

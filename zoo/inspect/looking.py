@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import device_batches, rows_text, split_batch
-from zoo.data.seeding import preserve_generators, preserve_rng
+from zoo.data.batches import first_batch, rows_text, split_batch
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.inspect.show_loop import LoopListing, show_loop
@@ -34,8 +33,7 @@ class Looking:
         loader = self.data.train_dl if self.data.train_dl is not None else self.data.valid_dl
         if loader is None:
             raise ValueError("summary() runs one batch through the model, but this learner has no data")
-        with preserve_rng(), preserve_generators(loader):
-            inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
+        inputs, _ = split_batch(first_batch(loader, self.device, training=False))
         return summarize(self.model, inputs)
 
     def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:

@@ -193,6 +193,12 @@ def module_of(function: Any) -> str:
     return str(getattr(innermost(function), "__module__", ""))
 
 
+def check_name(name: str) -> None:
+    """Refuse a metric with the name of a column that every table has."""
+    if name in ("epoch", "train_loss", "valid_loss", "seconds"):
+        raise ValueError(f"a metric cannot be called {name!r}, which every epoch table has: rename it")
+
+
 def named_meters(metrics: Iterable[Any]) -> dict[str, Any]:
     """Streaming meters by column name; a name that is taken already gets a number.
 
@@ -203,8 +209,7 @@ def named_meters(metrics: Iterable[Any]) -> dict[str, Any]:
     for metric in metrics:
         meter = streaming(metric)
         name = metric_name(meter)
-        if name in ("epoch", "train_loss", "valid_loss", "seconds"):
-            raise ValueError(f"a metric cannot be called {name!r}, which every epoch table has: rename it")
+        check_name(name)
         number = 2
         unique = name
         while unique in meters:

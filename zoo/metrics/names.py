@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import did_you_mean, some
 from zoo.metrics import classes, counts, labels, numbers, ranking
-from zoo.metrics.meters import Perplexity, innermost, is_meter, metric_name, module_of
+from zoo.metrics.meters import Perplexity, check_name, innermost, is_meter, metric_name, module_of
 
 _NAMED: dict[str, Callable[[], Any]] = {
     "accuracy": lambda: classes.accuracy,
@@ -41,7 +41,7 @@ def metric_list(metrics: Any, known: Mapping[str, Any] | None = None) -> list[An
     Raises:
         TypeError: if it is no list, or holds something that can be no metric: a function that makes metrics
             and was not called, one that takes other arguments, an object that cannot be called.
-        ValueError: for a name that does not exist.
+        ValueError: for a name that does not exist, or that every table has.
 
     Example:
         >>> [metric_name(metric) for metric in metric_list(["accuracy", "f1"])]
@@ -68,6 +68,7 @@ def _checked(metric: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(metric, str):
         return _named(metric, known)
     name = metric_name(metric)
+    check_name(name)
     if getattr(innermost(metric), "makes_metric", False):
         raise TypeError(f"{name} makes a metric and was not called: use metrics=[{_call(metric)}]")
     meter = metric
