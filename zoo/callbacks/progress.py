@@ -14,6 +14,7 @@ from tqdm.std import tqdm
 
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
+from zoo.notebook import kernel_shell
 
 REDRAW_SECONDS = 0.25
 
@@ -59,9 +60,7 @@ class Cell:
 
 def find_cell() -> Cell | None:
     """A new output of the cell that runs, in a Jupyter kernel (also of Colab and of editors)."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return Cell() if shell is not None and "IPKernelApp" in shell.config else None
+    return None if kernel_shell() is None else Cell()
 
 
 def in_terminal() -> bool:

@@ -14,9 +14,10 @@ from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
+from zoo.notebook import Quiet
 
 
-class Looking:
+class Looking(Quiet):
     """The part of a `Learner` that explains itself."""
 
     data: Any

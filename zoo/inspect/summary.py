@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,12 +84,36 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
         kinds[label] = (type(module).__name__, sum(param.numel() for param in own if param.requires_grad))
         layers[label] = module
 
+    trained: nn.Module | None = None
+
     def note(label: str, output: Any) -> None:
         tensor = first_tensor(output)
         shapes[label] = None if tensor is None or tensor.ndim == 0 else (-1, *tensor.shape[1:])
 
     with Hooks(layers, note), torch.no_grad(), preserve_rng(), preserve_modes(model):
         model.eval()
-        model(*inputs)
+        try:
+            model(*inputs)
+        except AttributeError as error:  # such as statistics that the first training batch makes
+            trained = _trained_copy(model, inputs, error)
+    if trained is not None:
+        return summarize(trained, inputs)
     order = [*shapes, *(label for label in owned if label not in shapes)]
     return Summary([LayerRow(n, kinds[n][0], shapes.get(n), owned[n], kinds[n][1]) for n in order])
+
+
+def _trained_copy(model: nn.Module, inputs: tuple, error: AttributeError) -> nn.Module:
+    """A copy that has seen one batch in training mode, for modules that make attributes only there.
+
+    Raises:
+        AttributeError: the given one, if the model cannot be run in that mode either.
+    """
+    copied = copy.deepcopy(model)
+    copied.train()
+    try:
+        copied(*inputs)
+        copied.eval()
+        copied(*inputs)
+    except AttributeError:
+        raise error from None
+    return copied

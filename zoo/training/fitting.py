@@ -25,6 +25,7 @@ from zoo.predictor import Predictor
 from zoo.schedules import Schedule
 from zoo.storage.resume import FitCounter, Run
 from zoo.training.bare_fit import tell_if_interrupted
+from zoo.training.rows import EpochRows
 
 
 class Fitting(Predictor):
@@ -119,7 +120,7 @@ class Fitting(Predictor):
         return self.history[-1]["epoch"] + 1 if self.history else 0
 
     def _rows_since(self, epoch: int) -> list[dict[str, Any]]:
-        return [row for row in self.history if row["epoch"] >= epoch]
+        return EpochRows(row for row in self.history if row["epoch"] >= epoch)
 
     def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
         decay = self.wd if wds is None else wds
