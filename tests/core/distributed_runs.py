@@ -226,7 +226,9 @@ def summed_metrics(path: Path) -> dict[str, Any]:
     from zoo.callbacks import distributed as callbacks
 
     set_seed(0)
-    learn = learner(digits_of(64), small_net(), metrics=[accuracy])
+    learn = learner(
+        digits_of(64), small_net(), metrics=[accuracy, "f1", "mcc", "error_rate", "top_5_accuracy"]
+    )
     many, callbacks._MANY = callbacks._MANY, 100
     try:
         learn.fit(0.1, 1)

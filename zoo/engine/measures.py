@@ -29,7 +29,7 @@ class Measures:
         self.state, self.loss, self.meters = state, RowSum(), named_meters(state.metrics)
         for meter in self.meters.values():
             meter.reset()
-        self._meaning = meaning_of(state)
+        self._meaning: Meaning = meaning_of(state)
         self._failed: set[str] = set()
         state.meters = [self.loss, *self.meters.values()]
 

@@ -51,7 +51,7 @@ class Figure(_matplotlib.Figure):
         from matplotlib import pyplot
         from matplotlib._pylab_helpers import Gcf
 
-        canvas = pyplot._get_backend_mod().FigureCanvas  # type: ignore[attr-defined]
+        canvas: Any = pyplot._get_backend_mod().FigureCanvas  # type: ignore[attr-defined]
         if canvas.required_interactive_framework is None:
             if warn:
                 warnings.warn(

@@ -39,7 +39,7 @@ class Looking(Quiet):
 
     def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
         """The events of a fit with these callbacks, and who listens to each in which order; print it."""
-        return show_loop(self, callbacks)
+        return show_loop(self, callbacks)  # type: ignore[arg-type]  (a learner has the rest)
 
     def __repr__(self) -> str:
         sizes = [

@@ -17,8 +17,6 @@ from .meters import WholeSet as WholeSet
 from .meters import batch_mean as batch_mean
 from .meters import metric_name as metric_name
 from .meters import module_of as module_of
-from .meters import named_meters as named_meters
-from .meters import streaming as streaming
 from .names import metric_list as metric_list
 from .numbers import mae as mae
 from .numbers import mse as mse
@@ -26,4 +24,6 @@ from .numbers import r2 as r2
 from .numbers import rmse as rmse
 from .ranking import auc as auc
 from .sklearn import sklearn_metric as sklearn_metric
+from .streaming import named_meters as named_meters
+from .streaming import streaming as streaming
 from .thresholds import best_threshold as best_threshold

@@ -95,7 +95,9 @@ class ClassCounts(Summed):
                 f"{self.name}: {int(self._strange)} targets are none of the {self._counts.shape[1]} classes"
             )
         counts = self._counts.cpu().double()
-        average = self.average or ("binary" if counts.shape[1] == 2 and not self._several else "macro")
+        average: Average = self.average or (
+            "binary" if counts.shape[1] == 2 and not self._several else "macro"
+        )
         if not self._several and average in ("macro", "weighted"):  # absent classes are nobody's mistake
             counts = counts[:, (counts[1] + counts[2]) > 0]
         return self.value(counts, average)
