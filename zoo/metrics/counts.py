@@ -42,7 +42,8 @@ class ClassCounts(Summed):
                     else ""
                 )
             )
-        self.name, self.value, self.average, self.thresh = name, value, average, thresh
+        self.name, self.value, self.thresh = name, value, thresh
+        self.average: Average | None = average
         self.reset()
 
     def reset(self) -> None:

@@ -66,7 +66,7 @@ def metric_list(metrics: Any, known: Mapping[str, Any] | None = None) -> list[An
 
 def _checked(metric: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(metric, str):
-        return _named(metric, known)
+        return named_metric(metric, known)
     name = metric_name(metric)
     check_name(name)
     if getattr(innermost(metric), "makes_metric", False):
@@ -86,7 +86,9 @@ def _checked(metric: Any, known: Mapping[str, Any]) -> Any:
     return metric
 
 
-def _named(name: str, known: Mapping[str, Any]) -> Any:
+def named_metric(name: str, known: Mapping[str, Any] | None = None) -> Any:
+    """The metric of that name; arguments as of `metric_list`."""
+    known = known or {}
     if name in known:
         return known[name]
     if name in _NAMED:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zoo.metrics.meters import RowMean, WholeSet, check_name, innermost, is_meter, metric_name, module_of
+from zoo.metrics.names import named_metric
 from zoo.metrics.sklearn import sklearn_metric
 
 
@@ -37,7 +38,10 @@ def streaming(metric: Any) -> Any:
 
     Raises:
         TypeError: if it is neither a function nor such an object.
+        ValueError: for a name that does not exist.
     """
+    if isinstance(metric, str):
+        metric = named_metric(metric)
     if isinstance(metric, type):
         metric = metric()
     if is_meter(metric):
