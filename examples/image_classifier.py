@@ -68,7 +68,7 @@ def main() -> None:
     learn.unfreeze()
     learn.bn_freeze(True)
     learn.fit(slice(3e-6, 3e-4), 1, cycle_len=1)
-    probs, targets = learn.TTA()
+    probs, targets = learn.TTA(log=False)
     print(f"all layers, test-time augmentation: accuracy {accuracy(probs, targets):.4f}")
 
     # look, keep, predict a new picture

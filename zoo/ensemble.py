@@ -146,27 +146,36 @@ class Ensemble:
 
     # -- validation or test rows
 
-    def predict(self, is_test: bool = False) -> np.ndarray:
-        """Predictions for every row of the validation (or test) set, in order.
+    def predict(self, is_test: bool = False, *, loader: Any = None, log: bool = True) -> np.ndarray:
+        """Predictions for every row of the validation (or test) set, in order; arguments as of a learner's
+        `predict`.
 
         Returns:
-            For classifiers the logarithm of the mean probability, shape (rows, classes); otherwise values in
-            the user's units.
+            For classifiers the logarithm of the mean probability (with `log=False` that probability), shape
+            (rows, classes); otherwise values in the user's units.
         """
-        return self._rows(is_test)[0].answers(log=True)
+        return self._rows(is_test, loader)[0].answers(log=log)
 
-    def predict_proba(self, is_test: bool = False) -> np.ndarray:
+    def predict_proba(self, is_test: bool = False, *, loader: Any = None) -> np.ndarray:
         """Mean class probabilities, shape (rows, classes)."""
         if self._activation.kind == "identity":
             raise ValueError("predict_proba needs classifiers; these learners predict values: use predict()")
-        return self._rows(is_test)[0].answers(log=False)
+        return self._rows(is_test, loader)[0].answers(log=False)
 
-    def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def predict_with_targs(
+        self, is_test: bool = False, *, loader: Any = None, log: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What `predict` gives, and the targets in the same order (and in the user's units)."""
-        mean, targets = self._rows(is_test)
+        mean, targets = self._rows(is_test, loader)
         if targets is None:
             raise ValueError("these rows have no targets: use predict(is_test=True)")
-        return mean.answers(log=True), self._first._invert(targets.numpy())
+        return mean.answers(log=log), self._first._invert(targets.numpy())
+
+    def score(
+        self, predictions: Any, targets: Any, metrics: Sequence[Any] | None = None, *, log: bool | None = None
+    ) -> dict[str, float]:
+        """Metrics of predictions that exist, as a learner's `score` gives them."""
+        return self._first.score(predictions, targets, metrics, log=log)
 
     def evaluate(self, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Loss and metrics of the mean over the validation set, as a learner's `evaluate` gives them.
@@ -174,7 +183,7 @@ class Ensemble:
         Args:
             metrics: those of the first learner by default.
         """
-        mean, targets = self._rows(is_test=False)
+        mean, targets = self._rows(False, None)
         if mean.outputs is None:
             raise ValueError(
                 "the members were trained in different units, so their mean has no common loss: compare "
@@ -184,16 +193,16 @@ class Ensemble:
             raise ValueError("these rows have no targets to compare with")
         first = self._first
         loader = TensorLoader(mean.outputs, targets, bs=getattr(first.data.valid_dl, "bs", None) or 1024)
-        chosen = first.metrics if metrics is None else metrics
-        state = State(nn.Identity(), first.data, None, first.loss_fn, first.device, metrics=list(chosen))
+        chosen = first._metrics(first.metrics if metrics is None else metrics)
+        state = State(nn.Identity(), first.data, None, first.loss_fn, first.device, metrics=chosen)
         return Loop(state).validate(loader)
 
     # -- other inputs
 
-    def predict_array(self, x: Any) -> np.ndarray:
+    def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Predictions for one prepared batch of model inputs; see `Predictor.predict_array`."""
         inputs = tuple(as_tensor(part) for part in (x if isinstance(x, tuple) else (x,)))
-        return self._mean(lambda learner: learner._forward_batches([inputs])).answers(log=True)
+        return self._mean(lambda learner: learner._forward_batches([inputs])).answers(log=log)
 
     def predict_one(self, raw: Any) -> Prediction | Any:
         """The answer for one raw input (a path, a text, a row, ...) in the user's terms."""
@@ -256,19 +265,23 @@ class Ensemble:
     def _activation(self) -> Activation:
         return self._first.activation
 
-    def _rows(self, is_test: bool) -> tuple[MeanAnswers, Tensor | None]:
-        """The mean over the validation or test rows, and their targets."""
+    def _rows(self, is_test: bool, loader: Any) -> tuple[MeanAnswers, Tensor | None]:
+        """The mean over the validation or test rows, or those of a loader, and their targets."""
         found: list[tuple[_Member, Tensor | None]] = []
 
         def run(learner: Predictor) -> Tensor:
-            outputs, targets = learner._outputs(learner._loader(is_test))
+            outputs, targets = learner._outputs(learner._loader(is_test, loader))
             found.append((self._members[len(found)], targets))
             return outputs
 
         mean = self._mean(run)
         first, targets = found[0]
         for member, others in found[1:]:
-            if not is_test and not same_targets(first.learner, targets, member.learner, others):
+            if (
+                not is_test
+                and loader is None
+                and not same_targets(first.learner, targets, member.learner, others)
+            ):
                 raise ValueError(
                     f"Ensemble: {member.label} has other validation rows than {first.label}, or in another "
                     "order: make their data with the same validation rows (for instance the same seed)"

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
+from zoo.data.batches import batch_count
 from zoo.data.device import resolve_device
-from zoo.engine.callback import Callback
+from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.inspect.looking import Looking
@@ -46,7 +47,8 @@ class Learner(Settings, Fitting, Switches, Looking):
         opt_fn: a torch optimizer class or a function of param groups; AdamW (fused where possible) by
             default.
         loss_fn: `(predictions, targets) -> scalar`; chosen from the data by default.
-        metrics: functions `(predictions, targets) -> number` or streaming objects; the data's own by default.
+        metrics: functions `(predictions, targets) -> number`, streaming objects or names such as "f1"; the
+            data's own by default.
         layer_groups: `{name: modules}`, a list of groups, or a function of the model; asked of the model by
             default.
         callbacks: listeners of every fit.
@@ -110,11 +112,8 @@ class Learner(Settings, Fitting, Switches, Looking):
         self.groups = LayerGroups(model, layer_groups)
         self.opt_fn = torch.optim.AdamW if opt_fn is None else opt_fn
         self.loss_fn = default_loss(data) if loss_fn is None else loss_fn
-        given: Any = (
-            _default_metrics(data) if metrics is None else metrics,
-            callbacks,
-        )  # checked as they are set
-        self.metrics, self.callbacks = given
+        listed: Any = (_default_metrics(data) if metrics is None else metrics, callbacks)
+        self.metrics, self.callbacks = listed  # checked as they are set
         self.wd, self.clip, self.seed, self.progress = wd, clip, seed, progress
         self.path = Path(path if path is not None else getattr(data, "path", None) or ".")
         self.opt: LayerOptimizer | None = None
@@ -190,15 +189,17 @@ class Learner(Settings, Fitting, Switches, Looking):
         run = self._plan(checkpoint_every, resume)
         lengths = [n_cycle] if cycle_len is None else cycle_lengths(n_cycle, cycle_len, cycle_mult)
         n_epochs = sum(lengths)
-        steps = self._steps_per_epoch(n_epochs, run.first_epoch)
+        steps = self._steps_per_epoch(
+            n_epochs, run.first_epoch, needed=schedule is not None or cycle_len is not None
+        )
         if schedule is not None:
             plan = own_schedule(schedule, steps, self.groups.spread(lrs))
         elif cycle_len is None:
-            plan = Constant(sum(steps))
+            plan = Constant(sum(steps) or 1)
         else:
             epochs = iter(steps)
             plan = CosineRestarts(tuple(sum(next(epochs) for _ in range(length)) for length in lengths))
-        extra: list[Callback] = [*callbacks]
+        extra: list[Callback] = callback_list(callbacks)
         if cycle_save_name is not None:
             if cycle_len is None:
                 raise ValueError("cycle_save_name saves at cycle ends: give cycle_len as well")
@@ -243,7 +244,10 @@ class Learner(Settings, Fitting, Switches, Looking):
         run = self._plan(checkpoint_every, resume)
         n_steps = sum(self._steps_per_epoch(n_epochs, run.first_epoch))
         schedule = OneCycle(n_steps, pct_start, div_factor, moms=three)  # type: ignore[arg-type]
-        extra = [*callbacks, *([SaveBest(best_save_name)] if best_save_name is not None else [])]
+        extra = [
+            *callback_list(callbacks),
+            *([SaveBest(best_save_name)] if best_save_name is not None else []),
+        ]
         return self._run(
             max_lr, n_epochs, schedule, run, wds=wds, metrics=metrics, callbacks=extra, clip=clip
         )
@@ -307,7 +311,7 @@ class Learner(Settings, Fitting, Switches, Looking):
         self.groups.check(self.model)
         ratios = [start / starts[-1] for start in starts]
         found = RangeTestRecorder(num_it)
-        wraps = -(-num_it // max(1, len(self.data.train_dl)))
+        wraps = -(-num_it // (batch_count(self.data.train_dl) or 1))
         with no_trace(self):
             schedule = RangeTest(num_it, starts[-1], end_lr, linear)
             loop = self._loop(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.data.gathering import widened
 from zoo.data.seeding import preserve_generators, preserve_rng
 
 
@@ -36,8 +37,8 @@ class Activation:
             raise ValueError(f"unknown activation {self.kind!r}")
 
     def __call__(self, outputs: Tensor) -> Tensor:
-        """Probabilities, or the values themselves; float32."""
-        outputs = outputs.float()
+        """Probabilities, or the values themselves; float32, or float64 as they are."""
+        outputs = widened(outputs)
         if self.kind == "softmax":
             return outputs.softmax(self.axis)
         if self.kind == "sigmoid":
@@ -45,13 +46,50 @@ class Activation:
         return outputs.exp() if self.kind == "exp" else outputs
 
     def log(self, outputs: Tensor) -> Tensor:
-        """Log-probabilities, or the values themselves; float32."""
-        outputs = outputs.float()
+        """Log-probabilities, or the values themselves; float32, or float64 as they are."""
+        outputs = widened(outputs)
         if self.kind == "softmax":
             return outputs.log_softmax(self.axis)
         if self.kind == "sigmoid":
             return F.logsigmoid(outputs)
         return outputs.log() if self.kind == "probability" else outputs
+
+
+def as_outputs(answers: Tensor, kind: str, log: bool | None = None) -> Tensor:
+    """Probabilities, or their logarithms, as outputs of a model whose activation is `kind`.
+
+    Args:
+        answers: what the activation, or its `log`, gave.
+        kind: of the activation; one with probabilities.
+        log: whether they are logarithms; `None` looks at the signs.
+
+    Raises:
+        ValueError: for values that are neither, or not what `log` says.
+
+    Example:
+        >>> import torch
+        >>> as_outputs(torch.tensor([0.5, 0.75]), "sigmoid").exp().round(decimals=4).tolist()
+        [1.0, 3.0]
+    """
+    answers = widened(answers)
+    low, high = (float(value) for value in answers.aminmax()) if answers.numel() else (0.0, 0.0)
+    slack = 1e-4  # of rounding
+    if not ((low >= -slack and high <= 1 + slack) or high <= slack):
+        raise ValueError(
+            f"these are neither probabilities nor their logarithms: values from {low:.4g} to {high:.4g}; raw "
+            "outputs are no answers of a learner: give them to the metrics themselves"
+        )
+    is_log = low < -slack if log is None else log
+    if (is_log and high > slack) or (not is_log and low < -slack):
+        raise ValueError(
+            f"log={log}, but these are {'probabilities' if is_log else 'logarithms'}: log={not log}"
+        )
+    if kind == "sigmoid":  # in float64, where a probability near 1 still has a logarithm of its absence
+        chances = (answers.double().exp() if is_log else answers.double()).clamp(1e-30, 1 - 1e-15)
+        return torch.logit(chances).to(answers.dtype)
+    if kind == "probability":
+        return answers.exp() if is_log else answers
+    return answers if is_log else answers.clamp(min=1e-30).log()
 
 
 class CrossEntropyFlat(nn.Module):
@@ -92,6 +130,12 @@ class CrossEntropyFlat(nn.Module):
         scores = preds if preds.ndim == 2 and self.axis in (-1, 1) else preds.movedim(self.axis, -1)
         flat = scores if scores.ndim == 2 else scores.reshape(-1, scores.shape[-1])
         labels = targets if targets.ndim == 1 else targets.reshape(-1)
+        if flat.shape[1] == 1:
+            raise ValueError(
+                "cross entropy needs one score a class, but this model has a single output: for numbers "
+                "(also "
+                "whole ones) pass loss_fn=MSEFlat(), for yes or no BCEWithLogitsFlat(), both of zoo.losses"
+            )
         if len(flat) != len(labels):
             raise ValueError(
                 f"cross entropy: predictions of shape {tuple(preds.shape)} hold {len(flat)} rows of scores, "

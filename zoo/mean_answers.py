@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.gathering import widened
 from zoo.losses import Activation
 from zoo.predictor import Predictor
 
@@ -25,7 +26,7 @@ class MeanAnswers:
 
     def add(self, outputs: Tensor, learner: Predictor, label: str) -> None:
         """Add what a member says; `label` names it in errors."""
-        parts = self._logs(outputs.float())
+        parts = self._logs(widened(outputs))
         if not self._sums:
             self._sums, self._label = parts, label
         elif parts[0].shape != self._sums[0].shape:
@@ -39,7 +40,7 @@ class MeanAnswers:
         self._count += 1
         if self.activation.kind == "identity":
             self._one_unit &= learner is self.first or _same_units(self.first, learner, outputs[:16])
-            values = np.asarray(learner._invert(outputs.float().numpy()), dtype=np.float64)
+            values = np.asarray(learner._invert(widened(outputs).numpy()), dtype=np.float64)
             self._values = values if self._values is None else self._values + values
 
     def _logs(self, outputs: Tensor) -> list[Tensor]:

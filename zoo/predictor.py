@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,20 +10,24 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler
 
 from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
-from zoo.data.batches import as_tensor, n_rows
+from zoo.data.batches import as_tensor
+from zoo.data.gathering import Gathered, InputsOnly, row_order, warn_of_order
 from zoo.data.model_data import ModelData
+from zoo.data.nested import map_tensors
+from zoo.data.outputs import predictions_are
 from zoo.data.prediction import Prediction
-from zoo.engine.callback import Callback
+from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.state import State
-from zoo.losses import Activation, activation_of
+from zoo.losses import Activation, activation_of, as_outputs
+from zoo.metrics import metric_list, named_meters
+from zoo.metrics.arrays import as_pair
 from zoo.storage.learner_files import LearnerFiles
 
 MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
@@ -58,52 +61,114 @@ class Predictor(LearnerFiles):
     def evaluate(self, loader: Any = None, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Mean loss and metrics over the validation set, or another loader.
 
+        Args:
+            loader: another loader than that of the validation set.
+            metrics: instead of the learner's; functions, streaming objects or names.
+
         Returns:
-            `valid_loss` and each metric by name.
+            `valid_loss` and each metric by name; NaN, with a warning, where one could not be computed.
         """
         loader = self._loader(is_test=False) if loader is None else loader
-        chosen = self.metrics if metrics is None else metrics
+        chosen = self._metrics(self.metrics if metrics is None else metrics)
         return self._loop(self._step_callbacks(None), chosen).validate(loader)
 
-    def predict(self, is_test: bool = False) -> np.ndarray:
+    def predict(self, is_test: bool = False, *, loader: Any = None, log: bool = True) -> np.ndarray:
         """Predictions for every row of the validation (or test) set, in order; silent.
 
-        Returns:
-            For classifiers log-probabilities, shape (rows, classes); otherwise values in the user's units.
-        """
-        outputs, _ = self._outputs(self._loader(is_test))
-        return self._answers(outputs, log=True)
+        Everything that predicts rows (`predict`, `predict_with_targs`, `predict_array`, `TTA`, those of an
+        `Ensemble`) means the same: of a classifier logarithms of probabilities, with `log=False` the
+        probabilities.
 
-    def predict_proba(self, is_test: bool = False) -> np.ndarray:
-        """Class probabilities, shape (rows, classes).
+        Args:
+            is_test: the test set instead of the validation set. One raw input is answered by `predict_one`,
+                several by `predict_batch`.
+            loader: another loader instead; its batches may come without targets where the training data tell
+                how many inputs there are (`TensorLoader`).
+            log: whether a classifier's probabilities come as logarithms.
+
+        Returns:
+            For classifiers shape (rows, classes); otherwise values in the user's units, float32, or float64
+            from a model that computes in it. Of a model that returns several tensors (a dict) the same form
+            of arrays, as the model gives them.
+        """
+        outputs, _ = self._outputs(self._loader(is_test, loader), targets=False)
+        return self._answers(outputs, log=log)
+
+    def predict_proba(self, is_test: bool = False, *, loader: Any = None) -> np.ndarray:
+        """Class probabilities, shape (rows, classes): `predict(..., log=False)` for classifiers alone.
 
         Raises:
             ValueError: if this is no classifier.
         """
         if self.activation.kind == "identity":
             raise ValueError("predict_proba needs a classifier; this learner predicts values: use predict()")
-        outputs, _ = self._outputs(self._loader(is_test))
+        outputs, _ = self._outputs(self._loader(is_test, loader), targets=False)
         return self._answers(outputs, log=False)
 
-    def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """What `predict` gives, and the targets in the same order (and in the user's units)."""
-        outputs, targets = self._outputs(self._loader(is_test))
+    def predict_with_targs(
+        self, is_test: bool = False, *, loader: Any = None, log: bool = True
+    ) -> tuple[np.ndarray, Any]:
+        """What `predict` gives, and the targets in the same order (and in the user's units).
+
+        Targets of several parts come in the form that the loader gives them, a tuple as a tuple.
+        """
+        outputs, targets = self._outputs(self._loader(is_test, loader))
         if targets is None:
             raise ValueError("these rows have no targets: use predict(is_test=True)")
-        return self._answers(outputs, log=True), self._invert(targets.numpy())
+        return self._answers(outputs, log=log), self._invert(_arrays(targets))
 
-    def predict_array(self, x: Any) -> np.ndarray:
+    def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Predictions for one prepared batch of model inputs.
 
         Args:
             x: an array or tensor (several inputs as a tuple) with a batch dimension, for instance `x[None]`.
+            log: as of `predict`.
 
         Returns:
             What `predict` would give for these rows.
         """
         inputs = tuple(as_tensor(part) for part in (x if isinstance(x, tuple) else (x,)))
         outputs = self._forward_batches([inputs])
-        return self._answers(outputs, log=True)
+        return self._answers(outputs, log=log)
+
+    def score(
+        self, predictions: Any, targets: Any, metrics: Sequence[Any] | None = None, *, log: bool | None = None
+    ) -> dict[str, float]:
+        """Metrics of predictions that exist: those of `predict`, of `TTA`, of several models averaged by
+        hand.
+
+        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows.
+
+        Args:
+            predictions: answers as this learner's methods give them: of a classifier probabilities or their
+                logarithms, otherwise values in the user's units.
+            targets: as `predict_with_targs` gives them.
+            metrics: the learner's by default; functions, streaming objects or names.
+            log: whether a classifier's predictions are logarithms. By default their sign tells: no logarithm
+                of a probability is above 0, and no probability below.
+
+        Returns:
+            Each metric by name.
+
+        Raises:
+            ValueError: for predictions of a classifier that are neither, or not what `log` says.
+
+        Example: `learn.score(*learn.predict_with_targs(), metrics=["accuracy", "f1"])`
+        """
+        chosen = self._metrics(self.metrics if metrics is None else metrics)
+        outputs, truth = as_pair(predictions, targets)
+        kind = self.activation.kind
+        if kind == "identity":
+            outputs, truth = (self._model_units(values) for values in (outputs, truth))
+        else:
+            outputs = as_outputs(outputs, kind, log)
+        found = {}
+        with predictions_are("probabilities" if kind == "probability" else "scores"):
+            for name, meter in named_meters(chosen).items():
+                meter.reset()
+                meter.update(outputs, truth)
+                found[name] = float(meter.compute())
+        return found
 
     def predict_one(self, raw: Any) -> Prediction | Any:
         """The answer for one raw input (a path, a text, a row, ...) in the user's terms."""
@@ -158,7 +223,7 @@ class Predictor(LearnerFiles):
         parts = [
             *process_callbacks(),
             *self._domain_callbacks(),
-            *(callback for callback in self.callbacks if callback.in_finder),
+            *(callback for callback in callback_list(self.callbacks) if callback.in_finder),
         ]
         if self._autocast is not None:
             parts.append(self._autocast)
@@ -171,7 +236,19 @@ class Predictor(LearnerFiles):
         """Callbacks that a domain's models always need, such as the reset of a recurrent state."""
         return []
 
-    def _loader(self, is_test: bool) -> Any:
+    def _metrics(self, metrics: Any) -> list[Any]:
+        """A checked list, names looked up."""
+        return metric_list(metrics, getattr(self.data, "named_metrics", dict)())
+
+    def _loader(self, is_test: bool, loader: Any = None) -> Any:
+        if not isinstance(is_test, bool | np.bool_):
+            raise TypeError(
+                f"predict() takes True (the test set) or False (the validation set), got a "
+                f"{type(is_test).__name__}: for one raw input use predict_one(raw), for several "
+                "predict_batch(items), for another loader predict(loader=...)"
+            )
+        if loader is not None:
+            return loader
         loader = self.data.test_dl if is_test else self.data.valid_dl
         if loader is None:
             kind = "test" if is_test else "validation"
@@ -183,95 +260,41 @@ class Predictor(LearnerFiles):
         tensors = getattr(self.data.train_dl, "tensors", None)
         return None if tensors is None else len(tensors) - 1
 
-    def _outputs(self, loader: Any) -> tuple[Tensor, Any]:
-        """Raw model outputs and targets (`None` if there are none) of every row, on the CPU, in input
-        order.
+    def _outputs(self, loader: Any, *, targets: bool = True) -> tuple[Any, Any]:
+        """Raw model outputs and targets (`None` if there are none, or they are not wanted) of every row, on
+        the CPU, in input order.
         """
-        _warn_of_order(loader)
-        outputs: list[Tensor] = []
-        targets: list[Tensor] = []
+        warn_of_order(loader)
+        gathered = Gathered(targets=targets)
         loop = self._loop(self._step_callbacks(None), ())
+        loop.evaluate(loader, lambda: gathered.add(loop.state.preds, loop.state.target))
+        return gathered.result(row_order(loader))
 
-        def collect() -> None:
-            outputs.append(_plain(loop.state.preds))
-            if loop.state.target is not None:
-                targets.append(loop.state.target.cpu())
-
-        loop.evaluate(loader, collect)
-        order = _order(loader)
-        all_outputs, all_targets = torch.cat(outputs), torch.cat(targets) if targets else None
-        if order is None:
-            return all_outputs, all_targets
-        back = torch.argsort(torch.as_tensor(order))
-        return all_outputs[back], None if all_targets is None else all_targets[back]
-
-    def _forward_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
+    def _forward_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Any:
         """Raw outputs for batches of inputs without targets."""
-        outputs: list[Tensor] = []
+        gathered = Gathered(targets=False)
         loop = self._loop(self._step_callbacks(None), ())
-        loop.evaluate(_InputsOnly(batches), lambda: outputs.append(_plain(loop.state.preds)))
-        if not outputs:
-            raise ValueError("there is nothing to predict: the input is empty")
-        return torch.cat(outputs)
+        loop.evaluate(InputsOnly(batches), lambda: gathered.add(loop.state.preds, None))
+        return gathered.result()[0]
 
-    def _answers(self, outputs: Tensor, *, log: bool) -> np.ndarray:
+    def _answers(self, outputs: Any, *, log: bool) -> Any:
         activation = self.activation
+        if not isinstance(outputs, Tensor):  # several tensors: what each means is the model's own
+            return _arrays(outputs)
         if activation.kind == "identity":
             return self._invert(outputs.numpy())
         return (activation.log(outputs) if log else activation(outputs)).numpy()
 
-    def _invert(self, values: np.ndarray) -> np.ndarray:
+    def _invert(self, values: Any) -> Any:
         invert = getattr(self.data, "invert_target", None)
-        return values if invert is None or self.activation.kind != "identity" else invert(values)
+        known = isinstance(values, np.ndarray) and self.activation.kind == "identity"
+        return values if invert is None or not known else invert(values)
+
+    def _model_units(self, values: Tensor) -> Tensor:
+        """The user's units back to those of the model."""
+        convert = getattr(self.data, "model_target", None)
+        return values if convert is None else torch.as_tensor(convert(values.cpu().numpy()))
 
 
-def _plain(preds: Any) -> Tensor:
-    if not isinstance(preds, Tensor):
-        raise TypeError(
-            "predictions must be a tensor, or a tuple that begins with one; this model returns "
-            f"{type(preds).__name__}"
-        )
-    return preds.float().cpu()
-
-
-def _order(loader: Any) -> Any:
-    """The order of a loader's rows in an evaluation, which passes over them as in epoch 0."""
-    if not hasattr(loader, "order") or not hasattr(loader, "set_epoch"):
-        return getattr(loader, "order", None)
-    epoch = getattr(loader, "epoch", 0)
-    loader.set_epoch(0)
-    try:
-        return loader.order
-    finally:
-        loader.set_epoch(epoch)
-
-
-def _warn_of_order(loader: Any) -> None:
-    """Tell when a loader's rows can't be given back in order, or not all of them."""
-    if isinstance(getattr(loader, "sampler", None), RandomSampler):
-        warnings.warn(
-            "this loader shuffles, so predictions come in another order than its rows", stacklevel=4
-        )
-    if getattr(loader, "drop_last", False) and len(loader) * (
-        getattr(loader, "bs", 0) or loader.batch_size
-    ) < n_rows(loader):
-        warnings.warn("this loader drops its last rows (drop_last), so they get no predictions", stacklevel=4)
-
-
-class _InputsOnly:
-    """Batches of inputs as a loader: the missing target is filled with the row numbers.
-
-    They were given to this process alone, so that others have no share in them.
-    """
-
-    undivided = True
-
-    def __init__(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches) if hasattr(self.batches, "__len__") else 0  # type: ignore[arg-type]
-
-    def __iter__(self) -> Any:
-        for inputs in self.batches:
-            yield (*inputs, torch.arange(len(inputs[0])))
+def _arrays(values: Any) -> Any:
+    return map_tensors(lambda part: part.numpy(), values)

@@ -130,6 +130,19 @@ class CollabData(ModelData):
         for start in range(0, len(users), _BATCH):
             yield users[start : start + _BATCH], films[start : start + _BATCH]
 
+    def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
+        """The first rows of a batch: raw ids, titles and ratings; arguments as of `ModelData.show_batch`."""
+        users, items, ratings = (part[:n] for part in self.one_batch(train, "cpu")[:3])
+        user_col, item_col, rating_col = self.columns
+        return pd.DataFrame(
+            {
+                user_col: pd.Series(self.users.decode(users.tolist()), dtype=object),
+                item_col: pd.Series(self.items.decode(items.tolist()), dtype=object),
+                "title": [self.titles[int(item)] for item in items],
+                rating_col: ratings.reshape(-1).numpy(),
+            }
+        )
+
     def clip(self, ratings: np.ndarray) -> np.ndarray:
         """Model outputs as ratings that exist: clipped to `rating_range`."""
         return np.clip(ratings, *self.rating_range)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from zoo.inspect.plots import figure
 from zoo_collab.data import CollabData, item_table
 
 
@@ -19,8 +20,8 @@ def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating
         targets: true values, shape (n,).
         name: of the measure, for the labels.
     """
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplot_mosaic(
+    drawn = figure(5.0, 5.0)
+    axes = drawn.subplot_mosaic(
         [["top", "."], ["joint", "right"]],
         width_ratios=(4, 1),
         height_ratios=(1, 4),
@@ -35,7 +36,7 @@ def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating
     axes["right"].set(ylim=ends, xticks=[], yticks=[])
     error = float(np.sqrt(np.mean((preds - targets) ** 2)))
     axes["joint"].set_title(f"rmse {error:.3f}, {len(preds):,} pairs", fontsize=9)
-    return figure
+    return drawn
 
 
 def item_biases(model: Any, data: CollabData, min_ratings: int = 0) -> pd.DataFrame:

@@ -49,7 +49,7 @@ class CollabLearner(Learner):
         self.model.eval()
         return recommend(self.model, self.data, users, n, exclude_seen=exclude_seen, filter=filter)
 
-    def predict_array(self, x: Any) -> np.ndarray:
+    def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Outputs for user and item indexes, as `data.users.encode` and `data.items.encode` give them."""
         if isinstance(x, tuple) and len(x) == 2:
             for part, ids in zip(x, (self.data.users, self.data.items), strict=True):
@@ -62,7 +62,7 @@ class CollabLearner(Learner):
                         f"{ids.name}: indexes lie between 0 (unknown) and {len(ids) - 1}, got"
                         f" {int(indexes[outside][0])}; raw ids go to predict_batch"
                     )
-        return super().predict_array(x)
+        return super().predict_array(x, log=log)
 
     def plot_predictions(self) -> Figure:
         """Joint plot of predictions against truth over the validation rows."""

@@ -68,6 +68,10 @@ class AutoencoderData(ColumnarModelData):
         )
         return cls(train_dl, valid_dl, None, path, processor=processor, task="autoencoder")
 
+    def _target_columns(self, target: Any, n: int) -> dict[str, Any]:
+        """None: the rows are their own target."""
+        return {}
+
     @takes(LearnerOptions, LEARNER_DEFAULTS)
     def get_autoencoder(
         self,

@@ -108,12 +108,14 @@ def in_units(metric: Callable[[Any, Any], Any], data: Any) -> Callable[[Any, Any
         metric = sklearn_metric(metric, on="values")
 
     def measured(preds: Any, targs: Any) -> float:
-        kinds = [values.new_tensor(_in_units(values, data), dtype=values.dtype) for values in (preds, targs)]
-        return float(metric(*kinds))
+        return float(metric(_in_units(preds, data), _in_units(targs, data)))
 
     measured.__name__ = metric_name(metric)
     return measured
 
 
-def _in_units(values: Any, data: Any) -> np.ndarray:
-    return data.target.inverse(values.detach().cpu().double().numpy())
+def _in_units(values: Any, data: Any) -> Any:
+    """In the target's unit; a tensor if it was one."""
+    if not hasattr(values, "detach"):
+        return data.target.inverse(np.asarray(values, dtype="float64"))
+    return values.new_tensor(data.target.inverse(values.detach().cpu().double().numpy()), dtype=values.dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
+from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
 from zoo_text.transfer import EncoderMixin
 
@@ -56,7 +57,7 @@ class TextClassifierLearner(EncoderMixin, Learner):
         """
         count = len(self.groups)
         rates = [max_lr / decay ** (count - 1 - number) for number in range(count)]
-        rows = []
+        rows = EpochRows()
         for trained in range(1, count + 1):
             self.freeze_to(-trained)
             rate = [one / 2 ** (trained - 1) for one in rates]

@@ -226,7 +226,9 @@ def summed_metrics(path: Path) -> dict[str, Any]:
     from zoo.callbacks import distributed as callbacks
 
     set_seed(0)
-    learn = learner(digits_of(64), small_net(), metrics=[accuracy])
+    learn = learner(
+        digits_of(64), small_net(), metrics=[accuracy, "f1", "mcc", "error_rate", "top_5_accuracy"]
+    )
     many, callbacks._MANY = callbacks._MANY, 100
     try:
         learn.fit(0.1, 1)
@@ -235,6 +237,33 @@ def summed_metrics(path: Path) -> dict[str, Any]:
     finally:
         callbacks._MANY = many
     return {**told(learn), "few": few}
+
+
+@run
+def several_parts(path: Path) -> dict[str, Any]:
+    """Targets of two parts, and of one value a row of different length; a last batch of one row."""
+    set_seed(0)
+    x, y = digits()
+    weights = torch.linspace(0.5, 1, 65)
+    batches = [(x[a:b], (y[a:b], weights[a:b])) for a, b in ((0, 32), (32, 64), (64, 65))]
+
+    def loss(preds: Tensor, target: Any) -> Tensor:
+        return (nn.functional.cross_entropy(preds, target[0], reduction="none") * target[1]).mean()
+
+    def weighed(preds: Tensor, target: Any) -> float:
+        return float(((preds.argmax(1) == target[0]) * target[1]).sum() / target[1].sum())
+
+    learn = learner(ModelData(batches, batches), small_net(), loss_fn=loss, metrics=[weighed])
+    learn.fit(0.1, 2)
+    ragged = [
+        (x[a:b], [torch.full((1 + n % 3,), float(n)) for n in range(a, b)]) for a, b in ((0, 32), (32, 33))
+    ]
+    lengths = torch.tensor([len(one) for one in learn.predict_with_targs(loader=ragged)[1]])
+    return {
+        **told(learn),
+        "lengths": lengths,
+        "weights of rows": torch.tensor(learn.predict_with_targs()[1][1]),
+    }
 
 
 class Draws(Callback):

@@ -19,7 +19,7 @@ from zoo.storage.checkpoint import read_tree
 SCRIPT = "core/distributed_runs.py"
 COMPARED = [
     "one_row_left", "batch_norm", "batch_norm_2d_in_groups", "torch_loader", "decoded_rows", "accumulated",
-    "few_rows", "summed_metrics",
+    "few_rows", "summed_metrics", "several_parts",
 ]  # fmt: skip
 DOMAINS = ["tabular.streamed", "text.language_model", "text.classifier"]
 

@@ -180,7 +180,7 @@ def test_streamed_row_means_equal_the_whole_set_value():
         for start in range(0, 70, 32):
             meter.update(preds[start : start + 32], targets[start : start + 32])
         assert meter.compute() == pytest.approx(metric(preds, targets).item())
-    assert isinstance(streaming(rmse), WholeSet)
+    assert isinstance(streaming(auc), WholeSet)
     meter = streaming(Perplexity)
     meter.update(preds, targets)
     assert meter.compute() == pytest.approx(F.cross_entropy(preds, targets).exp().item(), rel=1e-5)

@@ -304,8 +304,8 @@ def test_errors_name_the_batch_and_the_metric():
         learn.fit(0.01, 1)
     assert "batch 1: inputs [(1, 64)]" in caught.value.__notes__[0]
     assert "drop_last=True" in caught.value.__notes__[0]
-    with pytest.raises(ZeroDivisionError) as caught:
-        digits_learner().fit(0.01, 1, metrics=[lambda preds, targets: 1 / 0])
+    with pytest.raises(KeyError) as caught:
+        digits_learner().fit(0.01, 1, metrics=[lambda preds, targets: {}["missing"]])
     assert "in the metric '<lambda>'" in caught.value.__notes__[0]
     with pytest.raises(TypeError, match=r"must return a tensor with one value, got shape \(64, 10\)"):
         digits_learner(loss_fn=lambda preds, targets: preds).fit(0.01, 1)
@@ -335,8 +335,8 @@ def test_notes_in_the_row_are_printed_and_logged(capsys, tmp_path):
     learn.fit(0.01, 1)
     assert "None" in capsys.readouterr().out
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
-    with pytest.raises(ValueError, match="has the columns"):
-        learn.fit(0.01, 1, metrics=[accuracy])
+    learn.fit(0.01, 1, metrics=[accuracy])
+    assert (tmp_path / "log.csv").read_text().splitlines()[0].endswith(",accuracy")
 
 
 # -- optimizers, groups

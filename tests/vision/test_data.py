@@ -489,3 +489,18 @@ class TestKeywords:
     def test_lists_of_names_know_nothing_of_columns(self):
         with pytest.raises(TypeError, match="unexpected keyword argument 'suffix'"):
             ImageClassifierData.from_names_and_labels(".", [], [], suffix=".jpg")
+
+
+def test_a_batch_is_normalised_and_can_be_brought_back(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    labels = np.arange(12) % 2
+    tfms = tfms_from_stats(imagenet_stats, 16)
+    data = ImageClassifierData.from_arrays(tmp_path, (pixels, labels), (pixels, labels), bs=4, tfms=tfms)
+    x, y = data.one_batch(train=False, device="cpu")
+    assert (x.dtype, tuple(x.shape), y.tolist()) == (torch.float32, (4, 3, 16, 16), [0, 1, 0, 1])
+    assert x.min() < 0
+    back = data.denorm(x).permute(0, 2, 3, 1)
+    assert np.abs(back.numpy() - pixels[:4] / 255).max() < 1e-5
+    assert np.abs(data.denorm(x[0]).numpy() - back[0].permute(2, 0, 1).numpy()).max() == 0
+    (one,) = data.one_item(pixels[0], device="cpu")
+    assert torch.allclose(one, x[:1])

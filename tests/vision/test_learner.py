@@ -359,23 +359,35 @@ class TestPrediction:
         tfms = tfms_from_model(ARCH, 32, aug_tfms=transforms_side_on, max_zoom=1.2)
         augmented = ImageClassifierData.from_paths(data.path, bs=5, tfms=tfms, num_workers=0)
         learn = learner(augmented)
-        probs, targets = learn.TTA()
-        again, _ = learn.TTA()
+        probs, targets = learn.TTA(log=False)
+        again, _ = learn.TTA(log=False)
         assert np.array_equal(probs, again)
         assert np.allclose(probs.sum(1), 1, atol=1e-5)
         assert targets.tolist() == augmented.val_y.tolist()
-        assert np.allclose(learn.TTA(n_aug=0)[0], np.exp(learn.predict()), atol=1e-6)
-        one, five = learn.TTA(n_aug=1)[0], learn.TTA(n_aug=4)[0]
+        assert np.allclose(learn.TTA(n_aug=0)[0], learn.predict(), atol=1e-5)
+        assert np.allclose(np.exp(learn.TTA()[0]), probs, atol=1e-6)
+        one, five = learn.TTA(n_aug=1, log=False)[0], learn.TTA(n_aug=4, log=False)[0]
         assert not np.allclose(one, five, atol=1e-6)
-        two = learn.TTA(n_aug=2)[0]
+        two = learn.TTA(n_aug=2, log=False)[0]
         first, second = 2 * one - np.exp(learn.predict()), 3 * two - 2 * one
         assert np.abs(first - second).max() > 1e-4
 
     def test_tta_without_augmentation_warns(self, data):
         learn = learner(data)
         with pytest.warns(UserWarning, match="TTA equals predict"):
-            probs, _ = learn.TTA()
+            probs, _ = learn.TTA(log=False)
         assert np.allclose(probs, learn.predict_proba(), atol=1e-6)
+
+    def test_a_second_mean_over_the_views_is_refused(self, data):
+        """`np.mean(np.exp(learn.TTA()[0]), 0)` would give the mean over the pictures."""
+        learn = learner(data)
+        log_probs, targets = learn.TTA(n_aug=0)
+        with pytest.raises(ValueError, match=r"mean over the views already.*np.exp\(learn.TTA\(\)\[0\]\)"):
+            np.mean(np.exp(log_probs), 0)
+        assert np.exp(log_probs).mean(1).shape == (len(targets),)
+        assert np.exp(log_probs)[:2].mean(0).shape == (2,)
+        wanted = learn.evaluate(metrics=["accuracy"])["accuracy"]
+        assert learn.score(log_probs, targets, ["accuracy"])["accuracy"] == pytest.approx(wanted)
 
     def test_raw_pictures_of_every_kind(self, data):
         learn = learner(data)

@@ -248,6 +248,8 @@ class SWA(AveragedWeights):
         groups = state.opt.param_groups
         if not self._own_lrs:
             self._own_lrs = [group["lr"] for group in groups]
+        if not state.n_batches:
+            raise ValueError("SWA(lr=...) lets the rate fall within epochs: it needs a loader with a length")
         done = (epoch % self.every + (state.batch_index + 1) / state.n_batches) / self.every
         set_lrs(state.opt, _scaled(state.opt, self.lr, 1 - done + done * self.low))
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.seeding import mix_seeds, rng_state, set_rng_state, set_seed
-from zoo.data.shards import Shards, fingerprint, shares
+from zoo.data.shards import Shards, fingerprint, one_a_row, shares
 from zoo.distributed import group as distributed
 from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.engine.optimizer import needs_closure
 from zoo.engine.state import State
-from zoo.metrics import RowSum
+from zoo.metrics import Summed
 
 _BUCKET = 1 << 23  # numbers exchanged at once: enough to keep a network busy, little memory
 _MANY = 1 << 22  # numbers a batch that are not worth sending
@@ -127,7 +127,7 @@ class Processes(Callback):
         local = max(counts[self._view.rank], 1)
         if self._adds_up is None:
             many = isinstance(state.preds, Tensor) and state.preds.numel() // local * self._rows > _MANY
-            self._adds_up = many and all(isinstance(meter, RowSum) for meter in state.meters)
+            self._adds_up = many and all(isinstance(meter, Summed) for meter in state.meters)
             self._adds_up = self._adds_up and len(state.meters) > 0
         if self._adds_up:
             if not self.weight:
@@ -167,11 +167,9 @@ class Processes(Callback):
     def after_validate(self, state: State) -> None:
         self._view = None
         if self._adds_up:
-            sums = torch.tensor([(float(m.total), m.rows) for m in state.meters], dtype=torch.float64)
-            for meter, (total, rows) in zip(
-                state.meters, distributed.all_reduce_sum(sums).tolist(), strict=True
-            ):
-                meter.total, meter.rows = total, int(rows)
+            everyone = distributed.all_objects([meter.sums() for meter in state.meters])
+            for meter, parts in zip(state.meters, zip(*everyone, strict=True), strict=True):
+                meter.combine(parts)
 
     # -- helpers
 
@@ -338,6 +336,10 @@ def _whole(part: Any, counts: list[int], local: int) -> Any:
         return distributed.gather_rows(own, [each * count for count in counts])
     if isinstance(part, dict):
         return {key: _whole(value, counts, local) for key, value in part.items()}
+    if isinstance(part, list) and any(distributed.all_objects(len(part) == local and one_a_row(part, local))):
+        own = part[: counts[distributed.rank()]]
+        return [row for rows in distributed.all_objects(own) for row in rows]
     if isinstance(part, tuple | list):
-        return type(part)([_whole(value, counts, local) for value in part])
+        members = [_whole(value, counts, local) for value in part]
+        return type(part)(*members) if hasattr(part, "_fields") else type(part)(members)
     return part

@@ -14,6 +14,7 @@ from tqdm.std import tqdm
 
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
+from zoo.notebook import kernel_shell
 
 REDRAW_SECONDS = 0.25
 
@@ -59,9 +60,7 @@ class Cell:
 
 def find_cell() -> Cell | None:
     """A new output of the cell that runs, in a Jupyter kernel (also of Colab and of editors)."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return Cell() if shell is not None and "IPKernelApp" in shell.config else None
+    return None if kernel_shell() is None else Cell()
 
 
 def in_terminal() -> bool:
@@ -71,7 +70,7 @@ def in_terminal() -> bool:
 
 @contextmanager
 def progress_bar(
-    total: int,
+    total: int | None,
     label: str,
     *,
     initial: int = 0,
@@ -83,7 +82,7 @@ def progress_bar(
     """A bar of tqdm in a terminal or a notebook, nothing elsewhere; when it ends nothing is left behind.
 
     Args:
-        total: how many there are.
+        total: how many there are; `None` if nobody knows.
         label: what runs.
         initial: how many are done already.
         unit: what is counted.
@@ -195,7 +194,7 @@ class Progress(Callback):
         label = f"epoch {state.epoch} ({state.epoch - state.first_epoch + 1}/{state.n_epochs}) {what}"
         note = Note(lambda: self._note(state))
         self._bar = self._pass.enter_context(
-            progress_bar(state.n_batches, label, initial=start, note=note, cell=self._cell)
+            progress_bar(state.n_batches or None, label, initial=start, note=note, cell=self._cell)
         )
 
     def _close(self) -> None:

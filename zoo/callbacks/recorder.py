@@ -99,13 +99,17 @@ class Recorder(Callback):
         self.flush()
         return self.smooth_losses[-1] if self.smooth_losses else float("nan")
 
-    def plot(self) -> Figure:
-        """Loss against learning rate, after `lr_find`."""
+    def plot(self, skip_start: int = 0, skip_end: int = 0) -> Figure:
+        """Loss against learning rate, after `lr_find`.
+
+        Args:
+            skip_start, skip_end: steps left out at the ends of the curve.
+        """
         if self.finder is None:
             raise ValueError(
                 "sched.plot() draws the learning-rate finder's curve: call learn.lr_find() first"
             )
-        return self.finder.plot()
+        return self.finder.plot(skip_start, skip_end)
 
     def plot_lr(self) -> Figure:
         """Rate and momentum of the last layer group against iterations."""
@@ -114,12 +118,18 @@ class Recorder(Callback):
         self._need_fit("plot_lr")
         return curves([("learning rate", self.lrs), ("momentum", self.momenta)], x_label="iteration")
 
-    def plot_loss(self) -> Figure:
-        """Smoothed training loss against iterations, with the validation losses."""
+    def plot_loss(self, skip_start: int = 0) -> Figure:
+        """Smoothed training loss against iterations, with the validation losses.
+
+        Args:
+            skip_start: first iterations left out, whose loss may set the scale.
+        """
+        from zoo.inspect.lr_curve import shown_part
         from zoo.inspect.plots import losses
 
         self._need_fit("plot_loss")
-        return losses(self.smooth_losses, self.valid_losses)
+        shown_part(self.smooth_losses, skip_start)
+        return losses(self.smooth_losses, self.valid_losses, skip_start=skip_start)
 
     def _need_fit(self, what: str) -> None:
         if not self.losses:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.device import prefetch
-from zoo.data.seeding import mix_seeds
+from zoo.data.device import prefetch, to_device
+from zoo.data.seeding import mix_seeds, preserve_generators, preserve_rng
 
 BatchTransform = Callable[[tuple, bool, torch.Generator], tuple]
 
@@ -45,30 +46,92 @@ def begins_anywhere(loader: Any) -> bool:
     return sum(kind in positional for kind in kinds) > 1 or inspect.Parameter.VAR_POSITIONAL in kinds
 
 
-def n_rows(loader: Any) -> int:
-    """How many rows a loader yields (its batches, if it does not tell)."""
+def batch_count(loader: Any) -> int | None:
+    """How many batches a loader yields; `None` if it does not tell, as one over an `IterableDataset`."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def n_rows(loader: Any) -> int | None:
+    """How many rows a loader yields (its batches, if it does not tell; `None` if it tells neither)."""
     if hasattr(loader, "n_rows"):
         return loader.n_rows
     try:
         return len(loader.dataset)
-    except (AttributeError, TypeError):
-        return len(loader)
+    except (AttributeError, TypeError, NotImplementedError):
+        return batch_count(loader)
+
+
+def rows_text(loader: Any) -> str:
+    """How many rows a loader yields, to be read.
+
+    Example:
+        >>> rows_text([0] * 1200), rows_text(iter(()))
+        ('1,200', 'stream')
+    """
+    rows = n_rows(loader)
+    return "stream" if rows is None else f"{rows:,}"
 
 
 def device_batches(loader: Any, device: torch.device, training: bool) -> Iterator[tuple]:
-    """The batches of a loader on `device`, transformed there if the loader asks for it."""
+    """The batches of a loader on `device` as a model gets them: transformed there if the loader asks for it,
+    and small whole numbers widened.
+    """
     if hasattr(loader, "to"):
         loader.to(device)
+    return _as_models_see(loader, prefetch(loader, device), device, training)
+
+
+def first_batch(loader: Any, device: torch.device, *, training: bool) -> tuple:
+    """The first batch of a loader's coming pass, on `device` as a model gets it; leaves no trace.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    with preserve_rng(), preserve_generators(loader):
+        one = itertools.islice(loader, 1)  # what lies in the loader stays where it is
+        moved = (to_device(batch, device) for batch in one)
+        found = next(_as_models_see(loader, moved, device, training), None)
+    if found is None:
+        raise ValueError("there is no batch: the loader is empty")
+    return found
+
+
+def _as_models_see(loader: Any, batches: Iterable, device: torch.device, training: bool) -> Iterator[tuple]:
     transform = getattr(loader, "batch_transform", None)
-    batches = prefetch(loader, device)
     if transform is None:
-        yield from batches
+        yield from map(widen_codes, batches)
         return
     generator = torch.Generator(device)
     seed, epoch = getattr(loader, "seed", 0), getattr(loader, "epoch", 0)
     for number, batch in enumerate(batches, getattr(loader, "start_batch", 0)):
         generator.manual_seed(mix_seeds(seed, epoch, number))
-        yield transform(batch, training, generator)
+        yield widen_codes(transform(batch, training, generator))
+
+
+_NARROW = (torch.int8, torch.int16)
+
+
+def widen_codes(batch: Any) -> Any:
+    """A batch whose int8 and int16 tensors are int64, as embeddings and losses want them.
+
+    Codes lie in memory in the smallest format that holds them, and are widened where they are used. Bytes
+    (uint8) are pictures and stay.
+
+    Example:
+        >>> [part.dtype for part in widen_codes((torch.zeros(1, dtype=torch.int8), torch.zeros(1)))]
+        [torch.int64, torch.float32]
+    """
+    if isinstance(batch, tuple | list) and any(
+        isinstance(part, Tensor) and part.dtype in _NARROW for part in batch
+    ):
+        parts = [
+            part.long() if isinstance(part, Tensor) and part.dtype in _NARROW else part for part in batch
+        ]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
 
 
 def split_batch(batch: Any, n_inputs: int | None = None) -> tuple[tuple, Any]:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from zoo.data.batches import n_rows
+from zoo.data.batches import first_batch, rows_text, split_batch, widen_codes
+from zoo.data.device import resolve_device, to_device
+from zoo.data.frames import plain_columns
 from zoo.data.prediction import Prediction, decode_labels
 from zoo.sealed import Sealed
 
@@ -65,8 +68,98 @@ class ModelData(Sealed):
             return decode_labels(outputs, self.classes, multilabel=self.task == "multilabel")
         return self.invert_target(outputs.numpy())
 
+    # -- the batch as the model sees it
+
+    def one_batch(self, train: bool = True, device: str | torch.device | None = None) -> tuple:
+        """A batch as the model gets it: on the device, normalised, augmented; leaves no trace.
+
+        Args:
+            train: of the training data, otherwise of the validation data.
+            device: where it shall lie; the best of the machine by default, as for learners.
+
+        Returns:
+            `(inputs..., target)`, as loaders yield it: `*inputs, target = data.one_batch()`, and then
+            `model(*inputs)`.
+
+        Raises:
+            ValueError: if there are no such data.
+
+        Example:
+            >>> from zoo import TensorLoader
+            >>> data = ModelData(TensorLoader(torch.ones(8, 3), torch.zeros(8), bs=4))
+            >>> *inputs, target = data.one_batch()
+            >>> [tuple(part.shape) for part in (*inputs, target)]
+            [(4, 3), (4,)]
+        """
+        return first_batch(self._loader_of(train), resolve_device(device), training=train)
+
+    def one_item(self, raw: Any, device: str | torch.device | None = None) -> tuple:
+        """One raw input as a batch of one for the model: `model(*data.one_item(raw))`.
+
+        Args:
+            raw: what `learn.predict_one` takes: a path, a text, a row, ...
+            device: as of `one_batch`.
+        """
+        batch = next(iter(self.batches_from_raw([raw])))
+        return widen_codes(to_device(batch, resolve_device(device)))
+
+    def denorm(self, x: Tensor) -> Tensor:
+        """Inputs of a batch back on the scale of the data; here they are as the data are."""
+        return x
+
+    def show_batch(self, n: int = 9, *, train: bool = True) -> Any:
+        """The first rows of a batch as a frame, in the user's terms where they are known.
+
+        Args:
+            n: number of rows.
+            train: of the training data, otherwise of the validation data.
+        """
+        import pandas as pd
+
+        inputs, target = split_batch(self.one_batch(train, "cpu"))
+        columns: dict[str, Any] = {}
+        for number, part in enumerate(inputs):
+            columns |= plain_columns(part, "x" if len(inputs) == 1 else f"x{number}", n)
+        return pd.DataFrame(columns | self._target_columns(target, n))
+
+    def _target_columns(self, target: Any, n: int) -> dict[str, Any]:
+        """Targets of a batch as columns of a frame: names of classes, or values in the user's units."""
+        if isinstance(target, Tensor) and self.classes is not None and self.task == "classification":
+            return {"target": [self.classes[int(number)] for number in target.reshape(-1)[:n]]}
+        if isinstance(target, Tensor) and self.classes is not None and self.task == "multilabel":
+            rows = (target[:n] > 0.5).tolist()
+            return {
+                "target": [" ".join(c for c, on in zip(self.classes, row, strict=True) if on) for row in rows]
+            }
+        if isinstance(target, Tensor) and self.task == "regression":
+            target = torch.as_tensor(self.invert_target(target[:n].numpy()))
+        return plain_columns(target, "target", n)
+
+    def _loader_of(self, train: bool) -> Any:
+        loader = self.train_dl if train else self.valid_dl
+        if loader is None:
+            raise ValueError(f"there are no {'training' if train else 'validation'} data to take a batch of")
+        return loader
+
+    def named_metrics(self) -> dict[str, Any]:
+        """Metrics of this kind of data that may be given by name, besides those of `zoo.metrics`."""
+        return {}
+
     def invert_target(self, values: np.ndarray) -> np.ndarray:
         """Model units back to the user's units, for regression."""
+        return values
+
+    def model_target(self, values: np.ndarray) -> np.ndarray:
+        """The user's units in those of the model: what `invert_target` undoes.
+
+        Raises:
+            TypeError: if `invert_target` is of a subclass that does not say how it goes back.
+        """
+        if type(self).invert_target is not ModelData.invert_target:
+            raise TypeError(
+                f"{type(self).__name__} has invert_target but no model_target(values), which takes values in "
+                "the user's units to those of the model; add it, or use evaluate() instead of score()"
+            )
         return values
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -82,7 +175,7 @@ class ModelData(Sealed):
 
     def __repr__(self) -> str:
         parts = [
-            f"{name} {n_rows(loader):,}"
+            f"{name} {rows_text(loader)}"
             for name, loader in (("train", self.train_dl), ("valid", self.valid_dl), ("test", self.test_dl))
             if loader is not None
         ]

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.outputs import meaning
+
 
 def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Scores and 0/1 truth of every question whose answers a macro average is over.
@@ -16,8 +18,8 @@ def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.
     out unless all are such.
 
     Args:
-        preds: raw outputs, arrays or tensors: shape (rows,) or (rows, 1) for the positive one of two classes,
-            (..., classes), or (rows, labels).
+        preds: raw outputs or probabilities, arrays, tensors or lists: shape (rows,) or (rows, 1) for the
+            positive one of two classes, (..., classes), or (rows, labels).
         targets: class numbers, shape (...), or 0/1 in the shape of several labels.
         where: for error messages.
 
@@ -49,9 +51,18 @@ def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.
     strange = [value for value in present.tolist() if value not in range(width)]
     if strange:
         raise ValueError(f"{where}: the target {strange[0]:g} is none of the {width} classes")
-    scores = scores - scores.max(axis=1, keepdims=True)
-    scores = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    if not _are_probabilities(scores):
+        scores = scores - scores.max(axis=1, keepdims=True)
+        scores = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return [(scores[:, int(one)], (truth == one).astype("float64")) for one in present]
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    """Whether the rows are probabilities already: as is known, or else as they sum to 1."""
+    known = meaning()
+    if known is not None:
+        return known == "probabilities"
+    return bool(scores.min() >= 0 and (np.abs(scores.sum(axis=1) - 1) < 1e-3).all())
 
 
 def _floats(values: Any) -> np.ndarray:

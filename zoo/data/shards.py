@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
+from zoo.data.batches import batch_count
 from zoo.data.dataset_loader import DatasetLoader
 from zoo.data.seeding import loader_generators, mix_seeds, rng_state, set_rng_state
 from zoo.distributed import group as distributed
@@ -88,11 +89,19 @@ def _cut(item: Any, rows: int, part: slice, *, several: bool = False) -> Any:
     if isinstance(item, dict):
         return {key: _cut(value, rows, part, several=several) for key, value in item.items()}
     if isinstance(item, tuple | list):
-        if len(item) == rows and not any(True for _ in _leaves(item)):
+        if len(item) == rows and one_a_row(item, rows):
             return item[part]
         kept = [_cut(value, rows, part, several=several) for value in item]
         return type(item)(*kept) if hasattr(item, "_fields") else type(item)(kept)
     return item
+
+
+def one_a_row(item: tuple | list, rows: int) -> bool:
+    """Whether a sequence as long as a batch holds one value a row: names, or rows of different length."""
+    tensors = list(_leaves(item))
+    return not tensors or (
+        isinstance(item, list) and any(leaf.ndim == 0 or len(leaf) != rows for leaf in tensors)
+    )
 
 
 def _leaves(item: Any) -> Iterator[Tensor | np.ndarray]:
@@ -252,9 +261,9 @@ def fingerprint(loader: Any) -> dict[str, Any]:
         return {}
     source = getattr(loader, "dataset", loader)
     rows = getattr(loader, "n_rows", None)
-    if rows is None and hasattr(source, "__len__"):
-        rows = len(source)
-    found: dict[str, Any] = {"rows": rows, "batches": len(loader)}
+    if rows is None:
+        rows = batch_count(source)
+    found: dict[str, Any] = {"rows": rows, "batches": batch_count(loader)}
     tensors = getattr(source, "tensors", None)
     parts = dict(enumerate(tensors)) if isinstance(tensors, tuple | list) else {}
     parts |= {name: getattr(source, name, None) for name in ("items", "y", "ids", "columns", "targets")}

@@ -102,6 +102,28 @@ class Callback:
         """Take back what `state_dict` gave."""
 
 
+def callback_list(callbacks: Iterable[Callback]) -> list[Callback]:
+    """A list of callbacks of its own.
+
+    Raises:
+        TypeError: for a single callback, or something that is no list of them.
+
+    Example:
+        >>> callback_list(Callback())
+        Traceback (most recent call last):
+        ...
+        TypeError: callbacks must be a list, such as callbacks=[Callback()]
+    """
+    if isinstance(callbacks, Callback):
+        raise TypeError(f"callbacks must be a list, such as callbacks=[{type(callbacks).__name__}()]")
+    if isinstance(callbacks, type) and issubclass(callbacks, Callback):
+        raise TypeError(f"callbacks must be a list of objects, such as callbacks=[{callbacks.__name__}()]")
+    try:
+        return list(callbacks)
+    except TypeError:
+        raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}") from None
+
+
 class Dispatcher:
     """The overridden methods of a list of callbacks, sorted once per event; an event nobody listens to costs
     nothing.

@@ -17,22 +17,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.data.batches import begins_anywhere, device_batches, split_batch
+from zoo.data.batches import batch_count, begins_anywhere, device_batches, split_batch
+from zoo.data.nested import split_output
 from zoo.data.seeding import preserve_rng
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
 from zoo.engine.finite import FiniteGuard, NonFiniteLossError
+from zoo.engine.measures import Measures, batch_rows
 from zoo.engine.memory import advise, is_out_of_memory, release
 from zoo.engine.modes import preserve_modes
 from zoo.engine.optimizer import needs_closure
 from zoo.engine.optimizer_modes import OptimizerModes
 from zoo.engine.state import State
-from zoo.metrics import RowSum, named_meters
 
 log = logging.getLogger("zoo")
 
@@ -104,7 +105,7 @@ class Loop:
         s.train_mode(s.model)
         if hasattr(s.loader, "set_epoch"):
             s.loader.set_epoch(s.epoch, *([s.start_batch] if begins_anywhere(s.loader) else []))
-        s.n_batches, s.batch_index = len(s.loader), s.start_batch
+        s.n_batches, s.batch_index = batch_count(s.loader) or 0, s.start_batch
         try:
             self.emit("before_train", s)
             for index, batch in enumerate(device_batches(s.loader, s.device, training=True), s.start_batch):
@@ -115,7 +116,7 @@ class Loop:
                     self._update()
         except CancelEpoch:
             self._drop_gradients()
-        s.batches_before += s.n_batches
+        s.batches_before += s.n_batches or s.batch_index + 1
         s.start_batch = 0
         self.emit("after_train", s)
 
@@ -124,7 +125,7 @@ class Loop:
         waiting = s.pending
         try:
             s.inputs, s.target = split_batch(batch)
-            s.rows = _rows(s)
+            s.rows = batch_rows(s)
             emit("before_batch", s)
             with s.forward_context():
                 self.predict()
@@ -169,8 +170,7 @@ class Loop:
     def predict(self) -> None:
         """Forward pass of the current batch."""
         s = self.state
-        output = s.model(*s.inputs)
-        s.preds, s.extras = (output[0], output[1:]) if isinstance(output, tuple) else (output, ())
+        s.preds, s.extras = split_output(s.model(*s.inputs))
 
     def compute_loss(self) -> None:
         """Loss of the current batch."""
@@ -208,28 +208,17 @@ class Loop:
     def validate(self, loader: Any) -> dict[str, float]:
         """Mean loss and metrics over a whole loader; draws of random numbers inside leave no trace."""
         s = self.state
-        meters, loss = named_meters(s.metrics), RowSum()
-        for meter in meters.values():
-            meter.reset()
-        s.meters = [loss, *meters.values()]
+        measures = Measures(s)
 
         def collect() -> None:
             self.compute_loss()
-            loss.add(s.loss.detach(), _rows(s))
-            for name, meter in meters.items():
-                with _named(name):
-                    meter.update(s.preds, s.target)
+            measures.add()
 
         try:
             self.evaluate(loader, collect)
         finally:
             s.meters = ()
-        result: dict[str, float] = {"valid_loss": loss.compute()}
-        with preserve_rng():
-            for name, meter in meters.items():
-                with _named(name):
-                    result[name] = float(meter.compute())
-        return result
+        return measures.result()
 
     @torch.no_grad()
     def evaluate(self, loader: Any, collect: Callable[[], None]) -> None:
@@ -240,7 +229,7 @@ class Loop:
         """
         s, emit = self.state, self.emit
         s.training, s.loader = False, loader
-        s.n_batches = len(loader)
+        s.n_batches = batch_count(loader) or 0
         epoch = getattr(loader, "epoch", 0)
         with preserve_modes(s.model), preserve_rng():
             s.model.eval()
@@ -263,7 +252,7 @@ class Loop:
         s, emit = self.state, self.emit
         try:
             s.inputs, s.target = split_batch(batch, s.n_inputs)
-            s.rows = _rows(s)
+            s.rows = batch_rows(s)
             emit("before_batch", s)
             with s.forward_context():
                 self.predict()
@@ -290,11 +279,6 @@ class Loop:
         s.inputs, s.target, s.preds, s.extras, s.loss = (), None, None, (), None
 
 
-def _rows(s: State) -> int:
-    part = s.target if isinstance(s.target, Tensor) and s.target.ndim else s.inputs[0]
-    return len(part) if isinstance(part, Tensor) and part.ndim else 1
-
-
 def _where(s: State) -> str:
     kind = "training" if s.training else "validation"
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in s.inputs]
@@ -303,15 +287,3 @@ def _where(s: State) -> str:
     if s.training and shapes and isinstance(shapes[0], tuple) and shapes[0][:1] == (1,):
         note += "; batch norm cannot learn from a batch of one row: use another bs or drop_last=True"
     return note
-
-
-@contextlib.contextmanager
-def _named(metric: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if is_out_of_memory(error):
-            error.add_note(f"in the metric {metric!r}")
-        else:
-            error.add_note(f"in the metric {metric!r}: it must return one number for (predictions, targets)")
-        raise

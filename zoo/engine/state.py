@@ -21,7 +21,7 @@ class State:
         first_epoch: number of this fit's first epoch, counted over all fits of the learner.
         epoch: number of the current epoch; moved in `before_fit`, the fit begins there.
         step: optimizer steps taken in this fit.
-        batch_index, n_batches: position inside the current pass.
+        batch_index, n_batches: position inside the current pass; 0 batches where the loader does not tell.
         start_batch: the batch at which the coming training pass begins; set in `before_fit` to go on
             inside an epoch.
         batches_before: training batches of this fit's earlier epochs; schedules count batches.
@@ -35,6 +35,7 @@ class State:
         preds, extras: the model's output; a tuple is split into its first member and the rest.
         loss: scalar tensor of the current batch.
         meters: what a validation adds up, the loss first; empty in other passes.
+        told: metrics whose failure was warned of in this fit.
         row: the numbers of the current epoch; ends up in the history.
         cycle_done: set by the schedule when a cycle is complete.
         forward_context: makes the context manager in which the forward pass runs (mixed precision).
@@ -66,6 +67,7 @@ class State:
     extras: tuple = ()
     loss: Any = None
     meters: Sequence[Any] = ()
+    told: set[str] = field(default_factory=set)
     row: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     cycle_done: bool = False

@@ -8,17 +8,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import device_batches, n_rows, split_batch
-from zoo.data.seeding import preserve_generators, preserve_rng
+from zoo.data.batches import first_batch, rows_text, split_batch
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.engine.traces import preserve_attributes
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
+from zoo.notebook import Quiet
 
 
-class Looking:
+class Looking(Quiet):
     """The part of a `Learner` that explains itself."""
 
     data: Any
@@ -35,8 +35,8 @@ class Looking:
         loader = self.data.train_dl if self.data.train_dl is not None else self.data.valid_dl
         if loader is None:
             raise ValueError("summary() runs one batch through the model, but this learner has no data")
-        with preserve_rng(), preserve_generators(loader), preserve_attributes([self.model]):
-            inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
+        inputs, _ = split_batch(first_batch(loader, self.device, training=False))
+        with preserve_attributes([self.model]):
             return summarize(self.model, inputs)
 
     def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
@@ -45,7 +45,7 @@ class Looking:
 
     def __repr__(self) -> str:
         sizes = [
-            f"{name} {n_rows(loader):,}"
+            f"{name} {rows_text(loader)}"
             for name in ("train", "valid", "test")
             if (loader := getattr(self.data, f"{name}_dl", None)) is not None
         ]

@@ -62,12 +62,18 @@ class LRFinderResult:
         """All three suggested rates by name."""
         return {"steepest": self.steepest, "valley": self.valley, "minimum/10": self.minimum}
 
-    def plot(self) -> Figure:
-        """Loss against rate with the suggestions marked."""
+    def plot(self, skip_start: int = 0, skip_end: int = 0) -> Figure:
+        """Loss against rate with the suggestions marked.
+
+        Args:
+            skip_start: first steps left out, whose loss is noise and may set the scale.
+            skip_end: last steps left out, where the loss explodes.
+        """
         from zoo.inspect.plots import range_test
 
-        marks = {name: lr for name, lr in self.suggestions().items() if lr == lr}
-        return range_test(self.lrs, self.losses, marks, linear=self.linear)
+        lrs, losses = (shown_part(values, skip_start, skip_end) for values in (self.lrs, self.losses))
+        inside = {name: lr for name, lr in self.suggestions().items() if lrs[0] <= lr <= lrs[-1]}
+        return range_test(lrs, losses, inside, linear=self.linear)
 
     def __repr__(self) -> str:
         named = ", ".join(f"{name}={lr:.2e}" for name, lr in self.suggestions().items())
@@ -76,3 +82,24 @@ class LRFinderResult:
     def _body(self) -> tuple[np.ndarray, np.ndarray]:
         skip = len(self.lrs) // 10
         return np.array(self.lrs[skip:]), np.array(self.losses[skip:])
+
+
+def shown_part(values: list[float], skip_start: int, skip_end: int = 0) -> list[float]:
+    """A curve without its ends.
+
+    Raises:
+        ValueError: for counts that are no whole numbers of at least 0, or leave nothing.
+
+    Example:
+        >>> shown_part([5.0, 2.0, 1.0, 9.0], 1, 1)
+        [2.0, 1.0]
+    """
+    for name, count in (("skip_start", skip_start), ("skip_end", skip_end)):
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+            raise ValueError(f"{name} must be a whole number of at least 0, got {count!r}")
+    part = values[skip_start : len(values) - skip_end]
+    if not part:
+        raise ValueError(
+            f"skip_start={skip_start}, skip_end={skip_end} leave none of {len(values)} steps to draw"
+        )
+    return part

@@ -1,4 +1,4 @@
-"""Small figures; every function returns a matplotlib `Figure` and shows nothing by itself."""
+"""Small figures; every function returns a matplotlib `Figure`, which notebooks show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
+
+from zoo.inspect.figure import Figure
 
 
 def figure(width: float = 6.0, height: float = 4.0) -> Figure:
@@ -26,13 +27,14 @@ def curves(named: Sequence[tuple[str, Sequence[float]]], *, x_label: str) -> Fig
     return drawn
 
 
-def losses(train: Sequence[float], valid: Sequence[tuple[int, float]]) -> Figure:
-    """Training loss per iteration with the validation losses at their place."""
+def losses(train: Sequence[float], valid: Sequence[tuple[int, float]], *, skip_start: int = 0) -> Figure:
+    """Training loss per iteration with the validation losses at their place, without the first iterations."""
     drawn = figure()
     axis = drawn.add_subplot()
-    axis.plot(range(1, len(train) + 1), train, label="train (smoothed)")
-    if valid:
-        axis.plot(*zip(*valid, strict=True), marker="o", label="valid")
+    axis.plot(range(1 + skip_start, len(train) + 1), train[skip_start:], label="train (smoothed)")
+    shown = [pair for pair in valid if pair[0] > skip_start]
+    if shown:
+        axis.plot(*zip(*shown, strict=True), marker="o", label="valid")
     axis.set(xlabel="iteration", ylabel="loss")
     axis.legend()
     return drawn

@@ -106,14 +106,14 @@ def show_loop(learn: Fits, callbacks: Iterable[Callback] = ()) -> LoopListing:
         >>> loader = zoo.TensorLoader(torch.ones(4, 1), torch.ones(4, 1), bs=2)
         >>> learn = zoo.Learner(zoo.ModelData(loader), torch.nn.Linear(1, 1), device="cpu", progress=False)
         >>> print("\\n".join(str(show_loop(learn)).splitlines()[:8]))
-        before_fit            Recorder (-100), Scheduler (-50), FiniteGuard (90)
+        before_fit            Recorder (-100), Scheduler (-50), FirstBatch (0), FiniteGuard (90)
         every epoch:
           before_epoch
           training:
-            before_train      FiniteGuard (90)
+            before_train      FirstBatch (0), FiniteGuard (90)
             every batch:
-              before_batch    Scheduler (-50)
-              after_predict
+              before_batch    FirstBatch (-1000), Scheduler (-50)
+              after_predict   FirstBatch (1000)
     """
     lrs = [0.0] * len(learn.groups)
     listeners = learn._listeners(Constant(1), lrs, callbacks, learn.clip)

@@ -101,7 +101,7 @@ def summarize(model: nn.Module, inputs: tuple) -> Summary:
         model.eval()
         try:
             model(*inputs)
-        except Exception:  # layers that learn their statistics from the first training batch
+        except AttributeError:  # of layers that make their statistics of the first training batch
             shapes.clear()
             _in_training(model, inputs)
     order = [*shapes, *(label for label in owned if label not in shapes)]

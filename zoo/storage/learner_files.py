@@ -9,6 +9,7 @@ from torch import nn
 
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean
+from zoo.notebook import quietly
 from zoo.storage.archive import load_metadata, load_state, save_state, write_archive
 from zoo.storage.registry import domain_learner, spec_of
 from zoo.storage.weights import load_weights
@@ -52,7 +53,7 @@ class LearnerFiles:
             )
         tensors = load_state(source)
         load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
-        return self
+        return quietly(self)
 
     def _weights_file(self, name: str) -> Path:
         return self.path / "models" / (name if name.endswith(".safetensors") else f"{name}.safetensors")

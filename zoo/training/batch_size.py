@@ -110,6 +110,12 @@ def find_batch_size(
             raise ValueError(f"find_batch_size: {name} must be a whole number of at least 1, got {value!r}")
     loader = learn.data.train_dl
     rows = getattr(loader, "max_bs", None) or n_rows(loader)
+    if rows is None:
+        if max_bs is None:
+            raise ValueError(
+                "find_batch_size: the training loader has no length, so say where to stop: max_bs=..."
+            )
+        rows = max_bs
     cap = floor_size(min(rows, rows if max_bs is None else max_bs))
     limit = "rows" if max_bs is None or rows <= max_bs else "max_bs"
     first = start if start is not None else getattr(loader, "bs", None) or getattr(loader, "batch_size", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ import torch
 
 from zoo.callbacks.checkpoint import Checkpoint, restore_end, restore_order
 from zoo.callbacks.distributed import share_seed
+from zoo.callbacks.first_batch import FirstBatch
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.scheduling import Scheduler
+from zoo.data.batches import batch_count
 from zoo.data.seeding import mix_seeds, set_seed
 from zoo.distributed import group as distributed
-from zoo.engine.callback import Callback
+from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import Rates
 from zoo.engine.make_optimizer import default_rate
 from zoo.engine.optimizer import LayerOptimizer
@@ -25,6 +27,7 @@ from zoo.predictor import Predictor
 from zoo.schedules import Schedule
 from zoo.storage.resume import FitCounter, Run
 from zoo.training.bare_fit import tell_if_interrupted
+from zoo.training.rows import EpochRows
 
 
 class Fitting(Predictor):
@@ -51,6 +54,7 @@ class Fitting(Predictor):
         callbacks: Iterable[Callback],
         clip: float | None,
     ) -> list[dict[str, Any]]:
+        chosen = self._metrics(self.metrics if metrics is None else metrics)
         base = self.groups.spread(lrs)
         if wds is not None:
             self.groups.spread(wds, "weight decay")
@@ -75,7 +79,7 @@ class Fitting(Predictor):
         else:
             if run.keeps:
                 listeners.append(Checkpoint(run, arguments, listeners))
-            loop = self._loop(listeners, metrics=self.metrics if metrics is None else metrics)
+            loop = self._loop(listeners, metrics=chosen)
             loop.state.opt = self.opt
             loop.state.first_epoch = run.first_epoch
             loop.state.history = self.history
@@ -109,15 +113,16 @@ class Fitting(Predictor):
             Scheduler(schedule, lrs),
             *self._step_callbacks(clip),
             *([Progress()] if self.progress and distributed.is_main() else []),
-            *(callback for callback in self.callbacks if not callback.in_finder),
-            *callbacks,
+            FirstBatch(),
+            *(callback for callback in callback_list(self.callbacks) if not callback.in_finder),
+            *callback_list(callbacks),
         ]
 
     def _first_epoch(self) -> int:
         return self.history[-1]["epoch"] + 1 if self.history else 0
 
     def _rows_since(self, epoch: int) -> list[dict[str, Any]]:
-        return [row for row in self.history if row["epoch"] >= epoch]
+        return EpochRows(row for row in self.history if row["epoch"] >= epoch)
 
     def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
         decay = self.wd if wds is None else wds
@@ -140,16 +145,25 @@ class Fitting(Predictor):
         if self.seed is not None:
             set_seed(mix_seeds(self.seed, len(self.history)) % 2**32)
 
-    def _steps_per_epoch(self, n_epochs: int, first: int) -> list[int]:
+    def _steps_per_epoch(self, n_epochs: int, first: int, *, needed: bool = True) -> list[int]:
+        """Batches of each epoch; of a loader that does not tell none, unless they are needed."""
         loader = self.data.train_dl
+        steps: list[int | None] = [batch_count(loader)] * n_epochs
+        if None in steps:
+            if needed:
+                raise TypeError(
+                    f"the training loader, a {type(loader).__name__}, has no length, which a schedule needs: "
+                    "fit(lr, epochs) at a constant rate goes without, else give its data set a method __len__"
+                )
+            return []
         if not hasattr(loader, "set_epoch"):
-            return [len(loader)] * n_epochs
+            return steps  # type: ignore[return-value]
         steps = []
         for epoch in range(first, first + n_epochs):
             loader.set_epoch(epoch)
             steps.append(len(loader))
         loader.set_epoch(first)
-        return steps
+        return steps  # type: ignore[return-value]
 
     def _require_training_data(self) -> None:
         if self.data.train_dl is None:
@@ -157,12 +171,13 @@ class Fitting(Predictor):
                 "this learner has no training data (a loaded learner has none): set learn.data to a "
                 "ModelData first"
             )
-        if not hasattr(self.data.train_dl, "__len__"):
+        if isinstance(self.data.train_dl, Iterator):
             raise TypeError(
-                f"the training loader, a {type(self.data.train_dl).__name__}, has no length, which schedules "
-                "need: give it a method __len__ that returns the number of batches"
+                f"the training loader, a {type(self.data.train_dl).__name__}, can be passed over once only: "
+                "give "
+                "an iterable that begins anew every epoch, such as a DataLoader or a list of batches"
             )
-        if len(self.data.train_dl) == 0:
+        if batch_count(self.data.train_dl) == 0:
             raise ValueError(
                 "the training loader yields no batches: use a smaller batch size or drop_last=False"
             )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from zoo.callbacks.saving import SaveBest
 from zoo.engine.layer_groups import LayerGroups
+from zoo.training.rows import EpochRows
 
 
 class FineTunable(Protocol):
@@ -39,7 +40,7 @@ def fine_tune(
     if not lr_mult >= 1:
         raise ValueError(f"fine_tune: lr_mult divides rates and must be at least 1, got {lr_mult}")
     inspect.signature(learn.fit_one_cycle).bind(epochs, slice(lr), pct_start=pct_start, **options)
-    rows = []
+    rows = EpochRows()
     if freeze_epochs:
         learn.freeze()
         rows += learn.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, **options)

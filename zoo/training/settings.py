@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from zoo.engine.callback import Callback
+from zoo.engine.callback import Callback, callback_list
 from zoo.engine.make_optimizer import check_opt_fn
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.sealed import Sealed
@@ -21,6 +21,7 @@ class Settings(Sealed):
     device: torch.device
     opt: LayerOptimizer | None
     opt_fn: Callable[..., torch.optim.Optimizer]
+    _metrics: Callable[[Any], list[Any]]
 
     settings_elsewhere = {
         **dict.fromkeys(("crit", "criterion", "loss", "loss_func"), "it is called loss_fn"),
@@ -56,14 +57,10 @@ class Settings(Sealed):
         return loss_fn
 
     def _checked_metrics(self, metrics: Any) -> list[Any]:
-        if callable(metrics) or isinstance(metrics, str) or not isinstance(metrics, Iterable):
-            raise TypeError("metrics must be a list, such as [accuracy]")
-        return list(metrics)
+        return self._metrics(metrics)
 
     def _checked_callbacks(self, callbacks: Any) -> list[Callback]:
-        if not isinstance(callbacks, Iterable):
-            raise TypeError(f"callbacks must be a list, such as [{type(callbacks).__name__}(...)]")
-        return list(callbacks)
+        return callback_list(callbacks)
 
     def _checked_path(self, path: str | Path) -> Path:
         return Path(path)

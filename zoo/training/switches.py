@@ -10,6 +10,7 @@ import torch
 from zoo.callbacks.precision import Autocast
 from zoo.data.device import computes_in, times_slower
 from zoo.errors import did_you_mean
+from zoo.notebook import quietly
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +78,7 @@ class Switches:
         The format of choice: it has the range of float32, so nothing overflows or vanishes. On a device that
         does not compute in it, training works, and a warning tells what it costs there.
         """
-        return self._switch_precision("bf16")
+        return quietly(self._switch_precision("bf16"))
 
     def to_fp16(self) -> Self:
         """Run forward passes in float16 from now on, with a scaled loss; weights stay float32.
@@ -85,11 +86,11 @@ class Switches:
         For devices without bfloat16. Updates whose gradients overflow are left out, which is usual for the
         first few; see `zoo.callbacks.Autocast`. Optimizers that evaluate the loss themselves (LBFGS) can't.
         """
-        return self._switch_precision("fp16")
+        return quietly(self._switch_precision("fp16"))
 
     def to_fp32(self) -> Self:
         """Run forward passes in float32 from now on."""
-        return self._switch_precision("fp32")
+        return quietly(self._switch_precision("fp32"))
 
     def _switch_precision(self, precision: Precision) -> Self:
         known = get_args(Precision)
@@ -140,7 +141,7 @@ class Switches:
             raise ValueError(f"compile(False) takes no options, got {', '.join(options)}")
         undo_compile(self.model)
         self._of_compile = tuple(compile_model(self.model, self.device, options)) if on else ()
-        return self
+        return quietly(self)
 
     def channels_last(self, on: bool = True) -> Self:
         """Keep pictures and convolution weights with the channels of a pixel side by side in memory.
@@ -158,4 +159,4 @@ class Switches:
 
         lay_out(self.model, self.opt, torch.channels_last if on else torch.contiguous_format)
         self._of_layout = (ChannelsLast(),) if on else ()
-        return self
+        return quietly(self)

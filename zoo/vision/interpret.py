@@ -50,9 +50,7 @@ class ImageModelResults:
                 f"{self.targets.shape}"
             )
         if not (self.log_probs <= 1e-4).all():
-            raise ValueError(
-                "log_probs must be logarithms of probabilities; take numpy.log of probabilities (of TTA)"
-            )
+            raise ValueError("log_probs must be logarithms of probabilities; take numpy.log of probabilities")
         self.probs = np.exp(self.log_probs)
         self.preds = self.log_probs.argmax(1)
 

@@ -24,6 +24,7 @@ from zoo.vision.data.loaders import picture_loader
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
+from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -221,17 +222,22 @@ class ConvLearner(Learner):
 
     # ---- prediction
 
-    def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def TTA(
+        self, n_aug: int = 4, is_test: bool = False, *, log: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Test-time augmentation: the mean over the plain view and `n_aug` augmented views of every picture.
 
         Args:
             n_aug: number of views made with the training transforms; each has its own fixed draws, so the
                 result is repeatable.
             is_test: the test pictures instead of the validation pictures.
+            log: whether the mean probabilities come as logarithms, as those of `predict` do; `log=False`
+                gives the probabilities.
 
         Returns:
-            Probabilities (rows x classes, not logarithms; plain values where there are no classes) and
-            targets (-1 for unlabelled pictures), in input order.
+            Predictions, shape (rows, classes) (plain values where there are no classes), and targets (-1 for
+            unlabelled pictures), in input order. They are the mean over the views already: another mean over
+            axis 0, as for the views of other libraries, is refused.
         """
         if n_aug < 0:
             raise ValueError(f"n_aug must be at least 0, got {n_aug}")
@@ -254,7 +260,10 @@ class ConvLearner(Learner):
         for view in range(n_aug):
             views = picture_loader(augmented, data.bs, num_workers=data.num_workers, seed=mix_seeds(0, view))
             total = total + self.activation(self._outputs(views)[0])
-        return (total / (n_aug + 1)).numpy(), targets.numpy()
+        mean = total / (n_aug + 1)
+        if log and self.activation.kind != "identity":
+            mean = mean.log()
+        return mean_of_views(mean.numpy()), targets.numpy()
 
     def show_results(self, n: int = 9, *, is_test: bool = False, seed: int = 0) -> Figure:
         """Draw random validation (or test) pictures with the model's answers.

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zoo.data.batches import split_batch
 from zoo.data.model_data import ModelData
 from zoo.data.seeding import seeded
 from zoo.data.tensor_loader import TensorLoader
@@ -22,11 +23,12 @@ from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
 from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
+from zoo_tabular.frames.decoding import frame_of_codes, restored_numbers
 from zoo_tabular.frames.frame_checks import check_columns, check_frame
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.raw_rows import frame_of_arrays, frame_of_items
 from zoo_tabular.frames.target.transforms import TargetTransform
-from zoo_tabular.metrics import exp_rmspe
+from zoo_tabular.metrics import average_precision, exp_rmspe, rmspe
 
 if TYPE_CHECKING:
     from zoo_tabular import TabularLearner
@@ -330,6 +332,30 @@ class ColumnarModelData(ModelData):
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         return self.target.inverse(values)
+
+    def model_target(self, values: np.ndarray) -> np.ndarray:
+        """Targets or predictions in the user's unit on the scale that the model learns on."""
+        return self.target.forward(values)
+
+    def denorm(self, x: Tensor) -> Tensor:
+        """Numbers of a batch, shape (rows, number columns), in the units of their columns; codes as they
+        are.
+        """
+        if not x.is_floating_point():
+            return x
+        return torch.from_numpy(restored_numbers(self.processor, x.detach().cpu().numpy())).to(x)
+
+    def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
+        """The first rows of a batch with their columns and target in the user's terms; arguments as of
+        `ModelData.show_batch`.
+        """
+        (codes, numbers, *_), target = split_batch(self.one_batch(train, "cpu"))
+        frame = frame_of_codes(self.processor, codes[:n].numpy(), numbers[:n].numpy())
+        return frame.assign(**self._target_columns(target, n))
+
+    def named_metrics(self) -> dict[str, Any]:
+        """The metrics of tables by name."""
+        return {"exp_rmspe": exp_rmspe, "rmspe": rmspe, "average_precision": average_precision}
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = {

@@ -21,7 +21,7 @@ LOWER = (
 )
 HIGHER = (
     *("accuracy", "acc", "auc", "auroc", "f1", "f2", "fbeta", "precision", "recall", "score", "corrcoef"),
-    *("kappa", "jaccard", "iou", "dice", "correlation"),
+    *("kappa", "jaccard", "iou", "dice", "correlation", "mcc"),
 )  # fmt: skip
 SHARE_EXPLAINED = ("r2", "d2")  # scores whatever error they are made of, such as d2_log_loss_score
 

@@ -342,6 +342,16 @@ class TextData(ModelData):
         """Accuracy; for multi-label data the share of right yes/no decisions."""
         return [accuracy_thresh(0.5)] if self.task == "multilabel" else [accuracy]
 
+    def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
+        """The first texts of a batch as the model reads them, with their labels; arguments as of
+        `ModelData.show_batch`.
+        """
+        import pandas as pd
+
+        ids, lengths, target = self.one_batch(train, "cpu")
+        texts = [self.field.text_of(row[:length]) for row, length in zip(ids[:n], lengths[:n], strict=True)]
+        return pd.DataFrame({self.text: texts, **self._target_columns(target, n)})
+
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Strings, a series of them, or a frame with the text column, as batches of ids and lengths."""
         rows = RowNames.of(items)

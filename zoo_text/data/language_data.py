@@ -288,6 +288,16 @@ class LanguageModelData(ModelData):
         """Data without rows, for generation and scoring."""
         return cls(Field.from_state(state["field"]), None, bptt=state["bptt"])
 
+    def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
+        """The first rows of a batch as text, each with the words that are to be predicted at every step;
+        arguments as of `ModelData.show_batch`.
+        """
+        import pandas as pd
+
+        ids, target = self.one_batch(train, "cpu")
+        rows = {"text": ids[:n], "target": target.reshape(ids.shape)[:n]}
+        return pd.DataFrame({name: [self.field.text_of(row) for row in part] for name, part in rows.items()})
+
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Not for language models: `learn.generate(prompt)` continues a text."""
         raise TypeError("a language model continues texts: use learn.generate(prompt)")

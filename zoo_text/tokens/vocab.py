@@ -204,6 +204,12 @@ class Field:
             text += token if tight or not text or text[-1] in "([\n" else f" {token}"
         return text
 
+    def text_of(self, ids: Iterable[int]) -> str:
+        """Token ids as text, near enough to read."""
+        if self.vocab is None:
+            raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
+        return self.detokenize(self.vocab.itos[int(number)] for number in ids)
+
     def state(self) -> dict[str, Any]:
         """Options and vocabulary as JSON-able values."""
         if self.tokenizer.name is None:

@@ -104,6 +104,18 @@ class PictureData(ModelData):
             raise broken_error(broken)
         self._files_checked = True
 
+    def denorm(self, x: Tensor) -> Tensor:
+        """Pictures of a batch as they can be shown: undoes the normalisation.
+
+        Args:
+            x: N x C x H x W, or one picture C x H x W.
+
+        Returns:
+            Values in [0, 1], same shape; `.permute(1, 2, 0)` of one picture is what matplotlib draws.
+        """
+        tfm = self.tfms[1]
+        return tfm.denormalize(x) if x.ndim == 4 else tfm.denormalize(x[None])[0]
+
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Normalised batches from paths, encoded bytes, Pillow images or arrays, in order.
 

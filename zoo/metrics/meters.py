@@ -1,0 +1,204 @@
+"""How metrics are counted over batches."""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.data.nested import detached, join, rows_of
+from zoo.metrics.arrays import Metric, as_pair, class_rows, wide
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def batch_mean(function: Metric) -> Metric:
+    """Mark a metric that is a plain mean over rows: it is then streamed, weighted by rows, with the same
+    result, and the outputs of the validation set need not be kept.
+
+    Example:
+        >>> @batch_mean
+        ... def half_right(preds, targets):
+        ...     return ((preds - targets).abs() < 0.5).double().mean()
+        >>> half_right.is_row_mean
+        True
+    """
+    function.is_row_mean = True  # type: ignore[attr-defined]
+    return function
+
+
+class Summed(ABC):
+    """A metric that adds up over batches, and over processes that each saw some of the rows.
+
+    Attributes:
+        name: the heading of its column.
+    """
+
+    name: str
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Begin anew."""
+
+    @abstractmethod
+    def update(self, preds: Any, targets: Any) -> None:
+        """Take in a batch."""
+
+    @abstractmethod
+    def compute(self) -> float:
+        """The value of all rows so far."""
+
+    @abstractmethod
+    def sums(self) -> Any:
+        """What was added up so far, on the CPU."""
+
+    @abstractmethod
+    def combine(self, parts: Sequence[Any]) -> None:
+        """Become the sum of what several of this kind added up, each as its `sums` gave it."""
+
+
+def streams(meter: Callable[..., Summed]) -> Callable[[Function], Function]:
+    """Mark a metric that adds up: `meter(**options)` makes what counts it, with the options of the
+    function.
+    """
+
+    def mark(function: Function) -> Function:
+        function.streamed = meter  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def makes_metric(function: Function) -> Function:
+    """Mark a function that makes metrics, so that a list of metrics which holds it uncalled is refused."""
+    function.makes_metric = True  # type: ignore[attr-defined]
+    return function
+
+
+def measured(meter: Summed, preds: Any, targets: Any) -> float:
+    """The value of a metric that adds up, of everything at once."""
+    meter.update(*as_pair(preds, targets))
+    return meter.compute()
+
+
+class RowSum(Summed):
+    """The mean over rows of what is added up; sums of several parts of the rows are added to one another.
+
+    Attributes:
+        total: the sum so far.
+        rows: how many rows it is of.
+    """
+
+    name = "mean"
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.total: Tensor | float = 0.0
+        self.rows = 0
+
+    def update(self, preds: Any, targets: Any) -> None:
+        """Take in the mean over the rows of a batch; how it is found is up to the kind."""
+        raise NotImplementedError(f"{type(self).__name__} is told its means by add(mean, rows)")
+
+    def add(self, mean: Tensor | float, rows: int) -> None:
+        """Take in the mean over some rows."""
+        self.total = self.total + (wide(mean) if isinstance(mean, Tensor) else mean) * rows
+        self.rows += rows
+
+    def compute(self) -> float:
+        return float(self.total) / max(1, self.rows)
+
+    def sums(self) -> tuple[float, int]:
+        return float(self.total), self.rows
+
+    def combine(self, parts: Sequence[tuple[float, int]]) -> None:
+        self.total, self.rows = sum(total for total, _ in parts), sum(rows for _, rows in parts)
+
+
+class RowMean(RowSum):
+    """Streams a metric that is a mean over rows."""
+
+    def __init__(self, function: Metric) -> None:
+        self.function, self.name = function, metric_name(function)
+        super().__init__()
+
+    def update(self, preds: Any, targets: Any) -> None:
+        self.add(self.function(preds, targets), rows_of(targets))
+
+
+class Perplexity(RowSum):
+    """exp of the mean cross entropy in nats, streamed over tokens."""
+
+    name = "perplexity"
+
+    def update(self, preds: Tensor, targets: Tensor) -> None:
+        flat, labels = class_rows(preds, targets, self.name)
+        self.total = self.total + wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
+        self.rows += len(labels)
+
+    def compute(self) -> float:
+        return math.exp(min(super().compute(), 700.0))
+
+
+class WholeSet:
+    """Keeps everything and calls the function once at the end."""
+
+    def __init__(self, function: Metric) -> None:
+        self.function, self.name = function, metric_name(function)
+        self.reset()
+
+    def reset(self) -> None:
+        self._preds: list[Any] = []
+        self._targets: list[Any] = []
+        self._rows: list[int] = []
+
+    def update(self, preds: Any, targets: Any) -> None:
+        self._preds.append(detached(preds))
+        self._targets.append(detached(targets))
+        self._rows.append(rows_of(preds))
+
+    def compute(self) -> Any:
+        if not self._preds:
+            raise ValueError(f"metric {self.name!r}: there were no validation batches")
+        return self.function(join(self._preds, self._rows), join(self._targets, self._rows))
+
+
+def metric_name(metric: Any) -> str:
+    """The column heading of a metric: its `name`, its function name, or that of its class."""
+    if isinstance(metric, str):
+        return metric
+    if isinstance(getattr(metric, "name", None), str):
+        return metric.name
+    if isinstance(metric, functools.partial):
+        return metric_name(metric.func)
+    return getattr(metric, "__name__", type(metric).__name__)
+
+
+def innermost(function: Any) -> Any:
+    """The function inside `partial`s."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def module_of(function: Any) -> str:
+    """The module that a function comes from, also one with some arguments set already by `partial`."""
+    return str(getattr(innermost(function), "__module__", ""))
+
+
+def check_name(name: str) -> None:
+    """Refuse a metric with the name of a column that every table has."""
+    if name in ("epoch", "train_loss", "valid_loss", "seconds"):
+        raise ValueError(f"a metric cannot be called {name!r}, which every epoch table has: rename it")
+
+
+def is_meter(metric: Any) -> bool:
+    """Whether it is fed batch by batch."""
+    return all(hasattr(metric, name) for name in ("reset", "update", "compute"))
