@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch import Tensor
+
 from zoo.data.nested import rows_of
 from zoo.data.outputs import Meaning, predictions_are
 from zoo.data.seeding import preserve_rng
@@ -36,7 +38,9 @@ class Measures:
     def add(self) -> None:
         """Take in the batch that the state holds."""
         s = self.state
-        self.loss.add(s.loss.detach(), batch_rows(s))
+        # of the predictions where the target does not tell: several processes see those of the whole batch
+        whole = isinstance(s.target, Tensor) and s.target.ndim
+        self.loss.add(s.loss.detach(), rows_of(s.target if whole else s.preds))
         for name, meter in self.meters.items():
             if name not in self._failed:
                 self._try(name, lambda meter=meter: meter.update(s.preds, s.target))
@@ -76,8 +80,8 @@ def meaning_of(state: State) -> Meaning:
 
 def batch_rows(state: State) -> int:
     """Rows of the batch that a state holds: of its target, else of its first input."""
-    target = state.target
-    return rows_of(target) if hasattr(target, "ndim") and target.ndim else rows_of(state.inputs[0])
+    whole = isinstance(state.target, Tensor) and state.target.ndim
+    return rows_of(state.target if whole else state.inputs[0])
 
 
 @contextlib.contextmanager
