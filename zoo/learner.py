@@ -101,11 +101,6 @@ class Learner(Settings, Fitting, Switches, Looking):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch module, got {type(model).__name__}")
-        if not hasattr(data, "train_dl") or not hasattr(data, "valid_dl"):
-            raise TypeError(
-                f"data must be a ModelData (or have train_dl and valid_dl), got {type(data).__name__}: "
-                "use ModelData(train_dl, valid_dl)"
-            )
         self.device = resolve_device(device)
         self.data = data
         self.model = model.to(self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable
@@ -35,7 +36,8 @@ class Sealed:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "__init__" in cls.__dict__:
+        # its own, or that of a class which it stands beside
+        if cls.__init__ is not object.__init__ and not hasattr(cls.__init__, "seals"):
             cls.__init__ = _then_sealed(cls.__init__)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -55,8 +57,10 @@ class Sealed:
             return
         instead = self.settings_elsewhere.get(name)
         known = [one for one in {*dir(self), *_declared(type(self))} if not one.startswith("_")]
+        ours = type(self).__module__.partition(".")[0] in _OURS
+        misspelt = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         near = f": {instead}" if instead else did_you_mean(name, known)
-        if near or type(self).__module__.partition(".")[0] in _OURS:
+        if ours or instead or misspelt:
             raise AttributeError(f"{kind} has no setting {name!r}{near}")
 
 
@@ -77,6 +81,7 @@ def _then_sealed(init: Callable[..., None]) -> Callable[..., None]:
             del self.__dict__["_making"]
             self.__dict__["_sealed"] = True
 
+    wrapped.seals = True  # type: ignore[attr-defined]
     return wrapped
 
 

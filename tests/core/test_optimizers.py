@@ -229,3 +229,73 @@ def test_another_optimizer_between_fits_is_used() -> None:
     assert isinstance(learn.opt.opt, torch.optim.SGD)
     with pytest.raises(TypeError, match="set opt_fn, for example to Adam"):
         learn.opt = torch.optim.Adam(learn.model.parameters())
+
+
+def test_what_is_unfrozen_trains_with_a_function_that_took_only_what_trained() -> None:
+    def only_trainable(params: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.SGD([param for param in params if param.requires_grad], lr=0.1)
+
+    learn = learner(
+        net(), opt_fn=only_trainable, layer_groups=lambda m: {"body": [m[0], m[1]], "head": [m[2]]}
+    )
+    learn.freeze()
+    learn.fit(0.1, 1)
+    before = learn.model[0].weight.clone()
+    learn.unfreeze()
+    learn.fit(0.1, 1)
+    assert not torch.equal(before, learn.model[0].weight)
+
+
+def test_lbfgs_is_told_apart() -> None:
+    learn = learner(net(), opt_fn=torch.optim.LBFGS)
+    with pytest.raises(ValueError, match="clip: LBFGS"):
+        learn.fit(0.1, 1, clip=1e-3)
+    with pytest.raises(ValueError, match="give the learner one group"):
+        learner(net(), opt_fn=torch.optim.LBFGS, layer_groups=lambda m: [[m[0], m[1]], [m[2]]]).fit(0.1, 1)
+
+    class Sam(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            closure()
+
+    with pytest.raises(TypeError) as told:
+        learner(net(), opt_fn=Sam).fit(0.1, 1)
+    assert any("needs a closure" in note or "need a closure" in note for note in told.value.__notes__)
+
+
+class Wrapper:
+    """Looks like an optimizer, without a state that could be kept."""
+
+    def __init__(self, params: object, lr: float = 0.1) -> None:
+        self.inner = torch.optim.SGD(params, lr=lr)
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return self.inner.param_groups
+
+    def step(self) -> None:
+        self.inner.step()
+
+
+def test_a_wrapper_without_a_state_trains_and_says_that_it_cannot_be_kept(tmp_path: object) -> None:
+    learn = learner(net(), opt_fn=Wrapper, path=tmp_path)
+    learn.lr_find(num_it=3)
+    learn.fit(0.05, 2)
+    expected, _ = in_a_plain_loop(lambda params: torch.optim.SGD(params, lr=0.05), 2)
+    torch.testing.assert_close(weights(learn.model), expected)
+    learn.lr_find(num_it=3)
+    with pytest.raises(TypeError, match="Wrapper has no state_dict"):
+        learn.fit(0.1, 1, checkpoint_every=1)
+
+
+def test_a_trained_learner_can_be_copied_and_pickled() -> None:
+    import pickle
+
+    learn = learner(net())
+    learn.fit(0.1, 1)
+    twin = copy.deepcopy(learn)
+    twin.fit(0.5, 1)
+    assert "0.5" in repr(twin.groups)
+    assert "0.1" in repr(learn.groups)
+    again = pickle.loads(pickle.dumps(learn))
+    torch.testing.assert_close(weights(again.model), weights(learn.model))
+    again.fit(0.1, 1)

@@ -57,10 +57,10 @@ def test_every_kind_of_schedule_at_every_step(given: object, factors: list[float
 
 def test_torch_schedulers_that_set_rates_themselves_serve_groups_and_momenta() -> None:
     learn = learner(opt_fn=partial(torch.optim.SGD, momentum=0.9), layer_groups=lambda m: [[m[0]], [m[1]]])
-    learn.fit([0.01, 0.1], 2, schedule=partial(lr_scheduler.OneCycleLR, max_lr=0.05))
+    learn.fit([0.01, 0.1], 2, schedule=lr_scheduler.OneCycleLR)
     weight = nn.Parameter(torch.zeros(()))
     opt = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
-    plain = lr_scheduler.OneCycleLR(opt, max_lr=0.05, total_steps=8)
+    plain = lr_scheduler.OneCycleLR(opt, max_lr=0.1, total_steps=8)
     rates, momenta = [], []
     for _ in range(8):
         rates.append(opt.param_groups[0]["lr"])
@@ -90,6 +90,11 @@ def test_torch_schedulers_that_set_rates_themselves_serve_groups_and_momenta() -
         ([Linear(0, 1)], "pairs of a positive length"),
         (zoo.schedules.CosineRestarts, "cannot be|needs at least|object is not"),
         (lr_scheduler.ReduceLROnPlateau, "callbacks=\\[zoo.callbacks.ReduceLROnPlateau"),
+        (lambda o: lr_scheduler.StepLR(o, 1), "must call its argument `optimizer`"),
+        (lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer), "callbacks="),
+        (partial(lr_scheduler.OneCycleLR, max_lr=0.5), "is not the rate of the fit, 0.1"),
+        (partial(lr_scheduler.OneCycleLR, total_steps=5), "ended after 5 steps, the fit has 8"),
+        (lambda progress: float(np.random.default_rng().random()), "pure function"),
         (lr_scheduler.StepLR(torch.optim.SGD([nn.Parameter(torch.ones(1))]), 1), "give the class StepLR"),
     ],
 )
@@ -232,3 +237,36 @@ def test_rates_and_epochs_in_the_wrong_order_are_told() -> None:
     with pytest.warns(UserWarning, match="learning rate of 2"):
         learn.fit_one_cycle(1, 2)
     learner(opt_fn=torch.optim.Adadelta).fit(1, 1)  # its usual rate
+
+
+@pytest.mark.parametrize("event", ["before_fit", "before_epoch", "before_train"])
+@pytest.mark.parametrize("options", [{}, {"schedule": Linear(1, 0)}, {"cycle_len": 1}])
+def test_a_rate_that_is_lowered_before_the_first_batch_counts(event: str, options: dict) -> None:
+    class Once(zoo.Callback):
+        def halve(self, state: object) -> None:
+            if state.step == 0:
+                zoo.set_lrs(state.opt, [lr / 2 for lr in state.opt.lrs])
+
+    plain, halved = learner(opt_fn=torch.optim.SGD), learner(opt_fn=torch.optim.SGD)
+    plain.fit(0.1, 2, **options)
+    callback = type("Halving", (Once,), {event: Once.halve})()
+    halved.fit(0.1, 2, callbacks=[callback], **options)
+    assert halved.sched.lrs == pytest.approx([lr / 2 for lr in plain.sched.lrs])
+
+
+def test_schedulers_inside_of_others_move_as_they_do_alone() -> None:
+    learn = learner(opt_fn=torch.optim.SGD)
+    chained = lambda optimizer: lr_scheduler.ChainedScheduler(  # noqa: E731
+        [lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=8), lr_scheduler.ConstantLR(optimizer, 1.0, 99)]
+    )
+    learn.fit(0.1, 2, schedule=chained)
+    inside = learn.sched.lrs
+    learn.fit(0.1, 2, schedule=lr_scheduler.OneCycleLR)
+    assert inside == pytest.approx(learn.sched.lrs)
+
+
+def test_a_rate_in_a_tensor_stays_one() -> None:
+    learn = learner(opt_fn=partial(torch.optim.Adam, lr=torch.tensor(1e-3), foreach=False))
+    learn.fit(0.1, 1, schedule=Linear(1, 0))
+    assert isinstance(learn.opt.param_groups[0]["lr"], torch.Tensor)
+    assert learn.sched.lrs == pytest.approx([0.1, 0.075, 0.05, 0.025])

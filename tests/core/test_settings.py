@@ -65,12 +65,12 @@ def test_known_settings_work_whenever_they_are_set(learn: zoo.Learner, tmp_path:
 
 @pytest.mark.parametrize(("name", "value"), [("metrics", accuracy), ("metrics", "accuracy")])
 def test_a_single_metric_is_refused(learn: zoo.Learner, name: str, value: object) -> None:
-    with pytest.raises(TypeError, match=r"must be a list, such as \[accuracy\]"):
+    with pytest.raises(TypeError, match=r"metrics must be a list, such as \["):
         setattr(learn, name, value)
 
 
 def test_a_single_callback_is_refused(learn: zoo.Learner) -> None:
-    with pytest.raises(TypeError, match=r"must be a list, such as \[EMA"):
+    with pytest.raises(TypeError, match=r"must be a list, such as callbacks=\[EMA"):
         learn.callbacks = zoo.callbacks.EMA()
 
 
@@ -102,3 +102,52 @@ def test_classes_of_users_may_add_settings_unless_they_look_misspelt() -> None:
     own.extra, own.later, own._hidden = 2, 3, 4
     with pytest.raises(AttributeError, match="'valid_dl'"):
         own.vaild_dl = loader
+
+    own.train_dl_note = "mine"
+
+
+def test_a_class_beside_a_learner_may_set_its_own_attributes(learn: zoo.Learner) -> None:
+    class Mix:
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)
+            self.mine = 1
+
+    class Mixed(Mix, zoo.Learner):
+        pass
+
+    mixed = Mixed(learn.data, learn.model, progress=False)
+    mixed.model_name = "digits"
+    assert (mixed.mine, mixed.model_name) == (1, "digits")
+    with pytest.raises(AttributeError, match="'metrics'"):
+        mixed.metric = []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("clip", "a"),
+        ("clip", -1),
+        ("wd", -1),
+        ("wd", [0.1]),
+        ("seed", "x"),
+        ("progress", "no"),
+        ("data", None),
+        ("groups", [1]),
+    ],
+)
+def test_settings_are_checked_when_they_are_set(learn: zoo.Learner, name: str, value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        setattr(learn, name, value)
+
+
+def test_what_is_no_callback_is_told(learn: zoo.Learner) -> None:
+    learn.callbacks.append(3)
+    with pytest.raises(TypeError, match="callbacks must be zoo Callback objects, got int"):
+        learn.fit(0.1, 1)
+
+
+def test_unknown_settings_of_loaders_are_refused(learn: zoo.Learner) -> None:
+    with pytest.raises(AttributeError, match="'shuffle'"):
+        learn.data.train_dl.shufle = False
+    learn.data.train_dl.bs = 8
+    assert len(learn.data.train_dl) == 150

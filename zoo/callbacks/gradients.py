@@ -23,6 +23,14 @@ class ClipGradients(Callback):
             raise ValueError(f"clip: the largest gradient norm must be positive, got {max_norm}")
         self.max_norm = max_norm
 
+    def before_fit(self, state: State) -> None:
+        if needs_closure(state.opt):
+            kind = type(getattr(state.opt, "opt", state.opt)).__name__
+            raise ValueError(
+                f"clip: {kind} makes the gradients itself, several times a step, so that none can be clipped "
+                "before it: leave clip out"
+            )
+
     def before_step(self, state: State) -> None:
         params = [
             param for group in state.opt.param_groups for param in group["params"] if param.grad is not None

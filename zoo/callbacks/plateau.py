@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.callbacks.monitor import Monitor
 from zoo.engine.callback import Callback
+from zoo.engine.optimizer import write_rate
 from zoo.engine.state import State
 
 log = logging.getLogger("zoo")
@@ -87,7 +88,8 @@ class ReduceLROnPlateau(Callback):
         for group in state.opt.param_groups:
             lower = max(float(group["lr"]) * self.factor, self.min_lr)
             if lower < float(group["lr"]):
-                group["lr"], fallen = lower, True
+                write_rate(group, lower)
+                fallen = True
         if fallen:
             self.reductions.append(state.epoch)
             log.info(
@@ -95,7 +97,7 @@ class ReduceLROnPlateau(Callback):
                 state.epoch,
                 self.watch.column,
                 self.patience,
-                [f"{group['lr']:.2g}" for group in state.opt.param_groups],
+                [f"{float(group['lr']):.2g}" for group in state.opt.param_groups],
             )
 
     def state_dict(self) -> dict[str, Any]:

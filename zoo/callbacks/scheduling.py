@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.engine.callback import Callback
-from zoo.engine.optimizer import set_lrs
+from zoo.engine.optimizer import set_lrs, write_rate
 from zoo.engine.state import State
 from zoo.schedules import Constant, Schedule
 
@@ -39,7 +39,7 @@ class Scheduler(Callback):
         self._own: list[dict[str, Any]] = []
         self._bases: list[float] = []  # of the param groups
         self._left: list[float] = []  # the rates of these after the last batch
-        self._changed = self._in_batch = False
+        self._changed = self._in_batch = self._begun = False
         self._opt: Any = None
 
     def before_fit(self, state: State) -> None:
@@ -49,14 +49,16 @@ class Scheduler(Callback):
             for group in state.opt.param_groups
         ]
         set_lrs(state.opt, self.base_lrs)
-        self._bases, self._left, self._changed = _rates(state.opt), [], False
+        self._bases, self._left, self._changed = _rates(state.opt), _rates(state.opt), False
+        self._begun = False
 
     def before_batch(self, state: State) -> None:
         if not state.training:
             return
-        if self._left:
+        goes_on = not self._begun and state.batches_before + state.batch_index > 0
+        if self._changed or not goes_on:  # else the rates are those of the checkpoint
             self._take_changes(_rates(state.opt))
-        self._in_batch = True
+        self._in_batch = self._begun = True
         t = min(state.batches_before + state.batch_index, self.schedule.n_steps - 1)
         if not isinstance(self.schedule, Constant):
             self._write(state.opt, self.schedule.lr(t))
@@ -71,7 +73,7 @@ class Scheduler(Callback):
         else:
             factors = [factor] * len(self._bases)
         for group, base, share in zip(opt.param_groups, self._bases, factors, strict=True):
-            group["lr"] = base * share
+            write_rate(group, base * share)
 
     def _take_changes(self, now: list[float]) -> None:
         """Others have set rates since the last batch."""

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from zoo.data.batches import BatchTransform, at_least_one, drops_last
 from zoo.data.seeding import draw_seed, epoch_order, mix_seeds, seeded
+from zoo.sealed import Sealed
 
 
 class SampleKey(int):
@@ -36,7 +37,7 @@ class BatchPlan(Protocol):
     def batches(self, epoch: int, seed: int) -> Sequence[Sequence[int]]: ...
 
 
-class DatasetLoader:
+class DatasetLoader(Sealed):
     """Batches of a map-style dataset whose rows must be decoded, such as image files.
 
     The dataset is indexed with `SampleKey`s: ordinary row numbers that also carry a seed, a pure function of

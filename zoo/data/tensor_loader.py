@@ -11,11 +11,12 @@ from torch import Tensor
 
 from zoo.data.batches import BatchTransform, as_tensor, at_least_one, drops_last
 from zoo.data.seeding import draw_seed, epoch_order
+from zoo.sealed import Sealed
 
 GATHER_BYTES = 8 * 2**20  # rows of several small batches are gathered together, up to so many bytes
 
 
-class TensorLoader:
+class TensorLoader(Sealed):
     """Batches of tensors that lie in memory: one indexed read for a batch or several, never one per row.
 
     The tensors move to the learner's device once, if they fill less than half of its free memory; otherwise

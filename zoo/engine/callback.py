@@ -119,9 +119,15 @@ def callback_list(callbacks: Iterable[Callback]) -> list[Callback]:
     if isinstance(callbacks, type) and issubclass(callbacks, Callback):
         raise TypeError(f"callbacks must be a list of objects, such as callbacks=[{callbacks.__name__}()]")
     try:
-        return list(callbacks)
+        listed = list(callbacks)
     except TypeError:
         raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}") from None
+    for callback in listed:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks must be zoo Callback objects, got {type(callback).__name__}: {callback!r}"
+            )
+    return listed
 
 
 class Dispatcher:
@@ -130,12 +136,7 @@ class Dispatcher:
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
-        given = list(callbacks)
-        for callback in given:
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    f"callbacks must be zoo Callback objects, got {type(callback).__name__}: {callback!r}"
-                )
+        given = callback_list(callbacks)
         self.callbacks: Sequence[Callback] = sorted(given, key=lambda callback: callback.order)
         self._listeners: dict[str, list[Callable[[State], None]]] = {
             event: [

@@ -253,6 +253,13 @@ class LayerGroups(Sequence[LayerGroup]):
         """Tell the rates and decays of this optimizer whenever the groups are printed, while it lives."""
         self._optimizer = weakref.ref(optimizer)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_optimizer"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._optimizer = lambda: None  # an optimizer that is copied along shows itself again
+
     def _keeps_statistics(self, index: int) -> bool:
         """Whether training leaves the running statistics of a group as they are."""
         last = len(self) - 1

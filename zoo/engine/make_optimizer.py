@@ -90,7 +90,12 @@ def make_optimizer(
         if inner.__module__.startswith("torch.optim") and _may_fuse(named, keywords, parts):
             wanted["fused"] = True
         given = parts[0].params if len(parts) == 1 else [{"params": part.params} for part in parts]
-        opt = opt_fn(given, **wanted)
+        try:
+            opt = opt_fn(given, **wanted)
+        except ValueError as error:
+            if len(parts) == 1 or "per-parameter options" not in str(error):
+                raise
+            raise ValueError(_one_group(inner.__name__, parts)) from error
     if not hasattr(opt, "param_groups") or not hasattr(opt, "step"):
         raise TypeError(
             f"opt_fn must give an optimizer with param_groups and step(), got {type(opt).__name__} from "
@@ -115,7 +120,7 @@ def check_opt_fn(opt_fn: Any) -> Any:
     Raises:
         TypeError: for an optimizer that is made already, or anything that cannot be called.
     """
-    if hasattr(opt_fn, "param_groups"):
+    if hasattr(opt_fn, "param_groups") and not isinstance(opt_fn, type):
         kind = type(opt_fn).__name__
         raise TypeError(
             f"opt_fn makes the optimizer of each learner, so it must be a class or a function, got a ready "
@@ -214,13 +219,17 @@ def _places(opt: Any, parts: Sequence[Part], given_rate: float | None) -> list[P
             split += [(number, {**group, "params": params}) for number, params in inside.items()]
     if len(split) != len(opt.param_groups):
         if hasattr(opt, "_params"):  # LBFGS
-            raise ValueError(
-                f"{type(opt).__name__} takes all parameters as one group, but there are {len(parts)}: give "
-                "the learner one group, layer_groups=[[model]]"
-            )
+            raise ValueError(_one_group(type(opt).__name__, parts))
         opt.param_groups[:] = [group for _, group in split]
     _warn_of_the_rest(opt, parts)
     return _described(split, parts, given_rate)
+
+
+def _one_group(kind: str, parts: Sequence[Part]) -> str:
+    return (
+        f"{kind} takes all parameters as one group, but there are {len(parts)}: give the learner one group, "
+        "layer_groups=[[model]]"
+    )
 
 
 def _described(
@@ -245,7 +254,8 @@ def _described(
 
 def _warn_of_the_rest(opt: Any, parts: Sequence[Part]) -> None:
     held = {id(param) for group in opt.param_groups for param in group["params"]}
-    left = [param for part in parts for param in part.params if id(param) not in held]
+    params = [param for part in parts for param in part.params if param.requires_grad]
+    left = [param for param in params if id(param) not in held]
     if left:
         shapes = some(str(tuple(param.shape)) for param in left)
         warnings.warn(

@@ -104,7 +104,7 @@ class LayerOptimizer:
         """
         values = self.groups.spread(lrs)
         for place, param_group in zip(self._places, self.opt.param_groups, strict=True):
-            param_group["lr"] = values[place.owner] * place.scale
+            write_rate(param_group, values[place.owner] * place.scale)
 
     def set_wds(self, wds: Rates | None) -> None:
         """Give every layer group its weight decay; with `None` that of the optimizer itself.
@@ -151,10 +151,18 @@ class LayerOptimizer:
             self._give_up_fused()
         if not self._hooked and not self._native_decay:
             _decay_before(self.opt)
-        if closure is None:
-            self.opt.step()
-        else:
+        if closure is not None:
             self.opt.step(closure)
+            return
+        try:
+            self.opt.step()
+        except (TypeError, AssertionError) as error:
+            if "NoneType" in str(error) or "closure" in str(error):
+                error.add_note(
+                    f"{type(self.opt).__name__}.step seems to need a closure: where its argument has no "
+                    "default it is given the loss of the batch as one"
+                )
+            raise
 
     def _hook(self) -> None:
         """Have the torch optimizer decay before each of its steps, so that `opt.opt.step()` does too.
@@ -175,9 +183,21 @@ class LayerOptimizer:
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
-        self.opt.zero_grad(set_to_none=True)
+        for param_group in self.opt.param_groups:
+            for param in param_group["params"]:
+                param.grad = None
+
+    def holds(self, groups: LayerGroups) -> bool:
+        """Whether all parameters of the groups that train are in it."""
+        held = {id(param) for param_group in self.opt.param_groups for param in param_group["params"]}
+        return all(id(param) in held for group in groups for param in group.params if param.requires_grad)
 
     def state_dict(self) -> dict[str, Any]:
+        if not hasattr(self.opt, "state_dict"):
+            raise TypeError(
+                f"{type(self.opt).__name__} has no state_dict(), so its averages cannot be kept: a fit with "
+                "it has no checkpoints"
+            )
         return {"opt": self.opt.state_dict(), "wds": list(self._wds)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -189,6 +209,7 @@ class LayerOptimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._hook()  # torch's optimizers leave their hooks behind when they are copied
+        self.groups.show_rates_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self.opt).__name__}(lrs={self.lrs}, wds={self.wds})"
@@ -230,6 +251,14 @@ def align_layouts(opt: torch.optim.Optimizer) -> None:
                 values[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
+def write_rate(param_group: dict[str, Any], rate: float) -> None:
+    """Set the rate of one param group, in place where it is a tensor (for compiled and captured steps)."""
+    if isinstance(param_group["lr"], Tensor):
+        param_group["lr"].fill_(rate)
+    else:
+        param_group["lr"] = rate
+
+
 def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:
     """Change the rates of an optimizer between (or during) fits.
 
@@ -250,7 +279,7 @@ def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:
     for param_group, lr in zip(opt.param_groups, values, strict=True):
         if not (np.isfinite(lr) and lr >= 0):
             raise ValueError(f"rates must be finite and not negative, got {lr}")
-        param_group["lr"] = lr
+        write_rate(param_group, lr)
 
 
 def needs_closure(opt: Any) -> bool:

@@ -126,6 +126,8 @@ class Fitting(Predictor):
 
     def _prepare_optimizer(self, lrs: Sequence[float], wds: Rates | None) -> None:
         decay = self.wd if wds is None else wds
+        if self.opt is not None and not self.opt.holds(self.groups):
+            self.opt = None  # its function took what trained then, and more does now
         if self.opt is None:
             self.opt = LayerOptimizer(self.opt_fn, self.groups, lrs, decay)
             self.groups.show_rates_of(self.opt)
@@ -136,7 +138,7 @@ class Fitting(Predictor):
     def _finder_optimizer(self, lrs: Sequence[float]) -> LayerOptimizer:
         """An optimizer in the state of the learner's own, which stays as it is."""
         twin = LayerOptimizer(self.opt_fn, self.groups, lrs, self.wd)
-        if self.opt is not None:
+        if self.opt is not None and hasattr(self.opt.opt, "state_dict"):
             twin.load_state_dict(copy.deepcopy(self.opt.state_dict()))
         return twin
 

@@ -17,6 +17,10 @@ from torch.optim import lr_scheduler
 from zoo.engine.make_optimizer import unwrapped
 from zoo.schedules import Curve, Phases, Ramp, Schedule
 
+_NO_SCHEDULE = (
+    "ReduceLROnPlateau looks at the validation, so it is no schedule: use "
+    "callbacks=[zoo.callbacks.ReduceLROnPlateau()]"
+)
 _EVERY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # torch documents these as batch by batch
 
 
@@ -74,10 +78,7 @@ def own_schedule(given: Any, steps: Sequence[int], lrs: Sequence[float]) -> Sche
             f"{kind}, or functools.partial({kind}, ...)"
         )
     if inner is lr_scheduler.ReduceLROnPlateau:
-        raise TypeError(
-            "ReduceLROnPlateau looks at the validation, so it is no schedule: use "
-            "callbacks=[zoo.callbacks.ReduceLROnPlateau()]"
-        )
+        raise TypeError(_NO_SCHEDULE)
     if _of_torch(inner):
         return _tabulate(given, inner, steps, lrs)
     if isinstance(given, list):
@@ -93,7 +94,7 @@ def own_schedule(given: Any, steps: Sequence[int], lrs: Sequence[float]) -> Sche
         return given
     if callable(given) and not isinstance(given, type):
         schedule = Curve(n_steps, cast(Ramp, given))
-        schedule.lr(0)  # tells now what it cannot be
+        _try_out(schedule, inner)
         return schedule
     raise TypeError(
         "schedule= takes a function of progress (from 0 to 1) that gives a factor of the rate, a list of "
@@ -120,6 +121,44 @@ def _made(given: Callable[..., Schedule], n_steps: int) -> Schedule:
         ) from error
 
 
+def _try_out(schedule: Curve, inner: Any) -> None:
+    """Tell before the fit what a function of progress cannot be."""
+    try:
+        once = [schedule.lr(t) for t in (0, schedule.n_steps // 2, schedule.n_steps - 1)]
+    except ValueError:
+        raise
+    except Exception as error:
+        raise TypeError(
+            f"schedule= was called as a function of progress, {getattr(inner, '__name__', inner)}(0.0), and "
+            f"failed ({type(error).__name__}: {error}); one that makes a scheduler of torch must call its "
+            "argument `optimizer`"
+        ) from error
+    if once != [schedule.lr(t) for t in (0, schedule.n_steps // 2, schedule.n_steps - 1)]:
+        raise ValueError(
+            "schedule= must be a pure function of progress; this one gives another value at each call"
+        )
+
+
+def _inside(scheduler: Any) -> list[Any]:
+    """A scheduler and those that it is made of."""
+    parts = getattr(scheduler, "_schedulers", [])
+    return [scheduler, *(one for part in parts for one in _inside(part))]
+
+
+def _with_peak(given: Callable[..., Any], lrs: Sequence[float]) -> Callable[..., Any]:
+    """A scheduler that sets rates up to `max_lr`, which are those of the fit."""
+    peak = unwrapped(given)[1].get("max_lr")
+    if peak is None:
+        return functools.partial(given, max_lr=list(lrs))
+    peaks = list(peak) if isinstance(peak, Sequence) else [peak] * len(lrs)
+    if peaks != list(lrs):
+        own = lrs[0] if len(set(lrs)) == 1 else list(lrs)
+        raise ValueError(
+            f"schedule: max_lr={peak} is not the rate of the fit, {own}: leave it out, or give fit the same"
+        )
+    return given
+
+
 def _tabulate(given: Callable[..., Any], inner: Any, steps: Sequence[int], lrs: Sequence[float]) -> Tabulated:
     """Run a torch scheduler in advance: once an epoch, those that torch documents so after every batch."""
     groups = [{"params": [nn.Parameter(torch.zeros(()))], "lr": lr} for lr in lrs]
@@ -129,8 +168,13 @@ def _tabulate(given: Callable[..., Any], inner: Any, steps: Sequence[int], lrs: 
         given = functools.partial(given, T_max=len(steps))
     if inner is lr_scheduler.OneCycleLR and not {"total_steps", "epochs"} & set(unwrapped(given)[1]):
         given = functools.partial(given, total_steps=n_steps)
+    if inner in _EVERY_BATCH:
+        given = _with_peak(given, lrs)
     scheduler = given(optimizer)
-    every_batch = isinstance(scheduler, _EVERY_BATCH)
+    if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+        raise TypeError(_NO_SCHEDULE)
+    name = type(scheduler).__name__
+    every_batch = any(isinstance(one, _EVERY_BATCH) for one in _inside(scheduler))
     rates: list[tuple[float, ...]] = []
     momenta: list[float] = []
     ends = {sum(steps[: epoch + 1]) for epoch in range(len(steps))}
@@ -141,6 +185,12 @@ def _tabulate(given: Callable[..., Any], inner: Any, steps: Sequence[int], lrs: 
             momenta.append(float(optimizer.param_groups[-1]["momentum"]))
             optimizer.step()
             if done < n_steps and (every_batch or done in ends):
-                scheduler.step()
+                try:
+                    scheduler.step()
+                except ValueError as error:
+                    raise ValueError(
+                        f"schedule: {name} ended after {done - 1} steps, the fit has {n_steps}: leave its number "
+                        f"of steps out, or give that one ({error})"
+                    ) from error
     table = tuple(tuple(rate / lr if lr else 0.0 for rate, lr in zip(row, lrs, strict=True)) for row in rates)
-    return Tabulated(type(scheduler).__name__, table, tuple(momenta) if len(set(momenta)) > 1 else ())
+    return Tabulated(name, table, tuple(momenta) if len(set(momenta)) > 1 else ())

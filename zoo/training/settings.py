@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from zoo.engine.callback import Callback, callback_list
+from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.make_optimizer import check_opt_fn
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.sealed import Sealed
@@ -20,6 +22,7 @@ class Settings(Sealed):
 
     device: torch.device
     opt: LayerOptimizer | None
+    groups: LayerGroups
     opt_fn: Callable[..., torch.optim.Optimizer]
     _metrics: Callable[[Any], list[Any]]
 
@@ -62,5 +65,42 @@ class Settings(Sealed):
     def _checked_callbacks(self, callbacks: Any) -> list[Callback]:
         return callback_list(callbacks)
 
+    def _checked_clip(self, clip: Any) -> Any:
+        if clip is not None and not (_is_number(clip) and clip > 0):
+            raise ValueError(f"clip is the largest norm of the gradients, above 0, or None; got {clip!r}")
+        return clip
+
+    def _checked_wd(self, wd: Any) -> Any:
+        if wd is not None:
+            self.groups.spread(wd, "weight decay")
+        return wd
+
+    def _checked_seed(self, seed: Any) -> Any:
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
+            raise TypeError(f"seed is a whole number or None, got {seed!r}")
+        return seed
+
+    def _checked_progress(self, progress: Any) -> bool:
+        if not isinstance(progress, bool | int):
+            raise TypeError(f"progress is True or False, got {progress!r}")
+        return bool(progress)
+
+    def _checked_groups(self, groups: Any) -> LayerGroups:
+        if not isinstance(groups, LayerGroups):
+            raise TypeError("learn.groups are LayerGroups: give layer_groups= when the learner is made")
+        return groups
+
+    def _checked_data(self, data: Any) -> Any:
+        if not hasattr(data, "train_dl") or not hasattr(data, "valid_dl"):
+            raise TypeError(
+                f"data must be a ModelData (or have train_dl and valid_dl), got {type(data).__name__}: "
+                "use ModelData(train_dl, valid_dl)"
+            )
+        return data
+
     def _checked_path(self, path: str | Path) -> Path:
         return Path(path)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
