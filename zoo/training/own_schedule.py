@@ -189,8 +189,8 @@ def _tabulate(given: Callable[..., Any], inner: Any, steps: Sequence[int], lrs: 
                     scheduler.step()
                 except ValueError as error:
                     raise ValueError(
-                        f"schedule: {name} ended after {done - 1} steps, the fit has {n_steps}: leave its number "
-                        f"of steps out, or give that one ({error})"
+                        f"schedule: {name} ended after {done - 1} steps, the fit has {n_steps}: leave its "
+                        f"number of steps out, or give that one ({error})"
                     ) from error
     table = tuple(tuple(rate / lr if lr else 0.0 for rate, lr in zip(row, lrs, strict=True)) for row in rates)
     return Tabulated(name, table, tuple(momenta) if len(set(momenta)) > 1 else ())
