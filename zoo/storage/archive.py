@@ -24,7 +24,7 @@ from safetensors.torch import _TYPES
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from zoo._version import __version__
 from zoo.storage.files import atomic_write, umask
@@ -126,7 +126,7 @@ def check_tensor(name: str, tensor: Any) -> None:
             f"{name} is a {type(tensor).__name__}, and files of weights hold tensors only: let "
             "get_extra_state() return a tensor"
         )
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         raise TypeError(f"{name} has no values yet: run a batch through the model first (lazy modules)")
     trouble = None
     if tensor.is_meta:

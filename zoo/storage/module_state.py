@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 
 def own_names(module: nn.Module, names: list[str]) -> list[str]:
@@ -107,14 +107,13 @@ def preserve_tensors(*modules: nn.Module, on_host: bool = False, weights: bool =
         weights: also keep the values of parameters; not needed where nothing is trained.
     """
     parts = {id(part): part for module in modules for part in module.modules()}.values()
-    holders = [holder for part in parts for holder in (part._parameters, part._buffers)]
+    holders: list[dict[str, Any]] = [holder for part in parts for holder in (part._parameters, part._buffers)]
     bound = [(holder, dict(holder)) for holder in holders]
     tensors = {id(t): t for _, held in bound for t in held.values() if t is not None}
     kept = [
         (tensor, tensor.detach().to("cpu" if on_host else tensor.device, copy=True))
         for tensor in tensors.values()
-        if not isinstance(tensor, UninitializedTensorMixin)
-        and (weights or not isinstance(tensor, nn.Parameter))
+        if not is_lazy(tensor) and (weights or not isinstance(tensor, nn.Parameter))
     ]
     extra = [(part, copy.deepcopy(part.get_extra_state())) for part in parts if has_extra_state(part)]
     try:
