@@ -7,6 +7,7 @@ import glob
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,8 @@ from zoo.losses import Activation
 from zoo.mean_answers import MeanAnswers, same_targets
 from zoo.predictor import MakeBatches, Predictor
 from zoo.storage.archive import load_metadata, load_state
+from zoo.storage.mapping import check_mapping, describe, from_metadata
+from zoo.storage.module_state import preserve_tensors, tensors_of
 from zoo.storage.weights import load_weights
 
 
@@ -112,9 +115,11 @@ class Ensemble:
                 stacklevel=2,
             )
         members = []
-        for file in files if last is None else files[-last:]:
-            tensors = load_state(file)
-            member = _Member(learner, file.stem, tensors, load_metadata(file).get("zoo.model"))
+        chosen = files if last is None else files[-last:]
+        described = [load_metadata(file) for file in chosen]
+        _check_mappings(learner, chosen, described)
+        for file, metadata in zip(chosen, described, strict=True):
+            member = _Member(learner, file.stem, load_state(file), metadata)
             with member.active():  # tells now if they do not fit
                 members.append(member)
         ensemble = cls.__new__(cls)
@@ -303,7 +308,7 @@ class _Member:
     learner: Predictor
     label: str
     tensors: dict[str, Tensor] | None = None
-    kind: str | None = None
+    metadata: dict[str, str] | None = None
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -312,24 +317,35 @@ class _Member:
             yield
             return
         model = self.learner.model
-        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        try:
-            load_weights(model, self.tensors, f"the snapshot {self.label}", self.kind)
-            self._check_features(own)
+        self._check_features()
+        with preserve_tensors(model):
+            load_weights(model, self.tensors, f"the snapshot {self.label}", self.metadata)
             yield
-        finally:
-            model.load_state_dict(own)
 
-    def _check_features(self, own: dict[str, Tensor]) -> None:
+    def _check_features(self) -> None:
         """Features that were computed once belong to the frozen part of the model."""
         if not getattr(self.learner, "precompute", False) or self.tensors is None:
             return
-        frozen = [name for name, param in self.learner.model.named_parameters() if not param.requires_grad]
-        if not all(torch.equal(own[name].cpu(), self.tensors[name]) for name in frozen):
+        own = tensors_of(self.learner.model)
+        frozen = [name for name, param in own.items() if not param.requires_grad and name in self.tensors]
+        if not all(torch.equal(own[name].detach().cpu(), self.tensors[name]) for name in frozen):
             raise ValueError(
                 f"the precomputed activations are of another body than that of the snapshot {self.label}: "
                 "set learn.precompute = False first"
             )
+
+
+def _check_mappings(learner: Predictor, files: list[Path], described: list[dict[str, str]]) -> None:
+    """That the snapshots belong to data whose numbers mean the same; of old ones one warning for all."""
+    own, silent = describe(learner.data), []
+    for file, metadata in zip(files, described, strict=True):
+        saved = from_metadata(metadata, str(file))
+        if saved is None:
+            silent.append(file.stem)
+        else:
+            check_mapping(saved, own, str(file))
+    if silent:
+        check_mapping(None, own, f"each of the snapshots {some(silent)}")
 
 
 def _classes(learner: Predictor) -> list[str] | None:

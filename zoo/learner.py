@@ -357,7 +357,7 @@ class Learner(Settings, Fitting, Switches, Looking):
         """The learner of a read archive."""
         data = cls.data_class.from_state(archive.preprocess, archive.arrays)
         model = build_model(archive.config["model"]["name"], archive.config["model"]["args"])
-        load_weights(model, archive.tensors, "the archive", None)
+        load_weights(model, archive.tensors, "the archive")
         learn = cls(data, model, device=device)
         learn._activation = Activation(**archive.config["activation"])
         learn.model.eval()

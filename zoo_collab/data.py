@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,10 @@ class CollabData(ModelData):
     def decode(self, outputs: Tensor) -> np.ndarray:
         """Ratings of many rows, clipped to the range of ratings: what is read never exceeds the scale."""
         return self.clip(outputs.numpy())
+
+    def mapping_values(self) -> dict[str, Sequence[Any]]:
+        """The raw ids of users and items in the order of their indexes."""
+        return {"users": self.users.ids, "items": self.items.ids}
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Ids and titles as JSON; seen pairs and counts as tensors."""

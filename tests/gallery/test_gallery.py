@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tarfile
 from pathlib import Path
@@ -56,6 +57,12 @@ def rebuilt(written: Path, path: Path) -> Case:
     return CASES[written.name](path)
 
 
+def warned_of_age(written: Path, learn: Any) -> contextlib.AbstractContextManager[Any]:
+    """Files of the first format do not say what their numbers stand for, which is told."""
+    silent = written.parent.name == "format1" and learn.data.mapping()
+    return pytest.warns(UserWarning, match="older zoo") if silent else contextlib.nullcontext()
+
+
 def test_every_case_is_kept() -> None:
     assert {path.name for path in WRITTEN if path.parent.name == "format1"} == set(CASES)
     assert sum(file.stat().st_size for file in FOLDER.rglob("*.xz")) < 2_000_000
@@ -71,7 +78,9 @@ def test_exported_learners_answer_as_they_did(written, expected, tmp_path, form:
 def test_weights_fit_the_model_and_give_the_loss_they_gave(written, expected, tmp_path) -> None:
     learn = rebuilt(written, tmp_path).learn
     unpacked(written, "models", tmp_path)
-    assert learn.load("weights").evaluate()["valid_loss"] == pytest.approx(expected["valid_loss"], rel=1e-4)
+    with warned_of_age(written, learn):
+        learn.load("weights")
+    assert learn.evaluate()["valid_loss"] == pytest.approx(expected["valid_loss"], rel=1e-4)
 
 
 class First(Callback):
@@ -89,7 +98,8 @@ def test_checkpoints_are_gone_on_from(written, expected, tmp_path) -> None:
     case = rebuilt(written, tmp_path)
     unpacked(written, "checkpoint", tmp_path)
     first = First()
-    rows = case.fit(checkpoint_every=case.every, resume=True, callbacks=[first])
+    with warned_of_age(written, case.learn):
+        rows = case.fit(checkpoint_every=case.every, resume=True, callbacks=[first])
     assert first.batch == 2 * case.every
     close(losses(rows), expected["losses"], 2e-3)
 

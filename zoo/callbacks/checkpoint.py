@@ -17,6 +17,8 @@ from zoo.data.seeding import loader_generators, rng_state, set_rng_state
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
+from zoo.storage.mapping import Described, describe
+from zoo.storage.module_state import has_extra_state, make_room, matched, own_names, tensors_of, unmade
 
 if TYPE_CHECKING:
     from zoo.storage.resume import Run
@@ -46,8 +48,10 @@ class Checkpoint(Callback):
         self._fresh = run.saved is None
         self._at_end = False
         self._at_epoch_start: dict[str, Any] = {}
+        self._mapping: Described = {}
 
     def before_fit(self, state: State) -> None:
+        self._mapping = describe(state.data)  # once a fit: there may be millions of ids
         if self.saved is not None:
             restore_learner(state.learner, self.saved)
             for name, value in self.saved["position"].items():
@@ -64,9 +68,9 @@ class Checkpoint(Callback):
         self._at_epoch_start = own["epoch_start"]
         state.row.update(saved["row"])
         state.pending = saved["pending"]
-        for name, param in state.model.named_parameters():
-            if name in own["grads"]:
-                param.grad = own["grads"][name].to(param.device)
+        params = tensors_of(state.model)
+        for name, grad in matched(own["grads"], list(params)).items():
+            params[name].grad = grad.to(params[name].device)
         load_states(self.callbacks, own["callbacks"])
         if begins_anywhere(loader):
             set_rng_state(own["rng"])
@@ -98,9 +102,9 @@ class Checkpoint(Callback):
         own["loader"] = [generator.get_state() for generator in loader_generators(state.data.train_dl)]
         if state.pending:
             own["grads"] = {
-                name: param.grad.detach().cpu()
-                for name, param in state.model.named_parameters()
-                if param.grad is not None
+                name: tensor.grad.detach().cpu()
+                for name, tensor in tensors_of(state.model).items()
+                if tensor.is_leaf and tensor.grad is not None
             }
         processes = distributed.all_objects(own)
         if distributed.is_main():
@@ -108,6 +112,7 @@ class Checkpoint(Callback):
             tree = {
                 **learner_state(state.learner),
                 "arguments": self.arguments,
+                "mapping": self._mapping,
                 "complete": batches is None,
                 "written": time.strftime("%Y-%m-%d %H:%M:%S"),
                 "position": {name: getattr(state, name) for name in position}
@@ -117,10 +122,8 @@ class Checkpoint(Callback):
                 "pending": state.pending,
                 "processes": processes,
             }
-            if self._fresh:
-                self.run.folder.begin(self.run.number)
+            if self.run.folder.write(tree, self.run.number, batches, anew=self._fresh):
                 self._fresh = False
-            self.run.folder.write(tree, self.run.number, batches)
         distributed.barrier()
 
 
@@ -128,9 +131,10 @@ def learner_state(learner: Any) -> dict[str, Any]:
     """What a learner is made of, apart from its data: tensors, optimizer, history."""
     loss = learner.loss_fn
     return {
-        "model": dict(_tensors(learner.model)),
-        "loss": dict(_tensors(loss)) if isinstance(loss, nn.Module) else {},
-        "extra": _extra_states(learner.model),
+        "model": tensors_of(learner.model),
+        "unmade": unmade(learner.model),
+        "loss": tensors_of(loss) if isinstance(loss, nn.Module) else {},
+        "extra": {name: part.get_extra_state() for name, part in _extra_states(learner.model)},
         "opt": learner.opt.state_dict(),
         "history": learner.history,
         "seed": getattr(learner.data.train_dl, "seed", None),
@@ -143,18 +147,18 @@ def restore_learner(learner: Any, saved: dict[str, Any]) -> None:
     Raises:
         ValueError: if the checkpoint is of another model; nothing is changed then.
     """
-    modules = [(learner.model, saved["model"])]
+    modules = [(learner.model, saved["model"], saved.get("unmade", []))]
     if isinstance(learner.loss_fn, nn.Module):
-        modules.append((learner.loss_fn, saved["loss"]))
-    for module, tensors in modules:
-        _check(module, tensors)
+        modules.append((learner.loss_fn, saved["loss"], []))
+    fitting = [(module, _fitting(module, tensors, empty), empty) for module, tensors, empty in modules]
     with torch.no_grad():
-        for module, tensors in modules:
-            _make_buffers(module, tensors, learner.device)
-            for name, tensor in _tensors(module):
+        for module, tensors, empty in fitting:
+            make_room(module, tensors, empty)
+            for name, tensor in tensors_of(module).items():
                 tensor.copy_(tensors[name])
-    for place, value in saved["extra"].items():
-        learner.model.get_submodule(place).set_extra_state(value)
+    places = dict(_extra_states(learner.model))
+    for place, value in matched(saved["extra"], list(places)).items():
+        places[place].set_extra_state(value)
     learner.opt.load_state_dict(saved["opt"])
     learner.history[:] = [dict(row) for row in saved["history"]]
     restore_order(learner.data.train_dl, saved)
@@ -237,44 +241,24 @@ class _GoOn:
         yield from batches
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers by name, also those that a `state_dict` leaves out."""
-    yield from module.named_parameters()
-    yield from module.named_buffers()
+def _extra_states(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Modules that keep something besides tensors and say so (`get_extra_state`), by their own names."""
+    found = [(name, part) for name, part in module.named_modules() if has_extra_state(part)]
+    names = [name.removesuffix(".") for name in own_names(module, [f"{name}." for name, _ in found])]
+    yield from ((name, part) for name, (_, part) in zip(names, found, strict=True))
 
 
-def _extra_states(module: nn.Module) -> dict[str, Any]:
-    """What modules keep besides tensors and say so (`get_extra_state`), by the module's name."""
-    return {
-        name: part.get_extra_state()
-        for name, part in module.named_modules()
-        if type(part).get_extra_state is not nn.Module.get_extra_state
-    }
-
-
-def _empty_buffers(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
-    """Buffers that are registered and not made yet."""
-    return {
-        f"{place}.{name}".removeprefix("."): (part, name)
-        for place, part in module.named_modules()
-        for name, buffer in part._buffers.items()
-        if buffer is None
-    }
-
-
-def _make_buffers(module: nn.Module, tensors: dict[str, Tensor], device: torch.device) -> None:
-    for name, (part, own) in _empty_buffers(module).items():
-        if name in tensors:
-            part._buffers[own] = torch.empty_like(tensors[name], device=device)
-
-
-def _check(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    own = dict(_tensors(module))
-    wrong = sorted((own.keys() ^ tensors.keys()) - _empty_buffers(module).keys())
-    wrong += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
+def _fitting(module: nn.Module, tensors: dict[str, Tensor], empty: list[str]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint under the names of a module, checked to fit."""
+    own = tensors_of(module)
+    open_names = unmade(module)
+    found = matched(tensors, [*own, *open_names])
+    wrong = sorted((own.keys() ^ found.keys()) - set(open_names) - set(empty))
+    wrong += [name for name in own if name in found and own[name].shape != found[name].shape]
     if wrong:
         raise ValueError(
             f"the checkpoint is of another model than this {type(module).__name__}: they differ in "
             f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}; give this learner another path, or "
             "resume=False to train anew"
         )
+    return found

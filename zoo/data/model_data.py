@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.data.batches import first_batch, rows_text, split_batch, widen_codes
 from zoo.data.device import resolve_device, to_device
 from zoo.data.frames import plain_columns
+from zoo.data.mapping import digest
 from zoo.data.prediction import Prediction, decode_labels
 from zoo.sealed import Sealed
 
@@ -161,6 +162,26 @@ class ModelData(Sealed):
                 "the user's units to those of the model; add it, or use evaluate() instead of score()"
             )
         return values
+
+    def mapping_values(self) -> dict[str, Sequence[Any]]:
+        """What the numbers of inputs and answers stand for, in the order of the numbers, by name: classes,
+        ids, words, columns. A domain adds its own.
+        """
+        return {} if self.classes is None else {"classes": list(self.classes)}
+
+    def mapping(self) -> dict[str, str]:
+        """A digest (sha256, hex) of each of `mapping_values`. Files of weights and checkpoints keep them, and
+        are refused by data whose numbers stand for something else.
+
+        Example:
+            >>> data = ModelData(None)
+            >>> data.mapping()
+            {}
+            >>> data.classes = ["cat", "dog"]
+            >>> list(data.mapping()), len(data.mapping()["classes"])
+            (['classes'], 64)
+        """
+        return {name: digest(values) for name, values in self.mapping_values().items()}
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What prediction on raw inputs needs: JSON-able state and tensors."""

@@ -198,12 +198,16 @@ class LayerOptimizer:
                 f"{type(self.opt).__name__} has no state_dict(), so its averages cannot be kept: a fit with "
                 "it has no checkpoints"
             )
-        return {"opt": self.opt.state_dict(), "wds": list(self._wds)}
+        layouts = [list(param.stride()) for group in self.param_groups for param in group["params"]]
+        return {"opt": self.opt.state_dict(), "wds": list(self._wds), "layouts": layouts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        homes = {name: value.device for name, value in _own_state(self.opt).items()}
         self.opt.load_state_dict(state["opt"])
+        for name, value in _own_state(self.opt).items():
+            self.opt.state[name] = value.to(homes.get(name, value.device))
         _keep_formats(self.opt, state["opt"])
-        align_layouts(self.opt)
+        align_layouts(self.opt, state.get("layouts"))
         self._wds = list(state["wds"])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -233,20 +237,29 @@ def _keep_formats(opt: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
     for param, number in zip(params, numbers, strict=True):
         for name, value in saved["state"].get(number, {}).items():
-            own = opt.state[param].get(name)
+            own = opt.state[param].get(name) if param in opt.state else None
             if isinstance(value, Tensor) and isinstance(own, Tensor) and own.dtype != value.dtype:
                 opt.state[param][name] = value.to(own.device, copy=True)
 
 
-def align_layouts(opt: torch.optim.Optimizer) -> None:
+def align_layouts(opt: torch.optim.Optimizer, layouts: list[list[int]] | None = None) -> None:
     """Put an optimizer's averages into the memory layout of their parameters.
 
-    Fused kernels go through both in the order of memory: averages that come from a file (always in the plain
-    layout) of a parameter in the channels-last layout would silently belong to other weights.
+    Fused kernels go through both in the order of memory: averages in the plain layout of a parameter in the
+    channels-last layout would silently belong to other weights. Where a parameter has the layout it had when
+    the state was taken, its state stays as it is: matrices of another meaning may have the parameter's shape.
+
+    Args:
+        opt: its state is changed.
+        layouts: strides of the parameters when the state was taken, in the order of the groups.
     """
+    params = [param for group in opt.param_groups for param in group["params"]]
+    then = dict(zip(params, layouts, strict=True)) if layouts and len(layouts) == len(params) else {}
     for param, values in opt.state.items():
+        if not isinstance(values, dict) or list(getattr(param, "stride", list)()) == then.get(param):
+            continue
         for name, value in values.items():
-            same = isinstance(value, Tensor) and value.shape == param.shape
+            same = isinstance(value, Tensor) and isinstance(param, Tensor) and value.shape == param.shape
             if same and value.stride() != param.stride():
                 values[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
@@ -257,6 +270,11 @@ def write_rate(param_group: dict[str, Any], rate: float) -> None:
         param_group["lr"].fill_(rate)
     else:
         param_group["lr"] = rate
+
+
+def _own_state(opt: torch.optim.Optimizer) -> dict[Any, Tensor]:
+    """Tensors that an optimizer keeps for itself, under names instead of parameters, as MADGRAD does."""
+    return {key: value for key, value in opt.state.items() if isinstance(value, Tensor)}
 
 
 def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:

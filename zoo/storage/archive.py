@@ -20,9 +20,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import _TYPES
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from zoo._version import __version__
 from zoo.storage.files import atomic_write, umask
@@ -36,6 +38,7 @@ CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
 )
 _MEMBERS = (CONFIG, PREPROCESS, WEIGHTS, ARRAYS)
 _ALIASES = "zoo.aliases"
+_DOUBLES = "zoo.complex128"
 
 
 class ArchiveError(ValueError):
@@ -96,14 +99,48 @@ def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
     first: dict[tuple, str] = {}
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
+    doubles: list[str] = []
     for name, tensor in tensors.items():
+        check_tensor(name, tensor)
+        if tensor.dtype == torch.complex128:  # as pairs of numbers, which the format knows
+            doubles.append(name)
+            tensor = torch.view_as_real(tensor.detach().resolve_conj())
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
         if key in first:
             aliases[name] = first[key]
         else:
             first[key] = name
-            kept[name] = tensor.detach().cpu().contiguous().clone()
-    return save_tensors(kept, {**(metadata or {}), _ALIASES: json.dumps(aliases)})
+            kept[name] = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().clone()
+    described = {**(metadata or {}), _ALIASES: json.dumps(aliases)}
+    return save_tensors(kept, described | ({_DOUBLES: json.dumps(doubles)} if doubles else {}))
+
+
+def check_tensor(name: str, tensor: Any) -> None:
+    """Make sure that a tensor can be written.
+
+    Raises:
+        TypeError: naming it and its format.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(
+            f"{name} is a {type(tensor).__name__}, and files of weights hold tensors only: let "
+            "get_extra_state() return a tensor"
+        )
+    if is_lazy(tensor):
+        raise TypeError(f"{name} has no values yet: run a batch through the model first (lazy modules)")
+    trouble = None
+    if tensor.is_meta:
+        trouble = "on the meta device, without values"
+    elif tensor.is_quantized or tensor.is_nested or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
+        trouble = f"{kind} ({tensor.dtype})"
+    elif tensor.dtype != torch.complex128 and tensor.dtype not in _TYPES.values():
+        trouble = f"of format {tensor.dtype}"
+    if trouble:
+        raise TypeError(
+            f"{name} is a tensor {trouble}, which safetensors files cannot hold: keep it in a plain format "
+            "(such as float32, to_dense(), dequantize()), or outside the state"
+        )
 
 
 def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
@@ -116,6 +153,8 @@ def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
         ) from None
     header = _parse(data[8 : 8 + int.from_bytes(data[:8], "little")], where)
     aliases = _parse(header.get("__metadata__", {}).get(_ALIASES, "{}").encode(), where)
+    doubles = parse_names(header.get("__metadata__", {}).get(_DOUBLES, "[]"), where)
+    tensors |= {name: torch.view_as_complex(tensors[name]) for name in doubles if name in tensors}
     for name, source in aliases.items():
         if source not in tensors:
             raise ArchiveError(
@@ -123,6 +162,14 @@ def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
             )
         tensors[name] = tensors[source]
     return tensors
+
+
+def parse_names(text: str, where: str) -> list[str]:
+    """A list of names that a file holds as JSON."""
+    try:
+        return [str(name) for name in json.loads(text)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ArchiveError(f"{where} is damaged: a list of names is not valid JSON ({error})") from None
 
 
 def write_archive(

@@ -9,29 +9,37 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zoo.storage.archive import ArchiveError, load_metadata, load_state
 from zoo.storage.files import atomic_write
+from zoo.storage.tree import decode, encode
 
 log = logging.getLogger("zoo")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEPT = 2
+_LONG = 10_000_000
+_TEXT = "$text"
+_NAME = re.compile(r"fit(\d{3,})-(?:done|batch\d+)\.safetensors")
 
 
 def write_tree(path: str | Path, tree: Any) -> None:
     """Write nested dicts, lists and tuples of plain values, tensors and arrays, atomically.
 
+    Args:
+        path: the file.
+        tree: see `zoo.storage.tree.encode`.
+
     Raises:
-        TypeError: naming the place of a value that is none of these.
+        TypeError: naming the place of a value that could not be read again; nothing is written then.
 
     Example:
         >>> import tempfile
@@ -41,13 +49,16 @@ def write_tree(path: str | Path, tree: Any) -> None:
         {'step': 3, 'rates': (0.1, [None]), 7: tensor([1., 1.])}
     """
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(_encode(tree, "", tensors))
+    text = json.dumps(encode(tree, tensors))
     metadata = {
         "zoo.kind": "tree",
         "zoo.format": str(FORMAT_VERSION),
         "zoo.tree": text,
         "zoo.digest": _digest(text, tensors),
     }
+    if len(text) > _LONG:  # readers take headers of at most 100 MB
+        metadata["zoo.tree"] = ""
+        tensors[_TEXT] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     with atomic_write(path) as temporary:
         temporary.write_bytes(save_tensors(tensors, metadata))
 
@@ -66,64 +77,14 @@ def read_tree(path: str | Path) -> Any:
     if int(metadata["zoo.format"]) > FORMAT_VERSION:
         raise ArchiveError(f"{path} was written by a newer zoo: upgrade zoo to read it")
     text = metadata.get("zoo.tree", "")
+    if not text and _TEXT in tensors:
+        text = tensors.pop(_TEXT).numpy().tobytes().decode(errors="replace")
     if metadata.get("zoo.digest") != _digest(text, tensors):
         raise ArchiveError(f"{path} is damaged: its contents do not match their digest")
     try:
-        return _decode(json.loads(text), tensors)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return decode(json.loads(text), tensors)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise ArchiveError(f"{path} is damaged: {error!r}") from None
-
-
-def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Tensor):
-        return {"$tensor": _keep(value.detach().cpu().contiguous().clone(), place, tensors)}
-    if isinstance(value, np.ndarray):
-        try:
-            return {"$array": _keep(torch.from_numpy(value.copy()), place, tensors)}
-        except TypeError as error:
-            raise TypeError(f"a checkpoint cannot hold the array at {place or 'its root'}: {error}") from None
-    if isinstance(value, tuple):
-        return {"$tuple": [_encode(item, f"{place}/{i}", tensors) for i, item in enumerate(value)]}
-    if isinstance(value, list):
-        return [_encode(item, f"{place}/{i}", tensors) for i, item in enumerate(value)]
-    if isinstance(value, Mapping):
-        if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: _encode(item, f"{place}/{key}", tensors) for key, item in value.items()}
-        pairs = [[key, _encode(item, f"{place}/{key}", tensors)] for key, item in value.items()]
-        return {"$items": pairs}
-    raise TypeError(
-        f"a checkpoint holds plain values, tensors and arrays, but at {place or 'its root'} there is a "
-        f"{type(value).__name__}: let state_dict() return something simpler"
-    )
-
-
-def _keep(tensor: Tensor, place: str, tensors: dict[str, Tensor]) -> str:
-    """The name under which a tensor is kept: its place, unless another one has the same, as 1 and "1" do."""
-    name, number = place, 1
-    while name in tensors:
-        name, number = f"{place}#{number}", number + 1
-    tensors[name] = tensor
-    return name
-
-
-def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "$tensor" in value:
-        return tensors[value["$tensor"]]
-    if "$array" in value:
-        return tensors[value["$array"]].numpy()
-    if "$tuple" in value:
-        return tuple(_decode(item, tensors) for item in value["$tuple"])
-    if "$items" in value:
-        return {key: _decode(item, tensors) for key, item in value["$items"]}
-    return {key: _decode(item, tensors) for key, item in value.items()}
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -137,7 +98,8 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 class CheckpointFolder:
     """The checkpoints of one learner: `fit000-batch000000050.safetensors`, ..., `fit000-done.safetensors`.
 
-    The newest two of a fit are kept, and of earlier fits the last one.
+    The newest two of a fit are kept, and of earlier fits the last one. A file that cannot be read, since it
+    is damaged or of a newer zoo, is never removed, but set aside as `unreadable-fit000-...`.
 
     Args:
         path: the folder; made when the first checkpoint is written.
@@ -145,19 +107,32 @@ class CheckpointFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._sound: set[Path] = set()  # written or read by this object
 
-    def write(self, tree: Any, fit: int, batches: int | None) -> Path | None:
+    def write(self, tree: Any, fit: int, batches: int | None, *, anew: bool = False) -> Path | None:
         """Write a checkpoint of fit number `fit` after so many batches, or of its end (`None`).
+
+        Args:
+            tree: what it holds.
+            fit: number of the fit.
+            batches: how many it has done.
+            anew: this is the first of a fit that begins anew: what earlier runs left behind, checkpoints of
+                this and of later fits and half-written files, is removed once this one is complete.
 
         Returns:
             The file, or `None` if it could not be written (no space left, no permission): the one before
             it then stays in use, and the user is told.
+
+        Raises:
+            TypeError: naming a value that could not be read again; nothing is written or removed then.
         """
         target = self.path / (
             f"fit{fit:03d}-done.safetensors"
             if batches is None
             else f"fit{fit:03d}-batch{batches:09d}.safetensors"
         )
+        if target.exists():
+            self._spare(target)
         try:
             write_tree(target, tree)
         except OSError as error:
@@ -169,19 +144,37 @@ class CheckpointFolder:
                 f"{kept[0].name}, the one before it, stays in use" if kept else "there is none before it",
             )
             return None
-        for old in [*self.files(fit)[KEPT:], *(file for n in range(fit) for file in self.files(n)[1:])]:
-            old.unlink(missing_ok=True)
+        self._sound.add(target)
+        if anew:
+            old = [file for number, file in self._all() if number >= fit and file != target]
+            self.sweep()
+        else:
+            old = self.files(fit)[KEPT:]
+        earlier = [file for number in range(fit) for file in self.files(number)[1:]]
+        for file in (*old, *earlier):
+            if not self._spare(file):
+                file.unlink(missing_ok=True)
         return target
 
     def read(self, fit: int) -> tuple[Path, Any] | None:
-        """The newest whole checkpoint of fit number `fit`; damaged ones are told of and passed over."""
+        """The newest whole checkpoint of fit number `fit`; those that cannot be read are told of, set aside
+        and passed over.
+        """
         for file in self.files(fit):
             try:
-                return file, read_tree(file)
+                tree = read_tree(file)
+            except FileNotFoundError:
+                continue  # another process has set it aside
             except (ArchiveError, OSError) as error:
                 log.warning(
-                    "the checkpoint %s is not usable (%s); looking for the one before it", file, error
+                    "the checkpoint %s is not usable (%s)%s; looking for the one before it",
+                    file,
+                    error,
+                    _set_aside(file),
                 )
+            else:
+                self._sound.add(file)
+                return file, tree
         return None
 
     def files(self, fit: int) -> list[Path]:
@@ -189,14 +182,37 @@ class CheckpointFolder:
         done = sorted(self.path.glob(f"fit{fit:03d}-done.safetensors"))
         return [*done, *sorted(self.path.glob(f"fit{fit:03d}-batch*.safetensors"), reverse=True)]
 
-    def begin(self, fit: int) -> None:
-        """Remove what earlier runs left behind: this and later fits' checkpoints, half-written files."""
-        for file in self.path.glob("fit*.safetensors"):
-            if int(file.name[3:6]) >= fit:
-                file.unlink(missing_ok=True)
-        self.sweep()
-
     def sweep(self) -> None:
         """Remove the half-written files of a process that was killed."""
         for file in self.path.glob(".fit*.tmp"):
             file.unlink(missing_ok=True)
+
+    def _all(self) -> list[tuple[int, Path]]:
+        """Number of the fit and file of every checkpoint here."""
+        found = [(_NAME.fullmatch(file.name), file) for file in sorted(self.path.glob("fit*.safetensors"))]
+        return [(int(match[1]), file) for match, file in found if match is not None]
+
+    def _spare(self, file: Path) -> bool:
+        """Set a file aside that cannot be read, before it is removed or replaced; whether that was so."""
+        if file in self._sound:
+            return False
+        try:
+            read_tree(file)
+        except FileNotFoundError:
+            return True
+        except (ArchiveError, OSError) as error:
+            log.warning("the old checkpoint %s cannot be read (%s)%s", file, error, _set_aside(file))
+            return True
+        return False
+
+
+def _set_aside(file: Path) -> str:
+    """Give a file a name under which it is in nobody's way; what was done, as the end of a sentence."""
+    aside, number = file.with_name(f"unreadable-{file.name}"), 1
+    while aside.exists():
+        aside, number = file.with_name(f"unreadable-{number}-{file.name}"), number + 1
+    try:
+        file.rename(aside)
+    except OSError as error:
+        return f" and cannot be renamed ({error})"
+    return f" and kept as {aside.name}"

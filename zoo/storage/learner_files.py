@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,9 +11,11 @@ from torch import nn
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean
 from zoo.notebook import quietly
-from zoo.storage.archive import load_metadata, load_state, save_state, write_archive
+from zoo.storage.archive import load_metadata, load_state, write_archive
+from zoo.storage.mapping import check_mapping, describe, from_metadata, to_metadata
+from zoo.storage.module_state import state_of
 from zoo.storage.registry import domain_learner, spec_of
-from zoo.storage.weights import load_weights
+from zoo.storage.weights import load_weights, save_weights
 
 
 class LearnerFiles:
@@ -25,38 +28,50 @@ class LearnerFiles:
     path: Path
     activation: Any  # what the outputs mean, of `zoo.losses.Activation`
 
-    def save(self, name: str) -> Path:
-        """Write the weights to `path/models/{name}.safetensors`, atomically.
+    def save(self, name: str | Path) -> Path:
+        """Write the weights to `path/models/{name}.safetensors`, atomically, with what the numbers of the
+        data stand for (`data.mapping()`).
+
+        Args:
+            name: a name, or a path below `path/models`; an absolute one is taken as it is.
 
         Returns:
             The file.
         """
         target = self._weights_file(name)
-        kind = {"zoo.kind": "weights", "zoo.model": type(self.model).__name__}
-        write_once(target, lambda: save_state(target, self.model.state_dict(), kind))
+        mapping = to_metadata(self.data)
+        write_once(target, lambda: save_weights(target, self.model, mapping))
         return target
 
-    def load(self, name: str) -> Self:
+    def load(self, name: str | Path) -> Self:
         """Read weights that `save` wrote, on whatever device.
+
+        Args:
+            name: as given to `save`, or the path of a file, with or without ".safetensors".
 
         Raises:
             FileNotFoundError: if there are none of that name.
             ArchiveError: if the file is no safetensors file.
-            ValueError: if they belong to another model; nothing is changed then.
+            ValueError: if they belong to another model, or to data with other classes, words, ids or columns
+                (`data.mapping()`); nothing is changed then.
         """
         source = self._weights_file(name)
+        elsewhere = _with_suffix(name)
+        if not source.is_file() and elsewhere.is_file():
+            source = elsewhere
         if not source.is_file():
             present = sorted(file.stem for file in source.parent.glob("*.safetensors"))
             raise FileNotFoundError(
-                f"no saved weights {source}{did_you_mean(name, present)}; saved here: "
+                f"no saved weights {source}{did_you_mean(source.stem, present)}; saved here: "
                 f"{', '.join(present) or 'none'}"
             )
-        tensors = load_state(source)
-        load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
+        tensors, metadata = load_state(source), load_metadata(source)
+        check_mapping(from_metadata(metadata, str(source)), describe(self.data), str(source))
+        load_weights(self.model, tensors, str(source), metadata)
         return quietly(self)
 
-    def _weights_file(self, name: str) -> Path:
-        return self.path / "models" / (name if name.endswith(".safetensors") else f"{name}.safetensors")
+    def _weights_file(self, name: str | Path) -> Path:
+        return self.path / "models" / _with_suffix(name)
 
     def export(self, path: str | Path) -> Path:
         """Write everything that prediction needs: weights, labels, preprocessing. `load_learner` reads it.
@@ -77,10 +92,28 @@ class LearnerFiles:
             "activation": {"kind": activation.kind, "axis": activation.axis},
             **self._export_config(),
         }
-        tensors = self.model.state_dict()
+        tensors = state_of(self.model)
         write_once(path, lambda: write_archive(path, config, state, tensors, arrays))
         return Path(path).resolve()
 
     def _export_config(self) -> dict[str, Any]:
         """Further entries of an archive's `config.json`."""
         return {}
+
+
+def _with_suffix(name: str | Path) -> Path:
+    """The file name that belongs to the name of saved weights.
+
+    Raises:
+        TypeError: if it is neither a name nor a path.
+        ValueError: if it is empty.
+    """
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(
+            f"saved weights are named by a string or a path, got {name!r} of type {type(name).__name__}; "
+            f"write {str(name)!r}"
+        )
+    text = os.fspath(name)
+    if not Path(text).name:
+        raise ValueError(f"saved weights need a name, got {str(name)!r}")
+    return Path(text if text.endswith(".safetensors") else f"{text}.safetensors")

@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.distributed import group as distributed
 from zoo.storage.checkpoint import CheckpointFolder
+from zoo.storage.mapping import check_mapping, describe
 
 # whose fit came to its end in this process, by the folder and number of its checkpoints
 _finished_here: dict[Path, FitCounter] = {}
@@ -36,8 +37,9 @@ class Run:
         """Whether checkpoints play any part in it."""
         return self.every is not None or self.saved is not None
 
-    def check(self, arguments: dict[str, Any]) -> None:
-        """Make sure that the checkpoint is one of a fit with these arguments and as many processes.
+    def check(self, arguments: dict[str, Any], data: Any) -> None:
+        """Make sure that the checkpoint is one of a fit with these arguments, of data whose numbers mean the
+        same, and with as many processes.
 
         Raises:
             ValueError: telling what differs.
@@ -56,6 +58,7 @@ class Run:
                 f"({'; '.join(other)}): "
                 f"give the same to go on, {begin_anew}"
             )
+        check_mapping(self.saved.get("mapping"), describe(data), f"the checkpoint in {self.folder.path}")
         processes = len(self.saved["processes"])
         if processes != distributed.world_size():
             raise ValueError(

@@ -1,31 +1,69 @@
-"""Weights that came from a file, into a model."""
+"""The weights of a model on disk: what goes into the file, and how it comes back."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from zoo.errors import some
+from zoo.storage.archive import parse_names, save_state
+from zoo.storage.module_state import make_room, matched, own_names, state_of, unmade
+
+_UNMADE = "zoo.unmade"
 
 
-def load_weights(model: nn.Module, tensors: dict[str, Tensor], where: str, kind: str | None) -> None:
+def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write the weights of a model under the raw module's own names, atomically.
+
+    Raises:
+        TypeError: naming a value that no file of weights can hold; nothing is written then.
+    """
+    extra = {"zoo.kind": "weights", "zoo.model": model_name(model), _UNMADE: json.dumps(unmade(model))}
+    save_state(path, state_of(model), {**extra, **metadata})
+
+
+def model_name(model: nn.Module) -> str:
+    """The class of the raw model."""
+    while (inner := model._modules.get("_orig_mod")) is not None:
+        model = inner
+    wrapped = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    return type(model.module if wrapped else model).__name__
+
+
+def load_weights(
+    model: nn.Module,
+    tensors: dict[str, Tensor],
+    where: str,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Put tensors into a model.
 
     Args:
         model: changed only if all of them fit.
-        tensors: by the names of `model.state_dict()`.
+        tensors: by the names of `model.state_dict()`, or of that of the model inside its wrappers.
         where: the file, for the error.
-        kind: class of the model that they were saved from, where that is known.
+        metadata: of the file, which may name the class of the model and the buffers that held nothing.
 
     Raises:
         ValueError: naming what is missing, too many, or of another shape.
     """
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in tensors]
-    extra = [name for name in tensors if name not in expected]
+    described = metadata or {}
+    kind, empty = described.get("zoo.model"), _empty(described, where)
+    state = model.state_dict()
+    names = own_names(model, list(state))
+    expected = dict(zip(names, state.values(), strict=True))
+    open_names = unmade(model)
+    found = matched(tensors, [*names, *open_names])
+    gone = [name for name in names if name not in found and name in empty]
+    missing = [name for name in names if name not in found and name not in gone]
+    extra = [name for name in found if name not in expected and name not in open_names]
     other = [
-        f"{name} ({tuple(tensors[name].shape)} instead of {tuple(value.shape)})"
+        f"{name} ({tuple(found[name].shape)} instead of {tuple(value.shape)})"
         for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
+        if isinstance(value, Tensor) and name in found and found[name].shape != value.shape
     ]
     if missing or extra or other:
         parts = [
@@ -37,8 +75,14 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], where: str, kind:
             )
             if names
         ]
-        of = f" of a {kind}" if kind and kind != type(model).__name__ else ""
-        raise ValueError(
-            f"the weights{of} in {where} do not fit this {type(model).__name__}: {'; '.join(parts)}"
-        )
-    model.load_state_dict(tensors)
+        this = model_name(model)
+        of = f" of a {kind}" if kind and kind != this else ""
+        raise ValueError(f"the weights{of} in {where} do not fit this {this}: {'; '.join(parts)}")
+    make_room(model, found, gone)
+    inside = list(model.state_dict())
+    own_inside = own_names(model, inside)
+    model.load_state_dict({name: found[own] for name, own in zip(inside, own_inside, strict=True)})
+
+
+def _empty(metadata: Mapping[str, str], where: str) -> list[str]:
+    return parse_names(metadata.get(_UNMADE, "[]"), where)

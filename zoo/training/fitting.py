@@ -71,7 +71,7 @@ class Fitting(Predictor):
             "clip": self.clip if clip is None else clip,
             "precision": "float32" if self._autocast is None else str(self._autocast.dtype),
         }
-        run.check(arguments)
+        run.check(arguments, self.data)
         self._fits.begin(run)
         if run.saved is not None and run.saved["complete"]:
             lasting = [self.sched, *self.callbacks, *([] if self._autocast is None else [self._autocast])]

@@ -7,7 +7,6 @@ import copy
 import math
 from collections.abc import Iterator
 
-import torch
 from torch import nn
 
 from zoo.data.seeding import preserve_generators, preserve_rng
@@ -15,6 +14,7 @@ from zoo.engine.callback import Callback, CancelFit
 from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
 from zoo.engine.traces import preserve_attributes
+from zoo.storage.module_state import preserve_tensors
 from zoo.training.fitting import Fitting
 
 
@@ -61,8 +61,6 @@ def no_trace(learn: Fitting, *, on_host: bool = False) -> Iterator[None]:
         on_host: keep the copies of the weights in the host's memory, where the device's is measured.
     """
     modules = [module for module in (learn.model, learn.loss_fn) if isinstance(module, nn.Module)]
-    tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
-    kept = [t.detach().to("cpu" if on_host else t.device, copy=True) for t in tensors]
     stateful = [*learn.callbacks, *([] if learn._autocast is None else [learn._autocast])]
     callbacks = [(callback, copy.deepcopy(callback.state_dict())) for callback in stateful]
     loader = learn.data.train_dl
@@ -70,6 +68,7 @@ def no_trace(learn: Fitting, *, on_host: bool = False) -> Iterator[None]:
     within = [callback for callback in stateful if callback.in_finder]
     with contextlib.ExitStack() as stack:
         stack.enter_context(preserve_attributes([learn.model, learn.loss_fn, *within], on_host=on_host))
+        stack.enter_context(preserve_tensors(*modules, on_host=on_host))
         stack.enter_context(preserve_rng())
         stack.enter_context(preserve_generators(loader))
         for module in modules:
@@ -77,9 +76,6 @@ def no_trace(learn: Fitting, *, on_host: bool = False) -> Iterator[None]:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for tensor, value in zip(tensors, kept, strict=True):
-                    tensor.copy_(value)
             learn.model.zero_grad(set_to_none=True)
             for callback, state in callbacks:
                 callback.load_state_dict(state)

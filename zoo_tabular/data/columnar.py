@@ -357,6 +357,12 @@ class ColumnarModelData(ModelData):
         """The metrics of tables by name."""
         return {"exp_rmspe": exp_rmspe, "rmspe": rmspe, "average_precision": average_precision}
 
+    def mapping_values(self) -> dict[str, Sequence[Any]]:
+        """The columns in their order, the levels of each category column, and the classes."""
+        columns = {"columns": self.processor.feature_names_out_}
+        levels = {f"levels of {column.name!r}": column.levels for column in self.processor.categories_}
+        return super().mapping_values() | columns | levels
+
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = {
             "task": self.task,

@@ -376,6 +376,11 @@ class TextData(ModelData):
                 padded[row, : len(own)] = torch.from_numpy(own)
             yield padded, lengths
 
+    def mapping_values(self) -> dict[str, Sequence[Any]]:
+        """The words in the order of their ids, and the classes where there are any."""
+        vocab = self.field.vocab
+        return super().mapping_values() | ({} if vocab is None else {"words": vocab.itos})
+
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field with its vocabulary, and the label names."""
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -278,6 +278,11 @@ class LanguageModelData(ModelData):
     def default_metrics(self) -> list:
         """Accuracy of the next word, and perplexity."""
         return [accuracy, Perplexity]
+
+    def mapping_values(self) -> dict[str, Sequence[Any]]:
+        """The words in the order of their ids, and the classes where there are any."""
+        vocab = self.field.vocab
+        return super().mapping_values() | ({} if vocab is None else {"words": vocab.itos})
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field, with its vocabulary."""

@@ -1,0 +1,32 @@
+"""Weights of other levels, columns or classes are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zoo_tabular import ColumnarModelData
+
+
+def learner(path: Path, kinds: str = "abab", number: str = "x"):
+    df = pd.DataFrame({"kind": list(kinds) * 4, number: range(16), "y": ["no", "yes"] * 8})
+    data = ColumnarModelData.from_data_frame(path, [0, 1], df, "y", ["kind"], bs=4, is_reg=False)
+    return data.get_learner(szs=[4], device="cpu", progress=False, seed=0)
+
+
+def test_mappings_are_digests_of_columns_levels_and_classes(tmp_path: Path) -> None:
+    mapping = learner(tmp_path).data.mapping()
+    assert set(mapping) == {"columns", "levels of 'kind'", "classes"}
+    assert all(len(one) == 64 and set(one) <= set("0123456789abcdef") for one in mapping.values())
+    assert mapping == learner(tmp_path).data.mapping()
+
+
+def test_other_levels_and_columns_are_refused(tmp_path: Path) -> None:
+    learner(tmp_path).save("m")
+    learner(tmp_path).load("m")
+    with pytest.raises(ValueError, match=r"levels of 'kind' \(number 1 is 'b' there, 'c' here\)"):
+        learner(tmp_path, kinds="acac").load("m")
+    with pytest.raises(ValueError, match=r"columns \(number 1 is 'x' there, 'z' here\)"):
+        learner(tmp_path, number="z").load("m")
