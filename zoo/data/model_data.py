@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.data.batches import n_rows
 from zoo.data.prediction import Prediction, decode_labels
+from zoo.data.quick_models import QuickModel, linear_models
 
 
 class ModelData:
@@ -42,6 +43,21 @@ class ModelData:
     def default_metrics(self) -> list:
         """The metrics shown when the user names none."""
         return []
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """Models that are fitted in seconds to the training rows, for `learn.baseline()`.
+
+        The first needs no inputs, the last is the one that a network has to beat. Here: linear models for
+        rows that are one vector of numbers in a `TensorLoader`; data of other kinds bring their own.
+
+        Args:
+            task: what the targets mean, where `self.task` does not tell.
+            class_weights: how much the rows of each class count in the loss.
+
+        Raises:
+            ValueError: where no quick model is known; the line says what to do.
+        """
+        return linear_models(self, self.task or task, class_weights)
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Raw inputs as batches of model inputs, in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from zoo.data.batches import device_batches, n_rows, split_batch
 from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
+from zoo.inspect.baseline import Baseline, baseline
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
@@ -41,6 +42,37 @@ class Looking:
     def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
         """The events of a fit with these callbacks, and who listens to each in which order; print it."""
         return show_loop(self, callbacks)
+
+    def baseline(self: Any, metrics: Sequence[Any] | None = None) -> Baseline:
+        """The model that one would try first, fitted in seconds to the same training rows and scored on the
+        same validation rows with the same loss and metrics, beside the learner; print it.
+
+        Tables: gradient boosting of trees on the same columns (scikit-learn's
+        `HistGradientBoostingClassifier` and `-Regressor`), with categories as categories, gaps as gaps and
+        the target on the same scale. Rows of one vector of numbers: logistic or ridge regression. Large data
+        are fitted to some of their rows, which `.note` tells. The learner stays as it is.
+
+        Args:
+            metrics: the learner's own by default.
+
+        Returns:
+            `.name`, `.metrics`, `.seconds` of the quick model, `.predictions` as of `learn.predict()`,
+            `.reference` (the mean, or the shares of the classes) and `.learner`, to compare with.
+
+        Raises:
+            ValueError: without training or validation rows, and for data that bring no quick model.
+
+        Example:
+            >>> import zoo
+            >>> zoo.set_seed(0)
+            >>> x = torch.randn(300, 4)
+            >>> y = (x[:, 0] > 0).long()
+            >>> data = zoo.ModelData(zoo.TensorLoader(x[:200], y[:200]), zoo.TensorLoader(x[200:], y[200:]))
+            >>> found = zoo.Learner(data, nn.Linear(4, 2), device="cpu").baseline()
+            >>> found.name, found.metrics["valid_loss"] < found.reference.metrics["valid_loss"]
+            ('logistic regression', True)
+        """
+        return baseline(self, metrics)
 
     def __repr__(self) -> str:
         sizes = [

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from zoo.data.model_data import ModelData
+from zoo.data.quick_models import QuickModel
 from zoo.data.seeding import seeded
 from zoo.data.tensor_loader import TensorLoader
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_tabular.data.boosting import boosting_models
 from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
@@ -301,6 +303,10 @@ class ColumnarModelData(ModelData):
         if self.task == "regression":
             return [exp_rmspe if self.target.name == "log" else rmse]
         return [accuracy if self.task == "classification" else accuracy_thresh()]
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """Gradient boosting on the same columns; see `ModelData.quick_models`."""
+        return boosting_models(self, self.task, class_weights)
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Rows as batches of (codes, numbers).
