@@ -13,6 +13,7 @@ from zoo.data.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.inspect.baseline import Baseline, baseline
+from zoo.inspect.calibration import Calibration, calibrate
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
@@ -39,7 +40,7 @@ class Looking:
             inputs, _ = split_batch(next(iter(device_batches(loader, self.device, training=False))))
         return summarize(self.model, inputs)
 
-    def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
+    def show_loop(self: Any, callbacks: Iterable[Callback] = ()) -> LoopListing:
         """The events of a fit with these callbacks, and who listens to each in which order; print it."""
         return show_loop(self, callbacks)
 
@@ -73,6 +74,46 @@ class Looking:
             ('logistic regression', True)
         """
         return baseline(self, metrics)
+
+    def calibrate(self: Any, on: bool = True, *, loader: Any = None) -> Calibration | None:
+        """Make probabilities mean what they say: find a temperature on the validation rows (Guo et al. 2017).
+
+        Scores are then divided by it wherever probabilities are given: `predict`, `predict_proba`,
+        `predict_one`, `predict_batch`, in an `Ensemble` and after `export`; the likeliest class stays the
+        same. For several labels a threshold each is found as well (best F1), from which `predict_one` and
+        `predict_batch` set it. `evaluate` and training go by the raw outputs, as before. A further `fit` or
+        `load` changes the weights and drops the calibration, with a warning; `save` does not keep it.
+
+        Args:
+            on: `False` gives up what was found before.
+            loader: other rows than those of validation, with targets.
+
+        Returns:
+            What was found, kept as `learn.calibration`: temperature, thresholds, and before and after the
+            negative log-likelihood and the expected calibration error (15 bins); `.plot()` draws the
+            reliability diagrams.
+
+        Raises:
+            ValueError: for learners that predict values or sequences, and without rows or targets.
+
+        Example:
+            >>> import zoo
+            >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+            >>> y = (x[:, 0] + torch.randn(400, generator=torch.Generator().manual_seed(1)) > 0).long()
+            >>> data = zoo.ModelData(None, zoo.TensorLoader(x, y))
+            >>> learn = zoo.Learner(data, nn.Linear(2, 2), device="cpu")
+            >>> with torch.no_grad():
+            ...     _ = learn.model.weight.copy_(torch.tensor([[-20.0, 0.0], [20.0, 0.0]]))
+            >>> found = learn.calibrate()
+            >>> found.temperature > 5, found.after.ece < found.before.ece
+            (True, True)
+        """
+        if not on:
+            self.calibration = None
+            return None
+        found = calibrate(self, loader)
+        self.calibration = found
+        return found
 
     def __repr__(self) -> str:
         sizes = [

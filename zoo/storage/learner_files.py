@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,7 @@ class LearnerFiles:
     model: nn.Module
     path: Path
     activation: Any  # what the outputs mean, of `zoo.losses.Activation`
+    calibration: Any = None  # what `calibrate` found for these weights, of `zoo.inspect.calibration`
 
     def save(self, name: str) -> Path:
         """Write the weights to `path/models/{name}.safetensors`, atomically.
@@ -52,7 +54,18 @@ class LearnerFiles:
             )
         tensors = load_state(source)
         load_weights(self.model, tensors, str(source), load_metadata(source).get("zoo.model"))
+        self._weights_changed("load")
         return self
+
+    def _weights_changed(self, by: str) -> None:
+        """A calibration is of certain weights: it goes with them, and that is told."""
+        if self.calibration is not None:
+            self.calibration = None
+            warnings.warn(
+                f"{by}() changes the weights, so the calibration of the old ones is dropped: call "
+                "calibrate() again",
+                stacklevel=3,
+            )
 
     def _weights_file(self, name: str) -> Path:
         return self.path / "models" / (name if name.endswith(".safetensors") else f"{name}.safetensors")
@@ -74,6 +87,7 @@ class LearnerFiles:
             "domain": self.domain,
             "model": {"name": spec.name, "args": spec.args},
             "activation": {"kind": activation.kind, "axis": activation.axis},
+            **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
             **self._export_config(),
         }
         tensors = self.model.state_dict()

@@ -13,7 +13,9 @@ from zoo.callbacks.checkpoint import Checkpoint, restore_end, restore_order
 from zoo.callbacks.distributed import share_seed
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.recorder import Recorder
+from zoo.callbacks.saving import SaveBest
 from zoo.callbacks.scheduling import Scheduler
+from zoo.callbacks.stopping import EarlyStopping
 from zoo.data.seeding import mix_seeds, set_seed
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
@@ -56,6 +58,9 @@ class Fitting(Predictor):
         self._seed_run()
         self._prepare_optimizer(base, wds)
         listeners = self._listeners(schedule, base, callbacks, self.clip if clip is None else clip)
+        self._weights_changed("fit")
+        watching = (one for one in listeners if isinstance(one, EarlyStopping | SaveBest))
+        self._picked_by = next((type(one).__name__ for one in watching), self._picked_by)
         arguments = {
             "lrs": base,
             "weight decay": self.opt.wds,  # type: ignore[union-attr]
