@@ -1,3 +1,4 @@
+from .data.check.check_data import check_data as check_data
 from .data.dataset_loader import DatasetLoader as DatasetLoader
 from .data.model_data import ModelData as ModelData
 from .data.prediction import Prediction as Prediction

@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from zoo.data.batches import n_rows
+from zoo.data.check.check_data import check_loaders
+from zoo.data.check.report import DataReport
 from zoo.data.prediction import Prediction, decode_labels
 from zoo.data.quick_models import QuickModel, linear_models
 
@@ -58,6 +60,10 @@ class ModelData:
             ValueError: where no quick model is known; the line says what to do.
         """
         return linear_models(self, self.task or task, class_weights)
+
+    def check(self) -> DataReport:
+        """Look at the data before training, see `zoo.check_data`; nothing is changed."""
+        return check_loaders(self)
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Raw inputs as batches of model inputs, in order."""
