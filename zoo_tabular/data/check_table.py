@@ -297,7 +297,7 @@ def _drift(column: Column) -> Finding | None:
     )
 
 
-def _leak(column: Column, drawn: np.ndarray, target: np.ndarray, task: str) -> Finding | None:
+def _leak(column: Column, drawn: np.ndarray, target: np.ndarray, task: str | None) -> Finding | None:
     """Whether one column tells the target nearly perfectly: half of the rows show what each value means."""
     if len(drawn) < 50 or task not in TASKS:
         return None

@@ -83,7 +83,7 @@ def check_loaders(data: Any) -> DataReport:
     if tensors[0] is None:
         kind = type(loaders["train"]).__name__ if loaders["train"] is not None else "nothing"
         return DataReport([], counts, remarks=[f"only rows were counted: training rows are in {kind}"])
-    train, valid = (() if part is None else tuple(t.cpu().numpy() for t in part) for part in tensors)
+    train, valid = (tuple(t.cpu().numpy() for t in part or ()) for part in tensors)
     task = getattr(data, "task", None)
     labelled = task in ("classification", "multilabel") or (task is None and train[-1].dtype.kind in "iub")
     split = Split(train, valid, getattr(data, "classes", None), labelled, plain_name)
