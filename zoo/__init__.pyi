@@ -1,3 +1,4 @@
+from .data.check.check_data import check_data as check_data
 from .data.dataset_loader import DatasetLoader as DatasetLoader
 from .data.model_data import ModelData as ModelData
 from .data.prediction import Prediction as Prediction
@@ -13,6 +14,8 @@ from .engine.finite import NonFiniteLossError as NonFiniteLossError
 from .engine.optimizer import LayerOptimizer as LayerOptimizer
 from .engine.optimizer import set_lrs as set_lrs
 from .ensemble import Ensemble as Ensemble
+from .folds import CrossValidation as CrossValidation
+from .folds import cross_validate as cross_validate
 from .learner import Learner as Learner
 from .storage.load_learner import load_learner as load_learner
 from .storage.registry import register_model as register_model

@@ -6,7 +6,7 @@ import contextlib
 import glob
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.batches import as_tensor
-from zoo.data.prediction import Prediction
+from zoo.data.prediction import Prediction, decode_labels
 from zoo.data.tensor_loader import TensorLoader
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
@@ -220,7 +220,7 @@ class Ensemble:
         mean = self._mean(lambda learner: learner.outputs_of(lambda data: data.batches_from_raw(items)))
         if mean.outputs is None:
             return mean.values
-        return self._first.data.decode(self._activation(mean.outputs))
+        return self._decode(mean.outputs)
 
     def outputs_of(self, batches: MakeBatches) -> Tensor:
         """The mean as raw outputs of the first member, for prepared batches; see `Predictor.outputs_of`.
@@ -268,7 +268,18 @@ class Ensemble:
 
     @property
     def _activation(self) -> Activation:
-        return self._first.activation
+        """What the mean of the members means, in which their temperatures are already."""
+        return replace(self._first.activation, temperature=1.0)
+
+    def _decode(self, outputs: Tensor) -> Any:
+        """The mean in the user's terms, with the mean thresholds where every member is calibrated."""
+        found = [member.learner.calibration for member in self._members if member.tensors is None]
+        kept = [one.thresholds for one in found if one is not None and one.thresholds is not None]
+        data, answers = self._first.data, self._activation(outputs)
+        if len(kept) < len(self._members):
+            return data.decode(answers)
+        thresholds = [float(np.mean(column)) for column in zip(*kept, strict=True)]
+        return decode_labels(answers, data.classes, multilabel=True, thresholds=thresholds)
 
     def _rows(self, is_test: bool, loader: Any) -> tuple[MeanAnswers, Tensor | None]:
         """The mean over the validation or test rows, or those of a loader, and their targets."""
@@ -316,11 +327,15 @@ class _Member:
         if self.tensors is None:
             yield
             return
-        model = self.learner.model
+        model, calibration = self.learner.model, self.learner.calibration
         self._check_features()
-        with preserve_tensors(model):
-            load_weights(model, self.tensors, f"the snapshot {self.label}", self.metadata)
-            yield
+        try:
+            with preserve_tensors(model):
+                load_weights(model, self.tensors, f"the snapshot {self.label}", self.metadata)
+                self.learner.calibration = None  # it is of the learner's own weights
+                yield
+        finally:
+            self.learner.calibration = calibration
 
     def _check_features(self) -> None:
         """Features that were computed once belong to the frozen part of the model."""

@@ -17,6 +17,7 @@ from zoo.data.device import resolve_device
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer
+from zoo.inspect.calibration import Calibration
 from zoo.inspect.looking import Looking
 from zoo.inspect.lr_curve import LRFinderResult
 from zoo.losses import Activation, default_loss
@@ -360,6 +361,8 @@ class Learner(Settings, Fitting, Switches, Looking):
         load_weights(model, archive.tensors, "the archive")
         learn = cls(data, model, device=device)
         learn._activation = Activation(**archive.config["activation"])
+        if "calibration" in archive.config:  # older archives have none
+            learn.calibration = Calibration.from_dict(archive.config["calibration"])
         learn.model.eval()
         return learn
 

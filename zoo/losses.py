@@ -22,6 +22,7 @@ class Activation:
         kind: "softmax", "sigmoid", "exp" (outputs are log-probabilities), "probability" (outputs are
             probabilities) or "identity" (outputs are values; their logarithm is not taken).
         axis: the dimension of the classes, for "softmax".
+        temperature: what scores are divided by first (see `Learner.calibrate`); 1 leaves them as they are.
 
     Example:
         >>> import torch
@@ -31,14 +32,28 @@ class Activation:
 
     kind: str = "identity"
     axis: int = -1
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("softmax", "sigmoid", "exp", "probability", "identity"):
             raise ValueError(f"unknown activation {self.kind!r}")
+        if not self.temperature > 0:
+            raise ValueError(f"the temperature of an activation must be above 0, got {self.temperature!r}")
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Outputs as they are, at least float32; with a temperature, the scores or log-probabilities that it
+        makes."""
+        outputs = widened(outputs)
+        if self.temperature == 1 or self.kind == "identity":
+            return outputs
+        if self.kind == "probability":
+            return (outputs.logit(1e-7) / self.temperature).sigmoid()
+        divided = outputs / self.temperature
+        return divided.log_softmax(self.axis) if self.kind == "exp" else divided
 
     def __call__(self, outputs: Tensor) -> Tensor:
         """Probabilities, or the values themselves; float32, or float64 as they are."""
-        outputs = widened(outputs)
+        outputs = self.scores(outputs)
         if self.kind == "softmax":
             return outputs.softmax(self.axis)
         if self.kind == "sigmoid":
@@ -47,7 +62,7 @@ class Activation:
 
     def log(self, outputs: Tensor) -> Tensor:
         """Log-probabilities, or the values themselves; float32, or float64 as they are."""
-        outputs = widened(outputs)
+        outputs = self.scores(outputs)
         if self.kind == "softmax":
             return outputs.log_softmax(self.axis)
         if self.kind == "sigmoid":

@@ -26,7 +26,7 @@ class MeanAnswers:
 
     def add(self, outputs: Tensor, learner: Predictor, label: str) -> None:
         """Add what a member says; `label` names it in errors."""
-        parts = self._logs(widened(outputs))
+        parts = self._logs(widened(outputs), learner.activation)
         if not self._sums:
             self._sums, self._label = parts, label
         elif parts[0].shape != self._sums[0].shape:
@@ -43,16 +43,17 @@ class MeanAnswers:
             values = np.asarray(learner._invert(widened(outputs).numpy()), dtype=np.float64)
             self._values = values if self._values is None else self._values + values
 
-    def _logs(self, outputs: Tensor) -> list[Tensor]:
+    def _logs(self, outputs: Tensor, activation: Activation) -> list[Tensor]:
         """What is added up: log-probabilities (for independent classes also those of their absence), or
-        values.
+        values; with the temperature of the member.
         """
         kind = self.activation.kind
         if kind in ("identity", "probability"):
-            return [outputs]
+            return [activation(outputs)]
         if kind == "sigmoid":
+            outputs = activation.scores(outputs)
             return [nn.functional.logsigmoid(outputs), nn.functional.logsigmoid(-outputs)]
-        return [self.activation.log(outputs)]
+        return [activation.log(outputs)]
 
     @property
     def outputs(self) -> Tensor | None:
@@ -75,7 +76,11 @@ class MeanAnswers:
 
     def answers(self, *, log: bool) -> np.ndarray:
         outputs = self.outputs
-        return self.values if outputs is None else self.first._answers(outputs, log=log)
+        if outputs is None:
+            return self.values
+        if self.activation.kind == "identity":
+            return self.first._invert(outputs.numpy())
+        return (self.activation.log(outputs) if log else self.activation(outputs)).numpy()
 
 
 def _same_units(first: Predictor, other: Predictor, outputs: Tensor) -> bool:

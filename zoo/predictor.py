@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from zoo.data.gathering import Gathered, InputsOnly, row_order, warn_of_order
 from zoo.data.model_data import ModelData
 from zoo.data.nested import map_tensors
 from zoo.data.outputs import predictions_are
-from zoo.data.prediction import Prediction
+from zoo.data.prediction import Prediction, decode_labels
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop
@@ -54,6 +55,7 @@ class Predictor(LearnerFiles):
     _of_compile: tuple[Callback, ...]
     _of_layout: tuple[Callback, ...]
     _activation: Activation | None
+    _picked_by: str | None = None  # the callback that chose weights by the validation rows
 
     # -- evaluation and prediction
     # ---------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class Predictor(LearnerFiles):
 
     def predict_batch(self, items: Any) -> Any:
         """The answers for a list (or frame) of raw inputs, batched, in input order, in the user's terms."""
-        return self.data.decode(self.activation(self._forward_batches(self.data.batches_from_raw(items))))
+        return self._decode(self._forward_batches(self.data.batches_from_raw(items)))
 
     def outputs_of(self, batches: MakeBatches) -> Tensor:
         """Raw outputs for prepared batches of model inputs, on the CPU, in their order.
@@ -196,8 +198,9 @@ class Predictor(LearnerFiles):
 
     @property
     def activation(self) -> Activation:
-        """What the model's outputs mean."""
-        return activation_of(self.loss_fn, self.data) if self._activation is None else self._activation
+        """What the model's outputs mean; once the learner is calibrated, with its temperature."""
+        found = activation_of(self.loss_fn, self.data) if self._activation is None else self._activation
+        return found if self.calibration is None else replace(found, temperature=self.calibration.temperature)
 
     def _loop(self, callbacks: Iterable[Callback], metrics: Sequence[Any]) -> Loop:
         state = State(
@@ -284,6 +287,15 @@ class Predictor(LearnerFiles):
         if activation.kind == "identity":
             return self._invert(outputs.numpy())
         return (activation.log(outputs) if log else activation(outputs)).numpy()
+
+    def _decode(self, outputs: Tensor) -> Any:
+        """Raw outputs of several rows in the user's terms."""
+        thresholds = None if self.calibration is None else self.calibration.thresholds
+        if thresholds is None:
+            return self.data.decode(self.activation(outputs))
+        return decode_labels(
+            self.activation(outputs), self.data.classes, multilabel=True, thresholds=thresholds
+        )
 
     def _invert(self, values: Any) -> Any:
         invert = getattr(self.data, "invert_target", None)

@@ -2,6 +2,7 @@ from .autoencoder import AutoencoderData as AutoencoderData
 from .autoencoder import AutoencoderLearner as AutoencoderLearner
 from .data.class_weights import class_weights as class_weights
 from .data.columnar import ColumnarModelData as ColumnarModelData
+from .folds import cross_validate_table as cross_validate_table
 from .frames.category_types import apply_cats as apply_cats
 from .frames.category_types import train_cats as train_cats
 from .frames.dates import add_datepart as add_datepart

@@ -60,7 +60,7 @@ class TabularLearner(Learner):
             with self._answer_context():
                 outputs = self.model(*inputs)
             outputs = outputs[0] if isinstance(outputs, tuple) else outputs
-            answer = self.data.decode(self.activation(outputs.float().cpu()))[0]
+            answer = self._decode(outputs.float().cpu())[0]
         return float(answer) if isinstance(answer, np.floating) else answer
 
     def write_submission(

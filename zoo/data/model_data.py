@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from zoo.data.batches import first_batch, rows_text, split_batch, widen_codes
+from zoo.data.check.check_data import check_loaders
+from zoo.data.check.report import DataReport
 from zoo.data.device import resolve_device, to_device
 from zoo.data.frames import plain_columns
 from zoo.data.mapping import digest
 from zoo.data.prediction import Prediction, decode_labels
+from zoo.data.quick_models import QuickModel, linear_models
 from zoo.sealed import Sealed
 
 
@@ -55,6 +58,25 @@ class ModelData(Sealed):
     def default_metrics(self) -> list:
         """The metrics shown when the user names none."""
         return []
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """Models that are fitted in seconds to the training rows, for `learn.baseline()`.
+
+        The first needs no inputs, the last is the one that a network has to beat. Here: linear models for
+        rows that are one vector of numbers in a `TensorLoader`; data of other kinds bring their own.
+
+        Args:
+            task: what the targets mean, where `self.task` does not tell.
+            class_weights: how much the rows of each class count in the loss.
+
+        Raises:
+            ValueError: where no quick model is known; the line says what to do.
+        """
+        return linear_models(self, self.task or task, class_weights)
+
+    def check(self) -> DataReport:
+        """Look at the data before training, see `zoo.check_data`; nothing is changed."""
+        return check_loaders(self)
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Raw inputs as batches of model inputs, in order."""

@@ -14,7 +14,7 @@ class Prediction:
 
     Attributes:
         label: the most probable class; for multi-label models the tuple of all classes with probability 0.5
-            or more.
+            or more, or from the threshold of each on, once the learner is calibrated.
         probability: of `label`; for multi-label models of its least certain member (1 - the largest, if none
             is set).
         probabilities: of every class, by name.
@@ -26,7 +26,11 @@ class Prediction:
 
 
 def decode_labels(
-    probs: Tensor, classes: Sequence[str] | None, *, multilabel: bool = False
+    probs: Tensor,
+    classes: Sequence[str] | None,
+    *,
+    multilabel: bool = False,
+    thresholds: Sequence[float] | None = None,
 ) -> list[Prediction]:
     """Class probabilities of many rows as predictions.
 
@@ -34,6 +38,7 @@ def decode_labels(
         probs: shape (rows, classes).
         classes: their names; `None` numbers them.
         multilabel: several classes may hold at once.
+        thresholds: the probability from which each of several labels is set; 0.5 by default.
 
     Raises:
         ValueError: if there are not as many names as columns.
@@ -48,11 +53,12 @@ def decode_labels(
         raise ValueError(
             f"the model gives {probs.shape[1]} values a row, but there are {len(names)} classes: {names}"
         )
+    least = dict(zip(names, [0.5] * len(names) if thresholds is None else thresholds, strict=True))
     answers = []
     for row in probs.tolist():
         by_name = dict(zip(names, row, strict=True))
         if multilabel:
-            label = tuple(name for name, p in by_name.items() if p >= 0.5)
+            label = tuple(name for name, p in by_name.items() if p >= least[name])
             answers.append(Prediction(label, min((by_name[n] for n in label), default=1 - max(row)), by_name))
         else:
             best = max(by_name, key=by_name.__getitem__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from zoo.data.batches import first_batch, rows_text, split_batch
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.engine.traces import preserve_attributes
+from zoo.inspect.baseline import Baseline, baseline
+from zoo.inspect.calibration import Calibration, calibrate
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
@@ -39,9 +41,80 @@ class Looking(Quiet):
         with preserve_attributes([self.model]):
             return summarize(self.model, inputs)
 
-    def show_loop(self, callbacks: Iterable[Callback] = ()) -> LoopListing:
+    def show_loop(self: Any, callbacks: Iterable[Callback] = ()) -> LoopListing:
         """The events of a fit with these callbacks, and who listens to each in which order; print it."""
-        return show_loop(cast(Any, self), callbacks)
+        return show_loop(self, callbacks)
+
+    def baseline(self: Any, metrics: Sequence[Any] | None = None) -> Baseline:
+        """The model that one would try first, fitted in seconds to the same training rows and scored on the
+        same validation rows with the same loss and metrics, beside the learner; print it.
+
+        Tables: gradient boosting of trees on the same columns (scikit-learn's
+        `HistGradientBoostingClassifier` and `-Regressor`), with categories as categories, gaps as gaps and
+        the target on the same scale. Rows of one vector of numbers: logistic or ridge regression. Large data
+        are fitted to some of their rows, which `.note` tells. The learner stays as it is.
+
+        Args:
+            metrics: the learner's own by default.
+
+        Returns:
+            `.name`, `.metrics`, `.seconds` of the quick model, `.predictions` as of `learn.predict()`,
+            `.reference` (the mean, or the shares of the classes) and `.learner`, to compare with.
+
+        Raises:
+            ValueError: without training or validation rows, and for data that bring no quick model.
+
+        Example:
+            >>> import zoo
+            >>> zoo.set_seed(0)
+            >>> x = torch.randn(300, 4)
+            >>> y = (x[:, 0] > 0).long()
+            >>> data = zoo.ModelData(zoo.TensorLoader(x[:200], y[:200]), zoo.TensorLoader(x[200:], y[200:]))
+            >>> found = zoo.Learner(data, nn.Linear(4, 2), device="cpu").baseline()
+            >>> found.name, found.metrics["valid_loss"] < found.reference.metrics["valid_loss"]
+            ('logistic regression', True)
+        """
+        return baseline(self, metrics)
+
+    def calibrate(self: Any, on: bool = True, *, loader: Any = None) -> Calibration | None:
+        """Make probabilities mean what they say: find a temperature on the validation rows (Guo et al. 2017).
+
+        Scores are then divided by it wherever probabilities are given: `predict`, `predict_proba`,
+        `predict_one`, `predict_batch`, in an `Ensemble` and after `export`; the likeliest class stays the
+        same. For several labels a threshold each is found as well (best F1), from which `predict_one` and
+        `predict_batch` set it. `evaluate` and training go by the raw outputs, as before. A further `fit` or
+        `load` changes the weights and drops the calibration, with a warning; `save` does not keep it.
+
+        Args:
+            on: `False` gives up what was found before.
+            loader: other rows than those of validation, with targets.
+
+        Returns:
+            What was found, kept as `learn.calibration`: temperature, thresholds, and before and after the
+            negative log-likelihood and the expected calibration error (15 bins); `.plot()` draws the
+            reliability diagrams.
+
+        Raises:
+            ValueError: for learners that predict values or sequences, and without rows or targets.
+
+        Example:
+            >>> import zoo
+            >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+            >>> y = (x[:, 0] + torch.randn(400, generator=torch.Generator().manual_seed(1)) > 0).long()
+            >>> data = zoo.ModelData(None, zoo.TensorLoader(x, y))
+            >>> learn = zoo.Learner(data, nn.Linear(2, 2), device="cpu")
+            >>> with torch.no_grad():
+            ...     _ = learn.model.weight.copy_(torch.tensor([[-20.0, 0.0], [20.0, 0.0]]))
+            >>> found = learn.calibrate()
+            >>> found.temperature > 5, found.after.ece < found.before.ece
+            (True, True)
+        """
+        if not on:
+            self.calibration = None
+            return None
+        found = calibrate(self, loader)
+        self.calibration = found
+        return found
 
     def __repr__(self) -> str:
         sizes = [

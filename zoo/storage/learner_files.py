@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,6 +28,7 @@ class LearnerFiles:
     model: nn.Module
     path: Path
     activation: Any  # what the outputs mean, of `zoo.losses.Activation`
+    calibration: Any = None  # what `calibrate` found for these weights, of `zoo.inspect.calibration`
 
     def save(self, name: str | Path) -> Path:
         """Write the weights to `path/models/{name}.safetensors`, atomically, with what the numbers of the
@@ -68,7 +70,18 @@ class LearnerFiles:
         tensors, metadata = load_state(source), load_metadata(source)
         check_mapping(from_metadata(metadata, str(source)), describe(self.data), str(source))
         load_weights(self.model, tensors, str(source), metadata)
+        self._weights_changed("load")
         return quietly(self)
+
+    def _weights_changed(self, by: str) -> None:
+        """A calibration is of certain weights: it goes with them, and that is told."""
+        if self.calibration is not None:
+            self.calibration = None
+            warnings.warn(
+                f"{by}() changes the weights, so the calibration of the old ones is dropped: call "
+                "calibrate() again",
+                stacklevel=3,
+            )
 
     def _weights_file(self, name: str | Path) -> Path:
         return self.path / "models" / _with_suffix(name)
@@ -90,6 +103,7 @@ class LearnerFiles:
             "domain": self.domain,
             "model": {"name": spec.name, "args": spec.args},
             "activation": {"kind": activation.kind, "axis": activation.axis},
+            **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
             **self._export_config(),
         }
         tensors = state_of(self.model)

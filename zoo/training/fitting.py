@@ -15,7 +15,9 @@ from zoo.callbacks.distributed import share_seed
 from zoo.callbacks.first_batch import FirstBatch
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.recorder import Recorder
+from zoo.callbacks.saving import SaveBest
 from zoo.callbacks.scheduling import Scheduler
+from zoo.callbacks.stopping import EarlyStopping
 from zoo.data.batches import batch_count
 from zoo.data.seeding import mix_seeds, set_seed
 from zoo.distributed import group as distributed
@@ -62,6 +64,9 @@ class Fitting(Predictor):
         self._seed_run()
         self._prepare_optimizer(base, wds)
         listeners = self._listeners(schedule, base, callbacks, self.clip if clip is None else clip)
+        self._weights_changed("fit")
+        watching = (one for one in listeners if isinstance(one, EarlyStopping | SaveBest))
+        self._picked_by = next((type(one).__name__ for one in watching), self._picked_by)
         arguments = {
             "lrs": base,
             "weight decay": self.opt.wds,  # type: ignore[union-attr]

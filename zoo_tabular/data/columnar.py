@@ -12,13 +12,18 @@ import torch
 from torch import Tensor
 
 from zoo.data.batches import split_batch
+from zoo.data.check.check_data import plain_name
+from zoo.data.check.report import DataReport
 from zoo.data.model_data import ModelData
+from zoo.data.quick_models import QuickModel
 from zoo.data.seeding import seeded
 from zoo.data.tensor_loader import TensorLoader
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_tabular.data.boosting import boosting_models
+from zoo_tabular.data.check_table import check_table
 from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
@@ -47,6 +52,8 @@ class ColumnarModelData(ModelData):
         n_out: outputs that a model needs.
         base: means of the training target on the model's scale, or shares of its classes, where the loader
             does not hold the target itself.
+        row_labels: by "train" and "valid": the positions of the rows in the user's frame, and its index.
+        time_leak: the warning, where validation rows lie among training rows in time.
     """
 
     def __init__(
@@ -67,6 +74,8 @@ class ColumnarModelData(ModelData):
         self.processor, self.task, self.classes, self.n_out = processor, task, classes, n_out
         self.base = base
         self.target = TargetTransform() if target is None else target
+        self.row_labels: dict[str, tuple[np.ndarray, pd.Index]] = {}
+        self.time_leak: str | None = None
 
     @classmethod
     @takes(TableOptions, TABLE_DEFAULTS)
@@ -303,6 +312,29 @@ class ColumnarModelData(ModelData):
         if self.task == "regression":
             return [exp_rmspe if self.target.name == "log" else rmse]
         return [accuracy if self.task == "classification" else accuracy_thresh()]
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """Gradient boosting on the same columns; see `ModelData.quick_models`."""
+        return boosting_models(self, self.task, class_weights)
+
+    def check(self) -> DataReport:
+        """Look at the table before training, see `zoo.check_data`; nothing is changed.
+
+        Besides what is looked at in all data: columns that hardly change, that have a value of their own in
+        every row, that are mostly missing, or otherwise in validation, values that training never shows,
+        numbers stored as text, rare levels, other distributions in validation, single columns that tell the
+        target, validation rows among training rows in time.
+        """
+        return check_table(self)
+
+    def row_name(self, split: str, row: int) -> str:
+        """How a row of "train" or "valid" is called: by its position in the user's frame, and its index."""
+        if split not in self.row_labels:
+            return plain_name(split, row)
+        positions, index = self.row_labels[split]
+        place = int(positions[row])
+        label = index[place : place + 1].tolist()[0]
+        return f"{split} row {place}" + ("" if label == place else f" (index {label!r})")
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Rows as batches of (codes, numbers).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,14 @@ from zoo_tabular.frames.splits import split_rows, time_column, warn_if_time_leak
 from zoo_tabular.frames.target.transforms import TargetTransform, target_names
 from zoo_tabular.frames.target.values import Truth, read_truth
 
-Made = TypeVar("Made")
+Made = TypeVar("Made", bound="FromFrames")
+
+
+class FromFrames(Protocol):
+    """What data are told of the frames they were made from."""
+
+    row_labels: dict[str, tuple[np.ndarray, pd.Index]]
+    time_leak: str | None
 
 
 def data_from_frame(
@@ -34,14 +41,18 @@ def data_from_frame(
     df = check_frame(df, plan.where, empty_ok=False)
     truth, names = read_truth(df, y, is_reg=plan.is_reg, is_multi=plan.is_multi)
     train_rows, val_rows = split_rows(val_idxs, len(df))
-    warn_if_time_leaks(df, val_rows)
+    time_leak = warn_if_time_leaks(df, val_rows)
+    index = df.index
     cats, conts = feature_names(df, plan.cat_flds, plan.cont_flds, names, plan.where)
     if not allow_target:
         check_not_feature(df, truth, conts)
     df = df[[*cats, *conts]]
     frames = df.iloc[train_rows], df.iloc[val_rows]
     processor = plan.processor(cats, conts)
-    return _data(make, plan, path, frames, truth, target_names(y), (train_rows, val_rows), processor)
+    made = _data(make, plan, path, frames, truth, target_names(y), (train_rows, val_rows), processor)
+    made.row_labels = {"train": (train_rows, index), "valid": (val_rows, index)}
+    made.time_leak = time_leak
+    return made
 
 
 def data_from_two_frames(
@@ -63,11 +74,16 @@ def data_from_two_frames(
     check_columns(valid, [*cats, *conts], f"{where}: val_df")
     rows = np.arange(len(train)), np.arange(len(train), len(train) + len(valid))
     check_not_feature(train, truth.rows(rows[0]), conts)
-    time = time_column(train)
+    time, time_leak = time_column(train), None
     if time is not None and time in valid.columns:
-        warn_if_time_leaks(pd.concat([train[[time]], valid[[time]]], ignore_index=True), rows[1])
+        time_leak = warn_if_time_leaks(pd.concat([train[[time]], valid[[time]]], ignore_index=True), rows[1])
     processor = plan.processor(cats, conts)
-    return _data(make, plan, path, (train, valid), truth, target_names(trn_y), rows, processor)
+    made = _data(make, plan, path, (train, valid), truth, target_names(trn_y), rows, processor)
+    made.row_labels = {
+        name: (np.arange(len(frame)), frame.index) for name, frame in (("train", train), ("valid", valid))
+    }
+    made.time_leak = time_leak
+    return made
 
 
 def _data(

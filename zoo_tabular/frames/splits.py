@@ -70,8 +70,9 @@ def group_split(
     return np.flatnonzero(np.isin(number, drawn))
 
 
-def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
+def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> str | None:
     """Warn when validation rows are scattered among training rows in time, judged by the first date column.
+    Returns what the warning says, or None.
 
     Looks at datetime columns, at the `Elapsed` seconds of `add_datepart`, and at whole numbers named
     `timestamp` that count seconds, or thousandths, millionths and so on of one, since 1970. A block of days
@@ -80,10 +81,10 @@ def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
     held = np.zeros(len(df), dtype=bool)
     held[val_idxs] = True
     if held.all() or not held.any():
-        return
+        return None
     name = time_column(df)
     if name is None:
-        return
+        return None
     day, known = _days(df[name])
     days = np.unique(day[held & known])
     shared = np.isin(days, day[~held & known]).mean() if len(days) else 0.0
@@ -91,12 +92,13 @@ def warn_if_time_leaks(df: pd.DataFrame, val_idxs: np.ndarray) -> None:
     runs = np.count_nonzero(np.diff(held[known][order].astype("int8"))) + 1
     several = len(days) > 1 or len(np.unique(day[known])) > 1
     if several and (shared > 0.5 or (not shared and runs > 10)):
-        warnings.warn(
+        message = (
             f"validation rows lie among training rows in time (column {name!r}): the score will look "
-            "better than the forecast of coming days; hold out the last days with last_days_split",
-            TimeLeakWarning,
-            stacklevel=4,
+            "better than the forecast of coming days; hold out the last days with last_days_split"
         )
+        warnings.warn(message, TimeLeakWarning, stacklevel=4)
+        return message
+    return None
 
 
 def time_column(df: pd.DataFrame) -> str | None:

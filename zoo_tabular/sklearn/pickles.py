@@ -23,6 +23,7 @@ def pack(learn: Any) -> dict[str, Any]:
             "domain": learn.domain,
             "model": {"name": spec.name, "args": copy.deepcopy(spec.args)},
             "activation": {"kind": activation.kind, "axis": activation.axis},
+            **({} if learn.calibration is None else {"calibration": learn.calibration.to_dict()}),
         },
         "preprocess": copy.deepcopy(state),
         "tensors": {name: _array(value) for name, value in learn.model.state_dict().items()},

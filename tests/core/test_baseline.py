@@ -1,0 +1,95 @@
+"""The quick model beside the learner: same rows, same measures, no trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.core.helpers import digits_learner, same, weights
+from zoo import Learner, ModelData, TensorLoader
+from zoo.inspect.baseline import as_outputs
+from zoo.losses import Activation
+from zoo.metrics import accuracy, accuracy_thresh, rmse
+
+
+def learner_of(x, y, n_out, **options) -> Learner:
+    cut = len(x) * 2 // 3
+    data = ModelData(
+        TensorLoader(x[:cut], y[:cut], bs=32, shuffle=True, seed=1), TensorLoader(x[cut:], y[cut:])
+    )
+    return Learner(data, nn.Linear(x.shape[1], n_out), device="cpu", progress=False, **options)
+
+
+def test_digits_by_logistic_regression_with_the_metrics_of_the_learner() -> None:
+    learn = digits_learner(metrics=[accuracy])
+    before, state = weights(learn.model), torch.get_rng_state()
+    found = learn.baseline()
+    assert found.name == "logistic regression"
+    assert list(found.metrics) == list(learn.evaluate()) == ["valid_loss", "accuracy"]
+    assert found.metrics["accuracy"] > 0.9
+    assert found.learner.metrics == learn.evaluate()
+    target = learn.predict_with_targs()[1]
+    assert found.metrics["accuracy"] == pytest.approx((found.predictions.argmax(1) == target).mean())
+    picked = found.predictions[range(len(target)), target]
+    assert found.metrics["valid_loss"] == pytest.approx(-picked.mean(), rel=1e-5)
+    assert same(before, weights(learn.model))
+    assert torch.equal(state, torch.get_rng_state())
+    shown = repr(found).splitlines()
+    assert shown[0].split() == ["valid_loss", "accuracy", "seconds"]
+    assert [line.rsplit(maxsplit=3)[0][:8] for line in shown[1:3]] == ["class sh", "logistic"]
+
+
+def test_the_reference_is_the_share_of_the_training_classes() -> None:
+    y = torch.tensor([0, 0, 1, 0] * 6)
+    learn = learner_of(torch.randn(24, 2), y, 2)
+    expected = -np.log([0.75, 0.25])[y[16:].numpy()].mean()
+    assert learn.baseline().reference.metrics["valid_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_classes_count_in_the_baseline_too() -> None:
+    y = torch.tensor([0, 0, 0, 1] * 6)
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0]))
+    found = learner_of(torch.randn(24, 2), y, 2, loss_fn=weighted).baseline()
+    assert found.reference.metrics["valid_loss"] == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_regression_and_several_labels() -> None:
+    x = torch.randn(300, 3)
+    found = learner_of(x, x @ torch.tensor([1.0, -2.0, 0.5]), 1, metrics=[rmse]).baseline()
+    assert found.name == "ridge regression"
+    assert found.metrics["rmse"] < 0.05
+    data = learner_of(x, (x[:, :2] > 0).float(), 2).data
+    data.task = "multilabel"
+    learn = Learner(data, nn.Linear(3, 2), metrics=[accuracy_thresh()], device="cpu", progress=False)
+    assert learn.baseline().metrics["accuracy_thresh"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("loss", "make"),
+    [
+        (nn.NLLLoss(), lambda: nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(1))),
+        (nn.CrossEntropyLoss(), lambda: nn.Linear(3, 2)),
+    ],
+)
+def test_outputs_mean_what_the_loss_takes_them_for(loss, make) -> None:
+    x = torch.randn(200, 3)
+    data = learner_of(x, (x[:, 0] > 0).long(), 2).data
+    found = Learner(data, make(), loss_fn=loss, device="cpu", progress=False).baseline()
+    assert 0 < found.metrics["valid_loss"] < 0.3
+
+
+def test_two_classes_told_by_one_output() -> None:
+    answers = torch.tensor([[0.25, 0.75], [0.9, 0.1]]).log()
+    found = as_outputs(answers, Activation("sigmoid"), "classification", torch.tensor([[1.0], [0.0]]))
+    assert found.sigmoid().flatten().tolist() == pytest.approx([0.75, 0.1])
+
+
+def test_data_without_a_quick_model_say_so() -> None:
+    with pytest.raises(ValueError, match=r"shape \(rows, features\).*quick_models\(\)"):
+        learner_of(torch.randn(12, 3, 2), torch.zeros(12), 1).baseline()
+    learn = digits_learner()
+    learn.data.valid_dl = None
+    with pytest.raises(ValueError, match="needs validation rows"):
+        learn.baseline()

@@ -1,0 +1,132 @@
+"""Folds: what each gives is what a learner made and trained by hand gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import GroupKFold, StratifiedKFold, TimeSeriesSplit
+from torch import nn
+
+from tests.core.helpers import DigitsNet, digits
+from zoo import Ensemble, Learner, ModelData, TensorLoader, cross_validate
+from zoo.data.seeding import mix_seeds, set_seed
+from zoo.folds import fold_rows
+from zoo.metrics import accuracy
+
+X, Y = (part[:300] for part in digits())
+
+
+def make(train: np.ndarray, valid: np.ndarray, fold: int) -> Learner:
+    loaders = TensorLoader(X[train], Y[train], bs=32, shuffle=True), TensorLoader(X[valid], Y[valid])
+    return Learner(ModelData(*loaders), DigitsNet(), metrics=[accuracy], device="cpu", progress=False)
+
+
+def fit(learn: Learner) -> None:
+    learn.fit_one_cycle(1, 0.02)
+
+
+def test_predictions_are_those_of_folds_made_by_hand_bit_for_bit() -> None:
+    set_seed(7)
+    state = torch.get_rng_state()
+    found = cross_validate(make, 300, StratifiedKFold(3), fit=fit, y=Y.numpy(), seed=5)
+    assert torch.equal(state, torch.get_rng_state())
+    assert found.predictions.shape == (300, 10)
+    assert not np.isnan(found.predictions).any()
+    for fold, (train, valid) in enumerate(StratifiedKFold(3).split(X, Y)):
+        set_seed(mix_seeds(5, fold) % 2**32)
+        learn = make(train, valid, fold)
+        fit(learn)
+        assert (found.predictions[valid] == learn.predict()).all()
+        assert found.scores.loc[fold].to_dict() == learn.evaluate()
+        assert (found.fold[valid] == fold).all()
+    folds = found.scores.loc[[0, 1, 2], "accuracy"]
+    assert found.scores.loc["mean", "accuracy"] == pytest.approx(folds.mean())
+    assert found.scores.loc["std", "accuracy"] == pytest.approx(folds.std())
+    mean = found.ensemble()
+    assert isinstance(mean, Ensemble)
+    assert mean.predict_array(X[:5]).shape == (5, 10)
+
+
+def test_rows_in_no_fold_have_no_predictions_and_that_is_told() -> None:
+    found = cross_validate(make, X, TimeSeriesSplit(2), fit=fit)
+    assert found.missing.tolist() == list(range(100))
+    assert np.isnan(found.predictions[:100]).all()
+    assert not np.isnan(found.predictions[100:]).any()
+    assert "100 of 300 rows are in no fold" in repr(found)
+
+
+def test_folds_that_are_there_are_not_trained_again(tmp_path) -> None:
+    whole = cross_validate(make, 300, 3, fit=fit)
+    trained = []
+
+    def once(learn: Learner) -> None:
+        trained.append(len(trained))
+        if len(trained) == 3:
+            raise RuntimeError("the machine went off")
+        fit(learn)
+
+    with pytest.raises(RuntimeError, match="went off"):
+        cross_validate(make, 300, 3, fit=once, path=tmp_path)
+    again = cross_validate(make, 300, 3, fit=once, path=tmp_path)
+    assert len(trained) == 4
+    assert (again.predictions == whole.predictions).all()
+    assert again.scores.equals(whole.scores)
+    valid = np.flatnonzero(again.fold == 0)
+    assert (again.learners[0].predict() == whole.predictions[valid]).all()
+    with pytest.raises(ValueError, match=r"fold_0.safetensors is of another fold or of other rows"):
+        cross_validate(make, 300, 4, fit=fit, path=tmp_path)
+
+
+def test_an_interrupted_fold_is_none(tmp_path) -> None:
+    from zoo import Callback
+
+    class Stop(Callback):
+        def after_batch(self, state) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(make, 300, 3, fit=lambda learn: learn.fit(0.1, 1, callbacks=[Stop()]), path=tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_kinds_of_folds() -> None:
+    groups = np.arange(30) // 3
+    for train, valid in fold_rows(30, 5, groups=groups):
+        assert not set(groups[train]) & set(groups[valid])
+    assert len(fold_rows(30, GroupKFold(3), groups=groups)) == 3
+    classes = np.arange(30) % 3
+    assert all(np.bincount(classes[valid]).tolist() == [2, 2, 2] for _, valid in fold_rows(30, 5, y=classes))
+    assert [part.tolist() for part in fold_rows(4, [([0], [1]), ([1, 0], [2])])[1]] == [[1, 0], [2]]
+    first, second = fold_rows(20, 4, seed=1), fold_rows(20, 4, seed=1)
+    assert all((a[1] == b[1]).all() for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("folds", "told"),
+    [
+        (1, "between 2 and the 10 rows"),
+        ([[0, 1], [1, 2]], "rows 1 of fold 1 are validated on more than once"),
+        ([([0, 1], [1, 2])], "trains and validates on rows 1"),
+        ([[0, 12]], r"must lie in 0..9, got 0..12"),
+        ([[0.5]], "must be row numbers"),
+        ([], "no folds"),
+    ],
+)
+def test_folds_that_do_not_fit(folds, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        fold_rows(10, folds)
+
+
+def test_wrong_things() -> None:
+    with pytest.raises(TypeError, match="got str"):
+        fold_rows(10, "five")
+    with pytest.raises(ValueError, match="y has 3 values for 10 rows"):
+        fold_rows(10, 2, y=[0, 1, 0])
+    learn = make(np.arange(200), np.arange(200, 300), 0)
+    with pytest.raises(ValueError, match="100 validation rows, the fold has 150"):
+        cross_validate(lambda *_: learn, 300, 2, fit=fit)
+    few = ModelData(TensorLoader(X[:4], Y[:4]), TensorLoader(X[:2], Y[:2]))
+    small = [Learner(few, nn.Linear(64, n), device="cpu", progress=False) for n in (10, 11)]
+    with pytest.raises(ValueError, match="use StratifiedKFold"):
+        cross_validate(lambda train, valid, fold: small[fold], 4, 2, fit=lambda learn: None)

@@ -1,0 +1,252 @@
+"""The checks that any data in memory can be put to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.data.batches import n_rows
+from zoo.data.check.equal_rows import EqualRows, contradictions, row_hashes, told
+from zoo.data.check.report import DataReport, Finding
+
+FEW = 10  # rows of a class from which hardly anything is learned
+EXAMPLES = 3
+REPEATING = 0.3  # share of repeated training rows above which the columns cannot tell rows apart
+
+NameRow = Callable[[str, int], str]
+
+
+def check_data(data: Any) -> DataReport:
+    """Look at data before training; nothing is changed.
+
+    Of data in memory (`TensorLoader`): values that are not finite, inputs that never change, rows that occur
+    twice or on both sides of the split, equal inputs with different labels, classes that are rare or occur in
+    validation only. Tables besides: see `zoo_tabular.ColumnarModelData.check`. Of other loaders only rows are
+    counted, which the report says.
+
+    Args:
+        data: a `ModelData`, or anything with `train_dl` and `valid_dl`.
+
+    Returns:
+        The findings, the worst first: `.table`, `.ok`, `.html(path)`; print it.
+
+    Example:
+        >>> import torch
+        >>> from zoo import ModelData, TensorLoader
+        >>> x, y = torch.arange(40.0)[:, None], torch.arange(40) % 2
+        >>> check_data(ModelData(TensorLoader(x, y), TensorLoader(x[:4], y[:4]))).findings[0].what
+        'training rows in validation'
+    """
+    if hasattr(data, "check"):
+        return data.check()
+    if not hasattr(data, "train_dl"):
+        raise TypeError(
+            f"check_data looks at a ModelData (or what has train_dl and valid_dl), got {type(data).__name__}"
+        )
+    return check_loaders(data)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and validation rows in memory.
+
+    Attributes:
+        train, valid: inputs and, last, the target; empty where there are no such rows.
+        classes: names of classes or labels.
+        labelled: the targets are classes or labels, not numbers.
+        name: how a row is called: of the split and its number.
+    """
+
+    train: tuple[np.ndarray, ...]
+    valid: tuple[np.ndarray, ...]
+    classes: list[str] | None
+    labelled: bool
+    name: NameRow
+
+    def names(self, split: str, rows: np.ndarray) -> tuple[str, ...]:
+        """The first few of some rows."""
+        return tuple(self.name(split, int(row)) for row in rows[:EXAMPLES])
+
+
+def plain_name(split: str, row: int) -> str:
+    return f"{split} row {row}"
+
+
+def check_loaders(data: Any) -> DataReport:
+    """What can be told of any loaders."""
+    loaders = {name: getattr(data, f"{name}_dl", None) for name in ("train", "valid", "test")}
+    counts = {name: n_rows(loader) for name, loader in loaders.items() if loader is not None}
+    tensors = [getattr(loaders[name], "tensors", None) for name in ("train", "valid")]
+    if tensors[0] is None:
+        kind = type(loaders["train"]).__name__ if loaders["train"] is not None else "nothing"
+        return DataReport([], counts, remarks=[f"only rows were counted: training rows are in {kind}"])
+    train, valid = (tuple(t.cpu().numpy() for t in part or ()) for part in tensors)
+    task = getattr(data, "task", None)
+    labelled = task in ("classification", "multilabel") or (task is None and train[-1].dtype.kind in "iub")
+    split = Split(train, valid, getattr(data, "classes", None), labelled, plain_name)
+    findings = [*bad_values(split), *equal_rows(split)]
+    classes: dict[str, dict[str, int]] = {}
+    if labelled:
+        classes = class_counts(split)
+        findings += class_findings(classes, bool(valid))
+    return DataReport(findings, counts, classes)
+
+
+def bad_values(split: Split) -> list[Finding]:
+    """Values that are not finite, and inputs that never change."""
+    found = []
+    for name in ("train", "valid"):
+        for number, array in enumerate(getattr(split, name)):
+            if array.dtype.kind != "f":
+                continue
+            bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
+            if bad.any():
+                last = number == len(getattr(split, name)) - 1
+                found.append(
+                    Finding(
+                        "error",
+                        "values that are not finite",
+                        f"{'target' if last else f'input {number}'}, {name}",
+                        int(bad.sum()),
+                        float(bad.mean()),
+                        split.names(name, np.flatnonzero(bad)),
+                        "Leave these rows out, or fill the gaps.",
+                    )
+                )
+    for number, array in enumerate(split.train[:-1]):
+        if array.ndim == 2 and len(array) > 1:
+            constant = np.flatnonzero((array == array[:1]).all(0))
+            if len(constant):
+                found.append(
+                    Finding(
+                        "note",
+                        "inputs that never change",
+                        f"input {number}, train",
+                        len(constant),
+                        len(constant) / array.shape[1],
+                        tuple(f"column {i}" for i in constant[:EXAMPLES]),
+                        "They tell nothing: leave them out.",
+                    )
+                )
+    return found
+
+
+def equal_rows(split: Split) -> list[Finding]:
+    """Rows that occur twice, or on both sides of the split, and equal inputs with different labels."""
+    if not split.train or len(split.train) < 2:
+        return []
+    inputs = [
+        row_hashes(*part[:-1]) if part else np.empty(0, "uint64") for part in (split.train, split.valid)
+    ]
+    both = [
+        row_hashes(hashes, part[-1]) if part else hashes
+        for hashes, part in zip(inputs, (split.train, split.valid), strict=True)
+    ]
+    copies, alike = EqualRows.of(both[0], both[1]), EqualRows.of(inputs[0], inputs[1])
+    natural = len(alike.repeated) / len(inputs[0]) > REPEATING and not _rich(split.train[:-1])
+    severity = "note" if natural else "warning"
+    found = []
+    if len(copies.crossing):
+        found.append(
+            Finding(
+                "note" if natural else "error",
+                "training rows in validation",
+                "inputs and target are equal",
+                len(copies.crossing),
+                len(copies.crossing) / len(inputs[1]),
+                told(_pairs(split, "valid", copies.crossing, "train", copies.twin)),
+                "Drop them before the split, or keep them on one side: the score looks better than it is.",
+            )
+        )
+    if len(copies.repeated):
+        found.append(
+            Finding(
+                severity if len(copies.repeated) > 0.01 * len(inputs[0]) else "note",
+                "training rows that occur twice",
+                "inputs and target are equal",
+                len(copies.repeated),
+                len(copies.repeated) / len(inputs[0]),
+                told(_pairs(split, "train", copies.repeated, "train", copies.first)),
+                "Drop the duplicates, unless they are cases of their own.",
+            )
+        )
+    if split.labelled:
+        rows, earlier = contradictions(inputs[0], both[0])
+        if len(rows):
+            found.append(
+                Finding(
+                    severity,
+                    "equal inputs, other label",
+                    "train",
+                    len(rows),
+                    len(rows) / len(inputs[0]),
+                    tuple(f"{a} and {b}" for a, b in _pairs(split, "train", rows, "train", earlier)),
+                    "Look at these labels: no model can be right on both.",
+                )
+            )
+    return found
+
+
+def _rich(inputs: tuple[np.ndarray, ...]) -> bool:
+    """Whether some number has so many values that equal rows are copies, not cases that happen to agree."""
+    for array in inputs:
+        if array.dtype.kind == "f":
+            flat = array.reshape(len(array), -1)[:100_000]
+            wide = max((len(np.unique(column)) for column in flat.T[:200]), default=0)
+            if wide >= max(20, 0.2 * len(flat)):
+                return True
+    return False
+
+
+def _pairs(split: Split, a: str, rows: np.ndarray, b: str, others: np.ndarray) -> list[tuple[str, str]]:
+    return list(zip(split.names(a, rows), split.names(b, others), strict=True))
+
+
+def class_counts(split: Split) -> dict[str, dict[str, int]]:
+    """Rows of each class or label by split."""
+    parts = {name: getattr(split, name)[-1] for name in ("train", "valid") if getattr(split, name)}
+    if any(target.ndim > 1 and target.shape[1] > 1 for target in parts.values()):
+        width = next(iter(parts.values())).shape[1]
+        counts = {name: (target > 0.5).sum(0) for name, target in parts.items()}
+    else:
+        flat = {name: target.reshape(-1).astype("int64") for name, target in parts.items()}
+        flat = {name: target[target >= 0] for name, target in flat.items()}  # negative numbers do not count
+        width = max((int(target.max()) + 1 for target in flat.values() if len(target)), default=0)
+        width = max(width, len(split.classes or ()))
+        counts = {name: np.bincount(target, minlength=width) for name, target in flat.items()}
+    names = split.classes if split.classes and len(split.classes) == width else list(map(str, range(width)))
+    return {str(one): {s: int(counts[s][i]) for s in counts} for i, one in enumerate(names)}
+
+
+def class_findings(classes: dict[str, dict[str, int]], validated: bool) -> list[Finding]:
+    """Classes that only validation has, that have few rows, or that validation lacks."""
+
+    def finding(severity: str, what: str, where: str, names: list[str], cure: str) -> list[Finding]:
+        shown = tuple(f"{name!r} ({classes[name].get(where, 0)})" for name in names[:EXAMPLES])
+        return (
+            [Finding(severity, what, where, len(names), len(names) / len(classes), shown, cure)]
+            if names
+            else []
+        )
+
+    unlearned = [name for name, by in classes.items() if not by["train"] and by.get("valid", 0)]
+    few = [name for name, by in classes.items() if 0 < by["train"] < FEW]
+    unseen = [name for name, by in classes.items() if validated and by["train"] and not by["valid"]]
+    return [
+        *finding(
+            "error", "classes only in validation", "valid", unlearned, "Split so that training has them too."
+        ),
+        *finding(
+            "warning",
+            "rare classes",
+            "train",
+            few,
+            f"Fewer than {FEW} rows: gather more, or put them together.",
+        ),
+        *finding(
+            "note", "classes without validation rows", "train", unseen, "Their errors are not measured."
+        ),
+    ]
