@@ -15,6 +15,7 @@ from .engine.optimizer import set_lrs as set_lrs
 from .ensemble import Ensemble as Ensemble
 from .learner import Learner as Learner
 from .storage.load_learner import load_learner as load_learner
+from .storage.prepared import load_data as load_data
 from .storage.registry import register_model as register_model
 from .training.bare_fit import fit as fit
 
