@@ -94,8 +94,8 @@ class TensorLoader:
         """
         if self.batch_transform is not None:
             raise TypeError(
-                f"its batch_transform ({type(self.batch_transform).__name__}) is code, which is not kept: save "
-                "the data without it and set loader.batch_transform again when they are loaded"
+                f"its batch_transform ({type(self.batch_transform).__name__}) is code, which is not kept: "
+                "save the data without it and set loader.batch_transform again when they are loaded"
             )
         names = ("bs", "shuffle", "seed", "drop_last", *PLACE)
         tensors = {str(number): tensor for number, tensor in enumerate(self.tensors)}

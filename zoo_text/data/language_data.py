@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
@@ -47,6 +47,9 @@ class LanguageModelData(ModelData):
     Attributes:
         nt: Size of the vocabulary.
     """
+
+    domain: ClassVar[str] = "language_model"
+    loader_kind: ClassVar[Any] = LanguageModelLoader
 
     task = "sequence"
 
@@ -281,6 +284,19 @@ class LanguageModelData(ModelData):
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> LanguageModelData:
         """Data without rows, for generation and scoring."""
         return cls(Field.from_state(state["field"]), None, bptt=state["bptt"])
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state, tensors = self.export_state()
+        if self.counts is not None:
+            tensors = {**tensors, "counts": torch.from_numpy(self.counts)}
+        return {**state, "bs": self.bs}, tensors
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
+        data = super().from_prepared(contents, arrays, path)
+        data.bs = contents["state"]["bs"]
+        data.counts = arrays["state.counts"].numpy() if "state.counts" in arrays else None
+        return data
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Not for language models: `learn.generate(prompt)` continues a text."""
