@@ -18,6 +18,7 @@ from .folds import CrossValidation as CrossValidation
 from .folds import cross_validate as cross_validate
 from .learner import Learner as Learner
 from .storage.load_learner import load_learner as load_learner
+from .storage.prepared import load_data as load_data
 from .storage.registry import register_model as register_model
 from .training.bare_fit import fit as fit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -79,6 +79,8 @@ class CollabData(ModelData):
         columns: names of the user, item and rating column.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
     """
+
+    domain: ClassVar[str] = "collab"
 
     task = "regression"
 

@@ -29,6 +29,9 @@ from zoo_tabular.model.autoencoder import AutoencoderModel, ReconstructionLoss, 
 class AutoencoderData(ColumnarModelData):
     """Rows of a table that are their own target; made by `from_frame`."""
 
+    domain: ClassVar[str] = "tabular_autoencoder"
+    noise_kind: ClassVar[Any] = SwapNoise
+
     @classmethod
     def from_frame(
         cls,
@@ -100,6 +103,10 @@ class AutoencoderData(ColumnarModelData):
 
     def default_metrics(self) -> list:
         return []
+
+    def noise_of(self, rate: float) -> SwapNoise:
+        """What disturbs a share of each training batch."""
+        return SwapNoise(rate)
 
     def set_test(self, test_df: pd.DataFrame) -> None:
         """Replace the rows that `learn.predict(True)` rebuilds."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from zoo.data.device import resolve_device, to_device
 from zoo.data.frames import plain_columns
 from zoo.data.mapping import digest
 from zoo.data.prediction import Prediction, decode_labels
+from zoo.data.prepared import stored_path, write_prepared
 from zoo.data.quick_models import QuickModel, linear_models
+from zoo.data.tensor_loader import TensorLoader
+from zoo.distributed.group import write_once
 from zoo.sealed import Sealed
 
 
@@ -32,6 +35,9 @@ class ModelData(Sealed):
         task: "classification", "multilabel", "regression", "sequence", or `None` when unknown.
         classes: label names, where there are any.
         path: where `Learner.save` keeps its files.
+        domain: the entry point by which `zoo.load_data` finds this class; every class that can be saved
+            names its own.
+        loader_kind: the loaders that `save` keeps.
     """
 
     settings_elsewhere: ClassVar[dict[str, str]] = {
@@ -41,6 +47,9 @@ class ModelData(Sealed):
         "num_workers": "give it when the data are made",
         "device": "data go to the device of the learner: give it device=",
     }
+
+    domain: ClassVar[str] = "core"
+    loader_kind: ClassVar[Any] = TensorLoader
 
     task: str | None = None
     classes: list[str] | None = None
@@ -216,6 +225,98 @@ class ModelData(Sealed):
         data.task, data.classes = state.get("task"), state.get("classes")
         return data
 
+    def save(self, folder: str | Path) -> Path:
+        """Keep the prepared data in a folder, written atomically; `zoo.load_data(folder)` opens them again.
+
+        Arrays, codes, token ids, targets, what was learned about them, batch size, seed and the place in
+        the order are kept, as JSON and memory-mappable `.npy` files, never as pickles. Pictures in files
+        stay where they are: their names and labels are kept.
+
+        Args:
+            folder: a new folder, an empty one, or one of prepared data, which is then replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: if `folder` is something else.
+            TypeError: for what cannot be kept: classes, loaders and functions of your own are named.
+
+        Example:
+            >>> import tempfile, torch
+            >>> from zoo import load_data
+            >>> data = ModelData(TensorLoader(torch.ones(6, 2), torch.arange(6), bs=2, shuffle=True, seed=1))
+            >>> load_data(data.save(Path(tempfile.mkdtemp()) / "prepared"))
+            ModelData(train 6)
+        """
+        folder = Path(folder).resolve()
+        kind = type(self)
+        if "domain" not in vars(kind):
+            raise TypeError(
+                f"{kind.__name__} is a class of its own, which load_data could not find again: save keeps "
+                f"data of the class {next(base for base in kind.__mro__ if 'domain' in vars(base)).__name__}"
+            )
+        own = [name for name in vars(self) if callable(getattr(kind, name, None))]
+        if own:
+            raise TypeError(f"{kind.__name__}.{own[0]} was replaced by code of yours, which save cannot keep")
+        state, arrays = self.prepared_state()
+        arrays = {f"state.{name}": array for name, array in arrays.items()}
+        loaders: dict[str, Any] = {}
+        for part in ("train", "valid", "test"):
+            loader = getattr(self, f"{part}_dl")
+            if loader is None:
+                continue
+            try:
+                loaders[part], own_arrays = self.prepared_loader(part, loader)
+            except TypeError as error:
+                raise TypeError(f"{kind.__name__}.{part}_dl can't be kept: {error}") from None
+            arrays.update({f"{part}.{name}": array for name, array in own_arrays.items()})
+        contents = {
+            "domain": self.domain,
+            "path": stored_path(self.path, folder),
+            "state": state,
+            "loaders": loaders,
+        }
+        write_once(folder, lambda: write_prepared(folder, contents, arrays))
+        return folder
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What `save` keeps beside the loaders: JSON-able state and tensors."""
+        return self.export_state()
+
+    def prepared_loader(self, part: str, loader: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What `save` keeps of a loader: settings and tensors.
+
+        Args:
+            part: "train", "valid" or "test".
+            loader: that loader.
+
+        Raises:
+            TypeError: if it is not of the kind that can be kept.
+        """
+        if type(loader) is not self.loader_kind:
+            raise TypeError(
+                f"it is a {type(loader).__module__}.{type(loader).__name__}; save keeps rows in memory, in a "
+                f"{self.loader_kind.__name__}"
+            )
+        return loader.prepared()
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
+        """The data that `save` kept.
+
+        Args:
+            contents: state and settings of the loaders.
+            arrays: the tensors, named "state.NAME" or "train.NAME", "valid.NAME", "test.NAME".
+            path: where the learner keeps its files.
+        """
+        data = cls.from_state(contents["state"], arrays_of(arrays, "state"))
+        data.path = path
+        for part, settings in contents["loaders"].items():
+            loader = cls.loader_kind.from_prepared(settings, arrays_of(arrays, part))
+            setattr(data, f"{part}_dl", loader)
+        return data  # type: ignore[return-value]
+
     def __repr__(self) -> str:
         parts = [
             f"{name} {rows_text(loader)}"
@@ -223,3 +324,9 @@ class ModelData(Sealed):
             if loader is not None
         ]
         return f"{type(self).__name__}({', '.join(parts) or 'no rows: for prediction only'})"
+
+
+def arrays_of(arrays: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The arrays of one part of saved data, under their own names."""
+    start = f"{part}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.data.batches import BatchTransform, as_tensor, at_least_one, drops_last
+from zoo.data.prepared import PLACE
 from zoo.data.seeding import draw_seed, epoch_order
 from zoo.sealed import Sealed
 
@@ -84,6 +86,30 @@ class TensorLoader(Sealed):
         other.bs = at_least_one(bs, "TensorLoader")
         other.drop_last = drops_last(self, bs)
         return other
+
+    def prepared(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Settings and tensors, as `ModelData.save` keeps them; not the batch transform.
+
+        Raises:
+            TypeError: if there is a batch transform, which is code.
+        """
+        if self.batch_transform is not None:
+            raise TypeError(
+                f"its batch_transform ({type(self.batch_transform).__name__}) is code, which is not kept: "
+                "save the data without it and set loader.batch_transform again when they are loaded"
+            )
+        names = ("bs", "shuffle", "seed", "drop_last", *PLACE)
+        tensors = {str(number): tensor for number, tensor in enumerate(self.tensors)}
+        return {name: getattr(self, name) for name in names}, tensors
+
+    @classmethod
+    def from_prepared(cls, settings: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Self:
+        """The loader whose `prepared()` this is."""
+        settings = dict(settings)
+        place = {name: settings.pop(name) for name in PLACE}
+        loader = cls(*(arrays[str(number)] for number in range(len(arrays))), **settings)
+        vars(loader).update(place)
+        return loader
 
     def to(self, device: torch.device) -> None:
         """Move the tensors to `device` if they fit there comfortably."""

@@ -8,9 +8,6 @@ Reading one runs nothing from it.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -27,7 +24,8 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from zoo._version import __version__
-from zoo.storage.files import atomic_write, umask
+from zoo.folders import atomic_folder
+from zoo.storage.files import atomic_write
 
 FORMAT_VERSION = 1
 CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
@@ -197,27 +195,9 @@ def write_archive(
             for name, data in members.items():
                 file.writestr(name, data)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    old = fresh.with_name(f"{fresh.name}.old")
-    try:
+    with atomic_folder(path) as fresh:
         for name, data in members.items():
-            with (fresh / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        fresh.chmod(0o777 & ~umask())
-        if path.exists():
-            path.replace(old)
-        try:
-            fresh.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            (fresh / name).write_bytes(data)
     return path
 
 

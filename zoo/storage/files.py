@@ -8,12 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-
-def umask() -> int:
-    """The permissions that new files shall not have."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+from zoo.folders import umask
 
 
 @contextlib.contextmanager

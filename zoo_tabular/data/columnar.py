@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from zoo_tabular.data.boosting import boosting_models
 from zoo_tabular.data.check_table import check_table
 from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
+from zoo_tabular.data.kept_noise import prepared_with_rate, without_rates
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
 from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
 from zoo_tabular.frames.decoding import frame_of_codes, restored_numbers
@@ -34,6 +35,7 @@ from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.raw_rows import frame_of_arrays, frame_of_items
 from zoo_tabular.frames.target.transforms import TargetTransform
 from zoo_tabular.metrics import average_precision, exp_rmspe, rmspe
+from zoo_tabular.model.category_dropout import CategoryDropout
 
 if TYPE_CHECKING:
     from zoo_tabular import TabularLearner
@@ -54,7 +56,11 @@ class ColumnarModelData(ModelData):
             does not hold the target itself.
         row_labels: by "train" and "valid": the positions of the rows in the user's frame, and its index.
         time_leak: the warning, where validation rows lie among training rows in time.
+        noise_kind: what disturbs training batches; its rate is kept with saved data.
     """
+
+    domain: ClassVar[str] = "tabular"
+    noise_kind: ClassVar[Any] = CategoryDropout
 
     def __init__(
         self,
@@ -415,3 +421,23 @@ class ColumnarModelData(ModelData):
             target=TargetTransform.from_dict(state["target"]),
             n_out=state["n_out"],
         )
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state, tensors = self.export_state()
+        return state, tensors if self.base is None else {**tensors, "base": self.base}
+
+    def noise_of(self, rate: float) -> Any:
+        """What disturbs a share of each training batch."""
+        return CategoryDropout(rate, self.processor)
+
+    def prepared_loader(self, part: str, loader: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return prepared_with_rate(super().prepared_loader, part, loader, self.noise_kind)
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
+        loaders, rates = without_rates(contents["loaders"])
+        data = super().from_prepared({**contents, "loaders": loaders}, arrays, path)
+        data.base = arrays.get("state.base")
+        for part, rate in rates.items():
+            getattr(data, f"{part}_dl").batch_transform = data.noise_of(rate)
+        return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -51,6 +51,9 @@ class TextData(ModelData):
         field: Tokeniser and vocabulary.
         nt: Size of the vocabulary.
     """
+
+    domain: ClassVar[str] = "text"
+    loader_kind: ClassVar[Any] = TextLoader
 
     def __init__(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ class LanguageModelData(ModelData):
     Attributes:
         nt: Size of the vocabulary.
     """
+
+    domain: ClassVar[str] = "language_model"
+    loader_kind: ClassVar[Any] = LanguageModelLoader
 
     task = "sequence"
 
@@ -302,6 +305,19 @@ class LanguageModelData(ModelData):
         ids, target = self.one_batch(train, "cpu")
         rows = {"text": ids[:n], "target": target.reshape(ids.shape)[:n]}
         return pd.DataFrame({name: [self.field.text_of(row) for row in part] for name, part in rows.items()})
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state, tensors = self.export_state()
+        if self.counts is not None:
+            tensors = {**tensors, "counts": torch.from_numpy(self.counts)}
+        return {**state, "bs": self.bs}, tensors
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
+        data = super().from_prepared(contents, arrays, path)
+        data.bs = contents["state"]["bs"]
+        data.counts = arrays["state.counts"].numpy() if "state.counts" in arrays else None
+        return data
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Not for language models: `learn.generate(prompt)` continues a text."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class TextLoader:
         self.targets = torch.from_numpy(np.asarray(targets))
         self._sorted = torch.argsort(self.lengths, descending=True, stable=True)
         self.epoch = self.start_batch = 0
+        self._offsets, self.max_tokens = np.asarray(offsets), max_tokens
 
     def with_bs(self, bs: int) -> TextLoader:
         """The same texts in batches of another size."""
@@ -75,6 +77,22 @@ class TextLoader:
         other = copy.copy(self)
         other.bs = bs
         return other
+
+    def prepared(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Settings, token ids and targets, as `ModelData.save` keeps them."""
+        names = ("bs", "shuffle", "seed", "max_tokens", "epoch", "start_batch")
+        arrays = {"ids": self.ids, "offsets": torch.from_numpy(self._offsets), "targets": self.targets}
+        return {name: getattr(self, name) for name in names}, arrays
+
+    @classmethod
+    def from_prepared(cls, settings: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Self:
+        """The loader whose `prepared()` this is."""
+        settings = dict(settings)
+        epoch, start_batch = settings.pop("epoch"), settings.pop("start_batch")
+        ids, offsets, targets = (arrays[name].numpy() for name in ("ids", "offsets", "targets"))
+        loader = cls(ids, offsets, targets, **settings)
+        loader.set_epoch(epoch, start_batch)
+        return loader
 
     def longest(self) -> TextLoader:
         """A single batch of the `bs` longest texts: no batch of training takes more memory."""

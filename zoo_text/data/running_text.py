@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -73,6 +74,20 @@ class LanguageModelLoader:
         )
         other.set_epoch(self.epoch, self.start_batch)
         return other
+
+    def prepared(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Settings and token ids, as `ModelData.save` keeps them."""
+        names = ("bs", "bptt", "random_length", "seed", "epoch", "start_batch")
+        return {name: getattr(self, name) for name in names}, {"ids": torch.from_numpy(np.asarray(self._ids))}
+
+    @classmethod
+    def from_prepared(cls, settings: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Self:
+        """The loader whose `prepared()` this is."""
+        settings = dict(settings)
+        epoch, start_batch = settings.pop("epoch"), settings.pop("start_batch")
+        loader = cls(arrays["ids"].numpy(), **settings)
+        loader.set_epoch(epoch, start_batch)
+        return loader
 
     def longest(self) -> LanguageModelLoader:
         """The same columns in stretches of the greatest length that can be drawn."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from zoo.data.model_data import arrays_of
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, fbeta
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.options import COLUMN_DEFAULTS, ROW_DEFAULTS, TABLE_DEFAULTS, RowOptions, TableOptions
 from zoo.vision.data.picture_data import PictureData
 from zoo.vision.data.sources.arrays import split_arrays
@@ -50,6 +52,8 @@ class ImageClassifierData(PictureData):
         c: number of classes.
         channels: channels of a picture.
     """
+
+    domain: ClassVar[str] = "vision"
 
     def __init__(
         self,
@@ -305,6 +309,39 @@ class ImageClassifierData(PictureData):
             bs=int(state["bs"]),
             channels=int(state["channels"]),
         )
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same with the augmentation of training."""
+        state, tensors = self.export_state()
+        tfms = [transform_state(tfm) for tfm in self.tfms]
+        return {**state, "tfms": tfms, "num_workers": self.num_workers}, tensors
+
+    def prepared_loader(self, part: str, loader: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return keep_pictures(loader, self.path)
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
+        state, loaders = contents["state"], contents["loaders"]
+        opened = {
+            part: kept_pictures(
+                settings, arrays_of(arrays, part), path, state["channels"], state["num_workers"]
+            )
+            for part, settings in loaders.items()
+        }
+        train, valid, test = (opened.get(part) for part in ("train", "valid", "test"))
+        data = cls(
+            *(None if loader is None else loader.dataset for loader in (train, valid, test)),
+            classes=state["classes"],
+            is_multi=state["is_multi"],
+            tfms=(transform_from(state["tfms"][0]), transform_from(state["tfms"][1])),
+            bs=state["bs"],
+            num_workers=state["num_workers"],
+            path=path,
+            channels=state["channels"],
+            seed=0,
+        )
+        data.train_dl, data.valid_dl, data.test_dl = train, valid, test
+        return data
 
     def show_batch(self, n: int = 9, *, epoch: int = 0) -> Figure:
         """Draw `n` training pictures as the model sees them (augmented), with their labels.

@@ -1,0 +1,28 @@
+"""Ratings on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tests.collab.test_data import dataset, ratings
+from tests.core.test_prepared import assert_same_batches
+from zoo import load_data
+from zoo_collab.learner import CollabLearner
+from zoo_collab.models import EmbeddingDotBias
+
+
+def test_loaded_ratings_give_the_same_batches_and_recommend(tmp_path):
+    data = dataset().get_data([1], 2, test_df=ratings()[["who", "film"]], seed=2)
+    loaded = load_data(data.save(tmp_path / "prepared"))
+    assert type(loaded) is type(data)
+    assert_same_batches(data, loaded)
+    answers = []
+    for one in (data, loaded):
+        torch.manual_seed(0)
+        model = EmbeddingDotBias(len(one.users), len(one.items), 3, y_range=one.y_range)
+        learn = CollabLearner(one, model, device="cpu", progress=False)
+        learn.fit(0.01, 2)
+        answers.append((learn.predict_batch([("ann", 70), ("bob", 90)]), learn.recommend("bob", 2)))
+    np.testing.assert_array_equal(answers[0][0], answers[1][0])
+    assert answers[0][1].equals(answers[1][1])
