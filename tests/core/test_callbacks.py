@@ -41,6 +41,7 @@ CASES = {
     "EarlyStopping": Case(lambda path: [callbacks.EarlyStopping(patience=2, min_delta=0.5)]),
     "GradientStats": Case(lambda path: [callbacks.GradientStats(2, most=5)], passive=True),
     "Progress": Case(lambda path: [callbacks.Progress()], passive=True),
+    "ReduceLROnPlateau": Case(lambda path: [callbacks.ReduceLROnPlateau(patience=1, min_delta=0.2)]),
     "Recorder": Case(lambda path: [callbacks.Recorder()], passive=True),
     "SWA": Case(lambda path: [callbacks.SWA(0.4)]),
     "SaveBest": Case(lambda path: [callbacks.SaveBest("best")], passive=True),

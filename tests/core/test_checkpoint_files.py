@@ -117,7 +117,7 @@ ITSELF.append(ITSELF)
         (torch.Generator(), "/value there is a Generator"),
         (ITSELF, "contain themselves"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else type(part).__name__,
 )
 def test_what_would_not_come_back_is_refused_by_place(tmp_path, value, said) -> None:
     with pytest.raises(TypeError) as error:

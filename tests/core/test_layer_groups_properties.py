@@ -126,7 +126,7 @@ class Watch(Callback):
 
     def before_step(self, state):
         self.lrs.append(state.opt.lrs)
-        for owner, param_group in zip(state.opt._owner, state.opt.param_groups, strict=True):
+        for owner, param_group in zip(state.opt.owners, state.opt.param_groups, strict=True):
             assert param_group["lr"] == state.opt.lrs[owner]
         first = state.opt.param_groups[0]
         self.momenta.append(first["betas"][0] if "betas" in first else first.get("momentum", 0.0))

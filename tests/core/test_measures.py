@@ -252,9 +252,8 @@ def test_what_can_be_no_metric_is_refused_before_the_fit(kind):
 
 def test_a_single_metric_is_no_list():
     learn = digits_learner()
-    learn.metrics = accuracy  # type: ignore[assignment]
     with pytest.raises(TypeError, match=r"metrics must be a list, such as \[accuracy\]"):
-        learn.fit(0.01, 1)
+        learn.metrics = accuracy  # type: ignore[assignment]
 
 
 def test_metrics_go_by_name():

@@ -18,7 +18,8 @@ class Scheduler(Callback):
     rates follow a schedule, a change between two batches is a factor from then on: a rate that was halved
     stays half of what the schedule would give. A change inside `before_batch` is for that batch alone.
 
-    The optimizer's own momentum is put back at the end.
+    The optimizer's own momentum is put back at the end. One that is given to a learner's fit takes the place
+    of the fit's own.
 
     Args:
         schedule: a pure function of the step.

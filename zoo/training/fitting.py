@@ -113,9 +113,11 @@ class Fitting(Predictor):
         self, schedule: Schedule, lrs: Sequence[float], callbacks: Iterable[Callback], clip: float | None
     ) -> list[Callback]:
         """All that listen to a fit, but for what the loop and checkpoints add."""
+        given = [*callback_list(self.callbacks), *callback_list(callbacks)]
+        own = [] if any(isinstance(one, Scheduler) for one in given) else [Scheduler(schedule, lrs)]
         return [
             self.sched,
-            Scheduler(schedule, lrs),
+            *own,
             *self._step_callbacks(clip),
             *([Progress()] if self.progress and distributed.is_main() else []),
             FirstBatch(),

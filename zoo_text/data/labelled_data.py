@@ -25,10 +25,10 @@ from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
 from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
-from zoo_text.data.padded_batches import TextLoader
+from zoo_text.data.padded_batches import TextLoader, padded_ids
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.corpus import encode_texts
-from zoo_text.tokens.vocab import PADDING_ID, Field
+from zoo_text.tokens.vocab import Field
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -366,17 +366,10 @@ class TextData(ModelData):
         for start in range(0, len(texts), 64):
             block = texts[start : start + 64]
             encoded = self.field.encode(block)
-            ids = [
-                np.asarray(row[-self.max_tokens :] if self.max_tokens else row, dtype=np.int64)
-                for row in encoded
-            ]
-            lengths = torch.tensor([len(row) for row in ids])
+            padded, lengths = padded_ids(encoded, self.max_tokens)
             if not bool(lengths.all()):
                 first = start + int(lengths.argmin())
                 raise ValueError(f"input: the tokeniser finds nothing in {rows(first)}: {texts[first]!r}")
-            padded = torch.full((len(ids), int(lengths.max())), PADDING_ID)
-            for row, own in enumerate(ids):
-                padded[row, : len(own)] = torch.from_numpy(own)
             yield padded, lengths
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -151,3 +151,21 @@ class TextLoader:
             places = torch.where(real, starts[:, None] + steps, 0)
             ids = self.ids[places.to(device)].long().masked_fill_(~real.to(device), PADDING_ID)
             yield ids, lengths.to(device), self.targets[rows.to(device)]
+
+
+def padded_ids(encoded: Sequence[np.ndarray], max_tokens: int | None) -> tuple[Tensor, Tensor]:
+    """The ids of several texts as one batch.
+
+    Args:
+        encoded: the ids of each text.
+        max_tokens: only so many of the last ones of each.
+
+    Returns:
+        Ids of shape (texts, longest), int64, padded at the end; and the lengths.
+    """
+    ids = [np.asarray(row[-max_tokens:] if max_tokens else row, dtype=np.int64) for row in encoded]
+    lengths = torch.tensor([len(row) for row in ids])
+    padded = torch.full((len(ids), int(lengths.max())), PADDING_ID)
+    for row, own in enumerate(ids):
+        padded[row, : len(own)] = torch.from_numpy(own)
+    return padded, lengths
