@@ -160,7 +160,7 @@ def _fold(
         tensors = load_state(file)
         found = tensors.pop("predictions").numpy()
         weights = {name.removeprefix("model."): value for name, value in tensors.items()}
-        load_weights(learn.model, weights, str(file), kept.get("zoo.model"))
+        load_weights(learn.model, weights, str(file), kept)
         log.info("fold %d was read from %s", number, file)
         return json.loads(kept["zoo.scores"]), found
     fit(learn)

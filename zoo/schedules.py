@@ -307,8 +307,8 @@ class Steps:
     """The multiplier 1, times `factor` at each of some shares of the fit; a ramp for `fit(..., schedule=)`.
 
     Example:
-        >>> [Steps((0.5, 0.75))(progress) for progress in (0, 0.5, 0.9)]
-        [1.0, 0.1, 0.01]
+        >>> [Steps((0.5, 0.75), factor=0.5)(progress) for progress in (0, 0.5, 0.9)]
+        [1.0, 0.5, 0.25]
     """
 
     at: tuple[float, ...]

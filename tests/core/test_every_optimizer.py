@@ -118,7 +118,11 @@ def goes_on(make: Callable[..., Any], path: Path) -> str:
         learn.fit(LR, 2, callbacks=extra, checkpoint_every=2, resume=True)
         return weights(learn.model)
 
-    whole = run("whole")
+    try:
+        whole = run("whole")
+    except TypeError as error:  # an object among the state: told at the first checkpoint
+        assert str(error).startswith("a checkpoint holds plain values")
+        return f"; no checkpoints: {error}"
     with pytest.raises(KeyError, match="killed"):
         run("broken", Kill())
     again = run("broken")

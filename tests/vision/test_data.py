@@ -249,7 +249,7 @@ class TestTables:
     def test_bad_rows(self, path):
         make = ImageClassifierData.from_df
         frame = self.frame(path, ["a", None, "a", float("nan")])
-        with pytest.raises(ValueError, match=r"2 rows have no label \(first rows, from 0: 1, 3\)"):
+        with pytest.raises(ValueError, match="2 labels are missing, in row 1, 3"):
             make(path, "pics", frame, suffix=".png")
         frame["tag"] = "a"
         for val_idxs, message in (
@@ -272,7 +272,7 @@ class TestTables:
             ),
             (["id,l", "p0,a", "p1,b", "p0,b"], {}, r"listed more than once with different labels: p0\.png"),
             (["id,l", "p0,a", "p1,a", "p2,b"], {"val_idxs": [2]}, "label 'b' exists only in the validation"),
-            (["id,l", "p0,a", "p1,  "], {}, r"1 rows have no label \(first rows, from 0: 1\)"),
+            (["id,l", "p0,a", "p1,  "], {}, "row 1: the label is missing"),
             (["id,l", "p0,a", " ,a"], {}, r"1 rows have no file name \(first rows, from 0: 1\)"),
             (["id,l", "p0,a", "p1,a"], {"val_idxs": [1.0]}, "whole row numbers, got float64"),
             (["id,l", "p0,a", "p1,a"], {"val_idxs": ["1"]}, "whole row numbers"),
@@ -335,7 +335,7 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("labels", "error", "message"),
         [
-            (["a", "  "], ValueError, r"1 rows have no label \(first rows, from 0: 1\)"),
+            (["a", "  "], ValueError, "row 1: the label is missing"),
             (pd.DataFrame({"x": [1, 0], "y": [0, 1]}), TypeError, r"data frame .*x, y.*frame\.to_numpy"),
             ([[1], [0]], ValueError, "can mean a class number or a 0/1 column"),
             (np.array([[1, 2], [0, 1]]), ValueError, "must hold only 0 and 1"),
@@ -396,7 +396,7 @@ class TestArrays:
             (lambda x, y: (x.astype(np.float32), y), r"must lie in \[0, 1\]"),
             (lambda x, y: (x.reshape(6, -1), y), "rows x H x W"),
             (lambda x, y: (x, y[:3]), "6 pictures but 3 labels"),
-            (lambda x, y: (x, [*y[:5], None]), "1 rows have no label"),
+            (lambda x, y: (x, [*y[:5], None]), "row 5: the label is missing"),
         ],
     )
     def test_bad_arrays(self, change, message):

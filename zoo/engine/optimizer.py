@@ -234,6 +234,8 @@ def _decay_before(opt: Any, *_: Any) -> None:
 def _keep_formats(opt: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Counters, masks and sums in double precision stay what they are; torch casts them like the weights."""
     params = [param for group in opt.param_groups for param in group["params"]]
+    if "param_groups" not in saved:  # of a wrapper with a form of its own
+        return
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
     for param, number in zip(params, numbers, strict=True):
         for name, value in saved["state"].get(number, {}).items():
@@ -254,7 +256,9 @@ def align_layouts(opt: torch.optim.Optimizer, layouts: list[list[int]] | None = 
         layouts: strides of the parameters when the state was taken, in the order of the groups.
     """
     params = [param for group in opt.param_groups for param in group["params"]]
-    then = dict(zip(params, layouts, strict=True)) if layouts and len(layouts) == len(params) else {}
+    elementwise = type(opt).step.__module__.startswith("torch.optim")  # whatever has a parameter's shape
+    known = bool(layouts) and len(layouts or ()) == len(params) and not elementwise
+    then = dict(zip(params, layouts or (), strict=True)) if known else {}
     for param, values in opt.state.items():
         if not isinstance(values, dict) or list(getattr(param, "stride", list)()) == then.get(param):
             continue
@@ -266,7 +270,7 @@ def align_layouts(opt: torch.optim.Optimizer, layouts: list[list[int]] | None = 
 
 def write_rate(param_group: dict[str, Any], rate: float) -> None:
     """Set the rate of one param group, in place where it is a tensor (for compiled and captured steps)."""
-    if isinstance(param_group["lr"], Tensor):
+    if isinstance(param_group.get("lr"), Tensor):
         param_group["lr"].fill_(rate)
     else:
         param_group["lr"] = rate

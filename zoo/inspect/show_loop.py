@@ -110,7 +110,7 @@ def show_loop(learn: Fits, callbacks: Iterable[Callback] = ()) -> LoopListing:
         every epoch:
           before_epoch
           training:
-            before_train      FirstBatch (0), FiniteGuard (90)
+            before_train      OptimizerModes (-100), FirstBatch (0), FiniteGuard (90)
             every batch:
               before_batch    FirstBatch (-1000), Scheduler (-50)
               after_predict   FirstBatch (1000)
