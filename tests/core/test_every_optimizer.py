@@ -121,7 +121,8 @@ def goes_on(make: Callable[..., Any], path: Path) -> str:
     try:
         whole = run("whole")
     except TypeError as error:  # an object among the state: told at the first checkpoint
-        assert str(error).startswith("a checkpoint holds plain values")
+        if not str(error).startswith("a checkpoint holds plain values"):
+            raise
         return f"; no checkpoints: {error}"
     with pytest.raises(KeyError, match="killed"):
         run("broken", Kill())
