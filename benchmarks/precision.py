@@ -22,7 +22,7 @@ import torch
 from report import print_table, write_result
 
 from zoo import Learner
-from zoo.data.device import resolve_device
+from zoo.data.loaders.device import resolve_device
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from zoo.data.seeding import set_seed
+from zoo.data.loaders.seeding import set_seed
 from zoo.datasets import local_dataset
 
 matplotlib.use("Agg")

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import as_tensor
-from zoo.data.prediction import Prediction, decode_labels
-from zoo.data.tensor_loader import TensorLoader
+from zoo.data.answers.prediction import Prediction, decode_labels
+from zoo.data.loaders.batches import as_tensor
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
 from zoo.errors import did_you_mean, some

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from zoo.data.seeding import mix_seeds, seeded
+from zoo.data.loaders.seeding import mix_seeds, seeded
 from zoo.distributed.group import write_once
 from zoo.ensemble import Ensemble
 from zoo.errors import some

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
-from zoo.data.batches import batch_count
-from zoo.data.device import resolve_device
+from zoo.data.loaders.batches import batch_count
+from zoo.data.loaders.device import resolve_device
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer

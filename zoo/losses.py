@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data.gathering import widened
-from zoo.data.seeding import preserve_generators, preserve_rng
+from zoo.data.answers.gathering import widened
+from zoo.data.loaders.seeding import preserve_generators, preserve_rng
 
 
 @dataclass(frozen=True)

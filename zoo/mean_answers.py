@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.data.gathering import widened
+from zoo.data.answers.gathering import widened
 from zoo.losses import Activation
 from zoo.predictor import Predictor
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
-from zoo.data.batches import as_tensor
-from zoo.data.gathering import Gathered, InputsOnly, row_order, warn_of_order
+from zoo.data.answers.gathering import Gathered, InputsOnly, row_order, warn_of_order
+from zoo.data.answers.nested import map_tensors
+from zoo.data.answers.outputs import predictions_are
+from zoo.data.answers.prediction import Prediction, decode_labels
+from zoo.data.loaders.batches import as_tensor
 from zoo.data.model_data import ModelData
-from zoo.data.nested import map_tensors
-from zoo.data.outputs import predictions_are
-from zoo.data.prediction import Prediction, decode_labels
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from zoo.data.csv_file import check_columns, read_csv
-from zoo.data.seeding import seeded
-from zoo.data.tensor_loader import TensorLoader
+from zoo.data.loaders.seeding import seeded
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions

@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zoo.data.loaders.seeding import seeded
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.model_data import ModelData
-from zoo.data.seeding import seeded
-from zoo.data.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions

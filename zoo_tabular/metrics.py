@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.rankings import rankings
+from zoo.data.answers.rankings import rankings
 
 
 def _flat(preds: Any, targs: Any, where: str) -> tuple[np.ndarray, np.ndarray]:

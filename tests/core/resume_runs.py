@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from tests.core.helpers import DigitsNet, digits
 from zoo import Callback, DatasetLoader, Learner, ModelData, TensorLoader, callbacks, distributed
 from zoo.callbacks.checkpoint import learner_state
-from zoo.data.seeding import rng_state, set_seed
+from zoo.data.loaders.seeding import rng_state, set_seed
 from zoo.metrics import accuracy
 from zoo.storage.checkpoint import write_tree
 

@@ -16,7 +16,7 @@ import torch
 
 from tests.core.helpers import DigitsNet, digits, same, weights
 from zoo import Callback, Learner, ModelData, TensorLoader, callbacks
-from zoo.data.seeding import rng_state
+from zoo.data.loaders.seeding import rng_state
 from zoo.metrics import accuracy
 from zoo.schedules import CosineRestarts
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from zoo import DatasetLoader, Learner, ModelData, TensorLoader, get_cv_idxs
 from zoo.data import SampleKey, device_batches
-from zoo.data.seeding import epoch_order, preserve_rng
+from zoo.data.loaders.seeding import epoch_order, preserve_rng
 
 
 class Noisy(Dataset):
@@ -204,7 +204,7 @@ def test_rows_are_gathered_in_the_same_batches_however_many_come_at_once(
     loader = TensorLoader(x, y, bs=4, shuffle=True, seed=3, drop_last=drop_last)
     order = loader.order
     assert order is not None
-    monkeypatch.setattr("zoo.data.tensor_loader.GATHER_BYTES", gathered)
+    monkeypatch.setattr("zoo.data.loaders.tensor_loader.GATHER_BYTES", gathered)
     for start in (0, 2):
         loader.set_epoch(0, start)
         batches = list(loader)

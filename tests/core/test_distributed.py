@@ -12,7 +12,7 @@ from tests.core.distributed_runs import RUNS, work
 from tests.core.helpers import digits_learner
 from tests.core.processes import equal, launch
 from tests.core.processes import ranks as together
-from zoo.data.shards import batch_rows, cut, share, shares, taken
+from zoo.data.loaders.shards import batch_rows, cut, share, shares, taken
 from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.storage.checkpoint import read_tree
 

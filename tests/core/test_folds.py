@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.core.helpers import DigitsNet, digits
 from zoo import Ensemble, Learner, ModelData, TensorLoader, cross_validate
-from zoo.data.seeding import mix_seeds, set_seed
+from zoo.data.loaders.seeding import mix_seeds, set_seed
 from zoo.folds import fold_rows
 from zoo.metrics import accuracy
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from zoo import Learner, ModelData, TensorLoader, fit
 from zoo.callbacks import EMA, EarlyStopping
-from zoo.data.nested import join
+from zoo.data.answers.nested import join
 
 
 def learner(data, model, **options):

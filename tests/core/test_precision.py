@@ -19,7 +19,7 @@ from tests.tabular.test_learner import table
 from tests.vision.helpers import two_class_arrays
 from zoo import Callback, Learner, ModelData, NonFiniteLossError, TensorLoader, get_cv_idxs
 from zoo.callbacks import Autocast
-from zoo.data import device as formats
+from zoo.data.loaders import device as formats
 from zoo.metrics import accuracy
 from zoo.training import switches
 from zoo.vision import ConvLearner, ImageClassifierData

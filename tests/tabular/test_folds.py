@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import KFold, TimeSeriesSplit
 
-from zoo.data.seeding import mix_seeds, set_seed
+from zoo.data.loaders.seeding import mix_seeds, set_seed
 from zoo_tabular import ColumnarModelData, cross_validate_table
 
 LEARNER = {"szs": [8], "device": "cpu", "progress": False}

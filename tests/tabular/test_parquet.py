@@ -23,7 +23,7 @@ from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
 from tests.core.distributed_runs import check_agreement
 from tests.core.processes import equal
 from zoo import Callback, TensorLoader, load_learner
-from zoo.data.prediction import Prediction
+from zoo.data.answers.prediction import Prediction
 from zoo_tabular import ColumnarModelData, write_partitioned
 from zoo_tabular.data.new_model import base_rates
 from zoo_tabular.stream.arrow_codes import ArrowCoder

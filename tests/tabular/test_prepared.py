@@ -9,7 +9,7 @@ import torch
 
 from tests.core.test_prepared import assert_same_batches
 from zoo import load_data, load_learner
-from zoo.data.batches import device_batches
+from zoo.data.loaders.batches import device_batches
 from zoo_tabular import AutoencoderData, ColumnarModelData, write_partitioned
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.data.batches import device_batches
-from zoo.data.seeding import preserve_generators
+from zoo.data.loaders.batches import device_batches
+from zoo.data.loaders.seeding import preserve_generators
 from zoo.engine.callback import Callback
 from zoo.engine.modes import preserve_modes
 from zoo.engine.speed import uncompiled

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.callbacks.layer_statistics import LayerStatistics
-from zoo.data.batches import begins_anywhere
-from zoo.data.seeding import loader_generators, rng_state, set_rng_state
+from zoo.data.loaders.batches import begins_anywhere
+from zoo.data.loaders.seeding import loader_generators, rng_state, set_rng_state
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
 from zoo.engine.state import State

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.seeding import mix_seeds, rng_state, set_rng_state, set_seed
-from zoo.data.shards import Shards, fingerprint, one_a_row, shares
+from zoo.data.loaders.seeding import mix_seeds, rng_state, set_rng_state, set_seed
+from zoo.data.loaders.shards import Shards, fingerprint, one_a_row, shares
 from zoo.distributed import group as distributed
 from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep

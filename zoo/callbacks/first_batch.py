@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data.nested import detached, map_tensors
-from zoo.data.outputs import predictions_are
-from zoo.data.seeding import preserve_rng
+from zoo.data.answers.nested import detached, map_tensors
+from zoo.data.answers.outputs import predictions_are
+from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.measures import meaning_of, noted
 from zoo.engine.state import State

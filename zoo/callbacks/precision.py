@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from zoo.callbacks.gradients import weigh
-from zoo.data.device import computes_in
+from zoo.data.loaders.device import computes_in
 from zoo.engine.callback import Callback, CancelStep
 from zoo.engine.finite import NonFiniteLossError
 from zoo.engine.optimizer import needs_closure

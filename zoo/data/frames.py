@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.data.nested import rows_of
+from zoo.data.answers.nested import rows_of
 
 MOST_COLUMNS = 12
 

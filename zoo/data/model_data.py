@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.batches import first_batch, rows_text, split_batch, widen_codes
+from zoo.data.answers.prediction import Prediction, decode_labels
 from zoo.data.check.check_data import check_loaders
 from zoo.data.check.report import DataReport
-from zoo.data.device import resolve_device, to_device
 from zoo.data.frames import plain_columns
+from zoo.data.loaders.batches import first_batch, rows_text, split_batch, widen_codes
+from zoo.data.loaders.device import resolve_device, to_device
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.mapping import digest
-from zoo.data.prediction import Prediction, decode_labels
 from zoo.data.prepared import stored_path, write_prepared
 from zoo.data.quick_models import QuickModel, linear_models
-from zoo.data.tensor_loader import TensorLoader
 from zoo.distributed.group import write_once
 from zoo.sealed import Sealed
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.seeding import preserve_generators, preserve_rng
+from zoo.data.loaders.seeding import preserve_generators, preserve_rng
 
 LINEAR_ROWS = 20_000  # training rows that a linear model looks at
 TASKS = ("classification", "multilabel", "regression")

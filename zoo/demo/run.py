@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.data.seeding import set_seed
+from zoo.data.loaders.seeding import set_seed
 from zoo.demo import images, ratings, sales, text
 from zoo.demo.report import COLUMNS, summary_rows, write_report
 from zoo.demo.section import Section

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.batches import batch_count, begins_anywhere, device_batches, split_batch
-from zoo.data.nested import split_output
-from zoo.data.seeding import preserve_rng
+from zoo.data.answers.nested import split_output
+from zoo.data.loaders.batches import batch_count, begins_anywhere, device_batches, split_batch
+from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
 from zoo.engine.finite import FiniteGuard, NonFiniteLossError
 from zoo.engine.measures import Measures, batch_rows

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.data.nested import rows_of
-from zoo.data.outputs import Meaning, predictions_are
-from zoo.data.seeding import preserve_rng
+from zoo.data.answers.nested import rows_of
+from zoo.data.answers.outputs import Meaning, predictions_are
+from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.memory import is_out_of_memory
 from zoo.engine.state import State
 from zoo.losses import activation_of

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.quick_models import QuickModel, linear_models, rows_of
-from zoo.data.tensor_loader import TensorLoader
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
 from zoo.losses import Activation

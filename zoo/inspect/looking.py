@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import first_batch, rows_text, split_batch
+from zoo.data.loaders.batches import first_batch, rows_text, split_batch
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.engine.traces import preserve_attributes

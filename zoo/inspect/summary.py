@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.data.seeding import preserve_rng
+from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.modes import preserve_modes
 from zoo.inspect.hooks import Hooks, first_tensor
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.outputs import meaning
+from zoo.data.answers.outputs import meaning
 from zoo.metrics.arrays import Metric, MisfitError, takes_arrays
 from zoo.metrics.meters import batch_mean, makes_metric
 

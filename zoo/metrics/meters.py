@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.data.nested import detached, join, rows_of
+from zoo.data.answers.nested import detached, join, rows_of
 from zoo.metrics.arrays import Metric, as_pair, class_rows, wide
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.data.rankings import rankings
+from zoo.data.answers.rankings import rankings
 
 
 def auc(preds: Any, targets: Any) -> float:

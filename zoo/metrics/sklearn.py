@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.data.outputs import meaning
+from zoo.data.answers.outputs import meaning
 from zoo.metrics.arrays import Metric, as_pair
 from zoo.metrics.labels import label_probs
 from zoo.metrics.meters import makes_metric, metric_name, module_of

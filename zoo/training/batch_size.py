@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from zoo.data.batches import n_rows
-from zoo.data.dataset_loader import DatasetLoader
+from zoo.data.loaders.batches import n_rows
+from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.data.model_data import ModelData
 from zoo.distributed.group import world_size
 from zoo.engine.memory import HostMemory, is_out_of_memory, release

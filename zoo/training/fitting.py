@@ -18,8 +18,8 @@ from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest
 from zoo.callbacks.scheduling import Scheduler
 from zoo.callbacks.stopping import EarlyStopping
-from zoo.data.batches import batch_count
-from zoo.data.seeding import mix_seeds, set_seed
+from zoo.data.loaders.batches import batch_count
+from zoo.data.loaders.seeding import mix_seeds, set_seed
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import Rates

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from zoo.data.seeding import preserve_generators, preserve_rng
+from zoo.data.loaders.seeding import preserve_generators, preserve_rng
 from zoo.engine.callback import Callback, CancelFit
 from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State

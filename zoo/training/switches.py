@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import torch
 
 from zoo.callbacks.precision import Autocast
-from zoo.data.device import computes_in, times_slower
+from zoo.data.loaders.device import computes_in, times_slower
 from zoo.errors import did_you_mean
 from zoo.notebook import quietly
 

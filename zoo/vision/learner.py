@@ -10,8 +10,8 @@ import numpy as np
 from torch import nn
 
 import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
+from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
-from zoo.data.seeding import mix_seeds
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
 from zoo.engine.state import State

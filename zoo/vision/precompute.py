@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from zoo.callbacks.progress import find_cell, progress_bar
-from zoo.data.batches import device_batches
-from zoo.data.tensor_loader import TensorLoader
+from zoo.data.loaders.batches import device_batches
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.datasets import cache_dir
 from zoo.distributed.group import write_once
 from zoo.storage.files import atomic_write

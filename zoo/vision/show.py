@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from zoo.data.dataset_loader import SampleKey
-from zoo.data.prediction import Prediction
-from zoo.data.seeding import mix_seeds
+from zoo.data.answers.prediction import Prediction
+from zoo.data.loaders.dataset_loader import SampleKey
+from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
 
 

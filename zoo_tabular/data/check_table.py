@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.batches import n_rows
 from zoo.data.check.check_data import EXAMPLES, Split, bad_values, class_counts, class_findings, equal_rows
 from zoo.data.check.report import DataReport, Finding
+from zoo.data.loaders.batches import n_rows
 from zoo.data.quick_models import TASKS, rows_of
 from zoo_tabular.frames.processor import TableProcessor
 

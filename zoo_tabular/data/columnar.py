@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from zoo.data.loaders.seeding import seeded
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.quick_models import QuickModel
-from zoo.data.seeding import seeded
-from zoo.data.tensor_loader import TensorLoader
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
 from zoo.storage.registry import domain_learner

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from zoo.data.tensor_loader import TensorLoader
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo_tabular.data.options import PREDICT_ROWS, TablePlan
 from zoo_tabular.frames.features import check_not_feature, feature_names
 from zoo_tabular.frames.frame_checks import check_columns, check_frame

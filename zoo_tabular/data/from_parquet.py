@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from zoo.data.tensor_loader import TensorLoader
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo_tabular.data.options import PREDICT_ROWS, TablePlan
 from zoo_tabular.frames.features import feature_names
 from zoo_tabular.frames.frame_checks import check_frame, name_list

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zoo.data.batches import split_batch
 from zoo.data.check.check_data import plain_name
 from zoo.data.check.report import DataReport
+from zoo.data.loaders.batches import split_batch
 from zoo.data.model_data import ModelData
 from zoo_tabular.data.check_table import check_table
 from zoo_tabular.data.options import PREDICT_ROWS

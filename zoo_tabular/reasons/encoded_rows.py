@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zoo.data.batches import split_batch
+from zoo.data.loaders.batches import split_batch
 from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean, some
 from zoo.predictor import Predictor

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
-from zoo.data.seeding import preserve_rng
+from zoo.data.loaders.seeding import preserve_rng
 from zoo.ensemble import Ensemble
 from zoo.errors import did_you_mean, some
 from zoo.inspect.plots import figure

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from zoo.data.seeding import preserve_rng, set_seed
+from zoo.data.loaders.seeding import preserve_rng, set_seed
 from zoo_tabular.autoencoder import AutoencoderData
 from zoo_tabular.sklearn.table_estimator import TableEstimator
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.device import resolve_device
+from zoo.data.loaders.device import resolve_device
 from zoo.storage.archive import Archive
 from zoo.storage.registry import domain_learner, spec_of
 

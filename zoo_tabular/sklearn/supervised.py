@@ -13,7 +13,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length
 
 from zoo.callbacks.stopping import EarlyStopping
-from zoo.data.seeding import preserve_rng, set_seed
+from zoo.data.loaders.seeding import preserve_rng, set_seed
 from zoo_tabular.data.columnar import ColumnarModelData
 from zoo_tabular.sklearn.fit_length import auto_batch_size, auto_epochs
 from zoo_tabular.sklearn.row_weights import weigh_training_rows

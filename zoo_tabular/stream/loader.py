@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.batches import BatchTransform, as_tensor, drops_last
-from zoo.data.seeding import draw_seed, epoch_order, mix_seeds
+from zoo.data.loaders.batches import BatchTransform, as_tensor, drops_last
+from zoo.data.loaders.seeding import draw_seed, epoch_order, mix_seeds
 from zoo_tabular.stream.read_ahead import give_back_memory, read_ahead
 from zoo_tabular.stream.row_groups import FileChanged, RowGroups
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from zoo.data.classes import Classes, check_enough, is_number, is_several
 from zoo.data.csv_file import read_csv
+from zoo.data.loaders.seeding import seeded
 from zoo.data.model_data import ModelData
 from zoo.data.row_names import RowNames
-from zoo.data.seeding import seeded
 from zoo.engine.layer_groups import GroupSpec
 from zoo.errors import did_you_mean
 from zoo.keywords import completed, takes

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.loaders.seeding import seeded
 from zoo.data.model_data import ModelData
-from zoo.data.seeding import seeded
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.metrics import Perplexity, accuracy

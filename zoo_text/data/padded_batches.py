@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.seeding import draw_seed, epoch_order
+from zoo.data.loaders.seeding import draw_seed, epoch_order
 from zoo_text.tokens.vocab import PADDING_ID
 
 

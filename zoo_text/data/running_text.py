@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.seeding import draw_seed, mix_seeds
+from zoo.data.loaders.seeding import draw_seed, mix_seeds
 
 
 class LanguageModelLoader:

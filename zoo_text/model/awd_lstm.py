@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data.device import computes_in
+from zoo.data.loaders.device import computes_in
 from zoo.engine.init import identity_gates_
 from zoo.errors import did_you_mean
 from zoo.keywords import completed, takes

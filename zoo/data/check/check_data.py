@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.batches import n_rows
 from zoo.data.check.equal_rows import EqualRows, contradictions, row_hashes, told
 from zoo.data.check.report import DataReport, Finding
+from zoo.data.loaders.batches import n_rows
 
 FEW = 10  # rows of a class from which hardly anything is learned
 EXAMPLES = 3

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.dataset_loader import DatasetLoader
+from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.data.prepared import PLACE
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from zoo.data.dataset_loader import DatasetLoader
+from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.transforms.image_transform import ImageTransform
 

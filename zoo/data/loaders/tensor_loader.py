@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.batches import BatchTransform, as_tensor, at_least_one, drops_last
+from zoo.data.loaders.batches import BatchTransform, as_tensor, at_least_one, drops_last
+from zoo.data.loaders.seeding import draw_seed, epoch_order
 from zoo.data.prepared import PLACE
-from zoo.data.seeding import draw_seed, epoch_order
 from zoo.sealed import Sealed
 
 GATHER_BYTES = 8 * 2**20  # rows of several small batches are gathered together, up to so many bytes

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from zoo.data.batches import batch_count, n_rows
-from zoo.data.nested import join, map_tensors, rows_of
+from zoo.data.answers.nested import join, map_tensors, rows_of
+from zoo.data.loaders.batches import batch_count, n_rows
 
 
 def widened(values: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from zoo.data.batches import batch_count
-from zoo.data.dataset_loader import DatasetLoader
-from zoo.data.seeding import loader_generators, mix_seeds, rng_state, set_rng_state
+from zoo.data.loaders.batches import batch_count
+from zoo.data.loaders.dataset_loader import DatasetLoader
+from zoo.data.loaders.seeding import loader_generators, mix_seeds, rng_state, set_rng_state
 from zoo.distributed import group as distributed
 
 

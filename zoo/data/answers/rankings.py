@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.outputs import meaning
+from zoo.data.answers.outputs import meaning
 
 
 def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.device import prefetch, to_device
-from zoo.data.seeding import mix_seeds, preserve_generators, preserve_rng
+from zoo.data.loaders.device import prefetch, to_device
+from zoo.data.loaders.seeding import mix_seeds, preserve_generators, preserve_rng
 
 BatchTransform = Callable[[tuple, bool, torch.Generator], tuple]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from zoo.data.batches import BatchTransform, at_least_one, drops_last
-from zoo.data.seeding import draw_seed, epoch_order, mix_seeds, seeded
+from zoo.data.loaders.batches import BatchTransform, at_least_one, drops_last
+from zoo.data.loaders.seeding import draw_seed, epoch_order, mix_seeds, seeded
 from zoo.sealed import Sealed
 
 

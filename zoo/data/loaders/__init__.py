@@ -1,0 +1,1 @@
+"""How rows become batches, in which order, on which device."""
