@@ -1,10 +1,10 @@
+from .data.answers.prediction import Prediction as Prediction
 from .data.check.check_data import check_data as check_data
-from .data.dataset_loader import DatasetLoader as DatasetLoader
+from .data.loaders.dataset_loader import DatasetLoader as DatasetLoader
+from .data.loaders.seeding import set_seed as set_seed
+from .data.loaders.tensor_loader import TensorLoader as TensorLoader
 from .data.model_data import ModelData as ModelData
-from .data.prediction import Prediction as Prediction
-from .data.seeding import set_seed as set_seed
 from .data.splits import get_cv_idxs as get_cv_idxs
-from .data.tensor_loader import TensorLoader as TensorLoader
 from .engine.callback import Callback as Callback
 from .engine.callback import CancelBatch as CancelBatch
 from .engine.callback import CancelEpoch as CancelEpoch
