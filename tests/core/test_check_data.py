@@ -115,3 +115,13 @@ def test_other_loaders_are_counted_only_and_other_objects_refused() -> None:
     assert "only rows were counted" in repr(report)
     with pytest.raises(TypeError, match="got list"):
         check_data([1])
+
+
+def test_a_stream_without_a_length_is_told_and_not_counted() -> None:
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            yield from ((torch.ones(4), torch.ones(1)) for _ in range(40))
+
+    report = check_data(ModelData(torch.utils.data.DataLoader(Stream(), 16)))
+    assert report.rows == {}
+    assert "only rows were counted" in str(report)

@@ -55,7 +55,11 @@ class Column:
 def check_table(data: ColumnarModelData) -> DataReport:
     """What there is to say of a table; nothing is changed."""
     loaders = {name: getattr(data, f"{name}_dl") for name in ("train", "valid", "test")}
-    counts = {name: n_rows(loader) for name, loader in loaders.items() if loader is not None}
+    counts = {
+        name: rows
+        for name, loader in loaders.items()
+        if loader is not None and (rows := n_rows(loader)) is not None  # a stream tells none
+    }
     if data.train_dl is None:
         return DataReport([], counts, remarks=["there are no training rows to look at"])
     train, valid = _arrays(data.train_dl), _arrays(data.valid_dl)

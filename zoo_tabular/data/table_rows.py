@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ class TableRows(ModelData):
         numbers stored as text, rare levels, other distributions in validation, single columns that tell the
         target, validation rows among training rows in time.
         """
-        return check_table(self)
+        return check_table(cast(Any, self))
 
     def row_name(self, split: str, row: int) -> str:
         """How a row of "train" or "valid" is called: by its position in the user's frame, and its index."""

@@ -78,7 +78,11 @@ def plain_name(split: str, row: int) -> str:
 def check_loaders(data: Any) -> DataReport:
     """What can be told of any loaders."""
     loaders = {name: getattr(data, f"{name}_dl", None) for name in ("train", "valid", "test")}
-    counts = {name: n_rows(loader) for name, loader in loaders.items() if loader is not None}
+    counts = {
+        name: rows
+        for name, loader in loaders.items()
+        if loader is not None and (rows := n_rows(loader)) is not None  # a stream tells none
+    }
     tensors = [getattr(loaders[name], "tensors", None) for name in ("train", "valid")]
     if tensors[0] is None:
         kind = type(loaders["train"]).__name__ if loaders["train"] is not None else "nothing"
