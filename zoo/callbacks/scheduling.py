@@ -37,6 +37,7 @@ class Scheduler(Callback):
     def __init__(self, schedule: Schedule, base_lrs: Sequence[float]) -> None:
         self.schedule, self.base_lrs = schedule, list(base_lrs)
         self._ends = frozenset(schedule.cycle_ends())
+        self._holds = isinstance(schedule, Constant)
         self._own: list[dict[str, Any]] = []
         self._bases: list[float] = []  # of the param groups
         self._left: list[float] = []  # the rates of these after the last batch
@@ -54,15 +55,14 @@ class Scheduler(Callback):
         self._begun = False
 
     def before_batch(self, state: State) -> None:
-        if not state.training:
+        if not state.training or self._holds:  # one rate, written before the fit: what others set stays
             return
         goes_on = not self._begun and state.batches_before + state.batch_index > 0
         if self._changed or not goes_on:  # else the rates are those of the checkpoint
             self._take_changes(_rates(state.opt))
         self._in_batch = self._begun = True
         t = min(state.batches_before + state.batch_index, self.schedule.n_steps - 1)
-        if not isinstance(self.schedule, Constant):
-            self._write(state.opt, self.schedule.lr(t))
+        self._write(state.opt, self.schedule.lr(t))
         momentum = self.schedule.momentum(t)
         if momentum is not None:
             state.opt.set_momentum(momentum)
@@ -81,9 +81,6 @@ class Scheduler(Callback):
         if now == self._left:
             return
         self._changed = True
-        if isinstance(self.schedule, Constant):
-            self._bases = now
-            return
         for index, (rate, left) in enumerate(zip(now, self._left, strict=True)):
             if rate > left:
                 raise ValueError(
@@ -95,7 +92,7 @@ class Scheduler(Callback):
                 self._bases[index] *= rate / left
 
     def after_batch(self, state: State) -> None:
-        if state.training:
+        if state.training and not self._holds:
             self._left, self._in_batch = _rates(state.opt), False
 
     def cleanup_batch(self, state: State) -> None:
@@ -112,7 +109,9 @@ class Scheduler(Callback):
         self._opt, self._in_batch = None, False
 
     def state_dict(self) -> dict[str, Any]:
-        changed = self._changed or (self._opt is not None and self._left and self._left != _rates(self._opt))
+        if self._holds:
+            return {}
+        changed = self._changed or (self._opt is not None and self._left != _rates(self._opt))
         return {"bases": list(self._bases), "left": list(self._left)} if changed else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
