@@ -56,6 +56,7 @@ def test_halves_of_surrogate_pairs_in_ids_and_titles(
     frame = pd.DataFrame({"u": users, "i": [1, 2, 3, 4] * 4, "r": [1.0, 2.0, 3.0, 4.0] * 4})
     table = CollabFilterDataset.from_data_frame(tmp_path, frame, "u", "i", "r", item_titles={1: f"x{half}"})
     learn = table.get_learner(4, progress=False, device="cpu")
+    assert learn.data.titles[1] == "x\ufffd"
     with caplog.at_level(logging.WARNING):
         expected = learn.predict_batch([(f"b{half}", 1)])
     assert "not seen" not in caplog.text

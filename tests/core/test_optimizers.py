@@ -137,6 +137,12 @@ def test_the_rates_of_own_groups_keep_their_ratio_and_what_is_left_out_is_told()
     opt = zoo.LayerOptimizer(two_rates, [net()], 0.5)
     assert [group["lr"] for group in opt.param_groups] == pytest.approx([0.05, 0.5])
     assert opt.lrs == pytest.approx([0.5])
+
+    def one_stands_still(params: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.SGD([{"params": params[:2], "lr": 0.0}, {"params": params[2:], "lr": 0.1}])
+
+    with pytest.warns(UserWarning, match="2 parameters with a rate of 0"):
+        zoo.LayerOptimizer(one_stands_still, [net()], 0.5)
     with pytest.warns(UserWarning, match="leaves out 2 parameters"):
         zoo.LayerOptimizer(lambda params: torch.optim.SGD(params[2:], lr=0.1), [net()], 0.1)
     with pytest.raises(ValueError, match="does not have"):

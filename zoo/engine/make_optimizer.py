@@ -248,6 +248,12 @@ def _described(
         # a group without decay beside one with: that is what the function made them for
         decays = parts[number].decays and (decay > 0 or owner not in decaying)
         scale = float(group.get("lr", 0.0)) / rates[owner] if rates[owner] else 1.0
+        if scale == 0:
+            warnings.warn(
+                f"opt_fn made a group of {len(group['params'])} parameters with a rate of 0 beside one with "
+                f"{rates[owner]:g}: ratios are kept, so they will not train",
+                stacklevel=6,
+            )
         places.append(Place(owner, decays, decay, scale))
     return places
 
