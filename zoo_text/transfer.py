@@ -38,7 +38,7 @@ def save_encoder(path: Path, encoder: AWDLSTM, field: Field) -> Path:
         "zoo.kind": "text.encoder",
         "zoo.sizes": json.dumps(_sizes(encoder)),
         "zoo.field": json.dumps(_tokenising(field)),
-        "zoo.vocab": json.dumps(_words(field).itos, ensure_ascii=False),
+        "zoo.vocab": json.dumps(_words(field).itos),
     }
     write_once(path, lambda: save_state(path, encoder.state_dict(), described))
     return path

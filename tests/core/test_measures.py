@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import f1_score, fbeta_score, log_loss, matthews_corrcoef, precision_score, recall_score
 from torch import nn
 
 import zoo
 from tests.core.helpers import digits_data, digits_learner
-from zoo import Learner, ModelData, TensorLoader
+from zoo import Learner, ModelData, TensorLoader, fit
 from zoo.metrics import (
     MisfitError,
     Summed,
@@ -417,3 +418,17 @@ def test_raw_inputs_and_loaders_are_not_taken_for_a_switch():
     assert np.allclose(both.predict(loader=TensorLoader(x, torch.zeros(50), bs=20)), found, atol=1e-5)
     assert np.allclose(np.exp(both.predict()), both.predict(log=False), atol=1e-6)
     assert np.allclose(both.predict_array(x, log=False), learn.predict_array(x, log=False), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [F.mse_loss, F.l1_loss, nn.MSELoss(), nn.HuberLoss()],
+    ids=lambda one: getattr(one, "__name__", type(one).__name__),
+)
+def test_torch_losses_do_not_pair_everything_with_everything_without_validation_data(loss):
+    x = torch.rand(32, 2)
+    data = ModelData(TensorLoader(x, x[:, 0], bs=8))
+    net = nn.Linear(2, 1)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(MisfitError, match=r"predictions of shape \(8, 1\), targets of shape \(8,\)"):
+        fit(net, data, 1, opt, loss)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from zoo import load_data, load_learner
 from zoo_tabular import ColumnarModelData
 
 
@@ -30,3 +31,20 @@ def test_other_levels_and_columns_are_refused(tmp_path: Path) -> None:
         learner(tmp_path, kinds="acac").load("m")
     with pytest.raises(ValueError, match=r"columns \(number 1 is 'x' there, 'z' here\)"):
         learner(tmp_path, number="z").load("m")
+
+
+@pytest.mark.parametrize("way", ["export", "prepared"])
+def test_halves_of_surrogate_pairs_in_categories_are_kept(tmp_path: Path, way: str) -> None:
+    kinds = pd.Series([f"a{chr(0xD83D)}", "b"] * 8, dtype=object)
+    df = pd.DataFrame({"kind": kinds, "x": range(16), "y": ["no", "yes"] * 8})
+    data = ColumnarModelData.from_data_frame(tmp_path, [0, 1], df, "y", ["kind"], bs=4, is_reg=False)
+    learn = data.get_learner(szs=[4], device="cpu", progress=False, seed=0)
+    learn.fit(0.01, 1)
+    row = {"kind": f"a{chr(0xD83D)}", "x": 1}
+    if way == "export":
+        again = load_learner(learn.export(tmp_path / "a.zip"), device="cpu")
+        assert again.predict_one(row).probabilities == learn.predict_one(row).probabilities
+    else:
+        data.save(tmp_path / "p")
+        again = load_data(tmp_path / "p").get_learner(szs=[4], device="cpu", progress=False, seed=0)
+        assert again.predict_one(row).label in ("no", "yes")

@@ -58,10 +58,10 @@ class FirstBatch(Callback):
         if not self._due or not state.training:
             return
         self._due, target, self._target = False, self._target, None
-        if not isinstance(state.preds, Tensor) or state.data.valid_dl is None:
+        if not isinstance(state.preds, Tensor):
             return
         self._check_loss(state)
-        for metric in state.metrics:
+        for metric in state.metrics if state.data.valid_dl is not None else ():
             if not is_meter(metric) and not isinstance(metric, type):
                 self._try(state, metric, target)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo._version import __version__
+from zoo.data.utf8 import json_text
 from zoo.folders import atomic_folder
 
 FORMAT_VERSION = 1
@@ -37,7 +38,7 @@ def write_prepared(folder: Path, contents: Mapping[str, Any], arrays: Mapping[st
     kinds = {name: str(array.dtype).removeprefix("torch.") for name, array in arrays.items()}
     about = {"kind": KIND, "format": FORMAT_VERSION, "zoo": __version__, **contents, "arrays": kinds}
     try:
-        text = json.dumps(about, indent=1, ensure_ascii=False)
+        text = json_text(about)
     except TypeError as error:
         raise TypeError(f"these data hold something that can't be written as JSON: {error}") from None
     with atomic_folder(folder) as fresh:

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from zoo._version import __version__
+from zoo.data.utf8 import json_text
 from zoo.folders import atomic_folder
 from zoo.storage.files import atomic_write
 
@@ -264,7 +265,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=True).encode("utf8")
+    return json_text(value).encode("utf8")
 
 
 def _parse(data: bytes, where: str) -> dict[str, Any]:
