@@ -15,12 +15,12 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def checked_ids(df: pd.DataFrame, column: str, where: str) -> pd.Series:
+def checked_ids(df: pd.DataFrame, column: str, where: str, hint: str = "") -> pd.Series:
     missing = df[column].isna().to_numpy()
     if missing.any():
         raise ValueError(
             f"{where}: column {column!r} has no id in row {_plain(df.index[int(missing.argmax())])!r}"
-            f" ({int(missing.sum())} such rows); drop them or give them an id"
+            f" ({int(missing.sum())} such rows); drop them or give them an id{hint}"
         )
     return df[column].reset_index(drop=True)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.data.loaders.seeding import seeded
 from zoo.data.loaders.tensor_loader import TensorLoader
+from zoo.data.model_data import arrays_of
 from zoo.data.quick_models import QuickModel
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
@@ -21,6 +22,7 @@ from zoo_tabular.data.boosting import boosting_models
 from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.kept_noise import prepared_with_rate, without_rates
+from zoo_tabular.data.kept_rows import kept_labels, labels_from
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
 from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
 from zoo_tabular.data.table_rows import TableRows
@@ -48,7 +50,8 @@ class ColumnarModelData(TableRows):
         n_out: outputs that a model needs.
         base: means of the training target on the model's scale, or shares of its classes, where the loader
             does not hold the target itself.
-        row_labels: by "train" and "valid": the positions of the rows in the user's frame, and its index.
+        row_labels: by "train" and "valid": the positions of the rows in the user's frame, and their labels
+            there.
         time_leak: the warning, where validation rows lie among training rows in time.
         noise_kind: what disturbs training batches; its rate is kept with saved data.
     """
@@ -350,7 +353,8 @@ class ColumnarModelData(TableRows):
 
     def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state, tensors = self.export_state()
-        return state, tensors if self.base is None else {**tensors, "base": self.base}
+        base = {} if self.base is None else {"base": self.base}
+        return {**state, "time_leak": self.time_leak}, {**tensors, **base, **kept_labels(self.row_labels)}
 
     def noise_of(self, rate: float) -> Any:
         """What disturbs a share of each training batch."""
@@ -364,6 +368,8 @@ class ColumnarModelData(TableRows):
         loaders, rates = without_rates(contents["loaders"])
         data = super().from_prepared({**contents, "loaders": loaders}, arrays, path)
         data.base = arrays.get("state.base")
+        data.time_leak = contents["state"].get("time_leak")
+        data.row_labels = labels_from(arrays_of(arrays, "state"))
         for part, rate in rates.items():
             getattr(data, f"{part}_dl").batch_transform = data.noise_of(rate)
         return data

@@ -283,7 +283,7 @@ class TextData(ModelData):
         root, text, label = Path(path), chosen["text"], chosen["label"]
         labels = [label] if isinstance(label, str) else list(label)
 
-        as_written = dict.fromkeys([text, label] if isinstance(label, str) else [text], str)
+        as_written = str if isinstance(label, str) else {text: str}  # of several labels the marks are numbers
 
         def frame(name: str, columns: list[str]) -> pd.DataFrame:
             return read_csv(root / name, columns=columns, dtype=as_written, missing="none")
