@@ -32,8 +32,8 @@ def json_text(value: Any) -> str:
         TypeError: for anything else.
 
     Example:
-        >>> json_text({"wort": "Bär"}), json.loads(json_text([chr(0xD83D)])) == [chr(0xD83D)]
-        ('{\n "wort": "Bär"\n}', True)
+        >>> json.loads(json_text({"wort": "B\\u00e4r" + chr(0xD83D)})) == {"wort": "B\\u00e4r" + chr(0xD83D)}
+        True
     """
     text = json.dumps(value, indent=1, ensure_ascii=False)
     return json.dumps(value, indent=1) if _SURROGATES.search(text) else text
