@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from tests.core.helpers import DigitsNet, digits
 from zoo import Ensemble, Learner, ModelData, TensorLoader, cross_validate
+from zoo.data.fingerprint import fingerprint, is_same
 from zoo.data.loaders.seeding import mix_seeds, set_seed
 from zoo.folds import fold_rows
 from zoo.metrics import accuracy
@@ -130,3 +133,53 @@ def test_wrong_things() -> None:
     small = [Learner(few, nn.Linear(64, n), device="cpu", progress=False) for n in (10, 11)]
     with pytest.raises(ValueError, match="use StratifiedKFold"):
         cross_validate(lambda train, valid, fold: small[fold], 4, 2, fit=lambda learn: None)
+
+
+def test_folds_of_other_targets_or_other_inputs_are_refused(tmp_path) -> None:
+    cross_validate(make, 300, 3, fit=fit, path=tmp_path)
+
+    def make_of(x: torch.Tensor, y: torch.Tensor):
+        def made(train: np.ndarray, valid: np.ndarray, fold: int) -> Learner:
+            loaders = TensorLoader(x[train], y[train], bs=32, shuffle=True), TensorLoader(x[valid], y[valid])
+            return Learner(ModelData(*loaders), DigitsNet(), metrics=[accuracy], device="cpu", progress=False)
+
+        return made
+
+    with pytest.raises(ValueError, match=r"fold_0.safetensors was trained on other targets of the same rows"):
+        cross_validate(make_of(X, 9 - Y), 300, 3, fit=fit, path=tmp_path)
+    with pytest.raises(ValueError, match=r"fold_0.safetensors: the learner .* answers otherwise now"):
+        cross_validate(make_of(X.flip(1), Y), 300, 3, fit=fit, path=tmp_path)
+
+
+def test_folds_of_another_fit_are_told(tmp_path) -> None:
+    first = cross_validate(make, 300, 2, fit=lambda learn: learn.fit(0.1, 1), path=tmp_path)
+    with pytest.warns(UserWarning, match="fit is another function than when it was trained") as told:
+        again = cross_validate(make, 300, 2, fit=lambda learn: learn.fit(1e-9, 1), path=tmp_path)
+    assert len(told) == 2
+    assert (first.predictions == again.predictions).all()
+
+
+def test_folds_that_were_calibrated_are_so_when_they_are_read(tmp_path) -> None:
+    def calibrated(learn: Learner) -> None:
+        fit(learn)
+        learn.calibrate()
+
+    first, again = (cross_validate(make, 300, [range(220)], fit=calibrated, path=tmp_path) for _ in range(2))
+    assert (first.predictions[:220] == again.predictions[:220]).all()
+    assert again.learners[0].calibration == first.learners[0].calibration
+
+
+def test_functions_are_the_same_by_what_they_do() -> None:
+    def with_rate(rate: float):
+        return lambda learn: learn.fit(rate, 1)
+
+    assert fingerprint(with_rate(0.1)) == fingerprint(with_rate(0.1)) != fingerprint(with_rate(0.2))
+    assert fingerprint(partial(fit, learn=1)) != fingerprint(partial(fit, learn=2))
+    calls: list[int] = []
+    counting = lambda learn: calls.append(1)  # noqa: E731
+    before = fingerprint(counting)
+    counting(None)
+    assert before == fingerprint(counting)
+    assert fingerprint(np.arange(3)) != fingerprint(np.array([0, 2, 1]))
+    assert is_same("3.1:aa", "3.2:bb")
+    assert not is_same("3.2:aa", "3.2:bb")
