@@ -84,13 +84,14 @@ def cross_validate(
     Args:
         make_learner: `(train_rows, valid_rows, fold) -> Learner`, a new one for every fold. The two arrays
             are row numbers; whatever is learned of data (levels, means, vocabularies) has to be learned of
-            the training rows in here. The validation rows must come in the order given.
+            the training rows in here. The validation rows are given, and must come, in ascending order.
         rows: how many there are, or a frame or array of them.
-        folds: a number (shuffled; whole groups together with `groups`, classes in equal shares with `y`); a
-            splitter of scikit-learn, such as `TimeSeriesSplit(5)`; or a list with the validation rows of each
-            fold, or with pairs (training rows, validation rows).
+        folds: a number (shuffled; whole groups together with `groups`, classes in shares as equal as groups
+            allow with `y`); a splitter of scikit-learn, such as `TimeSeriesSplit(5)`; or a list with the
+            validation rows of each fold, or with pairs (training rows, validation rows).
         fit: trains a learner, such as `lambda learn: learn.fit_one_cycle(5, 1e-2)`.
-        y: classes of the rows, for folds that look at them.
+        y: classes of the rows (whole numbers, also as floats, or names), for folds that look at them; a
+            splitter may take other values.
         groups: of the rows, for folds that look at them.
         path: a folder for what each fold gave. Run again after whatever ended it, folds that are there are
             not trained again. Each answers its validation rows once more, so that one of other data is
@@ -280,19 +281,34 @@ def fold_rows(
         parts = (_pair(one, n) for one in folds)
     checked = [(np.asarray(train), np.asarray(valid)) for train, valid in parts]
     _check(checked, n)
-    return checked
+    return [(train, np.sort(valid)) for train, valid in checked]
 
 
 def _splitter(count: int, n: int, y: Any, groups: Any, seed: int) -> Any:
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     if not 2 <= count <= n:
         raise ValueError(f"cross_validate: folds must lie between 2 and the {n} rows, got {count}")
     if groups is not None:
-        return GroupKFold(count)
-    if y is not None and np.asarray(y).ndim == 1 and np.asarray(y).dtype.kind != "f":
-        return StratifiedKFold(count, shuffle=True, random_state=seed)
-    return KFold(count, shuffle=True, random_state=seed)
+        several = len(set(np.asarray(groups).tolist()))
+        if several < count:
+            raise ValueError(f"cross_validate: {count} folds need as many groups, there are {several}")
+    if y is None:
+        kind: Any = KFold if groups is None else GroupKFold
+    else:
+        _check_classes(np.asarray(y))
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    return kind(count, shuffle=True, random_state=seed)
+
+
+def _check_classes(y: np.ndarray) -> None:
+    numbers = y.dtype.kind == "f"
+    if y.ndim != 1 or (numbers and not (y == np.floor(y)).all()):
+        what = "numbers with fractions or gaps" if y.ndim == 1 else f"values of shape {y.shape}"
+        raise ValueError(
+            "cross_validate: y holds one class a row, for a number of folds with classes in equal shares; "
+            f"got {what}: leave y out, or give classes (such as bins of the numbers)"
+        )
 
 
 def _pair(one: Any, n: int) -> tuple[Any, Any]:

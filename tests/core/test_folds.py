@@ -81,6 +81,20 @@ def test_folds_that_are_there_are_not_trained_again(tmp_path) -> None:
         cross_validate(make, 300, 4, fit=fit, path=tmp_path)
 
 
+def test_predictions_stand_on_their_rows_whatever_the_order_of_a_fold() -> None:
+    given = [part[::-1] for part in np.random.default_rng(0).permutation(300).reshape(2, 150)]
+    asked = []
+
+    def by_mask(train: np.ndarray, valid: np.ndarray, fold: int) -> Learner:
+        asked.append(valid)
+        held = np.isin(np.arange(300), valid)
+        return make(train, np.flatnonzero(held), fold)
+
+    found = [cross_validate(by_mask, 300, folds, fit=fit) for folds in (given, [np.sort(f) for f in given])]
+    assert (found[0].predictions == found[1].predictions).all()
+    assert all((np.diff(valid) > 0).all() for valid in asked)
+
+
 def test_an_interrupted_fold_is_none(tmp_path) -> None:
     from zoo import Callback
 
@@ -103,6 +117,35 @@ def test_kinds_of_folds() -> None:
     assert [part.tolist() for part in fold_rows(4, [([0], [1]), ([1, 0], [2])])[1]] == [[1, 0], [2]]
     first, second = fold_rows(20, 4, seed=1), fold_rows(20, 4, seed=1)
     assert all((a[1] == b[1]).all() for a, b in zip(first, second, strict=True))
+
+
+def shares(values: np.ndarray, folds: int, **options) -> list[int]:
+    """Rows with a true value that each fold validates on."""
+    return [int(values[valid].sum()) for _, valid in fold_rows(len(values), folds, **options)]
+
+
+def test_groups_are_shuffled_by_the_seed() -> None:
+    groups = np.repeat(np.arange(30), 10)
+    first, same, other = (fold_rows(300, 3, groups=groups, seed=seed) for seed in (0, 0, 7))
+    for (_, one), (_, two), (_, three) in zip(first, same, other, strict=True):
+        assert (one == two).all()
+        assert not np.array_equal(one, three)
+    with pytest.raises(ValueError, match="31 folds need as many groups, there are 30"):
+        fold_rows(300, 31, groups=groups)
+
+
+def test_classes_are_in_equal_shares_with_groups_and_as_floats() -> None:
+    groups = np.repeat(np.arange(30), 10)
+    y = (groups % 3 == 0).astype(int)
+    for _, valid in fold_rows(300, 3, y=y, groups=groups):
+        assert 0.25 < y[valid].mean() < 0.45
+    rare = np.zeros(300)
+    rare[:15] = 1
+    assert shares(rare, 5, y=rare) == shares(rare, 5, y=rare.astype(int)) == [3] * 5
+    for wrong in (np.linspace(0, 1, 300), np.r_[np.nan, rare[1:]], np.eye(300)):
+        with pytest.raises(ValueError, match="y holds one class a row"):
+            fold_rows(300, 5, y=wrong)
+        assert len(fold_rows(300, StratifiedKFold(5), y=rare)) == 5
 
 
 @pytest.mark.parametrize(
