@@ -93,3 +93,10 @@ def test_data_without_a_quick_model_say_so() -> None:
     learn.data.valid_dl = None
     with pytest.raises(ValueError, match="needs validation rows"):
         learn.baseline()
+
+
+def test_bfloat16_inputs_have_a_baseline_too() -> None:
+    x = torch.randn(300, 3)
+    learn = learner_of(x.bfloat16(), (x[:, 0] > 0).long(), 2, metrics=[accuracy])
+    learn.model.bfloat16()
+    assert learn.baseline().metrics["accuracy"] > 0.9

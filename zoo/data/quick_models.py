@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.answers.gathering import widened
 from zoo.data.loaders.seeding import preserve_generators, preserve_rng
 
 LINEAR_ROWS = 20_000  # training rows that a linear model looks at
@@ -133,6 +134,12 @@ def rows_of(loader: Any, most: int | None = None) -> tuple[Tensor, ...]:
     return tuple(torch.cat(column)[:most] for column in zip(*batches, strict=True))
 
 
+def as_array(part: Tensor) -> np.ndarray:
+    """Values of a tensor; formats shorter than float32, which numpy may not know, as float32."""
+    part = part.detach().cpu()
+    return (widened(part) if part.is_floating_point() else part).numpy()
+
+
 def told_rows(used: int, loader: Any) -> str:
     """A note that a model looked at some of the rows only; empty where it saw all."""
     total = getattr(loader, "n_rows", used)
@@ -169,7 +176,7 @@ def linear_models(data: Any, task: str | None, class_weights: Tensor | None = No
             "quick_models() (see zoo.ModelData.quick_models)"
         )
     train, valid = rows_of(data.train_dl, LINEAR_ROWS), rows_of(data.valid_dl)
-    targets = train[1].numpy()
+    targets = as_array(train[1])
     if task == "classification":
         targets = targets.reshape(-1).astype("int64")
         names = getattr(data, "classes", None)
@@ -179,7 +186,7 @@ def linear_models(data: Any, task: str | None, class_weights: Tensor | None = No
         n_out = targets.shape[1]
     weights = class_row_weights(targets, class_weights) if task == "classification" else None
     rows = FitRows(
-        task, (train[0].numpy(),), (valid[0].numpy(),), targets, n_out, weights,
+        task, (as_array(train[0]),), (as_array(valid[0]),), targets, n_out, weights,
         told_rows(len(targets), data.train_dl),
     )  # fmt: skip
     name = "ridge regression" if task == "regression" else "logistic regression"
