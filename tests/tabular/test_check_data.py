@@ -161,10 +161,11 @@ def test_drift_of_a_column_of_zeros_and_ones(ones: float, later: float) -> None:
 @pytest.mark.parametrize("transform", [None, "log"])
 def test_a_leak_is_found_whatever_the_tail_of_the_target(transform: str | None) -> None:
     df = clean()
-    noise = np.random.default_rng(3).normal(size=1000)
-    df["Hint"] = df["Size"] + noise
-    df["Sales"] = np.exp(3 * df["Hint"])
-    assert ("leak of the target", "column 'Hint'") in found(made(df, target_transform=transform))
+    for seed in range(8):  # by chance the largest target may be among the rows that show what values mean
+        noise = np.random.default_rng(seed).normal(size=1000)
+        df["Hint"] = df["Size"] + noise
+        df["Sales"] = np.exp(3 * df["Hint"])
+        assert ("leak of the target", "column 'Hint'") in found(made(df, target_transform=transform))
     df["Hint"] = df["Size"] + 0.3 * noise
     assert not found(made(df, target_transform=transform))
     df["Sales"] = np.where(df["Size"] > 1.7, df["Sales"], 0.0)  # most are zero: telling which is no leak

@@ -126,7 +126,7 @@ def _own_order(loader: Any) -> Any:
     if source is None or isinstance(source, SequentialSampler):
         return None
     if isinstance(source, range | list | tuple | np.ndarray | torch.Tensor):
-        rows = [row for part in source for row in (part if np.ndim(part) else (part,))]
+        rows = [row for part in source for row in np.atleast_1d(part).tolist()]
         return None if all(a < b for a, b in itertools.pairwise(rows)) else source
     return source
 
