@@ -125,3 +125,29 @@ def test_a_stream_without_a_length_is_told_and_not_counted() -> None:
     report = check_data(ModelData(torch.utils.data.DataLoader(Stream(), 16)))
     assert report.rows == {}
     assert "only rows were counted" in str(report)
+
+
+def test_whole_numbers_of_a_regression_are_no_classes() -> None:
+    x, rng = torch.randn(400, 3), torch.Generator().manual_seed(0)
+    prices = torch.randint(50_000, 2_000_000, (400, 1), generator=rng)
+    for target in (prices, prices * 1000, torch.arange(400), torch.stack([prices[:, 0], prices[:, 0]], 1)):
+        report = check_data(made(x, target, 300))
+        assert report.classes == {}
+        assert report.ok, report
+    few = check_data(made(x, torch.arange(400) % 50, 300))
+    assert len(few.classes) == 50
+    marks = torch.stack([torch.arange(400) % 2, torch.ones(400, dtype=torch.int64)], 1)
+    assert check_data(made(x, marks, 300)).classes["0"] == {"train": 150, "valid": 50}
+
+
+def test_numbers_of_classes_may_be_large() -> None:
+    y = torch.arange(400) % 2 * 10**12
+    report = check_data(made(torch.randn(400, 3), y, 300, "classification"))
+    assert report.classes == {"0": {"train": 150, "valid": 50}, "1000000000000": {"train": 150, "valid": 50}}
+
+
+def test_bfloat16_is_looked_at_like_any_number() -> None:
+    x = torch.randn(300, 4)
+    x[50, 1] = float("nan")
+    by = found(made(x.bfloat16(), (x[:, 0] > 0).long(), 200))
+    assert by["values that are not finite"].examples == ("train row 50",)

@@ -107,3 +107,23 @@ def test_wrong_names_are_told_before_anything_is_trained() -> None:
         cross_validate_table(rows(), "Sale", ["Shop"], fit=fit)
     with pytest.raises(ValueError, match="groups: the data frame has no column 'Weak'"):
         cross_validate_table(rows(), "Sales", ["Shop"], fit=fit, groups="Weak")
+
+
+def test_folds_of_corrected_targets_other_columns_or_options_are_not_taken_for_done(tmp_path) -> None:
+    df = rows()
+    df["Price"] = df["Size"].to_numpy()[::-1]
+
+    def run(frame: pd.DataFrame, column: str = "Size", **options):
+        return cross_validate_table(
+            frame, "Sales", ["Shop"], 3, fit=fit, path=tmp_path, bs=32, cont_flds=[column],
+            learner={**LEARNER, **options},
+        )  # fmt: skip
+
+    first = run(df)
+    assert (run(df).predictions == first.predictions).all()
+    with pytest.raises(ValueError, match="other targets of the same rows"):
+        run(df.assign(Sales=df["Sales"] * 100))
+    with pytest.raises(ValueError, match="answers otherwise now"):
+        run(df, "Price")
+    with pytest.warns(UserWarning, match="data or options are others"):
+        run(df, wd=0.5)

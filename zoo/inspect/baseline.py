@@ -15,7 +15,7 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.quick_models import QuickModel, linear_models, rows_of
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
-from zoo.losses import Activation
+from zoo.losses import Activation, activation_of
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,32 @@ def quick_models(learn: Judges) -> tuple[str, list[QuickModel]]:
     return task, linear_models(data, task, weights) if make is None else make(task, weights)
 
 
+@dataclass(frozen=True)
+class ModelTask:
+    """Stands for data of a task."""
+
+    task: str
+
+
 def _task(learn: Judges) -> str:
-    """What the targets of plain loaders mean, by what the outputs mean and by the targets' type."""
+    """What the targets of plain loaders mean, by what the outputs mean and by the targets' type.
+
+    Raises:
+        ValueError: for whole numbers under a loss of which nothing is known: they may be classes or numbers.
+    """
     kind = learn.activation.kind
     loader = learn.data.valid_dl if learn.data.valid_dl is not None else learn.data.train_dl
     tensors: Iterable[Tensor] = getattr(loader, "tensors", ())
     *_, target = [None, *tensors]
     if kind == "identity":
+        # a loss of values is one of values whatever the task; of others the task would tell
+        unknown = activation_of(learn.loss_fn, ModelTask("classification")).kind != "identity"
+        if unknown and target is not None and not target.is_floating_point():
+            raise ValueError(
+                "baseline(): this loss does not tell what outputs mean, and targets that are whole numbers "
+                "may be classes or numbers: set data.task to 'classification' or 'regression', or use a loss "
+                "of torch or zoo.losses, such as nn.CrossEntropyLoss()"
+            )
         return "regression"
     if kind in ("softmax", "exp"):
         return "classification"

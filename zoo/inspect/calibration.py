@@ -202,6 +202,11 @@ def _flat(
         scores = outputs.reshape(len(outputs), -1)
         scores = torch.logit(scores, 1e-7) if activation.kind == "probability" else scores
         return scores, targets.reshape(scores.shape).double()
+    if targets.is_floating_point() and targets.shape == outputs.shape:
+        raise ValueError(
+            f"calibrate() needs one class a row; these targets, of shape {tuple(targets.shape)}, are shares "
+            "of the classes: give rows with class numbers by calibrate(loader=...)"
+        )
     scores = outputs.movedim(activation.axis, -1).reshape(-1, outputs.shape[activation.axis])
     truth = targets.reshape(-1).long()
     return scores[truth >= 0], truth[truth >= 0]  # negative class numbers do not count

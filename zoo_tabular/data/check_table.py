@@ -14,6 +14,7 @@ from zoo.data.check.report import DataReport, Finding
 from zoo.data.loaders.batches import n_rows
 from zoo.data.quick_models import TASKS, rows_of
 from zoo_tabular.frames.processor import TableProcessor
+from zoo_tabular.frames.splits import named_as_time
 
 if TYPE_CHECKING:
     from zoo_tabular.data.columnar import ColumnarModelData
@@ -79,6 +80,8 @@ def check_table(data: ColumnarModelData) -> DataReport:
         )
     drawn = _sample(len(train[0]))
     target = train[-1][drawn].reshape(len(drawn), -1)
+    if data.task == "regression":  # also by ranks: of sales or prices the largest few decide the variance
+        target = np.hstack([target, *(_ranks(values)[:, None] for values in target.T)])
     for column in _columns(data.processor, train, valid):
         findings += [
             one for one in (*_of_column(column), _leak(column, drawn, target, data.task)) if one is not None
@@ -88,6 +91,11 @@ def check_table(data: ColumnarModelData) -> DataReport:
         classes = class_counts(split)
         findings += class_findings(classes, bool(valid))
     return DataReport(findings, counts, classes, remarks)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value among the distinct ones."""
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype("float64")
 
 
 def _arrays(loader: Any) -> tuple[np.ndarray, ...]:
@@ -161,7 +169,7 @@ def _constant(column: Column) -> Finding | None:
 
 
 def _ids(column: Column) -> Finding | None:
-    """Levels, or evenly spaced numbers, that occur once each."""
+    """Levels, or evenly spaced numbers, that occur once each; the time of the rows may do so."""
     n = len(column.train)
     if n < 50:
         return None
@@ -170,6 +178,8 @@ def _ids(column: Column) -> Finding | None:
             return None
         shown = tuple(map(str, column.levels[:EXAMPLES]))
     else:
+        if named_as_time(column.name):
+            return None
         # what rules out a sample rules out all, and few columns have to be sorted as a whole
         if not all(_evenly_spaced(values, n) for values in (column.train[_sample(n)], column.train)):
             return None
@@ -236,11 +246,11 @@ def _numbers_as_text(column: Column) -> Finding | None:
     if len(levels) <= 20 or not all(isinstance(level, str) for level in levels):
         return None
     try:
-        np.array(levels[:1000], dtype="float64")
+        numbers = np.array(levels[:1000], dtype="float64")
     except ValueError:
         return None
     return Finding(
-        "warning",
+        "warning" if (numbers % 1 != 0).any() else "note",  # whole ones may well be names, such as of shops
         "numbers stored as text",
         column.where,
         len(levels),
@@ -275,7 +285,9 @@ def _drift(column: Column) -> Finding | None:
     are told by themselves. What chance alone makes of so few rows is left out.
     """
     parts = [rows[_sample(len(rows))] for rows in (column.train, column.valid)]
-    parts = [part[~column.gaps(part) & (part != column.unknown)] for part in parts]
+    parts = [part[~column.gaps(part)] for part in parts]
+    if column.levels is not None:
+        parts = [part[part != column.unknown] for part in parts]
     sizes = [len(part) for part in parts]
     if min(sizes) < 50:
         return None
@@ -302,7 +314,11 @@ def _drift(column: Column) -> Finding | None:
 
 
 def _leak(column: Column, drawn: np.ndarray, target: np.ndarray, task: str | None) -> Finding | None:
-    """Whether one column tells the target nearly perfectly: half of the rows show what each value means."""
+    """Whether one column tells the target nearly perfectly: half of the rows show what each value means.
+
+    Args:
+        target: of the drawn rows, one column each (of a regression also ranks).
+    """
     if len(drawn) < 50 or task not in TASKS:
         return None
     values = column.train[drawn]

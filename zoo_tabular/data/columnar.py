@@ -104,7 +104,8 @@ class ColumnarModelData(TableRows):
 
         Args:
             path: where the learner keeps its files.
-            val_idxs: row numbers to validate on, or a true/false mask; None or empty trains on everything.
+            val_idxs: row numbers to validate on, or a true/false mask; predictions of them come in this
+                order. None or empty trains on everything.
             df: the rows; it is not changed.
             y: the target: a column name or several, or an array, series or frame with one row each, in the
                 order of the rows of `df`.

@@ -233,8 +233,9 @@ class TextData(ModelData):
             if valid_df is not None:
                 raise ValueError("give valid_df or val_idxs, not both")
             held = held_out(val_idxs, len(train_df))
-            rows, valid_rows = rows.at(~held), rows.at(held)
-            train_df, valid_df = train_df[~held], train_df[held]
+            trained = np.setdiff1d(np.arange(len(train_df)), held)
+            rows, valid_rows = rows.at(trained), rows.at(held)
+            train_df, valid_df = train_df.iloc[trained], train_df.iloc[held]
         several = None if isinstance(label, str) else list(label)
 
         def part(frame: pd.DataFrame, where: str, rows: RowNames) -> LabelledTexts:

@@ -11,6 +11,7 @@ import numpy as np
 from zoo.data.check.equal_rows import EqualRows, contradictions, row_hashes, told
 from zoo.data.check.report import DataReport, Finding
 from zoo.data.loaders.batches import n_rows
+from zoo.data.quick_models import as_array
 
 FEW = 10  # rows of a class from which hardly anything is learned
 EXAMPLES = 3
@@ -87,9 +88,9 @@ def check_loaders(data: Any) -> DataReport:
     if tensors[0] is None:
         kind = type(loaders["train"]).__name__ if loaders["train"] is not None else "nothing"
         return DataReport([], counts, remarks=[f"only rows were counted: training rows are in {kind}"])
-    train, valid = (tuple(t.cpu().numpy() for t in part or ()) for part in tensors)
+    train, valid = (tuple(map(as_array, part or ())) for part in tensors)
     task = getattr(data, "task", None)
-    labelled = task in ("classification", "multilabel") or (task is None and train[-1].dtype.kind in "iub")
+    labelled = task in ("classification", "multilabel") or (task is None and _are_classes(train[-1]))
     split = Split(train, valid, getattr(data, "classes", None), labelled, plain_name)
     findings = [*bad_values(split), *equal_rows(split)]
     classes: dict[str, dict[str, int]] = {}
@@ -97,6 +98,16 @@ def check_loaders(data: Any) -> DataReport:
         classes = class_counts(split)
         findings += class_findings(classes, bool(valid))
     return DataReport(findings, counts, classes)
+
+
+def _are_classes(target: np.ndarray) -> bool:
+    """Whether targets of an unknown task are classes or labels: whole numbers, not too many for the rows."""
+    if target.dtype.kind not in "iub" or not len(target):
+        return False
+    if target.ndim > 1 and target.shape[1] > 1:
+        return bool(((target == 0) | (target == 1)).all())
+    values = np.unique(target)
+    return int(values[-1]) < max(2, len(target)) and len(values) <= max(20, len(target) // 2)
 
 
 def bad_values(split: Split) -> list[Finding]:
@@ -216,13 +227,23 @@ def class_counts(split: Split) -> dict[str, dict[str, int]]:
         width = next(iter(parts.values())).shape[1]
         counts = {name: (target > 0.5).sum(0) for name, target in parts.items()}
     else:
-        flat = {name: target.reshape(-1).astype("int64") for name, target in parts.items()}
-        flat = {name: target[target >= 0] for name, target in flat.items()}  # negative numbers do not count
-        width = max((int(target.max()) + 1 for target in flat.values() if len(target)), default=0)
-        width = max(width, len(split.classes or ()))
-        counts = {name: np.bincount(target, minlength=width) for name, target in flat.items()}
+        return _counts_of_numbers(parts, split.classes or [])
     names = split.classes if split.classes and len(split.classes) == width else list(map(str, range(width)))
     return {str(one): {s: int(counts[s][i]) for s in counts} for i, one in enumerate(names)}
+
+
+def _counts_of_numbers(parts: dict[str, np.ndarray], classes: list[str]) -> dict[str, dict[str, int]]:
+    """Rows of each class by split: of those with a name, and of others that occur and are not negative."""
+    counts = {}
+    for name, target in parts.items():
+        values, rows = np.unique(target.reshape(-1).astype("int64"), return_counts=True)
+        counts[name] = dict(zip(values.tolist(), rows.tolist(), strict=True))
+    numbers = {number for by in counts.values() for number in by if number >= 0} | set(range(len(classes)))
+    named = max(numbers, default=-1) < len(classes)
+    return {
+        str(classes[number] if named else number): {s: counts[s].get(number, 0) for s in counts}
+        for number in sorted(numbers)
+    }
 
 
 def class_findings(classes: dict[str, dict[str, int]], validated: bool) -> list[Finding]:
