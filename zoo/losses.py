@@ -310,6 +310,19 @@ def ignored_by(loss_fn: Any) -> int:
     return found if isinstance(found, int) else IGNORED
 
 
+def takes_logarithms(loss_fn: Any) -> bool:
+    """Whether a loss of numbers takes the logarithm of what is predicted, as torch's Poisson loss does.
+
+    Example:
+        >>> takes_logarithms(nn.PoissonNLLLoss()), takes_logarithms(nn.PoissonNLLLoss(log_input=False))
+        (True, False)
+    """
+    loss, options = _inside(loss_fn)
+    if not isinstance(loss, nn.PoissonNLLLoss) and loss is not F.poisson_nll_loss:
+        return False
+    return bool(options.get("log_input", getattr(loss, "log_input", True)))
+
+
 def counted_by(loss_fn: Any, targets: Any) -> Tensor | None:
     """What the mean that a loss gives is over: how many targets count, or what they weigh together.
 
