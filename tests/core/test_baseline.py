@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +142,36 @@ def test_a_loss_that_does_not_tell_what_whole_numbers_mean_is_named() -> None:
     assert told.baseline().metrics["valid_loss"] < 0.3
     values = learner_of(x, (3 * x[:, :1]).long(), 1, loss_fn=MSEFlat()).baseline()
     assert values.name == "ridge regression"
+
+
+def counts_of_rows() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    x = torch.randn(600, 3)
+    return x, torch.poisson((1 + x[:, :1]).exp())
+
+
+def test_a_loss_of_logarithms_gets_the_logarithms_of_the_baselines_values() -> None:
+    x, y = counts_of_rows()
+    loss = nn.PoissonNLLLoss()
+    learn = learner_of(x, y, 1, loss_fn=loss, metrics=[rmse])
+    learn.fit(0.02, 20)
+    found = learn.baseline()
+    mean, valid = y[:400].mean().log(), y[400:]
+    assert found.reference.metrics["valid_loss"] == pytest.approx(
+        loss(torch.full_like(valid, mean), valid).item(), rel=1e-4
+    )
+    logs = torch.from_numpy(found.predictions)
+    assert found.metrics["valid_loss"] == pytest.approx(loss(logs, valid).item(), rel=1e-4)
+    assert found.metrics["rmse"] == pytest.approx(float(rmse(logs, valid)), rel=1e-4)
+    assert found.metrics["valid_loss"] < 0  # a line knows something of counts
+    assert "logarithms" in found.note
+
+
+def test_a_poisson_loss_of_rates_gets_the_values() -> None:
+    x, y = counts_of_rows()
+    plain = nn.PoissonNLLLoss(log_input=False)
+    for loss in (plain, functools.partial(nn.functional.poisson_nll_loss, log_input=False)):
+        found = learner_of(x, y, 1, loss_fn=loss).baseline()
+        expected = plain(torch.full_like(y[400:], y[:400].mean()), y[400:]).item()
+        assert found.reference.metrics["valid_loss"] == pytest.approx(expected, rel=1e-4)
+        assert "logarithms" not in found.note

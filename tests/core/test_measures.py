@@ -375,6 +375,44 @@ def test_score_of_several_labels_takes_probabilities_and_their_logarithms():
     assert float(fbeta()(learn.predict_proba(), y)) == pytest.approx(wanted["f2"])
 
 
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax", "exp"])
+def test_score_of_a_calibrated_learner_gives_what_evaluate_gives(kind):
+    torch.manual_seed(0)
+    scores = torch.randn(600, 3)
+    sampled = (torch.rand(600, 3) < scores.sigmoid()).float()
+    classes = torch.multinomial(scores.softmax(1), 1)[:, 0]
+    x, y, loss, metric = {
+        "sigmoid": (scores * 4, sampled, nn.BCEWithLogitsLoss(), fbeta()),
+        "softmax": (scores * 4, classes, nn.CrossEntropyLoss(), sklearn_metric(log_loss)),
+        "exp": ((scores * 4).log_softmax(1), classes, nn.NLLLoss(), sklearn_metric(log_loss)),
+    }[kind]
+    data = ModelData(None, TensorLoader(x, y, bs=50))
+    data.task, data.classes = "multilabel" if kind == "sigmoid" else "classification", list("abc")
+    learn = Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=[metric])
+    wanted = {k: v for k, v in learn.evaluate().items() if k != "valid_loss"}
+    assert learn.calibrate().temperature > 2
+    for log in (True, False):
+        assert learn.score(*learn.predict_with_targs(log=log)) == pytest.approx(wanted, rel=1e-4)
+    both = zoo.Ensemble([learn])  # whose evaluation is of calibrated members
+    wanted = {k: v for k, v in both.evaluate().items() if k != "valid_loss"}
+    assert both.score(*both.predict_with_targs()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_predictions_that_may_be_probabilities_or_logarithms_are_not_guessed():
+    x, y = torch.full((5, 2), 200.0), torch.ones(5, 2)
+    data = ModelData(None, TensorLoader(x, y, bs=5))
+    data.task = "multilabel"
+    learn = Learner(data, nn.Identity(), device="cpu", metrics=[accuracy_thresh()])
+    logs = learn.predict()
+    assert not logs.any()
+    with pytest.raises(ValueError, match=r"all predictions are 0.*log=False or log=True"):
+        learn.score(logs, y)
+    assert learn.score(logs, y, log=True) == {"accuracy_thresh": 1.0}
+    assert learn.score(logs, y, log=False) == {"accuracy_thresh": 0.0}
+    assert learn.score(logs - 1e-6, y) == {"accuracy_thresh": 1.0}  # no probability is below 0
+    assert learn.score(np.ones((5, 2)), y) == {"accuracy_thresh": 1.0}
+
+
 def test_score_of_numbers_in_the_users_units_is_that_on_the_models_scale():
     class Logs(ModelData):
         task = "regression"

@@ -14,6 +14,7 @@ from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.measures import meaning_of, noted
 from zoo.engine.state import State
+from zoo.losses import activation_of
 from zoo.metrics import MisfitError, metric_name, module_of, sklearn_metric
 from zoo.metrics.meters import innermost, is_meter
 
@@ -103,7 +104,7 @@ class FirstBatch(Callback):
             with (
                 torch.no_grad(),
                 preserve_rng(),
-                predictions_are(meaning_of(state)),
+                predictions_are(meaning_of(state.loss_fn, activation_of(state.loss_fn, state.data))),
                 noted(metric_name(metric)),
             ):
                 value = metric(preds, given)

@@ -15,7 +15,7 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.quick_models import QuickModel, linear_models, rows_of
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
-from zoo.losses import Activation, activation_of
+from zoo.losses import Activation, activation_of, takes_logarithms
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,13 @@ def baseline(learn: Judges, metrics: Sequence[Any] | None = None) -> Baseline:
     for model in models:
         started = time.perf_counter()
         answers = as_outputs(model.answers(), learn.activation, task, target)
+        note = model.note
+        if takes_logarithms(learn.loss_fn):
+            answers, note = _logarithms(answers, note)
         seconds = time.perf_counter() - started
         loader = TensorLoader(answers, target, bs=getattr(valid, "bs", None) or 1024)
         state = State(nn.Identity(), data, None, learn.loss_fn, learn.device, metrics=chosen)
-        found.append((Scored(model.name, Loop(state).validate(loader), seconds, model.note), answers))
+        found.append((Scored(model.name, Loop(state).validate(loader), seconds, note), answers))
     best, outputs = found[-1]
     return Baseline(
         best.name, best.metrics, best.seconds, best.note, learn._answers(outputs, log=True), found[0][0],
@@ -168,6 +171,16 @@ def as_outputs(answers: Tensor, activation: Activation, task: str, target: Tenso
     elif kind == "probability":
         answers = answers.exp() if task == "classification" else answers.sigmoid()
     return answers.reshape(target.shape) if answers.numel() == target.numel() else answers
+
+
+def _logarithms(values: Tensor, note: str) -> tuple[Tensor, str]:
+    """Values as a network gives them whose loss takes logarithms, and what one should know of it."""
+    floor = max(_LEAST * float(values.mean()), 1e-6)
+    told = f"judged by logarithms, as the loss takes them; values below {floor:.3g} count as that"
+    return values.clamp(min=floor).log(), f"{note}; {told}" if note else told
+
+
+_LEAST = 0.01  # of the mean, which a linear model may go below, and even below 0
 
 
 def _wide(name: str) -> int:
