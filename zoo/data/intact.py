@@ -11,14 +11,14 @@ _BLOCK, _BLOCKS = 65_536, 16
 
 
 def with_digest(text: str) -> str:
-    """The JSON text of an object, as `json_text` writes it, with the digest of the rest as its first entry.
+    r"""The JSON text of an object, as `json_text` writes it, with the digest of the rest as its first entry.
 
     Example:
-        >>> print(with_digest('{\\n "a": 1\\n}')[:24])
-        {
-         "sha256": "015abd7f
+        >>> with_digest('{\n "a": 1\n}')[:24], with_digest('{\n "a": 1\n}')[-10:]
+        ('{\n "sha256": "c6dd5c42e3', '\n "a": 1\n}')
     """
-    return f'{{\n "sha256": "{sha256(text.encode())}",\n{text.removeprefix("{").lstrip()}'
+    rest = text.removeprefix("{\n")
+    return f'{{\n "sha256": "{sha256(rest.encode())}",\n{rest}'
 
 
 def check_text(text: str, where: str) -> None:
@@ -29,7 +29,7 @@ def check_text(text: str, where: str) -> None:
         ValueError: if it is damaged.
     """
     found = _FIRST_LINE.match(text)
-    if found is not None and with_digest("{\n " + text[found.end() :].lstrip())[: found.end()] != found[0]:
+    if found is not None and sha256(text[found.end() :].encode()) != found[1]:
         raise ValueError(
             f"{where} is damaged: it does not match its digest. If it was changed on purpose, remove the "
             "entry sha256"
