@@ -22,7 +22,7 @@ def writable(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Indented JSON to be read by people too; where UTF-8 cannot write its texts they are escaped, and come
+    r"""Indented JSON to be read by people too; where UTF-8 cannot write its texts they are escaped, and come
     back as they are.
 
     Args:

@@ -23,6 +23,7 @@ from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.kept_noise import prepared_with_rate, without_rates
 from zoo_tabular.data.kept_rows import kept_labels, labels_from
+from zoo_tabular.data.mappings import STATISTICS, TARGET_SCALE, table_mappings, target_mappings
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
 from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
 from zoo_tabular.data.table_rows import TableRows
@@ -58,6 +59,7 @@ class ColumnarModelData(TableRows):
 
     domain: ClassVar[str] = "tabular"
     noise_kind: ClassVar[Any] = CategoryDropout
+    learned_mappings: ClassVar[frozenset[str]] = frozenset({STATISTICS, TARGET_SCALE})
 
     def __init__(
         self,
@@ -326,10 +328,11 @@ class ColumnarModelData(TableRows):
         return {"exp_rmspe": exp_rmspe, "rmspe": rmspe, "average_precision": average_precision}
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """The columns in their order, the levels of each category column, and the classes."""
-        columns = {"columns": self.processor.feature_names_out_}
-        levels = {f"levels of {column.name!r}": column.levels for column in self.processor.categories_}
-        return super().mapping_values() | columns | levels
+        """The columns in their order, the levels of each category column, the statistics of the number
+        columns, the target with its transform, and the classes.
+        """
+        target = target_mappings(self.target) if self.task == "regression" else {}
+        return super().mapping_values() | table_mappings(self.processor) | target
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = {
