@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from zoo.data.fingerprint import fingerprint, is_same
@@ -266,22 +267,39 @@ def fold_rows(
     for name, values in (("y", y), ("groups", groups)):
         if values is not None and len(values) != n:
             raise ValueError(f"cross_validate: {name} has {len(values)} values for {n} rows")
+    if groups is not None and pd.isna(np.asarray(groups, dtype=object)).any():
+        missing = np.flatnonzero(pd.isna(np.asarray(groups, dtype=object)))
+        raise ValueError(
+            f"cross_validate: groups has no value in row {missing[0]} ({len(missing)} such rows): give each "
+            "of them a group, or leave them out"
+        )
     if isinstance(folds, bool):
         raise TypeError("cross_validate: folds is a number, a splitter of scikit-learn or a list, got a bool")
     if isinstance(folds, int | np.integer):
         folds = _splitter(int(folds), n, y, groups, seed)
-    if hasattr(folds, "split") and not isinstance(folds, str):
-        parts = folds.split(np.empty((n, 0)) if table is None else table, y, groups)
-    elif isinstance(folds, str) or not isinstance(folds, Iterable):
+    if isinstance(folds, str) or not (hasattr(folds, "split") or isinstance(folds, Iterable)):
         raise TypeError(
             "cross_validate: folds is a number, a splitter of scikit-learn or a list of row numbers, got "
             f"{type(folds).__name__}"
         )
+    if hasattr(folds, "split"):
+        parts = _split_by(folds, np.empty((n, 0)) if table is None else table, y, groups)
     else:
-        parts = (_pair(one, n) for one in folds)
+        parts = [_pair(one, n) for one in folds]
     checked = [(np.asarray(train), np.asarray(valid)) for train, valid in parts]
     _check(checked, n)
     return [(train, np.sort(valid)) for train, valid in checked]
+
+
+def _split_by(splitter: Any, table: Any, y: Any, groups: Any) -> list[Any]:
+    try:
+        return list(splitter.split(table, y, groups))
+    except (TypeError, ValueError) as error:
+        lacking = [name for name, values in (("y", y), ("groups", groups)) if values is None]
+        if lacking:
+            needs = " or ".join(lacking)
+            error.add_note(f"cross_validate: {type(splitter).__name__} may need {needs}, not given")
+        raise
 
 
 def _splitter(count: int, n: int, y: Any, groups: Any, seed: int) -> Any:
@@ -316,6 +334,8 @@ def _pair(one: Any, n: int) -> tuple[Any, Any]:
     if isinstance(one, tuple) and len(one) == 2 and all(np.ndim(part) == 1 for part in one):
         return one
     valid = np.asarray(one)
+    if valid.dtype == bool and valid.shape == (n,):
+        valid = np.flatnonzero(valid)
     return np.setdiff1d(np.arange(n), valid), valid
 
 

@@ -39,7 +39,8 @@ def cross_validate_table(
         cat_flds: category columns; may be empty.
         folds: a number (classes in equal shares), a splitter of scikit-learn, or a list of row numbers.
         fit: trains a learner, such as `lambda learn: learn.fit_one_cycle(5, 1e-2)`.
-        groups: a column of `df`, or one value a row: rows of a group stay together.
+        groups: a column of `df`, or one value a row: rows of a group stay together. A column that names them
+            is no feature, unless `cat_flds` or `cont_flds` says so.
         learner: arguments of `get_learner`, such as `{"szs": [200, 100]}`.
         path: a folder for what each fold gave; folds that are there are not trained again, and are refused
             where they are of other targets or columns. A warning tells of other rows, options or `fit`.
@@ -67,7 +68,8 @@ def cross_validate_table(
     )  # tells of a target that no fold could learn
     if isinstance(groups, str):
         check_columns(df, [groups], f"{where}: groups")
-        groups = df[groups].to_numpy()
+        features = [*cat_flds, *(options.get("cont_flds") or ())]
+        df, groups = df if groups in features else df.drop(columns=groups), df[groups].to_numpy()
 
     def make(train: np.ndarray, valid: np.ndarray, fold: int) -> Learner:
         folder = Path("." if path is None else path) / f"fold_{fold}"

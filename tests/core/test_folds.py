@@ -226,3 +226,16 @@ def test_functions_are_the_same_by_what_they_do() -> None:
     assert fingerprint(np.arange(3)) != fingerprint(np.array([0, 2, 1]))
     assert is_same("3.1:aa", "3.2:bb")
     assert not is_same("3.2:aa", "3.2:bb")
+
+
+def test_masks_and_missing_groups() -> None:
+    even = np.arange(60) % 2 == 0
+    (train, valid), _ = fold_rows(60, [even, ~even])
+    assert valid.tolist() == list(range(0, 60, 2))
+    assert train.tolist() == list(range(1, 60, 2))
+    groups = np.array([None if row == 3 else f"p{row % 9}" for row in range(60)], dtype=object)
+    with pytest.raises(ValueError, match=r"groups has no value in row 3 \(1 such rows\)"):
+        fold_rows(60, 3, groups=groups)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        fold_rows(60, StratifiedKFold(3))
+    assert "StratifiedKFold may need y or groups, not given" in "".join(caught.value.__notes__)

@@ -10,7 +10,14 @@ import pytest
 
 from zoo import check_data
 from zoo.data.check.report import Finding
-from zoo_tabular import ColumnarModelData, TimeLeakWarning, add_datepart
+from zoo_tabular import (
+    ColumnarModelData,
+    TabularClassifier,
+    TabularRegressor,
+    TimeLeakWarning,
+    add_datepart,
+    class_weights,
+)
 
 
 def clean(n: int = 1000) -> pd.DataFrame:
@@ -188,3 +195,18 @@ def test_numbered_names_are_no_fault_and_text_of_fractions_is_one() -> None:
     report = made(df, ["Kind", "Patient", "Price"]).check()
     by = {one.where: one.severity for one in report.findings if one.what == "numbers stored as text"}
     assert by == {"column 'Patient'": "note", "column 'Price'": "warning"}
+
+
+def test_weights_of_rows_are_neither_target_nor_label() -> None:
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"x": rng.normal(size=400), "size": rng.integers(1, 4, 400) * 1.0})
+    y = rng.normal(size=400)
+    weighted = TabularRegressor(epochs=1).fit(df, y, sample_weight=df["size"])
+    assert "leak" not in str(weighted.learner_.data.check())
+    kinds = np.where(y > 0, "hi", "lo")
+    data = TabularClassifier(epochs=1).fit(df, kinds, sample_weight=df["size"]).learner_.data
+    report = data.check()
+    total = {kind: sum(by.values()) for kind, by in report.classes.items()}
+    assert total == pd.Series(kinds).value_counts().to_dict()
+    shares = np.array([report.classes[kind]["train"] for kind in data.classes])
+    assert class_weights(data).numpy() == pytest.approx(shares.sum() / 2 / shares)

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.check.check_data import EXAMPLES, Split, bad_values, class_counts, class_findings, equal_rows
+from zoo.data.check.check_data import (
+    EXAMPLES,
+    Split,
+    bad_values,
+    class_counts,
+    class_findings,
+    constant_target,
+    equal_rows,
+)
 from zoo.data.check.report import DataReport, Finding
 from zoo.data.loaders.batches import n_rows
 from zoo.data.quick_models import TASKS, rows_of
+from zoo_tabular.data.row_weights import split_weights
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.splits import named_as_time
 
@@ -63,15 +72,16 @@ def check_table(data: ColumnarModelData) -> DataReport:
     }
     if data.train_dl is None:
         return DataReport([], counts, remarks=["there are no training rows to look at"])
-    train, valid = _arrays(data.train_dl), _arrays(data.valid_dl)
+    train, valid, test = (_arrays(data, loaders[name]) for name in ("train", "valid", "test"))
     remarks = []
     if len(train[0]) > SAMPLE:
         remarks.append(f"training, validation and target are compared by at most {SAMPLE:,} rows each")
     if len(train[0]) < counts["train"]:
         remarks.append(f"{len(train[0]):,} of {counts['train']:,} training rows were looked at")
     labelled = data.task in ("classification", "multilabel")
-    split = Split(train, valid, data.classes, labelled, data.row_name)
-    findings = [*bad_values(Split(train[-1:], valid[-1:], None, False, data.row_name)), *equal_rows(split)]
+    split = Split(train, valid, data.classes, labelled, data.row_name, test[:2])
+    targets = Split(train[-1:], valid[-1:], None, False, data.row_name)
+    findings = [*bad_values(targets), *constant_target(targets), *equal_rows(split)]
     if data.time_leak is not None:
         findings.append(
             Finding(
@@ -98,12 +108,15 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype("float64")
 
 
-def _arrays(loader: Any) -> tuple[np.ndarray, ...]:
-    """The rows of a loader; empty without one, the first million where they are streamed."""
+def _arrays(data: ColumnarModelData, loader: Any) -> tuple[np.ndarray, ...]:
+    """The rows of a loader, without weights; empty without one, the first million where they are streamed."""
     if loader is None:
         return ()
     most = None if hasattr(loader, "tensors") else STREAMED_ROWS
-    return tuple(part.numpy() for part in rows_of(loader, most))
+    *inputs, targets = (part.numpy() for part in rows_of(loader, most))
+    if loader is data.test_dl and len(inputs) < 2:  # rows to predict have no target
+        return *inputs, targets
+    return *inputs, split_weights(targets, data.task, data.n_out)[0]
 
 
 @functools.lru_cache(maxsize=2)
