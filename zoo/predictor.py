@@ -131,7 +131,15 @@ class Predictor(LearnerFiles):
             What `predict` would give for these rows.
         """
         inputs = tuple(as_tensor(part) for part in (x if isinstance(x, tuple) else (x,)))
-        outputs = self._forward_batches([inputs])
+        try:
+            outputs = self._forward_batches([inputs])
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            shapes = ", ".join(f"{tuple(part.shape)} of {part.dtype}" for part in inputs)
+            error.add_note(
+                f"predict_array was given inputs of shape {shapes}: it takes a batch as the model does, rows "
+                "first (one row as x[None]), in the number format of its training"
+            )
+            raise
         return self._answers(outputs, log=log)
 
     def score(

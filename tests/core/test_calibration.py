@@ -235,3 +235,10 @@ def test_targets_that_are_shares_of_classes_cannot_calibrate() -> None:
     )
     with pytest.raises(ValueError, match=r"of shape \(400, 3\), are shares of the classes"):
         learn.calibrate()
+
+
+def test_a_model_that_gives_nan_is_told_before_anything_is_counted() -> None:
+    learn = learner()
+    learn.data.valid_dl.tensors[0][7] = float("nan")
+    with pytest.raises(ValueError, match=r"NaN for 1 of \d+ rows, the first is row 7"):
+        learn.calibrate()

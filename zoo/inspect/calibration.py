@@ -174,6 +174,12 @@ def calibrate(learn: Calibrates, loader: Any = None) -> Calibration:
     outputs, targets = learn._outputs(learn._loader(is_test=False) if loader is None else loader)
     if targets is None:
         raise ValueError("calibrate() needs rows with targets")
+    bad = outputs.isnan().reshape(len(outputs), -1).any(1)
+    if bad.any():
+        raise ValueError(
+            f"calibrate(): the model gives NaN for {int(bad.sum())} of {len(outputs)} rows, the first is row "
+            f"{int(bad.nonzero()[0])}: look for NaN in these inputs, or in its weights"
+        )
     scores, truth = _flat(outputs.double(), targets, activation, independent)
     if len(scores) < FEW_ROWS:
         warnings.warn(
