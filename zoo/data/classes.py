@@ -378,17 +378,13 @@ class Classes:
 
 
 def _distinct(labels: Iterable[Any]) -> Iterable[Any]:
-    """Labels without those that came before, as far as that is quickly seen; 1 and True both stay."""
+    """Labels without those that came before; 1 and True both stay, lists pass."""
     seen: set[Any] = set()
     for label in labels:
-        try:
-            key = type(label), label
-            if key in seen:
-                continue
+        key = (type(label), label if label.__hash__ else id(label))
+        if key not in seen:
             seen.add(key)
-        except TypeError:  # a list among labels
-            pass
-        yield label
+            yield label
 
 
 def _check_present(missing: list[int], where: str, rows: RowNames) -> None:
