@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import class_axis, ignored_target
+from zoo.data.answers.outputs import class_axis, ignored_target, meaning
 
 Metric = Callable[[Any, Any], Any]
 
@@ -83,6 +83,19 @@ def class_rows(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tenso
     if not labels.is_floating_point():
         labels = labels.long()  # a byte would be compared with the ignored number modulo 256
     return scores.reshape(-1, scores.shape[-1]), labels, labels != ignored_target()
+
+
+def class_probs(flat: Tensor) -> Tensor:
+    """Probabilities of classes, from rows of scores or logarithms; of probabilities these themselves.
+
+    What they are is known in a fit; by hand rows that sum to 1 are probabilities.
+    """
+    known = meaning()
+    if known is not None:
+        are_probs = known.kind == "probabilities"
+    else:
+        are_probs = bool((flat >= 0).all() and ((flat.sum(-1) - 1).abs() < 1e-3).all())
+    return flat if are_probs else flat.double().softmax(-1)  # few are equal that were not
 
 
 def wide(value: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import form_of, ignored_target
-from zoo.metrics.arrays import MisfitError, class_rows
+from zoo.metrics.arrays import MisfitError, class_probs, class_rows
 from zoo.metrics.labels import label_probs
 from zoo.metrics.meters import Summed, measured, streams
 
@@ -23,7 +23,7 @@ class ClassCounts(Summed):
         name: of the metric.
         value: of the metric, from three float64 rows (hits, chosen, true), one number a class.
         average: how the classes become one number; `None` chooses by the predictions.
-        thresh: probability from which a label holds.
+        thresh: probability above which a label, a single output or class 1 of two is chosen.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ClassCounts(Summed):
             counts_too = labels != ignored_target()
         else:
             flat, labels, counts_too = class_rows(preds, targets, self.name)
-            guessed, labels, classes = flat.argmax(-1), labels.long(), flat.shape[-1]
+            guessed, labels, classes = self._guessed(flat), labels.long(), flat.shape[-1]
         if self.average == "binary" and classes != 2:
             raise MisfitError(
                 f"{self.name}: average='binary' is for two classes, there are {classes}: use 'macro', "
@@ -88,6 +88,17 @@ class ClassCounts(Summed):
             zeros.index_add(0, where, row) for where, row in zip((labels, guessed, labels), rows, strict=True)
         ]
         return torch.stack(counts), (~known & counts_too).sum()
+
+    def _guessed(self, flat: Tensor) -> Tensor:
+        """The class of each row: with a threshold of its own class 1 of two where that is above it."""
+        if self.thresh == 0.5:
+            return flat.argmax(-1)
+        if flat.shape[-1] != 2:
+            raise MisfitError(
+                f"{self.name}: thresh={self.thresh} is for two classes or several labels; of "
+                f"{flat.shape[-1]} classes the one with the largest score is chosen: leave thresh out"
+            )
+        return (class_probs(flat)[:, 1] > self.thresh).long()
 
     def compute(self) -> float:
         if self._counts is None:
@@ -167,17 +178,21 @@ def precision(preds: Any, targets: Any, *, average: Average | None = None, thres
     Args:
         preds: of classes scores or probabilities, shape (..., classes), or with the classes elsewhere, see
             `accuracy`; of two classes also one output, shape (rows,) or (rows, 1); of several labels shape
-            (rows, labels). A label holds, and a single output says yes, where its probability is above
-            `thresh`; see `fbeta` on what predictions mean.
+            (rows, labels). See `fbeta` on what predictions mean.
         targets: class numbers, or 0 and 1 in the shape of several labels. The class number -100, or the
             `ignore_index` of the loss, does not count.
         average: "binary" (the class 1 of two), "macro" (the mean over the classes that occur), "micro" (all
             decisions together), "weighted" (by the rows of each class). By default "binary" for two classes,
             else "macro".
-        thresh: see `preds`.
+        thresh: a label holds, a single output says yes, and class 1 of two is chosen where its probability
+            is above this. Of more classes the one with the largest score is chosen.
 
     Returns:
         What scikit-learn's function of the same name gives; 0 where nothing was called so.
+
+    Raises:
+        MisfitError: if the shapes do not fit, or for another `thresh` or average="binary" where there are
+            more than two classes.
 
     Example:
         >>> precision([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], [1, 0, 0])

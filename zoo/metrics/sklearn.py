@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import form_of, ignored_target, meaning
-from zoo.metrics.arrays import Metric, as_pair, class_rows
+from zoo.data.answers.outputs import form_of, ignored_target
+from zoo.metrics.arrays import Metric, as_pair, class_probs, class_rows
 from zoo.metrics.labels import label_probs
 from zoo.metrics.meters import makes_metric, metric_name, module_of
 
@@ -66,7 +66,7 @@ def _answers(preds: Tensor, targets: Tensor, kind: str, name: str) -> tuple[Tens
     if form == "classes":
         flat, truth, counts = class_rows(scores, targets, name)
         flat, truth = flat[counts], truth[counts]
-        return (_class_probs(flat) if kind == "probs" else flat.argmax(-1)), truth
+        return (class_probs(flat) if kind == "probs" else flat.argmax(-1)), truth
     shape = (-1,) if form == "output" else (-1, preds.shape[-1])
     scores, truth = scores.reshape(shape), targets.reshape(shape)
     if form == "output":
@@ -74,16 +74,6 @@ def _answers(preds: Tensor, targets: Tensor, kind: str, name: str) -> tuple[Tens
         scores, truth = scores[counts], truth[counts]
     probs = label_probs(scores.double(), None, name)
     return (probs if kind == "probs" else (probs > 0.5).long()), truth
-
-
-def _class_probs(preds: Tensor) -> Tensor:
-    """Probabilities of classes, from scores or logarithms; probabilities as they are."""
-    known = meaning()
-    if known is not None:
-        are_probs = known.kind == "probabilities"
-    else:
-        are_probs = bool((preds >= 0).all() and ((preds.sum(-1) - 1).abs() < 1e-3).all())
-    return preds if are_probs else preds.double().softmax(-1)  # few are equal that were not
 
 
 _OF_PROBABILITIES = ("log_loss", "brier_score_loss", "d2_log_loss_score", "d2_brier_score")
