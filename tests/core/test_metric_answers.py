@@ -5,11 +5,30 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score, matthews_corrcoef, precision_score, recall_score
+from sklearn.metrics import (
+    cohen_kappa_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 from torch import Tensor, nn
 
 from zoo import Learner, ModelData, TensorLoader
-from zoo.metrics import MisfitError, f1, mcc, precision, recall
+from zoo.losses import Activation
+from zoo.metrics import (
+    MisfitError,
+    accuracy,
+    accuracy_thresh,
+    f1,
+    fbeta,
+    mcc,
+    precision,
+    recall,
+    top_k_accuracy,
+)
 
 
 def evaluated(scores: Tensor, targets: Tensor, loss, metrics) -> dict[str, float]:
@@ -48,3 +67,58 @@ def test_a_threshold_of_more_classes_is_refused():
     with pytest.raises(MisfitError, match=r"recall: thresh=0.3 is for two classes.* of 3 classes"):
         recall(scores, y, thresh=0.3)
     assert np.isfinite(f1(scores[:, :2], [0, 1, 1], thresh=0.3))
+
+
+# -- targets that are shares of classes
+
+
+@pytest.mark.parametrize("form", ["one-hot", "smoothed", "maps", "whole"])
+def test_shares_of_classes_stand_for_the_largest(form):
+    torch.manual_seed(0)
+    scores = torch.randn(60, 3, 4) * 2
+    y = (scores + torch.randn(60, 3, 4)).argmax(1)
+    if form != "maps":
+        scores, y = scores[..., 0], y[:, 0]
+    one_hot = nn.functional.one_hot(y, 3).movedim(-1, 1).float()
+    targets = {"smoothed": one_hot * 0.8 + 0.1, "whole": one_hot.long()}.get(form, one_hot)
+    names = ["accuracy", "error_rate", "f1", "precision", "recall", "mcc", "auc", "perplexity"]
+    metrics = [*names, cohen_kappa_score, log_loss, top_k_accuracy(2)]
+    loss = nn.CrossEntropyLoss() if form != "whole" else MultiplesLoss()
+    found = evaluated(scores, targets, loss, metrics)
+    assert found == pytest.approx(evaluated(scores, y, nn.CrossEntropyLoss(), metrics), rel=1e-6)
+    assert found["f1"] == pytest.approx(f1_score(y.flatten(), scores.argmax(1).flatten(), average="macro"))
+
+
+class MultiplesLoss(nn.Module):
+    activation = Activation("softmax", 1)
+
+    def forward(self, preds, targets):
+        return -(preds.log_softmax(1) * targets).sum(1).mean()
+
+
+def test_rows_without_a_share_do_not_count():
+    scores = torch.eye(3)[[0, 1, 2, 0]] * 4
+    targets = torch.eye(3)[[0, 1, 0, 0]]
+    targets[3] = 0
+    found = evaluated(scores, targets, nn.CrossEntropyLoss(), ["accuracy", "recall"])
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["recall"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+
+
+def test_decisions_on_one_hot_targets_go_by_the_softmax():
+    torch.manual_seed(0)
+    scores = torch.randn(50, 4)
+    targets = torch.eye(4)[scores.argmax(1)]
+    probs = scores.softmax(1)
+    metrics = [accuracy_thresh(), fbeta(), partial(roc_auc_score, average="micro")]
+    found = evaluated(scores, targets, nn.CrossEntropyLoss(), metrics)
+    assert found["accuracy_thresh"] == pytest.approx(((probs > 0.5) == targets.bool()).float().mean().item())
+    assert found["f2"] == pytest.approx(fbeta()(probs, targets).item())
+    assert found["roc_auc_score"] == pytest.approx(roc_auc_score(targets, probs, average="micro"))
+
+
+def test_by_hand_one_hot_targets_are_refused_with_the_way_out():
+    with pytest.raises(
+        MisfitError, match=r"accuracy: .*class numbers .*targets.argmax\(-1\).*accuracy_thresh"
+    ):
+        accuracy(torch.rand(4, 3), torch.eye(4)[:, :3])

@@ -84,7 +84,7 @@ def meaning_of(loss_fn: Any, activation: Activation) -> Meaning:
     kind: Literal["probabilities", "scores"] = (
         "probabilities" if activation.kind == "probability" else "scores"
     )
-    return Meaning(kind, activation.axis, ignored_by(loss_fn))
+    return Meaning(kind, activation.axis, ignored_by(loss_fn), activation.kind in ("softmax", "exp"))
 
 
 def batch_rows(state: State) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import class_axis, ignored_target, meaning
+from zoo.data.answers.outputs import class_axis, ignored_target, meaning, shares_axis
 
 Metric = Callable[[Any, Any], Any]
 
@@ -53,11 +53,23 @@ def as_pair(preds: Any, targets: Any) -> tuple[Tensor, Tensor]:
     return first, second.to(first.device)
 
 
+def class_targets(preds: Tensor, targets: Tensor) -> Tensor:
+    """Class numbers for targets that are known to be shares of classes: of each row the class with the
+    largest share, or what does not count where all are 0. Other targets as they are.
+    """
+    axis = shares_axis(preds.shape, targets.shape)
+    if axis is None:
+        return targets
+    largest, classes = (targets if targets.is_floating_point() else targets.float()).max(axis)
+    return classes.where(largest > 0, ignored_target())
+
+
 def class_rows(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
     """Scores as (rows, classes), class numbers as (rows,), and which of the rows count.
 
     Where the classes stand, and which class number does not count, is known in a fit; by hand see
-    `class_axis`, and -100 does not count.
+    `class_axis`, and -100 does not count. Shares of classes stand for the class with the largest one, see
+    `class_targets`.
 
     Raises:
         MisfitError: if they do not fit together, or there is a single score a row.
@@ -67,6 +79,7 @@ def class_rows(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tenso
             f"{name} needs the scores of all classes, shape (rows, classes), got predictions of shape "
             f"{tuple(preds.shape)}"
         )
+    targets = class_targets(preds, targets)
     axis = class_axis(preds.shape, targets.shape)
     if preds.shape[-1 if axis is None else axis] == 1:
         raise MisfitError(
@@ -77,6 +90,12 @@ def class_rows(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tenso
         raise MisfitError(
             f"{name}: predictions of shape {tuple(preds.shape)} do not fit targets of shape "
             f"{tuple(targets.shape)}"
+            + (
+                ": it compares one class a row, so give class numbers (of one-hot targets "
+                "targets.argmax(-1)); of several labels a row use accuracy_thresh() or f1"
+                if preds.shape == targets.shape
+                else ""
+            )
         )
     scores = preds.movedim(axis, -1)
     labels = targets.reshape(-1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import form_of, ignored_target
-from zoo.metrics.arrays import MisfitError, class_probs, class_rows
+from zoo.metrics.arrays import MisfitError, class_probs, class_rows, class_targets
 from zoo.metrics.labels import label_probs
 from zoo.metrics.meters import Summed, measured, streams
 
@@ -52,6 +52,7 @@ class ClassCounts(Summed):
         self._several = False
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
+        targets = class_targets(preds, targets)
         several = form_of(preds.shape, targets.shape) == "labels"
         if several and self.average == "binary":
             raise MisfitError(f"{self.name}: average='binary' is for two classes, these are several labels")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import meaning
+from zoo.data.answers.outputs import exclusive_scores, meaning
 from zoo.metrics.arrays import Metric, MisfitError, wide
 from zoo.metrics.meters import counted_mean, makes_metric, mean_at_once
 
@@ -18,7 +18,8 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
     Args:
         preds: scores or probabilities.
         sigmoid: whether they are scores. `None`: inside a fit, an evaluation and `learn.score` it is known;
-            elsewhere they are probabilities if all lie in [0, 1].
+            (of scores of one class a row these are those of the softmax); elsewhere they are probabilities
+            if all lie in [0, 1].
         name: of the metric, for the error.
 
     Raises:
@@ -28,6 +29,8 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
     preds = preds if preds.dtype in (torch.float32, torch.float64) else preds.float()
     known = meaning()
     if sigmoid is None and known is not None:
+        if exclusive_scores(preds.shape):
+            return preds.softmax(known.axis)
         sigmoid = known.kind == "scores"
     if sigmoid is None and preds.numel():
         low, high = (float(value) for value in preds.aminmax())

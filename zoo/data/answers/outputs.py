@@ -27,11 +27,14 @@ class Meaning:
         kind: raw scores, or probabilities.
         axis: the dimension of the classes.
         ignored: class number of targets that do not count.
+        exclusive: whether a row is of one class, as after a softmax: targets in the shape of the predictions
+            are then shares of the classes (one-hot, smoothed, mixed), and no labels.
     """
 
     kind: Literal["scores", "probabilities"]
     axis: int = -1
     ignored: int = IGNORED
+    exclusive: bool = False
 
 
 _meaning: ContextVar[Meaning | None] = ContextVar("zoo_meaning_of_predictions", default=None)
@@ -49,7 +52,7 @@ def predictions_are(what: Meaning) -> Iterator[None]:
     Example:
         >>> with predictions_are(Meaning("probabilities")):
         ...     meaning()
-        Meaning(kind='probabilities', axis=-1, ignored=-100)
+        Meaning(kind='probabilities', axis=-1, ignored=-100, exclusive=False)
     """
     before = _meaning.set(what)
     try:
@@ -105,6 +108,29 @@ def class_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
         if rest == wanted or flat:
             return axis
     return None
+
+
+def shares_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
+    """The dimension along which targets are shares of classes that exclude each other; `None` where they are
+    none, or nobody has said so.
+
+    Example:
+        >>> with predictions_are(Meaning("scores", exclusive=True)):
+        ...     shares_axis((8, 3), (8, 3)), shares_axis((8, 3), (8,))
+        (-1, None)
+    """
+    known = meaning()
+    if known is None or not known.exclusive or tuple(preds) != tuple(targets):
+        return None
+    return known.axis if exclusive_scores(preds) else None
+
+
+def exclusive_scores(preds: Sequence[int]) -> bool:
+    """Whether predictions of a shape are known to be scores of classes that exclude each other."""
+    known = meaning()
+    if known is None or not known.exclusive or len(preds) < 2:
+        return False
+    return -len(preds) <= known.axis < len(preds) and preds[known.axis] > 1
 
 
 def _without_ones(shape: Sequence[int]) -> list[int]:
