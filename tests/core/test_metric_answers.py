@@ -22,11 +22,17 @@ from zoo.metrics import (
     MisfitError,
     accuracy,
     accuracy_thresh,
+    auc,
     f1,
     fbeta,
+    mae,
     mcc,
+    metric_name,
+    mse,
     precision,
+    r2,
     recall,
+    rmse,
     top_k_accuracy,
 )
 
@@ -122,3 +128,33 @@ def test_by_hand_one_hot_targets_are_refused_with_the_way_out():
         MisfitError, match=r"accuracy: .*class numbers .*targets.argmax\(-1\).*accuracy_thresh"
     ):
         accuracy(torch.rand(4, 3), torch.eye(4)[:, :3])
+
+
+# -- shapes that fit
+
+
+@pytest.mark.parametrize(
+    "metric", [rmse, mse, mae, r2, accuracy_thresh(), f1, recall, accuracy, fbeta(), auc], ids=metric_name
+)
+@pytest.mark.parametrize("shape", [(2, 3), (6,), (6, 1)])
+def test_as_many_values_in_another_order_are_refused(metric, shape):
+    preds = torch.arange(6.0).reshape(3, 2) / 10
+    with pytest.raises(ValueError, match=r"\(3, 2\).*\(" + str(shape)[1:-1]):
+        metric(preds, (preds > 0.2).long().T.reshape(shape))
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (1, 6), (6, 1, 1)])
+def test_dimensions_of_one_value_do_not_matter(shape):
+    preds, truth = torch.arange(6.0) / 10, torch.tensor([0, 0, 1, 0, 1, 1])
+    for metric in (rmse, mae, r2, accuracy_thresh(), f1, auc):
+        wanted = float(metric(preds, truth))
+        assert float(metric(preds.reshape(shape), truth)) == wanted
+        assert float(metric(preds, truth.reshape(shape))) == wanted
+
+
+def test_steps_may_be_flattened_where_there_is_one_answer_each():
+    torch.manual_seed(0)
+    yes, truth = torch.rand(4, 5, 1), torch.rand(4, 5) > 0.5
+    assert f1(yes, truth) == f1(yes.reshape(-1), truth.reshape(-1)) == f1(yes.reshape(20, 1), truth)
+    scores, y = torch.rand(4, 5, 3), torch.randint(3, (4, 5))
+    assert accuracy(scores, y) == accuracy(scores, y.reshape(-1)) == accuracy(scores.reshape(20, 3), y)

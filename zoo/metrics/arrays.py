@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import class_axis, ignored_target, meaning, shares_axis
+from zoo.data.answers.outputs import class_axis, fit_together, ignored_target, meaning, shares_axis
 
 Metric = Callable[[Any, Any], Any]
 
@@ -117,6 +117,13 @@ def class_probs(flat: Tensor) -> Tensor:
     return flat if are_probs else flat.double().softmax(-1)  # few are equal that were not
 
 
+def order_unknown(preds: Tensor, targets: Tensor) -> str:
+    """What to do about as many values in another shape."""
+    if preds.numel() != targets.numel():
+        return ""
+    return ": as many values, but which belongs to which is not known: bring both to one shape"
+
+
 def wide(value: Tensor) -> Tensor:
     """`value` in float64, so that long sums stay exact, where the device has it."""
     return value.float() if value.device.type == "mps" else value.double()
@@ -126,11 +133,11 @@ def number_pairs(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Ten
     """Both as one row of float64 numbers.
 
     Raises:
-        MisfitError: if they are not as many.
+        MisfitError: if their shapes differ in more than dimensions of one value.
     """
-    if preds.numel() != targets.numel():
+    if not fit_together(preds.shape, targets.shape):
         raise MisfitError(
             f"{name}: predictions of shape {tuple(preds.shape)} do not fit targets of shape "
-            f"{tuple(targets.shape)}"
+            f"{tuple(targets.shape)}" + order_unknown(preds, targets)
         )
     return wide(preds.reshape(-1)), wide(targets.reshape(-1))

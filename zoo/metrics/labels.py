@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import exclusive_scores, meaning
-from zoo.metrics.arrays import Metric, MisfitError, wide
+from zoo.data.answers.outputs import exclusive_scores, fit_together, meaning
+from zoo.metrics.arrays import Metric, MisfitError, order_unknown, wide
 from zoo.metrics.meters import counted_mean, makes_metric, mean_at_once
 
 
@@ -46,11 +46,11 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
 
 
 def _check_labels(preds: Tensor, targets: Tensor, name: str) -> None:
-    if preds.shape != targets.shape and preds.numel() != targets.numel():
+    if not fit_together(preds.shape, targets.shape):
         raise MisfitError(
             f"{name} compares labels one by one: predictions of shape {tuple(preds.shape)} do not fit "
-            "targets "
-            f"of shape {tuple(targets.shape)}; of one class a row use accuracy"
+            f"targets of shape {tuple(targets.shape)}"
+            + (order_unknown(preds, targets) or "; of one class a row use accuracy")
         )
 
 

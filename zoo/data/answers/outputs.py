@@ -70,6 +70,8 @@ def ignored_target() -> int:
 def form_of(preds: Sequence[int], targets: Sequence[int]) -> Form:
     """What predictions of a shape answer: one yes or no a row, one class a row, or several labels a row.
 
+    Whether targets fit at all is not asked: where they do not, the answer is classes, which tell.
+
     Args:
         preds: the shape of the predictions.
         targets: that of the targets.
@@ -81,8 +83,19 @@ def form_of(preds: Sequence[int], targets: Sequence[int]) -> Form:
     width = preds[-1] if len(preds) > 1 else 1
     if width > 1 and tuple(preds) == tuple(targets):
         return "labels"
-    rows = math.prod(targets)
-    return "output" if math.prod(preds) == rows and (rows or width == 1) else "classes"
+    flat = width == 1 and _one_is_flat(_without_ones(preds), _without_ones(targets))
+    return "output" if flat or fit_together(preds, targets) else "classes"
+
+
+def fit_together(preds: Sequence[int], targets: Sequence[int]) -> bool:
+    """Whether every value of one shape has its own in the other: dimensions of one value do not matter, but
+    the order of the others does.
+
+    Example:
+        >>> fit_together((8, 1), (8,)), fit_together((2, 3), (3, 2)), fit_together((2, 3), (6,))
+        (True, False, False)
+    """
+    return _without_ones(preds) == _without_ones(targets)
 
 
 def class_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
@@ -104,8 +117,7 @@ def class_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
         if place is None:
             continue
         rest = _without_ones([*preds[:place], *preds[place + 1 :]])
-        flat = min(len(rest), len(wanted)) <= 1 and math.prod(rest) == math.prod(wanted)
-        if rest == wanted or flat:
+        if rest == wanted or _one_is_flat(rest, wanted):
             return axis
     return None
 
@@ -135,3 +147,7 @@ def exclusive_scores(preds: Sequence[int]) -> bool:
 
 def _without_ones(shape: Sequence[int]) -> list[int]:
     return [size for size in shape if size != 1]
+
+
+def _one_is_flat(first: Sequence[int], second: Sequence[int]) -> bool:
+    return min(len(first), len(second)) <= 1 and math.prod(first) == math.prod(second)
