@@ -234,6 +234,25 @@ def innermost(function: Any) -> Any:
     return function
 
 
+def options_of(function: Any) -> dict[str, Any]:
+    """The options that `partial`s have set; outer ones win."""
+    if not isinstance(function, functools.partial):
+        return {}
+    return {**options_of(function.func), **function.keywords}
+
+
+def own_meter(metric: Any) -> Summed | None:
+    """What counts a metric that adds up, with the options of its `partial`s; `None` for any other metric.
+
+    Raises:
+        ValueError: for an option with a value that is none.
+    """
+    inner = innermost(metric)
+    # functools.wraps copies the mark of a metric to a function that does something else with it
+    adds_up = None if hasattr(inner, "__wrapped__") else getattr(inner, "streamed", None)
+    return None if adds_up is None or getattr(metric, "args", ()) else adds_up(**options_of(metric))
+
+
 def module_of(function: Any) -> str:
     """The module that a function comes from, also one with some arguments set already by `partial`."""
     return str(getattr(innermost(function), "__module__", ""))
