@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import (
     cohen_kappa_score,
     f1_score,
+    fbeta_score,
     log_loss,
     matthews_corrcoef,
     precision_score,
@@ -23,6 +24,7 @@ from zoo.metrics import (
     accuracy,
     accuracy_thresh,
     auc,
+    best_threshold,
     f1,
     fbeta,
     mae,
@@ -158,3 +160,46 @@ def test_steps_may_be_flattened_where_there_is_one_answer_each():
     assert f1(yes, truth) == f1(yes.reshape(-1), truth.reshape(-1)) == f1(yes.reshape(20, 1), truth)
     scores, y = torch.rand(4, 5, 3), torch.randint(3, (4, 5))
     assert accuracy(scores, y) == accuracy(scores, y.reshape(-1)) == accuracy(scores.reshape(20, 3), y)
+
+
+# -- thresholds of each label
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor, list])
+def test_each_label_may_have_a_threshold_of_its_own(form):
+    rng = np.random.default_rng(0)
+    probs = rng.random((60, 4))
+    truth = (rng.random((60, 4)) < probs).astype(int)
+    best = best_threshold(probs, truth, beta=1, per_class=True)
+    chosen = probs > best.thresh
+    thresh = form(best.thresh)
+    assert f1(probs, truth, thresh=thresh) == pytest.approx(best.score.mean())
+    assert accuracy_thresh(thresh)(probs, truth).item() == pytest.approx((chosen == truth).mean())
+    by_rows = fbeta_score(truth, chosen, beta=2, average="samples", zero_division=1)
+    assert fbeta(2, thresh)(probs, truth).item() == pytest.approx(by_rows)
+    scores = torch.as_tensor(probs).logit().float()
+    metrics = [partial(f1, thresh=thresh), fbeta(2, thresh)]
+    found = evaluated(scores, torch.as_tensor(truth).float(), nn.BCEWithLogitsLoss(), metrics)
+    assert found == pytest.approx({"f1": best.score.mean(), "f2": by_rows})
+
+
+def test_thresholds_that_are_not_one_a_label_are_refused():
+    probs, truth = torch.rand(5, 4), torch.ones(5, 4)
+    for metric in (fbeta(2, [0.5, 0.5]), accuracy_thresh([0.5, 0.5]), partial(f1, thresh=[0.5, 0.5])):
+        with pytest.raises(MisfitError, match="2 thresholds for 4 labels"):
+            metric(probs, truth)
+    with pytest.raises(MisfitError, match=r"one threshold a label .* one class a row"):
+        f1(probs[:, :2], torch.ones(5), thresh=[0.5, 0.5])
+
+
+@pytest.mark.parametrize("shape", [(80,), (80, 1)])
+def test_the_best_threshold_of_a_single_output_is_that_of_its_rows(shape):
+    rng = np.random.default_rng(0)
+    probs = rng.random(80).round(2)
+    truth = (rng.random(80) < probs**2).astype(int)
+    best = best_threshold(probs.reshape(shape), truth, beta=1)
+    assert best.score == pytest.approx(max(f1_score(truth, probs > t) for t in np.linspace(0, 0.98, 99)))
+    assert f1(probs, truth, thresh=best.thresh) == pytest.approx(best.score)
+    both = np.stack([1 - probs, probs], 1)
+    assert best_threshold(both, truth, beta=1) == best
+    assert f1(both, truth, thresh=best.thresh) == pytest.approx(best.score)

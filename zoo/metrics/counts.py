@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import form_of, ignored_target
 from zoo.metrics.arrays import MisfitError, class_probs, class_rows, class_targets
-from zoo.metrics.labels import label_probs
+from zoo.metrics.labels import above, label_probs
 from zoo.metrics.meters import Summed, measured, streams
 
 Average = Literal["binary", "macro", "micro", "weighted"]
@@ -23,7 +24,8 @@ class ClassCounts(Summed):
         name: of the metric.
         value: of the metric, from three float64 rows (hits, chosen, true), one number a class.
         average: how the classes become one number; `None` chooses by the predictions.
-        thresh: probability above which a label, a single output or class 1 of two is chosen.
+        thresh: probability above which a label, a single output or class 1 of two is chosen; of labels
+            also one each.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class ClassCounts(Summed):
         name: str,
         value: Callable[[Tensor, Average], float],
         average: Average | None,
-        thresh: float,
+        thresh: Any,
     ) -> None:
         if average is not None and average not in get_args(Average):
             raise ValueError(
@@ -62,11 +64,16 @@ class ClassCounts(Summed):
         self._strange = self._strange + strange
 
     def _of_labels(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | int]:
-        chosen = label_probs(preds, None, self.name).reshape(-1, preds.shape[-1]) > self.thresh
+        probs = label_probs(preds, None, self.name).reshape(-1, preds.shape[-1])
+        chosen = above(probs, self.thresh, self.name)
         truth = targets.reshape(-1, preds.shape[-1]) > 0.5
         return torch.stack([(chosen & truth).sum(0), chosen.sum(0), truth.sum(0)]), 0
 
     def _of_classes(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | int]:
+        if not isinstance(self.thresh, int | float) and np.ndim(self.thresh):
+            raise MisfitError(
+                f"{self.name}: one threshold a label is for several labels, these are of one class a row"
+            )
         if form_of(preds.shape, targets.shape) == "output":
             guessed = (label_probs(preds.reshape(-1), None, self.name) > self.thresh).long()
             labels, classes = targets.reshape(-1).long(), 2
@@ -164,14 +171,14 @@ def _mcc(counts: Tensor, average: Average) -> float:
 
 
 def _meter(name: str, value: Callable[[Tensor, Average], float]) -> Callable[..., ClassCounts]:
-    def make(average: Average | None = None, thresh: float = 0.5) -> ClassCounts:
+    def make(average: Average | None = None, thresh: Any = 0.5) -> ClassCounts:
         return ClassCounts(name, value, average, thresh)
 
     return make
 
 
 @streams(_meter("precision", _precision))
-def precision(preds: Any, targets: Any, *, average: Average | None = None, thresh: float = 0.5) -> float:
+def precision(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
     """Share of what was called a class (or label) that is one.
 
     In a list of metrics as it is, by its name, or with options: `partial(precision, average="macro")`.
@@ -186,7 +193,8 @@ def precision(preds: Any, targets: Any, *, average: Average | None = None, thres
             decisions together), "weighted" (by the rows of each class). By default "binary" for two classes,
             else "macro".
         thresh: a label holds, a single output says yes, and class 1 of two is chosen where its probability
-            is above this. Of more classes the one with the largest score is chosen.
+            is above this; of several labels also one each, as a list or array. Of more classes the one with
+            the largest score is chosen.
 
     Returns:
         What scikit-learn's function of the same name gives; 0 where nothing was called so.
@@ -203,7 +211,7 @@ def precision(preds: Any, targets: Any, *, average: Average | None = None, thres
 
 
 @streams(_meter("recall", _recall))
-def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: float = 0.5) -> float:
+def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
     """Share of the rows of a class (or label) that were called so; arguments as of `precision`.
 
     Example:
@@ -214,7 +222,7 @@ def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: 
 
 
 @streams(_meter("f1", _f1))
-def f1(preds: Any, targets: Any, *, average: Average | None = None, thresh: float = 0.5) -> float:
+def f1(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
     """Harmonic mean of `precision` and `recall`; arguments as of `precision`.
 
     Several labels are averaged over labels here; `fbeta(beta=1)` averages over rows.
@@ -227,7 +235,7 @@ def f1(preds: Any, targets: Any, *, average: Average | None = None, thresh: floa
 
 
 class _Correlation(ClassCounts):
-    def __init__(self, thresh: float = 0.5) -> None:
+    def __init__(self, thresh: Any = 0.5) -> None:
         super().__init__("mcc", _mcc, None, thresh)
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
@@ -237,7 +245,7 @@ class _Correlation(ClassCounts):
 
 
 @streams(_Correlation)
-def mcc(preds: Any, targets: Any, *, thresh: float = 0.5) -> float:
+def mcc(preds: Any, targets: Any, *, thresh: Any = 0.5) -> float:
     """Matthews' correlation of predicted and true classes: 1 perfect, 0 no better than chance.
 
     Gorodkin 2004 for more than two classes; 0 where one class only is predicted, or occurs.
