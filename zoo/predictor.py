@@ -16,7 +16,7 @@ from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
 from zoo.data.answers.gathering import Gathered, InputsOnly, row_order, warn_of_order
-from zoo.data.answers.nested import map_tensors
+from zoo.data.answers.nested import map_tensors, rows_of
 from zoo.data.answers.outputs import predictions_are
 from zoo.data.answers.prediction import Prediction, decode_labels
 from zoo.data.loaders.batches import as_tensor
@@ -29,7 +29,7 @@ from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.state import State
 from zoo.losses import Activation, activation_of, as_outputs
 from zoo.metrics import metric_list, named_meters
-from zoo.metrics.arrays import as_pair
+from zoo.metrics.arrays import as_parts
 from zoo.storage.learner_files import LearnerFiles
 
 MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
@@ -147,7 +147,7 @@ class Predictor(LearnerFiles):
         Args:
             predictions: answers as this learner's methods give them: of a classifier probabilities or their
                 logarithms, otherwise values in the user's units.
-            targets: as `predict_with_targs` gives them.
+            targets: as `predict_with_targs` gives them, also both of several parts.
             metrics: the learner's by default; functions, streaming objects or names.
             log: whether a classifier's predictions are logarithms. By default their sign tells: no logarithm
                 of a probability is above 0, and no probability below.
@@ -172,8 +172,13 @@ class Predictor(LearnerFiles):
         activation: Activation,
     ) -> dict[str, float]:
         chosen = self._metrics(self.metrics if metrics is None else metrics)
-        outputs, truth = as_pair(predictions, targets)
-        if activation.kind == "identity":
+        outputs = as_parts(predictions)
+        truth = as_parts(targets, rows_of(outputs))
+        if isinstance(outputs, Tensor) and isinstance(truth, Tensor):
+            truth = truth.to(outputs.device)
+        if not isinstance(outputs, Tensor):  # what each means is the model's own
+            pass
+        elif activation.kind == "identity":
             outputs, truth = (self._model_units(values) for values in (outputs, truth))
         else:
             outputs = as_outputs(outputs, activation, log)
@@ -315,10 +320,12 @@ class Predictor(LearnerFiles):
         known = isinstance(values, np.ndarray) and self.activation.kind == "identity"
         return values if invert is None or not known else invert(values)
 
-    def _model_units(self, values: Tensor) -> Tensor:
+    def _model_units(self, values: Any) -> Any:
         """The user's units back to those of the model."""
         convert = getattr(self.data, "model_target", None)
-        return values if convert is None else torch.as_tensor(convert(values.cpu().numpy()))
+        if convert is None or not isinstance(values, Tensor):
+            return values
+        return torch.as_tensor(convert(values.cpu().numpy()))
 
 
 def _arrays(values: Any) -> Any:

@@ -59,9 +59,8 @@ class FirstBatch(Callback):
         if not self._due or not state.training:
             return
         self._due, target, self._target = False, self._target, None
-        if not isinstance(state.preds, Tensor):
-            return
-        self._check_loss(state)
+        if isinstance(state.preds, Tensor):
+            self._check_loss(state)
         metrics = state.metrics if state.data.valid_dl is not None else ()
         for name, metric in zip(named_meters(metrics), metrics, strict=True):
             if not is_meter(metric) and not isinstance(metric, type):

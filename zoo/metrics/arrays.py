@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import class_axis, fit_together, ignored_target, meaning, shares_axis
+from zoo.errors import some
 
 Metric = Callable[[Any, Any], Any]
 
@@ -30,6 +31,8 @@ def as_values(values: Any) -> Tensor:
     """
     if isinstance(values, Tensor):
         return values.detach()
+    if isinstance(values, Mapping):
+        raise TypeError(_of_parts(values, "a metric"))
     if isinstance(values, list | tuple) and values and all(isinstance(one, Tensor) for one in values):
         return torch.stack([one.detach() for one in values])
     array = np.asarray(values)
@@ -45,6 +48,58 @@ def as_values(values: Any) -> Tensor:
     if array.dtype.byteorder not in "=|":
         array = array.astype(array.dtype.newbyteorder("="))
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def as_parts(values: Any, rows: int | None = None) -> Any:
+    """As `as_values`, but of predictions or targets of several parts (a dict, a tuple, a list of columns or
+    of rows of different length) the same form of tensors; parts that are no numbers stay as they are.
+
+    Args:
+        values: in one of these forms.
+        rows: how many there are, where that is known; it tells columns from rows.
+    """
+    if isinstance(values, Mapping):
+        return {key: _part(value, rows) for key, value in values.items()}
+    arrays = isinstance(values, tuple | list) and any(_is_part(one) for one in values)
+    if not arrays:
+        return as_values(values)
+    parts = [_part(one, rows) for one in values]
+    if all(isinstance(one, Tensor) for one in parts) and len({one.shape for one in parts}) == 1:
+        columns = parts[0].ndim and rows not in (None, len(parts)) and len(parts[0]) == rows
+        if not columns:
+            return as_values(values)  # the rows of one array
+    return type(values)(*parts) if hasattr(values, "_fields") else type(values)(parts)
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray | Mapping | tuple) and getattr(value, "ndim", 1) > 0
+
+
+def _part(value: Any, rows: int | None) -> Any:
+    try:
+        return as_parts(value, rows)
+    except (TypeError, ValueError):  # such as names
+        return value
+
+
+def _of_parts(values: Any, name: str) -> str:
+    keys = some(values) if isinstance(values, Mapping) else f"0 to {len(values) - 1}"
+    return (
+        f"{name} compares one array with another, got parts ({keys}): use a function that picks them, such "
+        "as lambda preds, targets: accuracy(preds[...], targets[...])"
+    )
+
+
+def check_no_parts(preds: Any, targets: Any, name: str) -> None:
+    """Refuse predictions or targets of several parts.
+
+    Raises:
+        MisfitError: for a dict, a tuple or a list of tensors, with the function that is needed.
+    """
+    for values in (preds, targets):
+        of_tensors = isinstance(values, tuple | list) and any(isinstance(one, Tensor) for one in values)
+        if isinstance(values, Mapping) or of_tensors:
+            raise MisfitError(_of_parts(values, name))
 
 
 def as_pair(preds: Any, targets: Any) -> tuple[Tensor, Tensor]:
@@ -135,6 +190,7 @@ def number_pairs(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Ten
     Raises:
         MisfitError: if their shapes differ in more than dimensions of one value.
     """
+    check_no_parts(preds, targets, name)
     if not fit_together(preds.shape, targets.shape):
         raise MisfitError(
             f"{name}: predictions of shape {tuple(preds.shape)} do not fit targets of shape "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import form_of, ignored_target
-from zoo.metrics.arrays import MisfitError, class_probs, class_rows, class_targets
+from zoo.metrics.arrays import MisfitError, check_no_parts, class_probs, class_rows, class_targets
 from zoo.metrics.labels import above, label_probs
 from zoo.metrics.meters import Summed, measured, streams
 
@@ -54,6 +54,7 @@ class ClassCounts(Summed):
         self._several = False
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
+        check_no_parts(preds, targets, self.name)
         targets = class_targets(preds, targets)
         several = form_of(preds.shape, targets.shape) == "labels"
         if several and self.average == "binary":

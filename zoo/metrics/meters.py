@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.data.answers.nested import detached, join, rows_of
 from zoo.data.answers.outputs import ignored_target
-from zoo.metrics.arrays import Metric, as_pair, class_rows, wide
+from zoo.metrics.arrays import Metric, as_pair, check_no_parts, class_rows, wide
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Parts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | int]]
@@ -157,6 +157,7 @@ class CountedMean(RowSum):
         super().__init__()
 
     def update(self, preds: Any, targets: Any) -> None:
+        check_no_parts(preds, targets, self.name)
         total, number = self.parts(preds, targets)
         self.total, self.rows = self.total + total, self.rows + number
 
@@ -185,6 +186,7 @@ class Perplexity(RowSum):
     name = "perplexity"
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
+        check_no_parts(preds, targets, self.name)
         flat, labels, counts = class_rows(preds, targets, self.name)
         losses = F.cross_entropy(flat.float(), labels.long(), reduction="sum", ignore_index=ignored_target())
         self.total, self.rows = self.total + wide(losses), self.rows + counts.sum()
