@@ -64,6 +64,8 @@ class Predictor(LearnerFiles):
     def evaluate(self, loader: Any = None, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Mean loss and metrics over the validation set, or another loader.
 
+        Of a calibrated learner those of its calibrated outputs, as `predict` answers with.
+
         Args:
             loader: another loader than that of the validation set.
             metrics: instead of the learner's; functions, streaming objects or names.
@@ -73,7 +75,10 @@ class Predictor(LearnerFiles):
         """
         loader = self._loader(is_test=False) if loader is None else loader
         chosen = self._metrics(self.metrics if metrics is None else metrics)
-        return self._loop(self._step_callbacks(None), chosen).validate(loader)
+        callbacks = self._step_callbacks(None)
+        if self.calibration is not None:
+            callbacks.append(_Calibrated(self.activation))
+        return self._loop(callbacks, chosen).validate(loader)
 
     def predict(self, is_test: bool = False, *, loader: Any = None, log: bool = True) -> np.ndarray:
         """Predictions for every row of the validation (or test) set, in order; silent.
@@ -140,9 +145,8 @@ class Predictor(LearnerFiles):
         """Metrics of predictions that exist: those of `predict`, of `TTA`, of several models averaged by
         hand.
 
-        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows. Those of
-        a calibrated learner are taken for calibrated: their temperature, which `evaluate` does not know, is
-        undone.
+        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows, also
+        of a calibrated learner.
 
         Args:
             predictions: answers as this learner's methods give them: of a classifier probabilities or their
@@ -161,7 +165,8 @@ class Predictor(LearnerFiles):
 
         Example: `learn.score(*learn.predict_with_targs(), metrics=["accuracy", "f1"])`
         """
-        return self._scored(predictions, targets, metrics, log, self.activation)
+        as_answered = replace(self.activation, temperature=1.0)  # that of a calibration is in the answers
+        return self._scored(predictions, targets, metrics, log, as_answered)
 
     def _scored(
         self,
@@ -330,3 +335,14 @@ class Predictor(LearnerFiles):
 
 def _arrays(values: Any) -> Any:
     return map_tensors(lambda part: part.numpy(), values)
+
+
+class _Calibrated(Callback):
+    """Measures the outputs that a calibration makes."""
+
+    def __init__(self, activation: Activation) -> None:
+        self.activation = activation
+
+    def after_predict(self, state: State) -> None:
+        if isinstance(state.preds, Tensor):
+            state.preds = self.activation.scores(state.preds)

@@ -417,8 +417,16 @@ def test_score_of_a_calibrated_learner_gives_what_evaluate_gives(kind):
     data = ModelData(None, TensorLoader(x, y, bs=50))
     data.task, data.classes = "multilabel" if kind == "sigmoid" else "classification", list("abc")
     learn = Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=[metric])
-    wanted = {k: v for k, v in learn.evaluate().items() if k != "valid_loss"}
-    assert learn.calibrate().temperature > 2
+    before = learn.evaluate()
+    found = learn.calibrate()
+    assert found.temperature > 2
+    after = learn.evaluate()
+    assert after["valid_loss"] < before["valid_loss"]
+    assert learn.evaluate()["valid_loss"] == pytest.approx(
+        loss(learn.activation.scores(x), y).item(), rel=1e-5
+    )
+    assert zoo.Ensemble([learn]).evaluate() == pytest.approx(after, rel=1e-4)
+    wanted = {k: v for k, v in after.items() if k != "valid_loss"}
     for log in (True, False):
         assert learn.score(*learn.predict_with_targs(log=log)) == pytest.approx(wanted, rel=1e-4)
     both = zoo.Ensemble([learn])  # whose evaluation is of calibrated members
