@@ -203,3 +203,11 @@ def test_the_best_threshold_of_a_single_output_is_that_of_its_rows(shape):
     both = np.stack([1 - probs, probs], 1)
     assert best_threshold(both, truth, beta=1) == best
     assert f1(both, truth, thresh=best.thresh) == pytest.approx(best.score)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64"])
+def test_class_numbers_may_be_unsigned(kind):
+    scores, y = np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 1, 0], dtype=kind)
+    assert accuracy(scores, y).item() == 0.75
+    assert top_k_accuracy(1)(scores, y).item() == 0.75
+    assert f1(scores, y) == f1(scores, y.astype("int64"))
