@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -59,6 +60,8 @@ class FirstBatch(Callback):
         if not self._due or not state.training:
             return
         self._due, target, self._target = False, self._target, None
+        if not isinstance(state.preds, Tensor | Mapping | tuple | list):
+            return  # a model's own object, which has no scores while it trains
         if isinstance(state.preds, Tensor):
             self._check_loss(state)
         metrics = state.metrics if state.data.valid_dl is not None else ()
