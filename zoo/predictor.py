@@ -16,7 +16,7 @@ from zoo.callbacks.distributed import process_callbacks
 from zoo.callbacks.gradients import ClipGradients
 from zoo.callbacks.precision import Autocast
 from zoo.data.answers.gathering import Gathered, InputsOnly, row_order, warn_of_order
-from zoo.data.answers.nested import map_tensors
+from zoo.data.answers.nested import map_tensors, rows_of
 from zoo.data.answers.outputs import predictions_are
 from zoo.data.answers.prediction import Prediction, decode_labels
 from zoo.data.loaders.batches import as_tensor
@@ -29,7 +29,7 @@ from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.state import State
 from zoo.losses import Activation, activation_of, as_outputs
 from zoo.metrics import metric_list, named_meters
-from zoo.metrics.arrays import as_pair
+from zoo.metrics.arrays import as_parts
 from zoo.storage.learner_files import LearnerFiles
 
 MakeBatches = Callable[[Any], Iterable[tuple[Tensor, ...]]]
@@ -64,6 +64,8 @@ class Predictor(LearnerFiles):
     def evaluate(self, loader: Any = None, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Mean loss and metrics over the validation set, or another loader.
 
+        Of a calibrated learner those of its calibrated outputs, as `predict` answers with.
+
         Args:
             loader: another loader than that of the validation set.
             metrics: instead of the learner's; functions, streaming objects or names.
@@ -73,7 +75,10 @@ class Predictor(LearnerFiles):
         """
         loader = self._loader(is_test=False) if loader is None else loader
         chosen = self._metrics(self.metrics if metrics is None else metrics)
-        return self._loop(self._step_callbacks(None), chosen).validate(loader)
+        callbacks = self._step_callbacks(None)
+        if self.calibration is not None:
+            callbacks.append(_Calibrated(self.activation))
+        return self._loop(callbacks, chosen).validate(loader)
 
     def predict(self, is_test: bool = False, *, loader: Any = None, log: bool = True) -> np.ndarray:
         """Predictions for every row of the validation (or test) set, in order; silent.
@@ -148,14 +153,13 @@ class Predictor(LearnerFiles):
         """Metrics of predictions that exist: those of `predict`, of `TTA`, of several models averaged by
         hand.
 
-        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows. Those of
-        a calibrated learner are taken for calibrated: their temperature, which `evaluate` does not know, is
-        undone.
+        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows, also
+        of a calibrated learner.
 
         Args:
             predictions: answers as this learner's methods give them: of a classifier probabilities or their
                 logarithms, otherwise values in the user's units.
-            targets: as `predict_with_targs` gives them.
+            targets: as `predict_with_targs` gives them, also both of several parts.
             metrics: the learner's by default; functions, streaming objects or names.
             log: whether a classifier's predictions are logarithms. By default their sign tells: no logarithm
                 of a probability is above 0, and no probability below.
@@ -169,7 +173,8 @@ class Predictor(LearnerFiles):
 
         Example: `learn.score(*learn.predict_with_targs(), metrics=["accuracy", "f1"])`
         """
-        return self._scored(predictions, targets, metrics, log, self.activation)
+        as_answered = replace(self.activation, temperature=1.0)  # that of a calibration is in the answers
+        return self._scored(predictions, targets, metrics, log, as_answered)
 
     def _scored(
         self,
@@ -180,8 +185,13 @@ class Predictor(LearnerFiles):
         activation: Activation,
     ) -> dict[str, float]:
         chosen = self._metrics(self.metrics if metrics is None else metrics)
-        outputs, truth = as_pair(predictions, targets)
-        if activation.kind == "identity":
+        outputs = as_parts(predictions)
+        truth = as_parts(targets, rows_of(outputs))
+        if isinstance(outputs, Tensor) and isinstance(truth, Tensor):
+            truth = truth.to(outputs.device)
+        if not isinstance(outputs, Tensor):  # what each means is the model's own
+            pass
+        elif activation.kind == "identity":
             outputs, truth = (self._model_units(values) for values in (outputs, truth))
         else:
             outputs = as_outputs(outputs, activation, log)
@@ -323,11 +333,24 @@ class Predictor(LearnerFiles):
         known = isinstance(values, np.ndarray) and self.activation.kind == "identity"
         return values if invert is None or not known else invert(values)
 
-    def _model_units(self, values: Tensor) -> Tensor:
+    def _model_units(self, values: Any) -> Any:
         """The user's units back to those of the model."""
         convert = getattr(self.data, "model_target", None)
-        return values if convert is None else torch.as_tensor(convert(values.cpu().numpy()))
+        if convert is None or not isinstance(values, Tensor):
+            return values
+        return torch.as_tensor(convert(values.cpu().numpy()))
 
 
 def _arrays(values: Any) -> Any:
     return map_tensors(lambda part: part.numpy(), values)
+
+
+class _Calibrated(Callback):
+    """Measures the outputs that a calibration makes."""
+
+    def __init__(self, activation: Activation) -> None:
+        self.activation = activation
+
+    def after_predict(self, state: State) -> None:
+        if isinstance(state.preds, Tensor):
+            state.preds = self.activation.scores(state.preds)

@@ -89,10 +89,11 @@ def test_answers_agree_everywhere_and_the_likeliest_class_stays() -> None:
     answers = learn.predict_batch(raw.tolist())
     assert [list(one.probabilities.values()) for one in answers] == pytest.approx(expected.numpy(), rel=1e-5)
     assert learn.predict_one(raw[0].tolist()) == answers[0]
-    assert learn.evaluate() == loss
+    assert learn.evaluate()["valid_loss"] == pytest.approx(found.after.nll, rel=1e-5)
     assert f"temperature {found.temperature:.4g}, found on 4,000 rows" in repr(found)
     assert len(found.plot().axes) == 2
     assert learn.calibrate(False) is None
+    assert learn.evaluate() == loss
     assert (learn.predict_proba() == before).all()
 
 

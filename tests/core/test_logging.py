@@ -114,3 +114,57 @@ def test_tensorboard_takes_text(tmp_path):
 
     digits_learner().fit(0.01, 1, callbacks=[Note(), TensorBoardLogger(tmp_path / "board")])
     assert list((tmp_path / "board").iterdir())
+
+
+def test_a_board_that_cannot_be_written_ends_no_fit_and_is_told_once(tmp_path, monkeypatch):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    written, lost = [], {1, 2}
+
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, number):
+            if name == "valid_loss" and len(tries) - 1 in lost:
+                raise ConnectionError("the server is gone")
+            written.append((name, number))
+
+        add_text = add_scalar
+
+        def flush(self):
+            pass
+
+        def close(self):
+            if len(tries) - 1 in lost:
+                raise OSError("no longer there")
+
+    tries = []
+
+    class Counts(Callback):
+        order = 60
+
+        def after_epoch(self, state):
+            tries.append(state.epoch)
+
+    monkeypatch.setattr(tensorboard, "SummaryWriter", Writer)
+    learn = digits_learner()
+    with pytest.warns(UserWarning, match=r"board could not be written \(the server is gone\)") as told:
+        rows = learn.fit(0.01, 5, callbacks=[Counts(), TensorBoardLogger(tmp_path / "board")])
+    assert len(told) == 1
+    assert len(rows) == 5
+    assert sorted({number for name, number in written if name == "valid_loss"}) == [0, 1, 2, 3, 4]
+    losses = [number for name, number in written if name == "batch_loss"]
+    assert sorted(set(losses)) == list(range(len(learn.sched.losses)))
+    tries.clear()
+    with pytest.warns(UserWarning, match="board could not be written"):
+        learn.fit(0.01, 2, callbacks=[Counts(), TensorBoardLogger(tmp_path / "board")])
+
+
+def test_a_file_that_cannot_be_read_ends_no_fit(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"epoch,valid_loss\n\xff\xfe,1\n")
+    learn = digits_learner()
+    with pytest.warns(UserWarning, match="a.csv could not be written") as told:
+        assert len(learn.fit(0.01, 3, callbacks=[CSVLogger(path, append=True)])) == 3
+    assert len(told) == 1
+    assert path.read_bytes() == b"epoch,valid_loss\n\xff\xfe,1\n"

@@ -1,5 +1,6 @@
 """Metrics in a fit: refused before it where they cannot work, and no end of it where one epoch has none."""
 
+import functools
 import math
 import warnings
 from functools import partial
@@ -232,6 +233,8 @@ REFUSED = {
     "no function": (3, "a metric is a function"),
     "none": (None, "a metric is a function"),
     "class": (dict, "got the class dict"),
+    "option": (partial(f1, averge="macro"), r"f1 has no option 'averge' \(did you mean 'average'\?\)"),
+    "option of scikit-learn": (partial(f1_score, averge="macro"), r"'averge' \(did you mean 'average'\?\)"),
 }
 
 
@@ -249,6 +252,31 @@ def test_what_can_be_no_metric_is_refused_before_the_fit(kind):
     with pytest.raises(TypeError, match=message):
         zoo.fit(learn.model, learn.data, 1, opt, nn.functional.cross_entropy, [metric])
     assert learn.history == []
+
+
+@pytest.mark.parametrize("average", ["mcro", "samples"])
+def test_an_option_with_an_unknown_value_is_refused_before_the_fit(average):
+    metric = partial(f1, average=average)
+    learn = digits_learner()
+    message = "f1: average must be one of binary, macro, micro, weighted"
+    with pytest.raises(ValueError, match=message):
+        digits_learner(metrics=[metric])
+    with pytest.raises(ValueError, match=message):
+        learn.fit(0.01, 1, metrics=[metric])
+    assert learn.history == []
+    assert learn.sched.losses == []
+
+
+def test_options_of_functions_that_take_any_are_left_alone():
+    def mine(preds, targets, **options):
+        return float(options["weight"])
+
+    @functools.wraps(accuracy)
+    def around(preds, targets, factor=1):
+        return factor * accuracy(preds, targets)
+
+    found = digits_learner().evaluate(metrics=[partial(mine, weight=2), partial(around, factor=0)])
+    assert (found["mine"], found["accuracy"]) == (2, 0)
 
 
 def test_a_single_metric_is_no_list():
@@ -389,8 +417,16 @@ def test_score_of_a_calibrated_learner_gives_what_evaluate_gives(kind):
     data = ModelData(None, TensorLoader(x, y, bs=50))
     data.task, data.classes = "multilabel" if kind == "sigmoid" else "classification", list("abc")
     learn = Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=[metric])
-    wanted = {k: v for k, v in learn.evaluate().items() if k != "valid_loss"}
-    assert learn.calibrate().temperature > 2
+    before = learn.evaluate()
+    found = learn.calibrate()
+    assert found.temperature > 2
+    after = learn.evaluate()
+    assert after["valid_loss"] < before["valid_loss"]
+    assert learn.evaluate()["valid_loss"] == pytest.approx(
+        loss(learn.activation.scores(x), y).item(), rel=1e-5
+    )
+    assert zoo.Ensemble([learn]).evaluate() == pytest.approx(after, rel=1e-4)
+    wanted = {k: v for k, v in after.items() if k != "valid_loss"}
     for log in (True, False):
         assert learn.score(*learn.predict_with_targs(log=log)) == pytest.approx(wanted, rel=1e-4)
     both = zoo.Ensemble([learn])  # whose evaluation is of calibrated members

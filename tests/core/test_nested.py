@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from zoo import Learner, ModelData, TensorLoader, fit
 from zoo.callbacks import EMA, EarlyStopping
 from zoo.data.answers.nested import join
+from zoo.metrics import MisfitError
 
 
 def learner(data, model, **options):
@@ -233,3 +234,49 @@ def test_a_loss_may_hold_a_frozen_network():
     assert torch.equal(before, frozen.weight)
     with pytest.raises(ValueError, match=r"freeze them with requires_grad_\(False\)"):
         learner(learn.data, nn.Linear(4, 1), loss_fn=Perceptual(nn.Linear(1, 3)))
+
+
+# -- scores of predictions in parts
+
+
+class _Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        scores = self.layer(x)
+        return {"kind": scores, "size": scores.sum(1)}
+
+
+def _right_kind(preds, targets):
+    truth = targets["kind"] if isinstance(targets, dict) else targets[0]
+    return (preds["kind"].argmax(1) == truth).float().mean()
+
+
+@pytest.mark.parametrize("form", [dict, tuple, list])
+def test_the_score_of_predictions_in_parts_is_that_of_the_evaluation(form):
+    torch.manual_seed(0)
+    x = torch.randn(50, 3)
+    parts = [(row, {"kind": row.argmax(), "size": row.sum()}) for row in x]
+    if form is not dict:
+        parts = [(row, form(target.values())) for row, target in parts]
+    loader = DataLoader(parts, batch_size=16)
+
+    def loss(preds, targets):
+        return preds["size"].square().mean()
+
+    learn = Learner(
+        ModelData(loader, loader), _Heads(), device="cpu", progress=False, loss_fn=loss, metrics=[_right_kind]
+    )
+    wanted = learn.evaluate()["_right_kind"]
+    assert 0 < wanted < 1
+    assert learn.score(*learn.predict_with_targs()) == {"_right_kind": pytest.approx(wanted)}
+    for metric in ("accuracy", "f1", "rmse", "fbeta", "auc", "perplexity"):
+        with pytest.raises((MisfitError, TypeError), match=r"got parts \(kind, size\): use a function"):
+            learn.score(*learn.predict_with_targs(), metrics=[metric])
+        with pytest.raises((MisfitError, TypeError), match=r"got parts \(kind, size\): use a function"):
+            learn.evaluate(metrics=[metric])
+    with pytest.raises((MisfitError, TypeError), match=r"got parts \(kind, size\)"):
+        learn.fit(0.1, 1, metrics=["accuracy"])
+    assert learn.history == []

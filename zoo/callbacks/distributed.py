@@ -167,8 +167,9 @@ class Processes(Callback):
     def after_validate(self, state: State) -> None:
         self._view = None
         if self._adds_up:
-            everyone = distributed.all_objects([meter.sums() for meter in state.meters])
-            for meter, parts in zip(state.meters, zip(*everyone, strict=True), strict=True):
+            everyone = distributed.all_objects(([meter.sums() for meter in state.meters], state.failed))
+            state.failed = set().union(*(failed for _, failed in everyone))
+            for meter, *parts in zip(state.meters, *(sums for sums, _ in everyone), strict=True):
                 meter.combine(parts)
 
     # -- helpers

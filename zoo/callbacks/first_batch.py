@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from zoo.engine.callback import Callback
 from zoo.engine.measures import meaning_of, noted
 from zoo.engine.state import State
 from zoo.losses import activation_of
-from zoo.metrics import MisfitError, metric_name, module_of, sklearn_metric
+from zoo.metrics import MisfitError, module_of, named_meters, sklearn_metric
 from zoo.metrics.meters import innermost, is_meter
 
 # what torch pairs by broadcasting
@@ -59,12 +60,14 @@ class FirstBatch(Callback):
         if not self._due or not state.training:
             return
         self._due, target, self._target = False, self._target, None
-        if not isinstance(state.preds, Tensor):
-            return
-        self._check_loss(state)
-        for metric in state.metrics if state.data.valid_dl is not None else ():
+        if not isinstance(state.preds, Tensor | Mapping | tuple | list):
+            return  # a model's own object, which has no scores while it trains
+        if isinstance(state.preds, Tensor):
+            self._check_loss(state)
+        metrics = state.metrics if state.data.valid_dl is not None else ()
+        for name, metric in zip(named_meters(metrics), metrics, strict=True):
             if not is_meter(metric) and not isinstance(metric, type):
-                self._try(state, metric, target)
+                self._try(state, name, metric, target)
 
     def after_train(self, state: State) -> None:
         if self._empty:
@@ -91,7 +94,7 @@ class FirstBatch(Callback):
             )
 
     @staticmethod
-    def _try(state: State, metric: Any, target: Any) -> None:
+    def _try(state: State, name: str, metric: Any, target: Any) -> None:
         if module_of(metric).startswith("sklearn."):
             metric = sklearn_metric(metric)
         # as the validation gives them: on the CPU where it keeps them, and in float32 where training is in
@@ -105,7 +108,7 @@ class FirstBatch(Callback):
                 torch.no_grad(),
                 preserve_rng(),
                 predictions_are(meaning_of(state.loss_fn, activation_of(state.loss_fn, state.data))),
-                noted(metric_name(metric)),
+                noted(name),
             ):
                 value = metric(preds, given)
                 if isinstance(value, Tensor) and value.numel() != 1:
@@ -116,6 +119,7 @@ class FirstBatch(Callback):
             raise
         except Exception:  # of this batch, perhaps; the validation will tell
             return
+        state.worked.add(name)
 
 
 def _copy(part: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import csv
 import numbers
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class CSVLogger(Callback):
             return
         try:
             self._write()
-        except OSError as error:
+        except (OSError, ValueError, csv.Error) as error:  # lost, or no longer a table
             if not self._told:
                 self._told = True
                 warnings.warn(
@@ -120,6 +121,15 @@ def _write_lines(path: Path, lines: list[list[Any]], mode: str) -> None:
 class TensorBoardLogger(Callback):
     """Writes the epoch numbers and the training loss of every batch for TensorBoard (`pip install
     zoo[tensorboard]`).
+
+    What cannot be written (a full disk, a folder on a server that is gone) is told once a fit, ends nothing,
+    and is tried again after the next epoch.
+
+    Args:
+        folder: where TensorBoard looks; made if needed.
+
+    Raises:
+        ImportError: before a fit, without tensorboard.
     """
 
     order = 70
@@ -127,6 +137,8 @@ class TensorBoardLogger(Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._writer: Any = None
+        self._writes = self._told = False
+        self._waiting: list[dict[str, Any]] = []
         self._batches = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,33 +148,62 @@ class TensorBoardLogger(Callback):
         self._batches = state["batches"]
 
     def before_fit(self, state: State) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ImportError(
-                "TensorBoardLogger needs the package tensorboard: pip install zoo[tensorboard]"
-            ) from None
-        if claims(self.folder):  # else another process writes
-            self._writer = SummaryWriter(str(self.folder))
+        writer = _summary_writer()
+        self._writes, self._waiting, self._told = claims(self.folder), [], False  # else another process does
+        if self._writes:
+            self._writer = writer(str(self.folder))
 
     def after_epoch(self, state: State) -> None:
-        if self._writer is None:
+        if not self._writes:
             return
-        for name, value in state.row.items():
-            if name == "epoch":
-                continue
-            if isinstance(value, numbers.Number):
-                self._writer.add_scalar(name, value, state.row["epoch"])
-            else:
-                self._writer.add_text(name, str(value), state.row["epoch"])
-        if state.learner is not None:
-            losses = state.learner.sched.losses
-            for number in range(self._batches, len(losses)):
-                self._writer.add_scalar("batch_loss", losses[number], number)
-            self._batches = len(losses)
+        self._waiting.append(dict(state.row))
+        try:
+            self._write([] if state.learner is None else state.learner.sched.losses)
+        except Exception as error:  # whatever a writer raises
+            self._lost(error)
 
     def cleanup_fit(self, state: State) -> None:
-        if self._writer is not None:
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except Exception as error:
+            self._lost(error)
+        self._writer, self._batches = None, 0
+
+    def _write(self, losses: Sequence[float]) -> None:
+        if self._writer is None:
+            self._writer = _summary_writer()(str(self.folder))
+        for row in self._waiting:
+            for name, value in row.items():
+                if name == "epoch":
+                    continue
+                if isinstance(value, numbers.Number):
+                    self._writer.add_scalar(name, value, row["epoch"])
+                else:
+                    self._writer.add_text(name, str(value), row["epoch"])
+        for number in range(self._batches, len(losses)):
+            self._writer.add_scalar("batch_loss", losses[number], number)
+        self._writer.flush()
+        self._batches, self._waiting = len(losses) or self._batches, []
+
+    def _lost(self, error: Exception) -> None:
+        with contextlib.suppress(Exception):
             self._writer.close()
-            self._writer = None
-        self._batches = 0
+        self._writer = None
+        if not self._told:
+            self._told = True
+            warnings.warn(
+                f"TensorBoardLogger: {self.folder} could not be written ({error}); what it lacks is tried "
+                "again after the next epoch",
+                stacklevel=2,
+            )
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ImportError(
+            "TensorBoardLogger needs the package tensorboard: pip install zoo[tensorboard]"
+        ) from None
+    return SummaryWriter

@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.data.answers.nested import rows_of
 from zoo.data.answers.outputs import Meaning, predictions_are
 from zoo.data.loaders.seeding import preserve_rng
+from zoo.engine.callback import CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.engine.memory import is_out_of_memory
 from zoo.engine.state import State
 from zoo.losses import Activation, activation_of, counted_by, ignored_by
@@ -23,8 +24,8 @@ class Measures:
     """The loss and the metrics of one pass; a metric that cannot be computed is NaN in it.
 
     That is told once a fit, and ends nothing: hours of training do not hang on one class that a validation
-    set lacks. What would fail in every epoch, an error in a metric's own code or predictions and targets
-    that do not go together, is raised.
+    set lacks, or on what else befalls a metric that has given a value before. What would fail in every epoch,
+    an error in a metric's own code or predictions and targets that do not go together, is raised.
     """
 
     def __init__(self, state: State) -> None:
@@ -32,7 +33,7 @@ class Measures:
         for meter in self.meters.values():
             meter.reset()
         self._meaning = meaning_of(state.loss_fn, activation_of(state.loss_fn, state.data))
-        self._failed: set[str] = set()
+        state.failed = set()
         state.meters = [self.loss, *self.meters.values()]
 
     def add(self) -> None:
@@ -44,7 +45,7 @@ class Measures:
         rows = rows_of(s.target if whole else s.preds) if counted is None else counted
         self.loss.add(s.loss.detach(), rows)
         for name, meter in self.meters.items():
-            if name not in self._failed:
+            if name not in s.failed:
                 self._try(name, lambda meter=meter: meter.update(s.preds, s.target))
 
     def result(self) -> dict[str, float]:
@@ -52,19 +53,26 @@ class Measures:
         found: dict[str, float] = {"valid_loss": self.loss.compute()}
         with preserve_rng():
             for name, meter in self.meters.items():
-                known = name not in self._failed
+                known = name not in self.state.failed
                 value = self._try(name, lambda meter=meter: float(meter.compute())) if known else None
                 found[name] = math.nan if value is None else value
+                if value is not None:
+                    self.state.worked.add(name)
         return found
 
     def _try(self, name: str, measure: Callable[[], Any]) -> Any:
         try:
             with noted(name), predictions_are(self._meaning):
                 return measure()
-        except MisfitError:
+        except (CancelStep, CancelBatch, CancelEpoch, CancelFit):
             raise
-        except (ValueError, ArithmeticError) as error:
-            self._failed.add(name)
+        except Exception as error:
+            of_the_rows = isinstance(error, ValueError | ArithmeticError) and not isinstance(
+                error, MisfitError
+            )
+            if not of_the_rows and name not in self.state.worked:
+                raise
+            self.state.failed.add(name)
             if name not in self.state.told:
                 self.state.told.add(name)
                 warnings.warn(
@@ -84,7 +92,7 @@ def meaning_of(loss_fn: Any, activation: Activation) -> Meaning:
     kind: Literal["probabilities", "scores"] = (
         "probabilities" if activation.kind == "probability" else "scores"
     )
-    return Meaning(kind, activation.axis, ignored_by(loss_fn))
+    return Meaning(kind, activation.axis, ignored_by(loss_fn), activation.kind in ("softmax", "exp"))
 
 
 def batch_rows(state: State) -> int:

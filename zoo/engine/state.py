@@ -35,6 +35,8 @@ class State:
         preds, extras: the model's output; a tuple is split into its first member and the rest.
         loss: scalar tensor of the current batch.
         meters: what a validation adds up, the loss first; empty in other passes.
+        failed: metrics, by name, that could not be computed in the current validation.
+        worked: metrics that have given a value in this fit.
         told: metrics whose failure was warned of in this fit.
         row: the numbers of the current epoch; ends up in the history.
         cycle_done: set by the schedule when a cycle is complete.
@@ -67,6 +69,8 @@ class State:
     extras: tuple = ()
     loss: Any = None
     meters: Sequence[Any] = ()
+    failed: set[str] = field(default_factory=set)
+    worked: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     row: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)

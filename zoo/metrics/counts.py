@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import form_of, ignored_target
-from zoo.metrics.arrays import MisfitError, class_rows
-from zoo.metrics.labels import label_probs
+from zoo.metrics.arrays import MisfitError, check_no_parts, class_probs, class_rows, class_targets
+from zoo.metrics.labels import above, label_probs
 from zoo.metrics.meters import Summed, measured, streams
 
 Average = Literal["binary", "macro", "micro", "weighted"]
@@ -23,7 +24,8 @@ class ClassCounts(Summed):
         name: of the metric.
         value: of the metric, from three float64 rows (hits, chosen, true), one number a class.
         average: how the classes become one number; `None` chooses by the predictions.
-        thresh: probability from which a label holds.
+        thresh: probability above which a label, a single output or class 1 of two is chosen; of labels
+            also one each.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class ClassCounts(Summed):
         name: str,
         value: Callable[[Tensor, Average], float],
         average: Average | None,
-        thresh: float,
+        thresh: Any,
     ) -> None:
         if average is not None and average not in get_args(Average):
             raise ValueError(
@@ -52,6 +54,8 @@ class ClassCounts(Summed):
         self._several = False
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
+        check_no_parts(preds, targets, self.name)
+        targets = class_targets(preds, targets)
         several = form_of(preds.shape, targets.shape) == "labels"
         if several and self.average == "binary":
             raise MisfitError(f"{self.name}: average='binary' is for two classes, these are several labels")
@@ -61,18 +65,23 @@ class ClassCounts(Summed):
         self._strange = self._strange + strange
 
     def _of_labels(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | int]:
-        chosen = label_probs(preds, None, self.name).reshape(-1, preds.shape[-1]) > self.thresh
+        probs = label_probs(preds, None, self.name).reshape(-1, preds.shape[-1])
+        chosen = above(probs, self.thresh, self.name)
         truth = targets.reshape(-1, preds.shape[-1]) > 0.5
         return torch.stack([(chosen & truth).sum(0), chosen.sum(0), truth.sum(0)]), 0
 
     def _of_classes(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | int]:
+        if not isinstance(self.thresh, int | float) and np.ndim(self.thresh):
+            raise MisfitError(
+                f"{self.name}: one threshold a label is for several labels, these are of one class a row"
+            )
         if form_of(preds.shape, targets.shape) == "output":
             guessed = (label_probs(preds.reshape(-1), None, self.name) > self.thresh).long()
             labels, classes = targets.reshape(-1).long(), 2
             counts_too = labels != ignored_target()
         else:
             flat, labels, counts_too = class_rows(preds, targets, self.name)
-            guessed, labels, classes = flat.argmax(-1), labels.long(), flat.shape[-1]
+            guessed, labels, classes = self._guessed(flat), labels.long(), flat.shape[-1]
         if self.average == "binary" and classes != 2:
             raise MisfitError(
                 f"{self.name}: average='binary' is for two classes, there are {classes}: use 'macro', "
@@ -88,6 +97,17 @@ class ClassCounts(Summed):
             zeros.index_add(0, where, row) for where, row in zip((labels, guessed, labels), rows, strict=True)
         ]
         return torch.stack(counts), (~known & counts_too).sum()
+
+    def _guessed(self, flat: Tensor) -> Tensor:
+        """The class of each row: with a threshold of its own class 1 of two where that is above it."""
+        if self.thresh == 0.5:
+            return flat.argmax(-1)
+        if flat.shape[-1] != 2:
+            raise MisfitError(
+                f"{self.name}: thresh={self.thresh} is for two classes or several labels; of "
+                f"{flat.shape[-1]} classes the one with the largest score is chosen: leave thresh out"
+            )
+        return (class_probs(flat)[:, 1] > self.thresh).long()
 
     def compute(self) -> float:
         if self._counts is None:
@@ -152,14 +172,14 @@ def _mcc(counts: Tensor, average: Average) -> float:
 
 
 def _meter(name: str, value: Callable[[Tensor, Average], float]) -> Callable[..., ClassCounts]:
-    def make(average: Average | None = None, thresh: float = 0.5) -> ClassCounts:
+    def make(average: Average | None = None, thresh: Any = 0.5) -> ClassCounts:
         return ClassCounts(name, value, average, thresh)
 
     return make
 
 
 @streams(_meter("precision", _precision))
-def precision(preds: Any, targets: Any, *, average: Average | None = None, thresh: float = 0.5) -> float:
+def precision(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
     """Share of what was called a class (or label) that is one.
 
     In a list of metrics as it is, by its name, or with options: `partial(precision, average="macro")`.
@@ -167,17 +187,22 @@ def precision(preds: Any, targets: Any, *, average: Average | None = None, thres
     Args:
         preds: of classes scores or probabilities, shape (..., classes), or with the classes elsewhere, see
             `accuracy`; of two classes also one output, shape (rows,) or (rows, 1); of several labels shape
-            (rows, labels). A label holds, and a single output says yes, where its probability is above
-            `thresh`; see `fbeta` on what predictions mean.
+            (rows, labels). See `fbeta` on what predictions mean.
         targets: class numbers, or 0 and 1 in the shape of several labels. The class number -100, or the
             `ignore_index` of the loss, does not count.
         average: "binary" (the class 1 of two), "macro" (the mean over the classes that occur), "micro" (all
             decisions together), "weighted" (by the rows of each class). By default "binary" for two classes,
             else "macro".
-        thresh: see `preds`.
+        thresh: a label holds, a single output says yes, and class 1 of two is chosen where its probability
+            is above this; of several labels also one each, as a list or array. Of more classes the one with
+            the largest score is chosen.
 
     Returns:
         What scikit-learn's function of the same name gives; 0 where nothing was called so.
+
+    Raises:
+        MisfitError: if the shapes do not fit, or for another `thresh` or average="binary" where there are
+            more than two classes.
 
     Example:
         >>> precision([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], [1, 0, 0])
@@ -187,7 +212,7 @@ def precision(preds: Any, targets: Any, *, average: Average | None = None, thres
 
 
 @streams(_meter("recall", _recall))
-def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: float = 0.5) -> float:
+def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
     """Share of the rows of a class (or label) that were called so; arguments as of `precision`.
 
     Example:
@@ -198,7 +223,7 @@ def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: 
 
 
 @streams(_meter("f1", _f1))
-def f1(preds: Any, targets: Any, *, average: Average | None = None, thresh: float = 0.5) -> float:
+def f1(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
     """Harmonic mean of `precision` and `recall`; arguments as of `precision`.
 
     Several labels are averaged over labels here; `fbeta(beta=1)` averages over rows.
@@ -211,7 +236,7 @@ def f1(preds: Any, targets: Any, *, average: Average | None = None, thresh: floa
 
 
 class _Correlation(ClassCounts):
-    def __init__(self, thresh: float = 0.5) -> None:
+    def __init__(self, thresh: Any = 0.5) -> None:
         super().__init__("mcc", _mcc, None, thresh)
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
@@ -221,7 +246,7 @@ class _Correlation(ClassCounts):
 
 
 @streams(_Correlation)
-def mcc(preds: Any, targets: Any, *, thresh: float = 0.5) -> float:
+def mcc(preds: Any, targets: Any, *, thresh: Any = 0.5) -> float:
     """Matthews' correlation of predicted and true classes: 1 perfect, 0 no better than chance.
 
     Gorodkin 2004 for more than two classes; 0 where one class only is predicted, or occurs.

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import meaning
-from zoo.metrics.arrays import Metric, MisfitError, wide
+from zoo.data.answers.outputs import exclusive_scores, fit_together, meaning
+from zoo.metrics.arrays import Metric, MisfitError, as_values, order_unknown, wide
 from zoo.metrics.meters import counted_mean, makes_metric, mean_at_once
 
 
@@ -18,7 +18,8 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
     Args:
         preds: scores or probabilities.
         sigmoid: whether they are scores. `None`: inside a fit, an evaluation and `learn.score` it is known;
-            elsewhere they are probabilities if all lie in [0, 1].
+            (of scores of one class a row these are those of the softmax); elsewhere they are probabilities
+            if all lie in [0, 1].
         name: of the metric, for the error.
 
     Raises:
@@ -28,6 +29,8 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
     preds = preds if preds.dtype in (torch.float32, torch.float64) else preds.float()
     known = meaning()
     if sigmoid is None and known is not None:
+        if exclusive_scores(preds.shape):
+            return preds.softmax(known.axis)
         sigmoid = known.kind == "scores"
     if sigmoid is None and preds.numel():
         low, high = (float(value) for value in preds.aminmax())
@@ -42,21 +45,42 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
     return preds.sigmoid() if sigmoid else preds
 
 
+def above(probs: Tensor, thresh: Any, name: str) -> Tensor:
+    """Which labels hold: those whose probability is above the threshold.
+
+    Args:
+        probs: shape (..., labels).
+        thresh: a number, or one a label.
+        name: of the metric, for the error.
+
+    Raises:
+        MisfitError: if there are not as many thresholds as labels.
+    """
+    if isinstance(thresh, int | float):
+        return probs > thresh
+    limits = as_values(thresh).to(probs)
+    if limits.ndim and limits.shape != probs.shape[-1:]:
+        raise MisfitError(
+            f"{name}: {limits.numel()} thresholds for {probs.shape[-1]} labels: give one a label"
+        )
+    return probs > limits
+
+
 def _check_labels(preds: Tensor, targets: Tensor, name: str) -> None:
-    if preds.shape != targets.shape and preds.numel() != targets.numel():
+    if not fit_together(preds.shape, targets.shape):
         raise MisfitError(
             f"{name} compares labels one by one: predictions of shape {tuple(preds.shape)} do not fit "
-            "targets "
-            f"of shape {tuple(targets.shape)}; of one class a row use accuracy"
+            f"targets of shape {tuple(targets.shape)}"
+            + (order_unknown(preds, targets) or "; of one class a row use accuracy")
         )
 
 
 @makes_metric
-def accuracy_thresh(thresh: float = 0.5, *, sigmoid: bool | None = None) -> Metric:
+def accuracy_thresh(thresh: Any = 0.5, *, sigmoid: bool | None = None) -> Metric:
     """Share of right yes/no decisions over all rows and labels (multi-label, or a single output).
 
     Args:
-        thresh: probability above which a label holds.
+        thresh: probability above which a label holds; one a label as a list or array.
         sigmoid: as of `fbeta`.
 
     Example:
@@ -67,7 +91,9 @@ def accuracy_thresh(thresh: float = 0.5, *, sigmoid: bool | None = None) -> Metr
     def right(preds: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         _check_labels(preds, targets, "accuracy_thresh")
         probs = label_probs(preds, sigmoid, "accuracy_thresh")
-        return ((probs > thresh) == (targets.reshape(probs.shape) > 0.5)).sum(), probs.numel()
+        return (
+            above(probs, thresh, "accuracy_thresh") == (targets.reshape(probs.shape) > 0.5)
+        ).sum(), probs.numel()
 
     @counted_mean("accuracy_thresh", right)
     def metric(preds: Any, targets: Any) -> Tensor:
@@ -77,7 +103,7 @@ def accuracy_thresh(thresh: float = 0.5, *, sigmoid: bool | None = None) -> Metr
 
 
 @makes_metric
-def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool | None = None) -> Metric:
+def fbeta(beta: float = 2.0, thresh: Any = 0.2, *, sigmoid: bool | None = None) -> Metric:
     """F-beta of every row's labels, averaged over rows (multi-label); of predictions and targets of shape
     (rows, steps, labels) over all steps.
 
@@ -85,7 +111,8 @@ def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool | None = None
 
     Args:
         beta: recall counts this many times as much as precision.
-        thresh: probability above which a label is chosen.
+        thresh: probability above which a label is chosen; one a label as a list or array, such as
+            `best_threshold(..., per_class=True)` finds them.
         sigmoid: whether predictions are scores (True) or probabilities (False). By default (`None`) a metric
             in a fit, in `evaluate` or in `learn.score` knows what the model's outputs are. Called by hand,
             values that all lie in [0, 1] are probabilities, such as `TTA(log=False)` and `predict_proba()`
@@ -105,7 +132,7 @@ def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool | None = None
                 f"{name} needs predictions and targets of shape (rows, labels), got {tuple(preds.shape)} and "
                 f"{tuple(targets.shape)}; of one class a row use f1"
             )
-        chosen = (label_probs(preds, sigmoid, name) > thresh).float()
+        chosen = above(label_probs(preds, sigmoid, name), thresh, name).float()
         truth = (targets > 0.5).float()
         hit, n_chosen, n_true = (chosen * truth).sum(-1), chosen.sum(-1), truth.sum(-1)
         bottom = beta**2 * n_true + n_chosen

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.data.answers.nested import detached, join, rows_of
 from zoo.data.answers.outputs import ignored_target
-from zoo.metrics.arrays import Metric, as_pair, class_rows, wide
+from zoo.metrics.arrays import Metric, as_pair, check_no_parts, class_rows, wide
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Parts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | int]]
@@ -157,6 +157,7 @@ class CountedMean(RowSum):
         super().__init__()
 
     def update(self, preds: Any, targets: Any) -> None:
+        check_no_parts(preds, targets, self.name)
         total, number = self.parts(preds, targets)
         self.total, self.rows = self.total + total, self.rows + number
 
@@ -185,6 +186,7 @@ class Perplexity(RowSum):
     name = "perplexity"
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
+        check_no_parts(preds, targets, self.name)
         flat, labels, counts = class_rows(preds, targets, self.name)
         losses = F.cross_entropy(flat.float(), labels.long(), reduction="sum", ignore_index=ignored_target())
         self.total, self.rows = self.total + wide(losses), self.rows + counts.sum()
@@ -232,6 +234,25 @@ def innermost(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     return function
+
+
+def options_of(function: Any) -> dict[str, Any]:
+    """The options that `partial`s have set; outer ones win."""
+    if not isinstance(function, functools.partial):
+        return {}
+    return {**options_of(function.func), **function.keywords}
+
+
+def own_meter(metric: Any) -> Summed | None:
+    """What counts a metric that adds up, with the options of its `partial`s; `None` for any other metric.
+
+    Raises:
+        ValueError: for an option with a value that is none.
+    """
+    inner = innermost(metric)
+    # functools.wraps copies the mark of a metric to a function that does something else with it
+    adds_up = None if hasattr(inner, "__wrapped__") else getattr(inner, "streamed", None)
+    return None if adds_up is None or getattr(metric, "args", ()) else adds_up(**options_of(metric))
 
 
 def module_of(function: Any) -> str:

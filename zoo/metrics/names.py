@@ -9,7 +9,16 @@ from typing import Any
 
 from zoo.errors import did_you_mean, some
 from zoo.metrics import classes, counts, labels, numbers, ranking
-from zoo.metrics.meters import Perplexity, check_name, innermost, is_meter, metric_name, module_of
+from zoo.metrics.meters import (
+    Perplexity,
+    check_name,
+    innermost,
+    is_meter,
+    metric_name,
+    module_of,
+    options_of,
+    own_meter,
+)
 
 _NAMED: dict[str, Callable[[], Any]] = {
     "accuracy": lambda: classes.accuracy,
@@ -40,8 +49,10 @@ def metric_list(metrics: Any, known: Mapping[str, Any] | None = None) -> list[An
 
     Raises:
         TypeError: if it is no list, or holds something that can be no metric: a function that makes metrics
-            and was not called, one that takes other arguments, an object that cannot be called.
-        ValueError: for a name that does not exist, or that every table has.
+            and was not called, one that takes other arguments or lacks an option that is set, an object that
+            cannot be called.
+        ValueError: for a name that does not exist, or that every table has, and for an option with a value
+            that is none.
 
     Example:
         >>> [metric_name(metric) for metric in metric_list(["accuracy", "f1"])]
@@ -82,7 +93,9 @@ def _checked(metric: Any, known: Mapping[str, Any]) -> Any:
         raise TypeError(
             f"a metric is a function (preds, targets) -> number, a streaming object or a name, got {metric!r}"
         )
+    _check_options(meter, name)
     _check_arguments(meter, name)
+    own_meter(metric)  # which looks at the values of options
     return metric
 
 
@@ -108,6 +121,25 @@ def _call(metric: Any) -> str:
         arguments, metric = own + arguments, metric.func
     needed = "f1_score" if metric_name(metric) == "sklearn_metric" and not arguments else ""
     return f"{metric_name(metric)}({', '.join(arguments) or needed})"
+
+
+def _check_options(metric: Any, name: str) -> None:
+    """That the options which `partial` sets are such of the function."""
+    inner = innermost(metric)
+    through = module_of(inner).startswith("sklearn.")  # whose checks of arguments pass on what they get
+    try:
+        known = inspect.signature(inner, follow_wrapped=through).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in known):
+        return
+    names = [one.name for one in known if one.kind is not one.POSITIONAL_ONLY]
+    for option in options_of(metric):
+        if option not in names:
+            raise TypeError(
+                f"the metric {name} has no option {option!r}{did_you_mean(option, names)}: it takes "
+                f"{some(names, most=len(names))}"
+            )
 
 
 def _check_arguments(function: Any, name: str) -> None:

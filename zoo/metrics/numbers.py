@@ -93,7 +93,7 @@ def mse(preds: Any, targets: Any) -> float:
 
     Args:
         preds: predictions, any shape.
-        targets: as many targets.
+        targets: as many targets, in the same shape; dimensions of one value may be there or not.
 
     Example:
         >>> mse([1.0, 2.0], [1.0, 4.0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zoo.data.answers.rankings import rankings
+from zoo.metrics.arrays import check_no_parts
 
 
 def auc(preds: Any, targets: Any) -> float:
@@ -27,5 +29,7 @@ def auc(preds: Any, targets: Any) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
+    if isinstance(preds, Mapping) or isinstance(targets, Mapping):
+        check_no_parts(preds, targets, "auc")
     parts = [roc_auc_score(truth, scores) for scores, truth in rankings(preds, targets, "auc")]
     return float(sum(parts) / len(parts))

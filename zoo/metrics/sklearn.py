@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.answers.outputs import form_of, ignored_target, meaning
-from zoo.metrics.arrays import Metric, as_pair, class_rows
+from zoo.data.answers.outputs import form_of, ignored_target
+from zoo.metrics.arrays import Metric, as_pair, class_probs, class_rows, class_targets
 from zoo.metrics.labels import label_probs
 from zoo.metrics.meters import makes_metric, metric_name, module_of
 
@@ -45,6 +45,8 @@ def sklearn_metric(function: Callable, *, on: str | None = None, **options: Any)
     @functools.wraps(function)
     def metric(preds: Any, targets: Any) -> float:
         scores, truth = (values.cpu() for values in as_pair(preds, targets))
+        if on != "values" and not _ranks(function) and not _of_numbers(function):
+            truth = class_targets(scores, truth)
         kind = on or _fitting(function, scores, truth)
         if kind == "values":
             given = scores.float()
@@ -66,24 +68,13 @@ def _answers(preds: Tensor, targets: Tensor, kind: str, name: str) -> tuple[Tens
     if form == "classes":
         flat, truth, counts = class_rows(scores, targets, name)
         flat, truth = flat[counts], truth[counts]
-        return (_class_probs(flat) if kind == "probs" else flat.argmax(-1)), truth
+        return (class_probs(flat) if kind == "probs" else flat.argmax(-1)), truth
     shape = (-1,) if form == "output" else (-1, preds.shape[-1])
-    scores, truth = scores.reshape(shape), targets.reshape(shape)
+    probs, truth = label_probs(scores.double(), None, name).reshape(shape), targets.reshape(shape)
     if form == "output":
         counts = truth != ignored_target()
-        scores, truth = scores[counts], truth[counts]
-    probs = label_probs(scores.double(), None, name)
+        probs, truth = probs[counts], truth[counts]
     return (probs if kind == "probs" else (probs > 0.5).long()), truth
-
-
-def _class_probs(preds: Tensor) -> Tensor:
-    """Probabilities of classes, from scores or logarithms; probabilities as they are."""
-    known = meaning()
-    if known is not None:
-        are_probs = known.kind == "probabilities"
-    else:
-        are_probs = bool((preds >= 0).all() and ((preds.sum(-1) - 1).abs() < 1e-3).all())
-    return preds if are_probs else preds.double().softmax(-1)  # few are equal that were not
 
 
 _OF_PROBABILITIES = ("log_loss", "brier_score_loss", "d2_log_loss_score", "d2_brier_score")
@@ -94,10 +85,15 @@ def _ranks(function: Any) -> bool:
     return module_of(function).endswith("._ranking")
 
 
+def _of_numbers(function: Any) -> bool:
+    """Whether it compares numbers, such as `r2_score`."""
+    return module_of(function).endswith("._regression")
+
+
 def _fitting(function: Any, preds: Tensor, targets: Tensor) -> str:
     """What a scikit-learn function should get, as `sklearn_metric` names it."""
     if targets.is_floating_point() or form_of(preds.shape, targets.shape) != "classes":
         yes_or_no = (targets == 0) | (targets == 1) | (targets == ignored_target())
-        if module_of(function).endswith("._regression") or not yes_or_no.all():
+        if _of_numbers(function) or not yes_or_no.all():
             return "values"
     return "probs" if metric_name(function) in _OF_PROBABILITIES or _ranks(function) else "labels"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
-from zoo.metrics.meters import RowMean, WholeSet, check_name, innermost, is_meter, metric_name, module_of
+from zoo.metrics.meters import RowMean, WholeSet, check_name, is_meter, metric_name, module_of, own_meter
 from zoo.metrics.names import named_metric
 from zoo.metrics.sklearn import sklearn_metric
 
@@ -38,7 +37,7 @@ def streaming(metric: Any) -> Any:
 
     Raises:
         TypeError: if it is neither a function nor such an object.
-        ValueError: for a name that does not exist.
+        ValueError: for a name that does not exist, or an option with a value that is none.
     """
     if isinstance(metric, str):
         metric = named_metric(metric)
@@ -52,16 +51,7 @@ def streaming(metric: Any) -> Any:
         )
     if module_of(metric).startswith("sklearn."):
         metric = sklearn_metric(metric)
-    inner = innermost(metric)
-    # functools.wraps copies the mark of a metric to a function that does something else with it
-    adds_up = None if hasattr(inner, "__wrapped__") else getattr(inner, "streamed", None)
-    if adds_up is not None and not getattr(metric, "args", ()):
-        return adds_up(**_keywords(metric))
+    own = own_meter(metric)
+    if own is not None:
+        return own
     return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)
-
-
-def _keywords(function: Any) -> dict[str, Any]:
-    """The options that `partial`s have set; outer ones win."""
-    if not isinstance(function, functools.partial):
-        return {}
-    return {**_keywords(function.func), **function.keywords}

@@ -28,11 +28,12 @@ def best_threshold(probs: Any, targets: Any, beta: float = 2.0, *, per_class: bo
 
     Args:
         probs: probabilities of labels, shape (rows, labels), as `predict_proba` or `TTA(log=False)` give
-            them.
-        targets: 0 and 1, same shape.
+            them; or of a single output, shape (rows,) or (rows, 1), or of two classes, shape (rows, 2).
+        targets: 0 and 1, of labels in the same shape, else shape (rows,).
         beta: recall counts this many times as much as precision.
         per_class: one threshold a label, for the F-beta of each label over the rows; else one for all, for
-            the mean of the rows' F-beta, which `fbeta(beta, thresh)` gives too.
+            the mean of the rows' F-beta, which `fbeta(beta, thresh)` gives too. Of a single output, or two
+            classes, it is the F-beta over the rows of class 1.
 
     Raises:
         ValueError: for values outside [0, 1], or shapes that differ.
@@ -44,11 +45,13 @@ def best_threshold(probs: Any, targets: Any, beta: float = 2.0, *, per_class: bo
     """
     chances = as_values(probs).cpu().double().numpy()
     truth = as_values(targets).cpu().numpy() > 0.5
+    single = truth.ndim == 1 and chances.shape in ((len(truth),), (len(truth), 1), (len(truth), 2))
+    if single:
+        chances, truth = chances.reshape(len(truth), -1)[:, -1:], truth[:, None]
     if chances.ndim != 2 or chances.shape != truth.shape or not chances.size:
         raise MisfitError(
-            f"best_threshold needs probabilities and targets of shape (rows, labels), got {chances.shape} "
-            "and "
-            f"{truth.shape}"
+            f"best_threshold needs probabilities and targets of shape (rows, labels), or of "
+            f"one output, shape (rows,), got {chances.shape} and {truth.shape}"
         )
     if not (chances.min() >= 0 and chances.max() <= 1):
         raise ValueError(
@@ -63,7 +66,7 @@ def best_threshold(probs: Any, targets: Any, beta: float = 2.0, *, per_class: bo
             _best(values[None], known[None], beta) for values, known in zip(chances.T, truth.T, strict=True)
         ]
         return BestThreshold(np.array([one[0] for one in found]), np.array([one[1] for one in found]))
-    return BestThreshold(*_best(chances, truth, beta))
+    return BestThreshold(*(_best(chances.T, truth.T, beta) if single else _best(chances, truth, beta)))
 
 
 def _best(chances: np.ndarray, truth: np.ndarray, beta: float) -> tuple[float, float]:

@@ -27,11 +27,14 @@ class Meaning:
         kind: raw scores, or probabilities.
         axis: the dimension of the classes.
         ignored: class number of targets that do not count.
+        exclusive: whether a row is of one class, as after a softmax: targets in the shape of the predictions
+            are then shares of the classes (one-hot, smoothed, mixed), and no labels.
     """
 
     kind: Literal["scores", "probabilities"]
     axis: int = -1
     ignored: int = IGNORED
+    exclusive: bool = False
 
 
 _meaning: ContextVar[Meaning | None] = ContextVar("zoo_meaning_of_predictions", default=None)
@@ -49,7 +52,7 @@ def predictions_are(what: Meaning) -> Iterator[None]:
     Example:
         >>> with predictions_are(Meaning("probabilities")):
         ...     meaning()
-        Meaning(kind='probabilities', axis=-1, ignored=-100)
+        Meaning(kind='probabilities', axis=-1, ignored=-100, exclusive=False)
     """
     before = _meaning.set(what)
     try:
@@ -67,6 +70,8 @@ def ignored_target() -> int:
 def form_of(preds: Sequence[int], targets: Sequence[int]) -> Form:
     """What predictions of a shape answer: one yes or no a row, one class a row, or several labels a row.
 
+    Whether targets fit at all is not asked: where they do not, the answer is classes, which tell.
+
     Args:
         preds: the shape of the predictions.
         targets: that of the targets.
@@ -78,8 +83,19 @@ def form_of(preds: Sequence[int], targets: Sequence[int]) -> Form:
     width = preds[-1] if len(preds) > 1 else 1
     if width > 1 and tuple(preds) == tuple(targets):
         return "labels"
-    rows = math.prod(targets)
-    return "output" if math.prod(preds) == rows and (rows or width == 1) else "classes"
+    flat = width == 1 and _one_is_flat(_without_ones(preds), _without_ones(targets))
+    return "output" if flat or fit_together(preds, targets) else "classes"
+
+
+def fit_together(preds: Sequence[int], targets: Sequence[int]) -> bool:
+    """Whether every value of one shape has its own in the other: dimensions of one value do not matter, but
+    the order of the others does.
+
+    Example:
+        >>> fit_together((8, 1), (8,)), fit_together((2, 3), (3, 2)), fit_together((2, 3), (6,))
+        (True, False, False)
+    """
+    return _without_ones(preds) == _without_ones(targets)
 
 
 def class_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
@@ -101,11 +117,37 @@ def class_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
         if place is None:
             continue
         rest = _without_ones([*preds[:place], *preds[place + 1 :]])
-        flat = min(len(rest), len(wanted)) <= 1 and math.prod(rest) == math.prod(wanted)
-        if rest == wanted or flat:
+        if rest == wanted or _one_is_flat(rest, wanted):
             return axis
     return None
 
 
+def shares_axis(preds: Sequence[int], targets: Sequence[int]) -> int | None:
+    """The dimension along which targets are shares of classes that exclude each other; `None` where they are
+    none, or nobody has said so.
+
+    Example:
+        >>> with predictions_are(Meaning("scores", exclusive=True)):
+        ...     shares_axis((8, 3), (8, 3)), shares_axis((8, 3), (8,))
+        (-1, None)
+    """
+    known = meaning()
+    if known is None or not known.exclusive or tuple(preds) != tuple(targets):
+        return None
+    return known.axis if exclusive_scores(preds) else None
+
+
+def exclusive_scores(preds: Sequence[int]) -> bool:
+    """Whether predictions of a shape are known to be scores of classes that exclude each other."""
+    known = meaning()
+    if known is None or not known.exclusive or len(preds) < 2:
+        return False
+    return -len(preds) <= known.axis < len(preds) and preds[known.axis] > 1
+
+
 def _without_ones(shape: Sequence[int]) -> list[int]:
     return [size for size in shape if size != 1]
+
+
+def _one_is_flat(first: Sequence[int], second: Sequence[int]) -> bool:
+    return min(len(first), len(second)) <= 1 and math.prod(first) == math.prod(second)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.answers.outputs import class_axis, form_of, ignored_target, meaning
+from zoo.data.answers.outputs import class_axis, form_of, ignored_target, meaning, shares_axis
 
 
 def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -34,6 +34,9 @@ def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.
     scores, truth = _floats(preds), _floats(targets)
     if not truth.size or not scores.size:
         raise ValueError(f"{where}: there is nothing to compare, predictions or targets are empty")
+    shares = shares_axis(scores.shape, truth.shape)
+    if shares is not None:  # of each row the class with the largest one
+        truth = np.where(truth.max(axis=shares) > 0, truth.argmax(axis=shares), ignored_target())
     form = form_of(scores.shape, truth.shape)
     if form == "labels":
         width = scores.shape[-1]
