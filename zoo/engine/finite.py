@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.engine.arrivals import Arrival
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.errors import some
@@ -23,11 +24,11 @@ class FiniteGuard(Callback):
 
     On the CPU the loss is looked at directly. On an accelerator that would make the host wait for every
     batch, so fused optimizers are told on the device to skip their update (`found_inf`, the mechanism of
-    gradient scaling) from the first bad batch on, and the host looks at the flag only now and then; the
-    message still names the right batch.
+    gradient scaling) from the first bad batch on, and every so many batches the flag is sent to the host,
+    which looks at it when it has arrived; the message still names the right batch.
 
     Args:
-        every: on an accelerator, batches between two looks.
+        every: on an accelerator, batches between two flags sent.
 
     Raises:
         NonFiniteLossError: naming the epoch and the batch.
@@ -42,6 +43,7 @@ class FiniteGuard(Callback):
         self._optimizer: Any = None
         self._bad = torch.zeros(())
         self._recent: list[tuple[Tensor, int, int]] = []
+        self._sent: tuple[Arrival, int] | None = None  # the flag, and how many batches it stands for
         self._buffers: list[tuple[Tensor, Tensor]] = []
 
     def before_fit(self, state: State) -> None:
@@ -67,8 +69,10 @@ class FiniteGuard(Callback):
         self._bad = torch.maximum(self._bad, (~torch.isfinite(loss)).reshape(()).to(self._bad.dtype))
         self._optimizer.found_inf = self._bad
         self._recent.append((loss, state.epoch, state.batch_index))
-        if len(self._recent) >= self.every:
-            self._flush(state)
+        if self._sent is None and len(self._recent) >= self.every:
+            self._sent = Arrival(self._bad), len(self._recent)
+        elif self._sent is not None and self._sent[0].here():
+            self._look(state, *self._sent)
 
     def after_train(self, state: State) -> None:
         self._flush(state)
@@ -80,12 +84,16 @@ class FiniteGuard(Callback):
         finally:
             if hasattr(self._optimizer, "found_inf"):
                 del self._optimizer.found_inf
-            self._optimizer, self._buffers, self._recent = None, [], []
+            self._optimizer, self._buffers, self._recent, self._sent = None, [], [], None
 
     def _flush(self, state: State) -> None:
         """Make sure that nothing bad lies among the batches not looked at yet."""
-        recent, self._recent = self._recent, []
-        if recent and bool(self._bad):
+        if self._recent:
+            self._look(state, Arrival(self._bad), len(self._recent))
+
+    def _look(self, state: State, flag: Arrival, n: int) -> None:
+        recent, self._recent, self._sent = self._recent[:n], self._recent[n:], None
+        if bool(flag.read()):
             for loss, epoch, batch_index in recent:
                 if not bool(torch.isfinite(loss)):
                     raise self._error(loss.item(), state.model, epoch, batch_index)
