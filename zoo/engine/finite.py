@@ -41,7 +41,7 @@ class FiniteGuard(Callback):
         self.every = every
         self.deferred = False
         self._optimizer: Any = None
-        self._bad = torch.zeros(())
+        self._bad = self._poison = torch.zeros(())
         self._recent: list[tuple[Tensor, int, int]] = []
         self._sent: tuple[Arrival, int] | None = None  # the flag, and how many batches it stands for
         self._buffers: list[tuple[Tensor, Tensor]] = []
@@ -51,7 +51,7 @@ class FiniteGuard(Callback):
         self.deferred = state.device.type != "cpu" and bool(
             getattr(self._optimizer, "_step_supports_amp_scaling", False)
         )
-        self._bad = torch.zeros((), device=state.device)
+        self._bad, self._poison = torch.zeros(2, device=state.device)
 
     def before_train(self, state: State) -> None:
         # a forward pass with bad values spoils running statistics
@@ -66,7 +66,9 @@ class FiniteGuard(Callback):
                 raise self._error(value, state.model, state.epoch, state.batch_index)
             return
         loss = state.loss.detach()
-        self._bad = torch.maximum(self._bad, (~torch.isfinite(loss)).reshape(()).to(self._bad.dtype))
+        # two operations: nothing is added, unless it is no number; then the flag is 1 for good
+        self._poison.add_(loss if loss.ndim == 0 else loss.reshape(()), alpha=0)
+        torch.ne(self._poison, 0, out=self._bad)
         self._optimizer.found_inf = self._bad
         self._recent.append((loss, state.epoch, state.batch_index))
         if self._sent is None and len(self._recent) >= self.every:
