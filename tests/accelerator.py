@@ -72,7 +72,9 @@ class Accelerator(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _is_far(kwargs.get("device")) or any(isinstance(x, FarTensor) for x in tree_leaves((args, kwargs))):
+        if _is_far(kwargs.get("device")) or any(
+            isinstance(x, FarTensor) for x in tree_leaves((args, kwargs))
+        ):
             return _compute(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -97,12 +99,20 @@ def _compute(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return output
     asked = kwargs.get("device")
     there = bool(far) if asked is None else _is_far(asked)
-    if asked is not None and isinstance(output, Tensor) and any(output is leaf for leaf in tree_leaves(near_args)):
+    if (
+        asked is not None
+        and isinstance(output, Tensor)
+        and any(output is leaf for leaf in tree_leaves(near_args))
+    ):
         output = output.clone()
     if name == "copy_":
         return args[0]
-    return tree_map(lambda part: far.get(id(part), FarTensor(part) if there else part)
-                    if isinstance(part, Tensor) else part, output)
+    return tree_map(
+        lambda part: (
+            far.get(id(part), FarTensor(part) if there else part) if isinstance(part, Tensor) else part
+        ),
+        output,
+    )
 
 
 _BY_HOST = ("index", "index_put_", "_index_put_impl_")  # take indices of the host as well
@@ -136,7 +146,12 @@ def _lstm_cell_backward(
     i, f, g, o, bent = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), after.tanh()
     by_h = torch.zeros_like(after) if grad_h is None else grad_h
     by_c = by_h * o * (1 - bent**2) + (0 if grad_c is None else grad_c)
-    parts = (by_c * g * i * (1 - i), by_c * before * f * (1 - f), by_c * i * (1 - g**2), by_h * bent * o * (1 - o))
+    parts = (
+        by_c * g * i * (1 - i),
+        by_c * before * f * (1 - f),
+        by_c * i * (1 - g**2),
+        by_h * bent * o * (1 - o),
+    )
     by_gates = torch.cat(parts, 1)
     return by_gates, by_c * f, by_gates.sum(0) if has_bias else None
 

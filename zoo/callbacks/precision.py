@@ -59,6 +59,7 @@ class Autocast(Callback):
     in_finder = True
     patience = 20
     smallest = 2.0**-20
+    in_graph = "recorded"
 
     def __init__(self, dtype: torch.dtype = torch.bfloat16, *, training_only: bool = False) -> None:
         if dtype not in _SWITCHES:

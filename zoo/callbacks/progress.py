@@ -140,6 +140,7 @@ class Progress(Callback):
     """
 
     order = 90
+    in_graph = "after"
 
     def __init__(self) -> None:
         self._reset()

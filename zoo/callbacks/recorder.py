@@ -30,6 +30,7 @@ class Recorder(Callback):
     order = -100
     in_finder = False
     beta = 0.98
+    in_graph = "after"
 
     def __init__(self) -> None:
         self.finder: LRFinderResult | None = None

@@ -36,6 +36,7 @@ class FiniteGuard(Callback):
 
     order = 90
     in_finder = True
+    in_graph = "after"
 
     def __init__(self, every: int = 32) -> None:
         self.every = every

@@ -19,7 +19,7 @@ from zoo.training.lr_finder import no_trace
 
 
 class _Switch(Callback):
-    """Lets a counter run inside of the batches, but for the first ones, which make an optimizer's averages."""
+    """Lets a counter run in the batches, but for the first ones, which make an optimizer's averages."""
 
     event_orders = {"before_batch": -1000, "cleanup_batch": 1000}
 
