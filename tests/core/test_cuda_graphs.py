@@ -28,9 +28,8 @@ def recorded(monkeypatch):
 class Net(nn.Module):
     def __init__(self, drop: float = 0.0) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Linear(5, 12, bias=False), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(drop)
-        )
+        layers = [nn.Linear(5, 12, bias=False), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(drop)]
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(12, 3)
 
     def forward(self, x):
