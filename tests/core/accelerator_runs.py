@@ -138,6 +138,46 @@ def bad_batch() -> str:
     return "nothing"
 
 
+class Huge(Callback):
+    """Gradients of the first batches that are too large for float32, too, once they are scaled."""
+
+    def after_loss(self, state: Any) -> None:
+        if state.training and state.batch_index < 3:
+            state.loss = state.loss * 1e36
+
+
+class Weights(Callback):
+    def __init__(self) -> None:
+        self.sums: list[float] = []
+
+    def after_batch(self, state: Any) -> None:
+        if state.training:
+            self.sums.append(float(state.model.weight.detach().sum().cpu()))
+
+
+def float16() -> dict[str, Any]:
+    """Loss scaling where a fused optimizer leaves updates out; the device still computes in float32."""
+    found: dict[str, Any] = {}
+    for name, callbacks in (("sound", []), ("huge", [Huge()])):
+        x = torch.rand(160, 3, generator=torch.Generator().manual_seed(0))
+        data = ModelData(TensorLoader(x, x.sum(1, keepdim=True), bs=8))
+        torch.manual_seed(0)
+        learn = Learner(data, nn.Linear(3, 1), device=NAME, progress=False, seed=0).to_fp16()
+        watch, weights = Watch(learn.device), Weights()
+        with watch.training:
+            learn.fit(1e-2, 1, callbacks=[watch, *callbacks])
+        rerun = Learner(data, nn.Linear(3, 1), device=NAME, progress=False, seed=0).to_fp16()
+        rerun.model.load_state_dict(
+            {name: torch.full_like(p, 0.1) for name, p in rerun.model.state_dict().items()}
+        )
+        rerun.fit(1e-2, 1, callbacks=[weights, *callbacks])
+        found[name] = {
+            "skipped": learn._autocast.skipped, "waits": told(watch.training.found)["waits"],
+            "sums": weights.sums[:5], "scale": learn._autocast._scaler.get_scale(),
+        }  # fmt: skip
+    return found
+
+
 def main() -> None:
     arrivals.ASYNCHRONOUS.add(NAME)
     make_optimizer.FUSED_ON.add(NAME)
@@ -150,6 +190,7 @@ def main() -> None:
             "steps": {name: compared(name) for name in cases.CASES},
             "equal": equal_to_the_processor(),
             "bad batch": bad_batch(),
+            "float16": float16(),
         }
     print(json.dumps(found), file=out)
 

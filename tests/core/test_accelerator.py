@@ -74,6 +74,15 @@ def test_a_bad_loss_is_named_when_its_flag_arrives_and_no_weight_is_touched(runs
     assert runs["bad batch"].endswith("finite: True")
 
 
+def test_updates_that_overflow_in_float16_are_left_out_without_waiting(runs) -> None:
+    sound, huge = runs["float16"]["sound"], runs["float16"]["huge"]
+    assert sound["waits"] == huge["waits"] == []
+    assert (sound["skipped"], huge["skipped"]) == (0, 3)
+    assert huge["scale"] == sound["scale"] / 8
+    assert huge["sums"][:3] == [pytest.approx(0.3)] * 3
+    assert len({round(value, 6) for value in (*huge["sums"][2:], *sound["sums"])}) > 6
+
+
 # -- on the processor
 
 

@@ -1,4 +1,4 @@
-"""What a piece of training asks of a device: operations, those that the host waits for, and the least time."""
+"""What training asks of a device: operations, those that the host waits for, and the least time of a step."""
 
 from __future__ import annotations
 
