@@ -180,7 +180,7 @@ class Ensemble:
         self, predictions: Any, targets: Any, metrics: Sequence[Any] | None = None, *, log: bool | None = None
     ) -> dict[str, float]:
         """Metrics of predictions that exist, as a learner's `score` gives them."""
-        return self._first.score(predictions, targets, metrics, log=log)
+        return self._first._scored(predictions, targets, metrics, log, self._activation)
 
     def evaluate(self, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Loss and metrics of the mean over the validation set, as a learner's `evaluate` gives them.
@@ -363,6 +363,11 @@ def _check_mappings(learner: Predictor, files: list[Path], described: list[dict[
         check_mapping(None, own, f"each of the snapshots {some(silent)}")
 
 
+def _kind(activation: Activation) -> tuple[str, int | None]:
+    """What outputs mean; log-probabilities and values mean the same along any axis."""
+    return activation.kind, activation.axis if activation.kind == "softmax" else None
+
+
 def _classes(learner: Predictor) -> list[str] | None:
     classes = getattr(learner.data, "classes", None)
     return None if classes is None else [str(name) for name in classes]
@@ -370,6 +375,6 @@ def _classes(learner: Predictor) -> list[str] | None:
 
 _MUST_AGREE: dict[str, Callable[[Predictor], Any]] = {
     "their task": lambda learner: getattr(learner.data, "task", None),
-    "what their outputs mean": lambda learner: (learner.activation.kind, learner.activation.axis),
+    "what their outputs mean": lambda learner: _kind(learner.activation),
     "their classes": _classes,
 }

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
+from zoo.callbacks.progress import find_cell, progress_bar
 from zoo.callbacks.recorder import Recorder
 from zoo.callbacks.saving import SaveBest, SaveCycles
 from zoo.callbacks.scheduling import Scheduler
 from zoo.data.loaders.batches import batch_count
 from zoo.data.loaders.device import resolve_device
+from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import GroupSpec, LayerGroups, Rates
 from zoo.engine.optimizer import LayerOptimizer
@@ -307,9 +309,13 @@ class Learner(Settings, Fitting, Switches, Looking):
         check_range(min(starts), starts[-1], end_lr, num_it)
         self.groups.check(self.model)
         ratios = [start / starts[-1] for start in starts]
-        found = RangeTestRecorder(num_it)
         wraps = -(-num_it // (batch_count(self.data.train_dl) or 1))
-        with no_trace(self):
+        shown = self.progress and distributed.is_main()
+        with (
+            no_trace(self),
+            progress_bar(num_it, "lr_find", cell=find_cell() if shown else None, shown=shown) as bar,
+        ):
+            found = RangeTestRecorder(num_it, on_step=bar.update)
             schedule = RangeTest(num_it, starts[-1], end_lr, linear)
             loop = self._loop(
                 [found, Scheduler(schedule, ratios), *self._step_callbacks(self.clip)], metrics=()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.answers.gathering import widened
+from zoo.data.answers.outputs import IGNORED
 from zoo.data.loaders.seeding import preserve_generators, preserve_rng
 
 
@@ -70,22 +71,25 @@ class Activation:
         return outputs.log() if self.kind == "probability" else outputs
 
 
-def as_outputs(answers: Tensor, kind: str, log: bool | None = None) -> Tensor:
-    """Probabilities, or their logarithms, as outputs of a model whose activation is `kind`.
+def as_outputs(answers: Tensor, activation: Activation | str, log: bool | None = None) -> Tensor:
+    """Probabilities, or their logarithms, as outputs of a model with this activation.
 
     Args:
         answers: what the activation, or its `log`, gave.
-        kind: of the activation; one with probabilities.
+        activation: one with probabilities, or its kind; its temperature is undone.
         log: whether they are logarithms; `None` looks at the signs.
 
     Raises:
-        ValueError: for values that are neither, or not what `log` says.
+        ValueError: for values that are neither, or not what `log` says; and where all are 0, which may be
+            probabilities or their logarithms, if `log` does not say it.
 
     Example:
         >>> import torch
         >>> as_outputs(torch.tensor([0.5, 0.75]), "sigmoid").exp().round(decimals=4).tolist()
         [1.0, 3.0]
     """
+    activation = Activation(activation) if isinstance(activation, str) else activation
+    kind, temperature = activation.kind, activation.temperature
     answers = widened(answers)
     low, high = (float(value) for value in answers.aminmax()) if answers.numel() else (0.0, 0.0)
     slack = 1e-4  # of rounding
@@ -94,6 +98,13 @@ def as_outputs(answers: Tensor, kind: str, log: bool | None = None) -> Tensor:
             f"these are neither probabilities nor their logarithms: values from {low:.4g} to {high:.4g}; raw "
             "outputs are no answers of a learner: give them to the metrics themselves"
         )
+    if log is None and answers.numel() and -slack <= low <= high <= 0:
+        if low == 0:
+            raise ValueError(
+                "all predictions are 0, which are probabilities of what never is, or logarithms of those of "
+                "what always is: say log=False or log=True"
+            )
+        log = True
     is_log = low < -slack if log is None else log
     if (is_log and high > slack) or (not is_log and low < -slack):
         raise ValueError(
@@ -101,10 +112,14 @@ def as_outputs(answers: Tensor, kind: str, log: bool | None = None) -> Tensor:
         )
     if kind == "sigmoid":  # in float64, where a probability near 1 still has a logarithm of its absence
         chances = (answers.double().exp() if is_log else answers.double()).clamp(1e-30, 1 - 1e-15)
-        return torch.logit(chances).to(answers.dtype)
+        return (torch.logit(chances) * temperature).to(answers.dtype)
     if kind == "probability":
-        return answers.exp() if is_log else answers
-    return answers if is_log else answers.clamp(min=1e-30).log()
+        chances = answers.exp() if is_log else answers
+        return chances if temperature == 1 else (chances.logit(1e-7) * temperature).sigmoid()
+    logs = answers if is_log else answers.clamp(min=1e-30).log()
+    if temperature == 1:
+        return logs
+    return (logs * temperature).log_softmax(activation.axis)
 
 
 class CrossEntropyFlat(nn.Module):
@@ -167,6 +182,10 @@ class CrossEntropyFlat(nn.Module):
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
         )
+
+    def counted(self, targets: Tensor) -> Tensor | None:
+        """What the mean is over: how many targets count, or what they weigh together."""
+        return _counted(targets, self.weight, self.ignore_index)
 
 
 class _Elementwise(nn.Module):
@@ -249,7 +268,7 @@ def default_loss(data: Any) -> Callable:
 
 _KNOWN: tuple[tuple[type[nn.Module], Callable, Activation], ...] = (
     (nn.CrossEntropyLoss, F.cross_entropy, Activation("softmax", 1)),
-    (nn.NLLLoss, F.nll_loss, Activation("exp")),
+    (nn.NLLLoss, F.nll_loss, Activation("exp", 1)),
     (nn.BCEWithLogitsLoss, F.binary_cross_entropy_with_logits, Activation("sigmoid")),
     (nn.BCELoss, F.binary_cross_entropy, Activation("probability")),
     (nn.MSELoss, F.mse_loss, Activation("identity")),
@@ -268,8 +287,7 @@ def activation_of(loss_fn: Any, data: Any = None) -> Activation:
     A loss of this module or of torch tells. For any other function the data's task decides; without one the
     outputs are taken as they are.
     """
-    while hasattr(loss_fn, "func") and hasattr(loss_fn, "keywords"):  # functools.partial
-        loss_fn = loss_fn.func
+    loss_fn, _ = _inside(loss_fn)
     chosen = getattr(loss_fn, "activation", None)
     if isinstance(chosen, Activation):
         return chosen
@@ -278,3 +296,80 @@ def activation_of(loss_fn: Any, data: Any = None) -> Activation:
             return activation
     task = getattr(data, "task", None)
     return _BY_TASK[task]().activation if task in _BY_TASK else Activation()
+
+
+def ignored_by(loss_fn: Any) -> int:
+    """The class number of targets that a loss leaves out: its `ignore_index`, else -100.
+
+    Example:
+        >>> ignored_by(nn.CrossEntropyLoss(ignore_index=0)), ignored_by(nn.MSELoss())
+        (0, -100)
+    """
+    loss, options = _inside(loss_fn)
+    found = options.get("ignore_index", getattr(loss, "ignore_index", None))
+    return found if isinstance(found, int) else IGNORED
+
+
+def takes_logarithms(loss_fn: Any) -> bool:
+    """Whether a loss of numbers takes the logarithm of what is predicted, as torch's Poisson loss does.
+
+    Example:
+        >>> takes_logarithms(nn.PoissonNLLLoss()), takes_logarithms(nn.PoissonNLLLoss(log_input=False))
+        (True, False)
+    """
+    loss, options = _inside(loss_fn)
+    if not isinstance(loss, nn.PoissonNLLLoss) and loss is not F.poisson_nll_loss:
+        return False
+    return bool(options.get("log_input", getattr(loss, "log_input", True)))
+
+
+def counted_by(loss_fn: Any, targets: Any) -> Tensor | None:
+    """What the mean that a loss gives is over: how many targets count, or what they weigh together.
+
+    Known of cross entropy and negative log-likelihood, of torch and of this module, and of losses with a
+    method `counted(targets)`.
+
+    Args:
+        loss_fn: any loss.
+        targets: of one batch.
+
+    Returns:
+        A scalar on the targets' device; `None` where the mean is over rows, as far as is known.
+
+    Example:
+        >>> weight = torch.tensor([0.5, 2.0])
+        >>> counted_by(nn.CrossEntropyLoss(weight), torch.tensor([0, 1, 1, -100])).item()
+        4.5
+    """
+    loss, options = _inside(loss_fn)
+    if not isinstance(targets, Tensor):
+        return None
+    if hasattr(loss, "counted"):
+        return loss.counted(targets)
+    if loss not in (F.cross_entropy, F.nll_loss) and getattr(type(loss), "forward", None) not in _CLASS_MEANS:
+        return None
+    if options.get("reduction", getattr(loss, "reduction", "mean")) != "mean":
+        return None
+    return _counted(targets, options.get("weight", getattr(loss, "weight", None)), ignored_by(loss_fn))
+
+
+_CLASS_MEANS = (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward)
+
+
+def _counted(targets: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor | None:
+    if targets.is_floating_point():  # shares of classes, which torch averages over rows
+        return None
+    labels = targets.long()
+    counts = labels != ignore_index
+    if weight is None:
+        return counts.sum()
+    return (weight.float()[labels.where(counts, 0)] * counts).sum()
+
+
+def _inside(loss_fn: Any) -> tuple[Any, dict[str, Any]]:
+    """The loss inside `functools.partial`s, and the options that they set; outer ones win."""
+    options: dict[str, Any] = {}
+    while hasattr(loss_fn, "func") and hasattr(loss_fn, "keywords"):
+        options = {**loss_fn.keywords, **options}
+        loss_fn = loss_fn.func
+    return loss_fn, options

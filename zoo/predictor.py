@@ -24,6 +24,7 @@ from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.loop import Loop
+from zoo.engine.measures import meaning_of
 from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.state import State
 from zoo.losses import Activation, activation_of, as_outputs
@@ -131,7 +132,15 @@ class Predictor(LearnerFiles):
             What `predict` would give for these rows.
         """
         inputs = tuple(as_tensor(part) for part in (x if isinstance(x, tuple) else (x,)))
-        outputs = self._forward_batches([inputs])
+        try:
+            outputs = self._forward_batches([inputs])
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            shapes = ", ".join(f"{tuple(part.shape)} of {part.dtype}" for part in inputs)
+            error.add_note(
+                f"predict_array was given inputs of shape {shapes}: it takes a batch as the model does, rows "
+                "first (one row as x[None]), in the number format of its training"
+            )
+            raise
         return self._answers(outputs, log=log)
 
     def score(
@@ -140,7 +149,9 @@ class Predictor(LearnerFiles):
         """Metrics of predictions that exist: those of `predict`, of `TTA`, of several models averaged by
         hand.
 
-        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows.
+        The metrics get what they get in a fit, so they give what `evaluate` gives for the same rows. Those of
+        a calibrated learner are taken for calibrated: their temperature, which `evaluate` does not know, is
+        undone.
 
         Args:
             predictions: answers as this learner's methods give them: of a classifier probabilities or their
@@ -154,19 +165,29 @@ class Predictor(LearnerFiles):
             Each metric by name.
 
         Raises:
-            ValueError: for predictions of a classifier that are neither, or not what `log` says.
+            ValueError: for predictions of a classifier that are neither, or not what `log` says, or all 0 if
+                it does not say.
 
         Example: `learn.score(*learn.predict_with_targs(), metrics=["accuracy", "f1"])`
         """
+        return self._scored(predictions, targets, metrics, log, self.activation)
+
+    def _scored(
+        self,
+        predictions: Any,
+        targets: Any,
+        metrics: Sequence[Any] | None,
+        log: bool | None,
+        activation: Activation,
+    ) -> dict[str, float]:
         chosen = self._metrics(self.metrics if metrics is None else metrics)
         outputs, truth = as_pair(predictions, targets)
-        kind = self.activation.kind
-        if kind == "identity":
+        if activation.kind == "identity":
             outputs, truth = (self._model_units(values) for values in (outputs, truth))
         else:
-            outputs = as_outputs(outputs, kind, log)
+            outputs = as_outputs(outputs, activation, log)
         found = {}
-        with predictions_are("probabilities" if kind == "probability" else "scores"):
+        with predictions_are(meaning_of(self.loss_fn, activation)):
             for name, meter in named_meters(chosen).items():
                 meter.reset()
                 meter.update(outputs, truth)

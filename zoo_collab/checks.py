@@ -15,12 +15,12 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def checked_ids(df: pd.DataFrame, column: str, where: str) -> pd.Series:
+def checked_ids(df: pd.DataFrame, column: str, where: str, hint: str = "") -> pd.Series:
     missing = df[column].isna().to_numpy()
     if missing.any():
         raise ValueError(
             f"{where}: column {column!r} has no id in row {_plain(df.index[int(missing.argmax())])!r}"
-            f" ({int(missing.sum())} such rows); drop them or give them an id"
+            f" ({int(missing.sum())} such rows); drop them or give them an id{hint}"
         )
     return df[column].reset_index(drop=True)
 
@@ -77,21 +77,18 @@ def check_limits(
         )
 
 
-def validation_mask(val_idxs: Any, n_rows: int) -> np.ndarray:
-    """Row numbers (or a mask) to hold out as a mask, checked; None holds out nothing."""
-    mask = np.zeros(n_rows, dtype=bool)
-    if val_idxs is None:
-        return mask
-    rows = np.asarray(val_idxs)
+def split_rows(val_idxs: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers to train on and to hold out, checked; the latter, each once, in the order given."""
+    rows = np.asarray([] if val_idxs is None else val_idxs)
     if rows.dtype == bool:
-        if rows.shape != mask.shape:
+        if rows.shape != (n_rows,):
             raise ValueError(
                 f"val_idxs as a mask needs one true or false for each of the {n_rows} rows, got {rows.size}"
             )
         rows = np.flatnonzero(rows)
     if rows.size and (not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= n_rows):
         raise ValueError(f"val_idxs must be row numbers from 0 to {n_rows - 1}, got {some(rows.ravel())}")
-    mask[rows.astype(np.int64)] = True
-    if mask.all():
+    held_out = np.array(list(dict.fromkeys(rows.ravel().tolist())), dtype=np.int64)
+    if len(held_out) == n_rows:
         raise ValueError(f"val_idxs holds all {n_rows} rows: nothing is left to train on")
-    return mask
+    return np.setdiff1d(np.arange(n_rows), held_out), held_out

@@ -81,6 +81,7 @@ class CollabData(ModelData):
     """
 
     domain: ClassVar[str] = "collab"
+    learned_mappings: ClassVar[frozenset[str]] = frozenset({"range of ratings", "range of outputs"})
 
     task = "regression"
 
@@ -154,8 +155,14 @@ class CollabData(ModelData):
         return self.clip(outputs.numpy())
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """The raw ids of users and items in the order of their indexes."""
-        return {"users": self.users.ids, "items": self.items.ids}
+        """The raw ids of users and items in the order of their indexes, the columns, and the ranges."""
+        return super().mapping_values() | {
+            "users": self.users.ids,
+            "items": self.items.ids,
+            "columns": [str(name) for name in self.columns],
+            "range of ratings": [f"{limit:.8g}" for limit in self.rating_range],
+            "range of outputs": [f"{limit:.8g}" for limit in self.y_range],
+        }
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Ids and titles as JSON; seen pairs and counts as tensors."""
@@ -178,7 +185,9 @@ class CollabData(ModelData):
     @classmethod
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> CollabData:
         """The same data without its loaders: enough to predict and recommend."""
-        user_col, item_col, rating_col = state["columns"]
+        # JSON has made lists of names that are tuples
+        names = [tuple(name) if isinstance(name, list) else name for name in state["columns"]]
+        user_col, item_col, rating_col = names
         return cls(
             users=IdMap.from_json(state["users"]),
             items=IdMap.from_json(state["items"]),

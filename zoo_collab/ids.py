@@ -174,6 +174,18 @@ class IdMap:
         return cls([_FROM_JSON[kind](value) for value in state["ids"]], state["name"])
 
 
+def ids_of_text(cells: pd.Series) -> pd.Series:
+    """Ids as they stand in a file: whole numbers where all of them are (12.0 is one), else the texts.
+
+    Example:
+        >>> ids_of_text(pd.Series(["12.0", "7"])).tolist(), ids_of_text(pd.Series(["1.10", "1.1"])).tolist()
+        ([12, 7], ['1.10', '1.1'])
+    """
+    if cells.isna().any() or not cells.str.fullmatch(r"[+-]?\d{1,15}(\.0*)?").all():
+        return cells
+    return cells.str.partition(".")[0].astype("int64")
+
+
 def _is_int(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
 

@@ -19,9 +19,9 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
-from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs, validation_mask
+from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs, split_rows
 from zoo_collab.data import CollabData, SeenPairs
-from zoo_collab.ids import IdMap, log
+from zoo_collab.ids import IdMap, ids_of_text, log
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
 from zoo_collab.titles import Titles, title_series, titles_of
@@ -81,7 +81,11 @@ class CollabFilterDataset:
         **options: Unpack[TableOptions],
     ):
         chosen = completed(TableOptions, TABLE_DEFAULTS, options, "CollabFilterDataset")
-        check_columns(df, [user_col, item_col, rating_col], where)
+        names = [
+            name.item() if isinstance(name, np.generic) else name for name in (user_col, item_col, rating_col)
+        ]
+        user_col, item_col, rating_col = names  # as JSON can keep them
+        check_columns(df, names, where)
         if len({user_col, item_col, rating_col}) < 3:
             raise ValueError(
                 f"{where}: user, item and rating need three columns, got {user_col, item_col, rating_col}"
@@ -150,9 +154,9 @@ class CollabFilterDataset:
             path: folder of the project; learners save under `path/models`.
             csv: name of the file, relative to `path`.
             user_col, item_col, rating_col: its columns.
-            dtype: types of columns. Columns of digits are read as numbers, so the id 001 becomes 1;
-                `dtype={"user": str}` keeps ids as they are written, the id NA among them (elsewhere NA, NULL,
-                nan and the like are missing values).
+            dtype: types of columns. Ids that are all whole numbers are read as numbers, so the id 001 becomes
+                1, and so does 1.0; all others stay as they are written. `dtype={"user": str}` keeps those as
+                well, the id NA among them (elsewhere NA, NULL, nan and the like are missing values).
             sep: what separates the fields.
 
         Raises:
@@ -164,6 +168,14 @@ class CollabFilterDataset:
         columns = (user_col, item_col, rating_col)
         hint = ": csv is taken relative to path"
         df = read_csv(file, columns=columns, sep=sep, dtype=dtype, what="ratings file", hint=hint)
+        for column in (name for name in columns[:2] if name not in (dtype or {})):
+            if df[column].dtype.kind in "fb":  # guessed: different ids may have become one
+                text = read_csv(file, sep=sep, dtype={column: str})[column]
+                df[column] = ids_of_text(text.where(df[column].notna()))
+            checked_ids(
+                df, column, str(file),
+                f". NA, NULL, nan and the like are read as missing: dtype={{{column!r}: str}} keeps them",
+            )  # fmt: skip
         return cls(path, df, *columns, where=str(file), **options)
 
     def __len__(self) -> int:
@@ -189,11 +201,11 @@ class CollabFilterDataset:
         """Loaders over training, validation and test rows.
 
         The ids are numbered from the training rows alone: a user or item that appears only among the
-            validation rows
-        is as unknown as it will be in use, and is measured as such.
+        validation rows is as unknown as it will be in use, and is measured as such.
 
         Args:
-            val_idxs: row numbers to hold out (see `zoo.get_cv_idxs`); None trains on everything.
+            val_idxs: row numbers (see `zoo.get_cv_idxs`), or a true/false mask, to hold out; predictions of
+                them come in this order. None trains on everything.
             bs: rows a batch.
             test_df: further pairs to predict, with the user and item columns; ratings are optional.
             y_range: (lowest, highest) output of the model; None takes the range of ratings (`rating_range`,
@@ -201,8 +213,7 @@ class CollabFilterDataset:
                 reaches its ends only at infinity. Answers are clipped to the range of ratings.
             seed: of the order of the training rows.
         """
-        held_out = validation_mask(val_idxs, len(self))
-        train = ~held_out
+        train, held_out = split_rows(val_idxs, len(self))
         user_col, item_col, rating_col = self.columns
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         if y_range is not None:
@@ -225,7 +236,7 @@ class CollabFilterDataset:
 
         return CollabData(
             loader(train, True),
-            loader(held_out, False) if held_out.any() else None,
+            loader(held_out, False) if len(held_out) else None,
             None if test_df is None else self._test_loader(test_df, users, items, max(bs, 8192)),
             self.path,
             users=users,
@@ -271,7 +282,7 @@ class CollabFilterDataset:
 
         Args:
             n_factors: width of the embeddings; `EmbeddingNet` also takes (user width, item width).
-            val_idxs: row numbers to hold out; None trains on everything.
+            val_idxs: row numbers to hold out, as of `get_data`; None trains on everything.
             bs: rows a batch.
             opt_fn: optimizer class; None takes the core's AdamW.
             test_df: pairs for `learn.predict(is_test=True)`.

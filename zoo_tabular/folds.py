@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.folds import CrossValidation, cross_validate
+from zoo.folds import CrossValidation, run_folds
 from zoo.learner import Learner
 from zoo_tabular.data.columnar import ColumnarModelData
 from zoo_tabular.frames.frame_checks import check_columns, check_frame
@@ -39,9 +39,11 @@ def cross_validate_table(
         cat_flds: category columns; may be empty.
         folds: a number (classes in equal shares), a splitter of scikit-learn, or a list of row numbers.
         fit: trains a learner, such as `lambda learn: learn.fit_one_cycle(5, 1e-2)`.
-        groups: a column of `df`, or one value a row: rows of a group stay together.
+        groups: a column of `df`, or one value a row: rows of a group stay together. A column that names them
+            is no feature, unless `cat_flds` or `cont_flds` says so.
         learner: arguments of `get_learner`, such as `{"szs": [200, 100]}`.
-        path: a folder for what each fold gave; folds that are there are not trained again.
+        path: a folder for what each fold gave; folds that are there are not trained again, and are refused
+            where they are of other targets or columns. A warning tells of other rows, options or `fit`.
         seed: of the folds and of everything random in them.
         options: of `ColumnarModelData.from_data_frames`, such as `target_transform` or `is_reg`.
 
@@ -66,7 +68,8 @@ def cross_validate_table(
     )  # tells of a target that no fold could learn
     if isinstance(groups, str):
         check_columns(df, [groups], f"{where}: groups")
-        groups = df[groups].to_numpy()
+        features = [*cat_flds, *(options.get("cont_flds") or ())]
+        df, groups = df if groups in features else df.drop(columns=groups), df[groups].to_numpy()
 
     def make(train: np.ndarray, valid: np.ndarray, fold: int) -> Learner:
         folder = Path("." if path is None else path) / f"fold_{fold}"
@@ -76,4 +79,5 @@ def cross_validate_table(
         return data.get_learner(**chosen)
 
     strata = truth.values if truth.task == "classification" else None
-    return cross_validate(make, df, folds, fit=fit, y=strata, groups=groups, path=path, seed=seed)
+    made_of = (df, names, list(cat_flds), options, chosen)
+    return run_folds(make, df, folds, fit=fit, y=strata, groups=groups, path=path, seed=seed, made_of=made_of)

@@ -74,7 +74,8 @@ def average_precision(preds: Any, targs: Any) -> float:
     Args:
         preds: scores of the positive class, shape (rows,) or (rows, 1), or of all classes, shape
             (rows, classes), or of several labels, shape (rows, labels).
-        targs: class numbers, shape (rows,), or 0 and 1 in the shape of several labels.
+        targs: class numbers, shape (rows,), or 0 and 1 in the shape of several labels. The class number
+            -100, or the `ignore_index` of the loss, does not count.
 
     Returns:
         1 for a perfect order of the rows, the share of positives (of each class on average) for a random one.

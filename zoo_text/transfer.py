@@ -37,8 +37,8 @@ def save_encoder(path: Path, encoder: AWDLSTM, field: Field) -> Path:
     described = {
         "zoo.kind": "text.encoder",
         "zoo.sizes": json.dumps(_sizes(encoder)),
-        "zoo.field": json.dumps(_tokenising(field)),
-        "zoo.vocab": json.dumps(_words(field).itos, ensure_ascii=False),
+        "zoo.field": json.dumps(field.tokenising()),
+        "zoo.vocab": json.dumps(_words(field).itos),
     }
     write_once(path, lambda: save_state(path, encoder.state_dict(), described))
     return path
@@ -74,7 +74,7 @@ def load_encoder(path: Path, encoder: AWDLSTM, field: Field) -> int:
     sizes = _differences(_entry(path, described, "zoo.sizes", dict), _sizes(encoder))
     if sizes:
         raise ValueError(f"the encoder in {path} has {sizes}: make the model with the same sizes")
-    tokenising = _differences(_entry(path, described, "zoo.field", dict), _tokenising(field))
+    tokenising = _differences(_entry(path, described, "zoo.field", dict), field.tokenising())
     if tokenising:
         raise ValueError(
             f"the encoder in {path} read texts with {tokenising}: make the Field with the same options"
@@ -157,12 +157,6 @@ def _sizes(encoder: AWDLSTM) -> dict[str, int | str]:
         "n_layers": encoder.n_layers,
         "rnn": encoder.rnn,
     }
-
-
-def _tokenising(field: Field) -> dict[str, Any]:
-    """What has to agree for words to mean the same; functions of one's own cannot be told apart."""
-    name = field.tokenizer.name or "a function"
-    return {"tokenize": name, "lower": field.lower, "rules": sorted(field.rules)}
 
 
 def _words(field: Field) -> Vocab:

@@ -111,6 +111,14 @@ def test_test_rows_may_lack_ratings():
     assert stars.isnan().all()
 
 
+def test_validation_rows_come_in_the_order_of_their_row_numbers():
+    table = dataset()
+    learn = table.get_learner(2, [4, 1, 2, 4], device="cpu", progress=False)
+    _, stars = learn.predict_with_targs()
+    assert stars.ravel().tolist() == [3.0, 2.5, 5.0]
+    assert learn.data.train_dl.n_rows == 3
+
+
 def test_seen_pairs_of_several_users_as_a_mask():
     seen = SeenPairs.from_pairs(np.array([2, 1, 2, 0, 2]), np.array([3, 1, 1, 2, 3]), n_users=4)
     assert seen.of(2).tolist() == [1, 3]

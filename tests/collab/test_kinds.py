@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoo import load_learner
+from zoo import load_data, load_learner
 from zoo_collab import CollabFilterDataset
 from zoo_collab.ids import IdMap
 
@@ -63,3 +63,39 @@ def test_halves_of_surrogate_pairs_in_ids_and_titles(
     learn.export(tmp_path / "a.zip")
     again = load_learner(tmp_path / "a.zip", device="cpu")
     assert again.predict_batch([("b\ufffd", 1)]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "ids"),
+    [
+        (["1.10", "1.1", "1.2"], ["1.1", "1.10", "1.2"]),
+        (["9007199254740993", "9007199254740992", "1.5"], ["1.5", "9007199254740992", "9007199254740993"]),
+        (["12E4", "120E3", "7E1"], ["120E3", "12E4", "7E1"]),
+        (["true", "True", "false"], ["True", "false", "true"]),
+        (["1.0", "2.0", "10.0"], [1, 2, 10]),
+        (["001", "2", "10"], [1, 2, 10]),
+    ],
+    ids=["fractions", "large", "exponents", "truths", "whole", "zeros"],
+)
+def test_ids_of_a_csv_file_never_pass_through_floats(tmp_path: Path, written: list, ids: list) -> None:
+    lines = [f"{user},{number % 7},{number % 5 + 1}" for number, user in enumerate(written * 10)]
+    (tmp_path / "r.csv").write_text("\n".join(["user,item,stars", *lines]) + "\n")
+    data = CollabFilterDataset.from_csv(tmp_path, "r.csv", "user", "item", "stars").get_data()
+    assert data.users.ids == ids
+    assert all(name in data.users for name in written if name not in ("001", "1.0", "2.0", "10.0"))
+
+
+def test_an_id_that_reads_as_missing_is_told_with_the_way_to_keep_it(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("country,item,stars\n" + "NA,1,3\nUS,2,4\n" * 9)
+    with pytest.raises(ValueError, match=r"no id in row 0 .* dtype=\{'country': str\} keeps them"):
+        CollabFilterDataset.from_csv(tmp_path, "r.csv", "country", "item", "stars")
+
+
+def test_column_names_come_back_as_they_were(tmp_path: Path) -> None:
+    for names in ([("a", "u"), ("a", "i"), ("b", "s")], list(np.arange(3))):
+        columns = [np.arange(40) % 5, np.arange(40) % 7, np.arange(40) % 4 + 1.0]
+        frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
+        data = CollabFilterDataset(tmp_path, frame, *names).get_data()
+        again = load_data(data.save(tmp_path / f"kept {type(names[0]).__name__}"))
+        assert again.columns == tuple(data.columns)
+        assert len(next(iter(again.batches_from_raw(frame)))) == 2

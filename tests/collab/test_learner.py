@@ -181,7 +181,7 @@ def test_raw_predictions_equal_validation_predictions(learn):
     df = simulated()
     rows = get_cv_idxs(len(df))
     preds, targets = learn.predict_with_targs()
-    held_out = df.iloc[np.sort(rows)]
+    held_out = df.iloc[rows]
     np.testing.assert_allclose(targets, held_out["stars"], rtol=1e-6)
     np.testing.assert_allclose(np.ravel(preds), np.ravel(learn.predict_batch(held_out)), rtol=1e-5)
     with pytest.raises(ValueError, match=r"no column 'film' \(did you mean 'films'\?\)"):

@@ -225,3 +225,20 @@ def test_values_and_few_rows_and_rows_that_chose_weights() -> None:
     sure.data.valid_dl = TensorLoader(torch.eye(3).repeat(100, 1), torch.arange(3).repeat(100).roll(1))
     with pytest.warns(UserWarning, match="no better than chance"):
         assert sure.calibrate().temperature == 1
+
+
+def test_targets_that_are_shares_of_classes_cannot_calibrate() -> None:
+    x, _ = rows(400)
+    loader = TensorLoader(x, x.softmax(1))
+    learn = Learner(
+        ModelData(loader, loader), Scaled(), loss_fn=nn.CrossEntropyLoss(), device="cpu", progress=False
+    )
+    with pytest.raises(ValueError, match=r"of shape \(400, 3\), are shares of the classes"):
+        learn.calibrate()
+
+
+def test_a_model_that_gives_nan_is_told_before_anything_is_counted() -> None:
+    learn = learner()
+    learn.data.valid_dl.tensors[0][7] = float("nan")
+    with pytest.raises(ValueError, match=r"NaN for 1 of \d+ rows, the first is row 7"):
+        learn.calibrate()

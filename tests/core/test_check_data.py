@@ -112,7 +112,7 @@ def test_other_loaders_are_counted_only_and_other_objects_refused() -> None:
     plain = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(6, 2), torch.zeros(6)), 2)
     report = check_data(ModelData(plain, plain))
     assert dict(report.rows) == {"train": 6, "valid": 6}
-    assert "only rows were counted" in repr(report)
+    assert "were only counted" in repr(report)
     with pytest.raises(TypeError, match="got list"):
         check_data([1])
 
@@ -124,4 +124,66 @@ def test_a_stream_without_a_length_is_told_and_not_counted() -> None:
 
     report = check_data(ModelData(torch.utils.data.DataLoader(Stream(), 16)))
     assert report.rows == {}
-    assert "only rows were counted" in str(report)
+    assert "were only counted" in str(report)
+
+
+def test_whole_numbers_of_a_regression_are_no_classes() -> None:
+    x, rng = torch.randn(400, 3), torch.Generator().manual_seed(0)
+    prices = torch.randint(50_000, 2_000_000, (400, 1), generator=rng)
+    for target in (prices, prices * 1000, torch.arange(400), torch.stack([prices[:, 0], prices[:, 0]], 1)):
+        report = check_data(made(x, target, 300))
+        assert report.classes == {}
+        assert report.ok, report
+    few = check_data(made(x, torch.arange(400) % 50, 300))
+    assert len(few.classes) == 50
+    marks = torch.stack([torch.arange(400) % 2, torch.ones(400, dtype=torch.int64)], 1)
+    assert check_data(made(x, marks, 300)).classes["0"] == {"train": 150, "valid": 50}
+
+
+def test_numbers_of_classes_may_be_large() -> None:
+    y = torch.arange(400) % 2 * 10**12
+    report = check_data(made(torch.randn(400, 3), y, 300, "classification"))
+    assert report.classes == {"0": {"train": 150, "valid": 50}, "1000000000000": {"train": 150, "valid": 50}}
+
+
+def test_bfloat16_is_looked_at_like_any_number() -> None:
+    x = torch.randn(300, 4)
+    x[50, 1] = float("nan")
+    by = found(made(x.bfloat16(), (x[:, 0] > 0).long(), 200))
+    assert by["values that are not finite"].examples == ("train row 50",)
+
+
+def test_equal_inputs_on_both_sides_are_told_whatever_their_targets() -> None:
+    x = torch.randn(500, 4)
+    y = (x[:, 0] > 0).long()
+    found = check_data(ModelData(TensorLoader(x, y), TensorLoader(x[:100], 1 - y[:100])))
+    assert [one.what for one in found.findings if one.severity == "warning"] == [
+        "inputs of training rows in validation"
+    ]
+    assert found.findings[0].count == 100
+    values = x[:, 0] * 3
+    near = ModelData(TensorLoader(x, values), TensorLoader(x[7:57], values[7:57] + 1e-3))
+    found = check_data(near)
+    assert found.findings[0].examples[0] == "valid row 0 and train row 7"
+
+
+def test_training_rows_among_those_to_predict_are_told() -> None:
+    x = torch.randn(500, 4)
+    data = ModelData(TensorLoader(x, x[:, 0]), None)
+    data.test_dl = TensorLoader(torch.cat([torch.randn(50, 4), x[30:50]]))
+    (found,) = check_data(data).findings
+    assert (found.what, found.count, found.examples[0]) == (
+        "training rows among those to predict", 20, "test row 50 = train row 30"
+    )  # fmt: skip
+
+
+def test_a_target_that_never_changes_is_an_error() -> None:
+    found = check_data(ModelData(TensorLoader(torch.randn(40, 2), torch.ones(40))))
+    assert [(one.severity, one.what) for one in found.findings] == [("error", "the target never changes")]
+
+
+def test_rows_that_nobody_looked_at_are_not_ok() -> None:
+    rows = torch.utils.data.TensorDataset(torch.randn(6, 2), torch.ones(6))
+    report = check_data(ModelData(torch.utils.data.DataLoader(rows, batch_size=2)))
+    assert not report.ok
+    assert not report.looked_at

@@ -266,3 +266,58 @@ def test_an_optimizers_own_tensor_stays_on_its_device_and_layouts_follow_the_par
     torch.testing.assert_close(
         other.opt.state[plain.weight]["exp_avg"], opt.opt.state[conv.weight]["exp_avg"], rtol=0, atol=0
     )
+
+
+class Best(zoo.Callback):
+    """Remembers the loss of each batch by its place."""
+
+    def __init__(self) -> None:
+        self.best: dict[tuple[int, int], float] = {}
+
+    def after_batch(self, state: Any) -> None:
+        if state.training:
+            self.best[state.epoch, state.batch_index] = float(state.loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best = state["best"]
+
+
+class Kill(zoo.Callback):
+    order = 2000
+
+    def __init__(self, live: bool) -> None:
+        self.live = live
+
+    def after_batch(self, state: Any) -> None:
+        if self.live and state.training and (state.epoch, state.batch_index) == (1, 3):
+            raise Killed
+
+
+def test_a_wrapped_optimizer_and_places_as_keys_go_on_bit_for_bit(tmp_path: Path) -> None:
+    optimizers = pytest.importorskip("pytorch_optimizer")
+
+    def run(path: Path, kill: bool = False) -> tuple[zoo.Learner, Best]:
+        resume._finished_here.clear()  # as in another process
+        torch.manual_seed(0)
+        x = torch.randn(64, 4)
+        data = zoo.ModelData(zoo.TensorLoader(x, x.sum(1), bs=8, shuffle=True, seed=0), path=path)
+        learn = zoo.Learner(
+            data,
+            nn.Linear(4, 1),
+            opt_fn=lambda p: optimizers.Lookahead(torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+            **OPTIONS,
+        )
+        best = Best()
+        learn.fit(0.01, 3, checkpoint_every=1, resume=True, callbacks=[best, Kill(kill)])
+        return learn, best
+
+    whole, all_of_it = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", kill=True)
+    again, found = run(tmp_path / "broken")
+    assert torch.equal(whole.model.weight, again.model.weight)
+    assert found.best == all_of_it.best
+    assert len(found.best) == 24

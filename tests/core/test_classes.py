@@ -185,3 +185,40 @@ def test_classes_that_some_rows_lack() -> None:
 def test_classes_need_no_torch() -> None:
     code = "import sys, zoo.data.classes; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([1, "1", 2.0], ["1", "2"]),
+        ([True, 1, 0], ["0", "1"]),
+        ([True, "False"], ["False", "True"]),
+        ([b"r\xe9d", b"r\xe8d"], [r"r\xe8d", r"r\xe9d"]),
+        (
+            [Decimal("9007199254740993"), Decimal("9007199254740992")],
+            ["9007199254740992", "9007199254740993"],
+        ),
+        ([Decimal("2.50"), 2.5], ["2.5"]),
+    ],
+    ids=["number and text", "true and number", "true and text", "bytes", "large", "decimal"],
+)
+def test_values_are_one_class_if_they_are_equal_and_only_then(labels, names):
+    classes = Classes.found(labels)
+    assert sorted(classes.names) == names
+    again = classes.numbers(labels, "valid").tolist()
+    assert [names.index(classes.names[number]) for number in again] == [
+        names.index(next(name for name in names if classes.place(label) == classes.names.index(name)))
+        for label in labels
+    ]
+
+
+def test_texts_that_no_file_tells_apart_are_refused():
+    with pytest.raises(ValueError, match=r"'a\\ud800', 'a\\ud801' differ only in halves of surrogate pairs"):
+        Classes.found(["a\ud800", "a\ud801", "b"])
+
+
+def test_many_classes_are_taken_in_time():
+    names = [f"class {number}" for number in range(50_000)]
+    assert len(Classes.given(names)) == 50_000
+    with pytest.raises(ValueError, match="class 7 more than once"):
+        Classes.given([*names, "class 7"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from zoo.data.csv_file import read_csv
@@ -134,3 +135,33 @@ def test_columns_are_asked_for_without_a_header_too(tmp_path):
     assert read_csv(file, header=False, columns=[1]).shape == (2, 2)
     with pytest.raises(ValueError, match="no column 2"):
         read_csv(file, header=False, columns=[2])
+
+
+def test_types_of_columns_that_are_not_there_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("userId,x\n007,1\n")
+    with pytest.raises(ValueError, match=r"dtype names 'userid', which the file has not \(did you mean"):
+        read_csv(tmp_path / "a.csv", dtype={"userid": str})
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".csv.zip"])
+def test_a_row_that_is_too_short_is_refused_and_an_empty_last_cell_is_not(tmp_path, ending):
+    file = tmp_path / f"a{ending}"
+    pd.DataFrame({"text": ["good, film", "bad"], "label": ["p", None]}).to_csv(file, index=False)
+    assert read_csv(file)["label"].isna().tolist() == [False, True]
+    plain = tmp_path / "short.csv"
+    plain.write_text('text,label\n"good,\nfilm",p\nbad\n')
+    with pytest.raises(ValueError, match=r"line 4 has 1 fields where the first has 2: 'bad'"):
+        read_csv(plain, dtype=str, missing="none")
+
+
+def test_separators_are_plain_text(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("id||label\n1||x\n")
+    assert read_csv(file, sep="||", columns=["id"]).values.tolist() == [[1, "x"]]
+    file.write_text("id label\n1   x\n")
+    assert read_csv(file, sep=r"\s+").values.tolist() == [[1, "x"]]
+    with pytest.raises(TypeError, match="sep is the text between two fields"):
+        read_csv(file, sep=None)
+    file.write_text("id;label\n1;x\n")
+    with pytest.raises(ValueError, match=r"first line looks separated by ';': give sep=';'"):
+        read_csv(file, columns=["id"])

@@ -426,3 +426,11 @@ def test_trains_and_predicts_on_the_gpu():
     learn.fit_one_cycle(10, 0.02)
     assert learn.history[-1]["accuracy"] > 0.9
     assert next(learn.model.parameters()).device.type == "cuda"
+
+
+def test_a_slip_in_predict_array_is_told_with_the_shapes() -> None:
+    learn = Learner(digits_data(), nn.Linear(64, 10), device="cpu", progress=False)
+    for slip in (torch.ones(3, 5), np.arange(128).reshape(2, 64)):
+        with pytest.raises(RuntimeError) as caught:
+            learn.predict_array(slip)
+        assert f"inputs of shape {tuple(slip.shape)}" in "".join(caught.value.__notes__)

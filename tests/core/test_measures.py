@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import f1_score, fbeta_score, log_loss, matthews_corrcoef, precision_score, recall_score
 from torch import nn
 
 import zoo
 from tests.core.helpers import digits_data, digits_learner
-from zoo import Learner, ModelData, TensorLoader
+from zoo import Learner, ModelData, TensorLoader, fit
 from zoo.metrics import (
     MisfitError,
     Summed,
@@ -374,6 +375,44 @@ def test_score_of_several_labels_takes_probabilities_and_their_logarithms():
     assert float(fbeta()(learn.predict_proba(), y)) == pytest.approx(wanted["f2"])
 
 
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax", "exp"])
+def test_score_of_a_calibrated_learner_gives_what_evaluate_gives(kind):
+    torch.manual_seed(0)
+    scores = torch.randn(600, 3)
+    sampled = (torch.rand(600, 3) < scores.sigmoid()).float()
+    classes = torch.multinomial(scores.softmax(1), 1)[:, 0]
+    x, y, loss, metric = {
+        "sigmoid": (scores * 4, sampled, nn.BCEWithLogitsLoss(), fbeta()),
+        "softmax": (scores * 4, classes, nn.CrossEntropyLoss(), sklearn_metric(log_loss)),
+        "exp": ((scores * 4).log_softmax(1), classes, nn.NLLLoss(), sklearn_metric(log_loss)),
+    }[kind]
+    data = ModelData(None, TensorLoader(x, y, bs=50))
+    data.task, data.classes = "multilabel" if kind == "sigmoid" else "classification", list("abc")
+    learn = Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=[metric])
+    wanted = {k: v for k, v in learn.evaluate().items() if k != "valid_loss"}
+    assert learn.calibrate().temperature > 2
+    for log in (True, False):
+        assert learn.score(*learn.predict_with_targs(log=log)) == pytest.approx(wanted, rel=1e-4)
+    both = zoo.Ensemble([learn])  # whose evaluation is of calibrated members
+    wanted = {k: v for k, v in both.evaluate().items() if k != "valid_loss"}
+    assert both.score(*both.predict_with_targs()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_predictions_that_may_be_probabilities_or_logarithms_are_not_guessed():
+    x, y = torch.full((5, 2), 200.0), torch.ones(5, 2)
+    data = ModelData(None, TensorLoader(x, y, bs=5))
+    data.task = "multilabel"
+    learn = Learner(data, nn.Identity(), device="cpu", metrics=[accuracy_thresh()])
+    logs = learn.predict()
+    assert not logs.any()
+    with pytest.raises(ValueError, match=r"all predictions are 0.*log=False or log=True"):
+        learn.score(logs, y)
+    assert learn.score(logs, y, log=True) == {"accuracy_thresh": 1.0}
+    assert learn.score(logs, y, log=False) == {"accuracy_thresh": 0.0}
+    assert learn.score(logs - 1e-6, y) == {"accuracy_thresh": 1.0}  # no probability is below 0
+    assert learn.score(np.ones((5, 2)), y) == {"accuracy_thresh": 1.0}
+
+
 def test_score_of_numbers_in_the_users_units_is_that_on_the_models_scale():
     class Logs(ModelData):
         task = "regression"
@@ -417,3 +456,17 @@ def test_raw_inputs_and_loaders_are_not_taken_for_a_switch():
     assert np.allclose(both.predict(loader=TensorLoader(x, torch.zeros(50), bs=20)), found, atol=1e-5)
     assert np.allclose(np.exp(both.predict()), both.predict(log=False), atol=1e-6)
     assert np.allclose(both.predict_array(x, log=False), learn.predict_array(x, log=False), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [F.mse_loss, F.l1_loss, nn.MSELoss(), nn.HuberLoss()],
+    ids=lambda one: getattr(one, "__name__", type(one).__name__),
+)
+def test_torch_losses_do_not_pair_everything_with_everything_without_validation_data(loss):
+    x = torch.rand(32, 2)
+    data = ModelData(TensorLoader(x, x[:, 0], bs=8))
+    net = nn.Linear(2, 1)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(MisfitError, match=r"predictions of shape \(8, 1\), targets of shape \(8,\)"):
+        fit(net, data, 1, opt, loss)

@@ -20,7 +20,7 @@ from torch import nn
 from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of
 from zoo.metrics import (
     Perplexity,
-    RowMean,
+    Summed,
     WholeSet,
     accuracy,
     accuracy_thresh,
@@ -176,7 +176,7 @@ def test_streamed_row_means_equal_the_whole_set_value():
     preds, targets = torch.randn(70, 5), torch.randint(0, 5, (70,))
     for metric in (accuracy, top_k_accuracy(3)):
         meter = streaming(metric)
-        assert isinstance(meter, RowMean)
+        assert isinstance(meter, Summed)
         for start in range(0, 70, 32):
             meter.update(preds[start : start + 32], targets[start : start + 32])
         assert meter.compute() == pytest.approx(metric(preds, targets).item())

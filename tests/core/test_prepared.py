@@ -223,3 +223,10 @@ def test_absent_data_are_named(tmp_path):
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="no prepared data at"):
             load_data(place)
+
+
+def test_halves_of_surrogate_pairs_in_classes_set_by_hand(tmp_path) -> None:
+    data = ModelData(TensorLoader(torch.ones(4, 1), torch.arange(4) % 2), path=tmp_path)
+    data.task, data.classes = "classification", [f"a{chr(0xD83D)}", "b"]
+    data.save(tmp_path / "p")
+    assert load_data(tmp_path / "p").classes == data.classes

@@ -429,9 +429,11 @@ def test_a_notebook_shows_the_table_and_a_bar_that_goes_away(tmp_path):
     assert done.returncode == 0, done.stderr
     notebook = nbformat.read(target, 4)
     for number in (1, 4):
-        bar, *streams = notebook.cells[number].outputs
-        assert bar.output_type == "display_data"
-        assert bar.data == {"text/plain": ""}
+        outputs = notebook.cells[number].outputs
+        bars = [output for output in outputs if output.output_type == "display_data"]
+        streams = [output for output in outputs if output.output_type != "display_data"]
+        assert bars
+        assert all(bar.data == {"text/plain": ""} for bar in bars)
         assert {stream.get("name") for stream in streams} == {"stdout"}
         rows = eval(notebook.cells[number + 1].outputs[0].text, {"__builtins__": {}})
         assert "".join(stream.text for stream in streams) == table(rows)
@@ -446,3 +448,13 @@ def test_a_notebook_shows_the_table_and_a_bar_that_goes_away(tmp_path):
     bar, *streams = notebook.cells[6].outputs
     assert bar.data == {"text/plain": ""}
     assert "interrupted in epoch" in "".join(stream.get("text", "") for stream in streams)
+
+
+def test_the_finder_shows_a_bar_and_leaves_nothing(terminal):
+    learn = digits_learner(progress=True)
+    screen = terminal()
+    found = learn.lr_find(num_it=20)
+    text = screen.text()
+    assert "lr_find" in text
+    assert f"{len(found.lrs)}/20" in text
+    assert screen_of(text).strip() == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tarfile
@@ -272,7 +273,10 @@ def write(name: str, folder: Path) -> None:
         learn.export(path / "export" / "file.zip")
         if hasattr(learn, "save_encoder"):
             learn.save_encoder("encoder")
-        for kind, where in (("models", path / "whole" / "models"), ("export", path / "export")):
+        kept = [("models", path / "whole" / "models"), ("export", path / "export")]
+        with contextlib.suppress(TypeError):  # data that are streamed cannot be saved
+            kept.append(("prepared", learn.data.save(path / "prepared")))
+        for kind, where in kept:
             _pack(where, folder / name / f"{kind}.tar.xz")
         expected = {
             "answers": answers(learn, whole.raw),
@@ -290,6 +294,6 @@ def _pack(source: Path, file: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for each in CASES:
+    for each in sys.argv[2:] or CASES:
         write(each, Path(sys.argv[1]))
         print(each, flush=True)

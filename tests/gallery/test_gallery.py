@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from tests.gallery.cases import CASES, Case, answers, losses
-from zoo import Callback, load_learner
+from zoo import Callback, load_data, load_learner
 
 FOLDER = Path(__file__).parent
+LATER = ["core", "language_model", "ratings_dot", "table_classes", "table_values", "text_classes"]
 WRITTEN = sorted(path.parent for path in FOLDER.glob("format*/*/expected.json"))
 
 
@@ -65,6 +66,7 @@ def warned_of_age(written: Path, learn: Any) -> contextlib.AbstractContextManage
 
 def test_every_case_is_kept() -> None:
     assert {path.name for path in WRITTEN if path.parent.name == "format1"} == set(CASES)
+    assert {path.name for path in WRITTEN if path.parent.name == "format2"} == set(LATER)
     assert sum(file.stat().st_size for file in FOLDER.rglob("*.xz")) < 2_000_000
 
 
@@ -111,3 +113,15 @@ def test_encoders_go_into_classifiers(tmp_path) -> None:
         unpacked(written, "models", tmp_path)
         classifier.load_encoder("encoder")
         assert not torch.equal(before, classifier.model.encoder.embedding.weight)
+
+
+def test_prepared_data_give_the_rows_they_gave(written, expected, tmp_path) -> None:
+    if not (written / "prepared.tar.xz").is_file():
+        pytest.skip("written before data could be saved")
+    learn = rebuilt(written, tmp_path).learn
+    unpacked(written, "models", tmp_path)
+    learn.load("weights")
+    data = load_data(unpacked(written, "prepared", tmp_path) / "prepared")
+    found = learn.evaluate(data.valid_dl)["valid_loss"]
+    assert found == pytest.approx(expected["valid_loss"], rel=1e-4)
+    assert data.mapping() == learn.data.mapping()

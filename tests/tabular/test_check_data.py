@@ -10,7 +10,14 @@ import pytest
 
 from zoo import check_data
 from zoo.data.check.report import Finding
-from zoo_tabular import ColumnarModelData, TimeLeakWarning
+from zoo_tabular import (
+    ColumnarModelData,
+    TabularClassifier,
+    TabularRegressor,
+    TimeLeakWarning,
+    add_datepart,
+    class_weights,
+)
 
 
 def clean(n: int = 1000) -> pd.DataFrame:
@@ -144,3 +151,62 @@ def test_streamed_rows_are_looked_at_too(tmp_path) -> None:
     by = found(md)
     assert by["training rows in validation", "inputs and target are equal"].count == 1
     assert ("hardly any other value", "column 'Same'") in by
+
+
+@pytest.mark.parametrize("ones", [0.5, 0.6], ids=["half", "most"])
+@pytest.mark.parametrize("later", [0.0, 1.0], ids=["never", "always"])
+def test_drift_of_a_column_of_zeros_and_ones(ones: float, later: float) -> None:
+    df = clean()
+    df["Flag"] = np.where(np.arange(1000) < 700, np.arange(1000) % 10 < 10 * ones, later).astype(float)
+    by = found(made(df))
+    share = ones if later == 0 else 1 - ones
+    drift = by["another distribution in validation", "column 'Flag'"]
+    assert drift.share == pytest.approx(share, abs=0.01)
+    assert len(by) == 1
+
+
+@pytest.mark.parametrize("transform", [None, "log"])
+def test_a_leak_is_found_whatever_the_tail_of_the_target(transform: str | None) -> None:
+    df = clean()
+    for seed in range(8):  # by chance the largest target may be among the rows that show what values mean
+        noise = np.random.default_rng(seed).normal(size=1000)
+        df["Hint"] = df["Size"] + noise
+        df["Sales"] = np.exp(3 * df["Hint"])
+        assert ("leak of the target", "column 'Hint'") in found(made(df, target_transform=transform))
+    df["Hint"] = df["Size"] + 0.3 * noise
+    assert not found(made(df, target_transform=transform))
+    df["Sales"] = np.where(df["Size"] > 1.7, df["Sales"], 0.0)  # most are zero: telling which is no leak
+    df["Any"] = (df["Sales"] > 0) * 1.0
+    assert ("leak of the target", "column 'Any'") not in found(made(df))
+
+
+def test_the_time_of_the_rows_is_no_id() -> None:
+    df = clean()
+    df["Date"] = pd.date_range("2024-01-01", periods=1000, freq="h")
+    report = made(add_datepart(df, "Date")).check()
+    assert report.ok, report
+    assert not [one for one in report.findings if one.what == "every row has a value of its own"]
+
+
+def test_numbered_names_are_no_fault_and_text_of_fractions_is_one() -> None:
+    df = clean()
+    numbers = np.random.default_rng(4).integers(0, 60, 1000)
+    df["Patient"], df["Price"] = numbers.astype(str), (numbers / 4).astype(str)
+    report = made(df, ["Kind", "Patient", "Price"]).check()
+    by = {one.where: one.severity for one in report.findings if one.what == "numbers stored as text"}
+    assert by == {"column 'Patient'": "note", "column 'Price'": "warning"}
+
+
+def test_weights_of_rows_are_neither_target_nor_label() -> None:
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"x": rng.normal(size=400), "size": rng.integers(1, 4, 400) * 1.0})
+    y = rng.normal(size=400)
+    weighted = TabularRegressor(epochs=1).fit(df, y, sample_weight=df["size"])
+    assert "leak" not in str(weighted.learner_.data.check())
+    kinds = np.where(y > 0, "hi", "lo")
+    data = TabularClassifier(epochs=1).fit(df, kinds, sample_weight=df["size"]).learner_.data
+    report = data.check()
+    total = {kind: sum(by.values()) for kind, by in report.classes.items()}
+    assert total == pd.Series(kinds).value_counts().to_dict()
+    shares = np.array([report.classes[kind]["train"] for kind in data.classes])
+    assert class_weights(data).numpy() == pytest.approx(shares.sum() / 2 / shares)

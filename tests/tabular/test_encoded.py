@@ -54,3 +54,18 @@ def test_names_and_places(tmp_path) -> None:
             check_output(two, output, "here")
     labels = learner(np.arange(80).reshape(40, 2) % 2, tmp_path, is_multi=True)
     assert [check_output(labels, output, "here") for output in (0, "1")] == [0, 1]
+
+
+def test_values_of_a_target_with_one_name_are_one_class(tmp_path):
+    kinds = pd.Series([1, "1", "2"] * 8, dtype=object)
+    df = pd.DataFrame({"x": range(24), "shop": ["a", "b"] * 12, "kind": kinds})
+    data = ColumnarModelData.from_data_frame(tmp_path, [0, 1, 2], df, "kind", ["shop"], bs=8, is_reg=False)
+    assert data.classes == ["1", "2"]
+    assert data.valid_dl.tensors[-1].tolist() == [0, 0, 1]
+
+
+def test_halves_of_surrogate_pairs_in_classes_are_replaced(tmp_path):
+    kinds = pd.Series(["a" + chr(0xD83D), "b"] * 8, dtype=object)
+    df = pd.DataFrame({"x": range(16), "shop": ["a", "b"] * 8, "kind": kinds})
+    data = ColumnarModelData.from_data_frame(tmp_path, None, df, "kind", ["shop"], bs=8, is_reg=False)
+    assert data.classes == ["a\ufffd", "b"]

@@ -107,3 +107,43 @@ def test_wrong_names_are_told_before_anything_is_trained() -> None:
         cross_validate_table(rows(), "Sale", ["Shop"], fit=fit)
     with pytest.raises(ValueError, match="groups: the data frame has no column 'Weak'"):
         cross_validate_table(rows(), "Sales", ["Shop"], fit=fit, groups="Weak")
+
+
+def test_folds_of_corrected_targets_other_columns_or_options_are_not_taken_for_done(tmp_path) -> None:
+    df = rows()
+    df["Price"] = df["Size"].to_numpy()[::-1]
+
+    def run(frame: pd.DataFrame, column: str = "Size", **options):
+        return cross_validate_table(
+            frame, "Sales", ["Shop"], 3, fit=fit, path=tmp_path, bs=32, cont_flds=[column],
+            learner={**LEARNER, **options},
+        )  # fmt: skip
+
+    first = run(df)
+    assert (run(df).predictions == first.predictions).all()
+    with pytest.raises(ValueError, match="other targets of the same rows"):
+        run(df.assign(Sales=df["Sales"] * 100))
+    with pytest.raises(ValueError, match="answers otherwise now"):
+        run(df, "Price")
+    with pytest.warns(UserWarning, match="data or options are others"):
+        run(df, wd=0.5)
+
+
+@pytest.mark.parametrize("name", [int, str], ids=["numbers", "texts"])
+def test_the_column_of_groups_is_no_feature(name: type) -> None:
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame(
+        {"pat": [name(row // 10) for row in range(60)], "x": rng.normal(size=60), "c": ["a", "b"] * 30}
+    )
+    df["y"] = rng.normal(size=60)
+    found = cross_validate_table(
+        df, "y", ["c"], 3, fit=lambda learn: learn.fit(1e-2, 1), groups="pat", bs=16,
+        learner={"szs": [4], "device": "cpu", "progress": False},
+    )  # fmt: skip
+    processor = found.learners[0].data.processor
+    assert processor.feature_names_in_ == ["c", "x"]
+    named = cross_validate_table(
+        df, "y", ["c", "pat"], 3, fit=lambda learn: learn.fit(1e-2, 1), groups="pat", bs=16,
+        learner={"szs": [4], "device": "cpu", "progress": False},
+    )  # fmt: skip
+    assert named.learners[0].data.processor.feature_names_in_ == ["c", "pat", "x"]

@@ -88,3 +88,24 @@ def test_tables_that_are_read_from_files_are_not_kept(tmp_path):
     data = ColumnarModelData.from_parquet(tmp_path, None, source, "Sales", ["Store", "Day", "Kind"], 8)
     with pytest.raises(TypeError, match=r"train_dl can't be kept: it is a .*ParquetLoader"):
         data.save(tmp_path / "prepared")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[f"order {n}" for n in range(60)], range(60), range(100, 160), pd.date_range("2020", periods=60)],
+    ids=["text", "none", "numbers", "dates"],
+)  # fmt: skip
+def test_prepared_tables_know_their_rows_and_the_leak_of_time(tmp_path, labels):
+    df = pd.DataFrame(
+        {"d": pd.date_range("2020", periods=60), "a": ["x", "y"] * 30, "y": np.linspace(0, 1, 60) ** 2},
+        index=pd.Index(labels),
+    )
+    with pytest.warns(UserWarning, match="among training rows in time"):
+        data = ColumnarModelData.from_data_frame(tmp_path, range(0, 60, 4), df, "y", ["a"], 16, cont_flds=[])
+    again = load_data(data.save(tmp_path / "kept"))
+    assert again.time_leak == data.time_leak
+    assert [again.row_name(part, 3).replace(" 00:00:00", "") for part in ("train", "valid")] == [
+        data.row_name(part, 3).replace("Timestamp(", "").replace(" 00:00:00", "").replace("'))", "')")
+        for part in ("train", "valid")
+    ]
+    assert "leak of time" in str(again.check())

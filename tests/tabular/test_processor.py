@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from decimal import Decimal
 from typing import Any
 
@@ -364,3 +365,19 @@ def test_whole_numbers_beyond_float64_are_levels() -> None:
         TableProcessor([], ["k"]).fit(pd.DataFrame({"k": pd.Series([10**400, 1], dtype=object)}))
     near = TableProcessor(["k"], []).fit(pd.DataFrame({"k": [2**60, 2**60 + 1]}))
     assert near.transform(pd.DataFrame({"k": [str(2**60 + 1), str(2**60)]}))["k"].tolist() == [2, 1]
+
+
+def test_options_of_a_fitted_processor_are_checked_as_they_are_set():
+    processor = TableProcessor().fit(pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2.0]}))
+    with pytest.raises(ValueError, match="unknown must be one of"):
+        processor.unknown = "eror"
+    with pytest.raises(AttributeError, match=r"no setting 'unknwon' \(did you mean 'unknown'"):
+        processor.unknwon = "error"
+    processor.unknown = "error"
+    for again in (
+        processor,
+        TableProcessor.from_json(processor.to_json()),
+        pickle.loads(pickle.dumps(processor)),
+    ):
+        with pytest.raises(ValueError, match="were not seen in training"):
+            again.transform(pd.DataFrame({"a": ["z"], "b": [1.0]}))

@@ -42,3 +42,24 @@ def test_language_models_too(tmp_path: Path) -> None:
     learner(LAST_WEEK).save("m")
     with pytest.raises(ValueError, match="words"):
         learner(THIS_WEEK).load("m")
+
+
+def test_another_way_of_making_words_is_refused(tmp_path: Path) -> None:
+    saved = classifier(tmp_path, LAST_WEEK)
+    saved.save("m")
+    field = Field(tokenize="whitespace", lower=False)
+    field.vocab = saved.data.field.vocab
+    data = TextData.from_texts(field, (LAST_WEEK, ["neg", "pos"] * 4), bs=4, path=tmp_path)
+    learn = data.get_model(emb_sz=4, n_hid=6, n_layers=1, device="cpu", progress=False)
+    with pytest.raises(ValueError, match=r"tokenizer \(number 1 is 'lower True' there, 'lower False' here\)"):
+        learn.load("m")
+
+
+def test_one_label_a_text_and_several_are_two_tasks(tmp_path: Path) -> None:
+    saved = classifier(tmp_path, LAST_WEEK)
+    saved.save("m")
+    labels = [["neg"], ["pos"]] * 4
+    data = TextData.from_texts(saved.data.field, (LAST_WEEK, labels), bs=4, path=tmp_path)
+    learn = data.get_model(emb_sz=4, n_hid=6, n_layers=1, device="cpu", progress=False)
+    with pytest.raises(ValueError, match=r"task \(number 0 is 'classification' there, 'multilabel' here\)"):
+        learn.load("m")

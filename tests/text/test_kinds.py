@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,49 @@ def test_ids_are_counted_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(corpus, "COUNTED_AT_ONCE", 64)
     assert corpus.count_ids(ids, 60).tolist() == np.bincount(ids, minlength=60).tolist()
     assert corpus.count_ids(ids[:0]).tolist() == []
+
+
+def test_making_a_corpus_counts_its_words_without_a_wide_copy() -> None:
+    """K10: `np.bincount` of all ids at once makes 8 bytes a token, of ids that take 4."""
+    n = 6_000_000
+    field = words()
+    field.build_vocab(texts(8), min_freq=1)
+    ids = np.full(n, 3, dtype=np.int32)
+    tracemalloc.start()
+    try:
+        data = LanguageModelData(field, ids, bs=2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 7 * n
+    assert data.counts.tolist() == [0, 0, 0, n] + [0] * (len(field.vocab) - 4)
+
+
+def test_commas_that_are_not_quoted_lose_no_word(tmp_path: Path) -> None:
+    """T12c: pandas takes the first field of each row for an index."""
+    (tmp_path / "a.csv").write_text("text,label\ngood, film,p\nbad, film,n\n")
+    with pytest.raises(ValueError, match=r"a\.csv: cannot be read .* line 2, saw 3"):
+        TextData.from_csv(tmp_path, words(), "a.csv")
+
+
+def test_a_regularisation_set_on_a_classifier_is_refused() -> None:
+    """F7: only language models have one."""
+    learn = TextData.from_texts(words(), (texts(8), ["a", "b"] * 4)).get_model(
+        emb_sz=4, n_hid=4, n_layers=1, hidden=4, progress=False
+    )
+    with pytest.raises(AttributeError, match="only learners of language models have one"):
+        learn.reg_fn = None
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_tokens_that_are_no_strings_are_named_whatever_the_case(lower: bool) -> None:
+    import spacy
+
+    field = Field(tokenize=spacy.blank("en"), lower=lower)
+    for use in (
+        lambda: field.build_vocab(texts(2)),
+        lambda: TextData.from_texts(field, (texts(8), ["a", "b"] * 4)),
+    ):
+        with pytest.raises(TypeError, match="tokenize must give strings, got Token"):
+            use()
+    assert field.vocab is None

@@ -185,6 +185,14 @@ def test_validation_rows_by_number_or_mask() -> None:
         assert (data.train_dl.n_rows, data.valid_dl.n_rows) == (7, 2)
 
 
+def test_validation_texts_come_in_the_order_of_their_row_numbers() -> None:
+    data = from_df(val_idxs=[8, 0, 3])
+    learn = data.get_model(**SIZES)
+    _, targets = learn.predict_with_targs()
+    expected = [data.classes.index(FRAME["label"].iloc[row]) for row in (8, 0, 3)]
+    assert targets.tolist() == expected
+
+
 def test_a_doubled_column_is_named() -> None:
     for name in ("text", "label"):
         with pytest.raises(ValueError, match=f"more than one column '{name}'"):

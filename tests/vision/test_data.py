@@ -152,6 +152,13 @@ class TestTables:
         assert data.val_y.tolist() == [1, 1]
         assert [name[-6:] for name in data.filenames["valid"]] == ["p1.png", "p3.png"]
 
+    def test_validation_pictures_come_in_the_order_of_their_row_numbers(self, path):
+        frame = self.frame(path, ["b", "a", "b", "a", "a", "b"])
+        data = ImageClassifierData.from_df(path, "pics", frame, suffix=".png", val_idxs=[4, 1, 2, 4])
+        assert [name[-6:] for name in data.filenames["valid"]] == ["p4.png", "p1.png", "p2.png"]
+        assert data.val_y.tolist() == [0, 0, 1]
+        assert [name[-6:] for name in data.filenames["train"]] == ["p0.png", "p3.png", "p5.png"]
+
     def test_one_cell_with_two_labels_makes_the_set_multi_label(self, path):
         self.frame(path, ["b", "a", "c a", "a", ""]).to_csv(path / "labels.csv", index=False)
         data = ImageClassifierData.from_csv(

@@ -378,6 +378,24 @@ class TestPrediction:
             probs, _ = learn.TTA(log=False)
         assert np.allclose(probs, learn.predict_proba(), atol=1e-6)
 
+    def test_views_of_a_sure_model_are_as_finite_as_predictions(self, tmp_path):
+        pictures = np.random.default_rng(0).integers(0, 80, (30, 16, 16, 3)).astype("uint8")
+        y = np.arange(30) % 3
+        for number, kind in enumerate(y):
+            pictures[number, ..., kind] += 150
+        tfms = tfms_from_stats(imagenet_stats, 16, aug_tfms=transforms_side_on)
+        data = ImageClassifierData.from_arrays(
+            tmp_path, (pictures[:15], y[:15]), (pictures[15:], y[15:]), bs=8, tfms=tfms, num_workers=0
+        )
+        net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+        learn = ConvLearner(data, net, device="cpu", progress=False)
+        with torch.no_grad():
+            net[2].weight.copy_(200 * torch.eye(3))
+        views, targets = learn.TTA()
+        assert np.isfinite(views).all()
+        assert views.min() < -100
+        assert learn.score(views, targets, ["auc"])["auc"] == 1
+
     def test_a_second_mean_over_the_views_is_refused(self, data):
         """`np.mean(np.exp(learn.TTA()[0]), 0)` would give the mean over the pictures."""
         learn = learner(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +15,7 @@ from zoo.storage.archive import ArchiveError
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.transforms.augment import RandomCall, RandomFlip, RandomRotate
 from zoo.vision.transforms.image_transform import ImageTransform
+from zoo.vision.transforms.pairs import tfms_from_stats
 
 TRAIN = ImageTransform(
     (12, 12),
@@ -72,3 +75,24 @@ def test_transforms_of_ones_own_are_refused(tmp_path):
     data = ImageClassifierData.from_arrays(tmp_path, (pixels, labels), None, 5, (own, None))
     with pytest.raises(TypeError, match="RandomCall is code"):
         data.save(tmp_path / "prepared")
+
+
+@pytest.mark.parametrize("way", ["dots", "link"])
+def test_pictures_move_along_however_their_folder_was_named(tmp_path, monkeypatch, way):
+    real = tmp_path / "real"
+    for part in ("train", "valid"):
+        for kind in "ab":
+            (real / part / kind).mkdir(parents=True)
+            for number in range(2):
+                picture = Image.new("RGB", (8, 8), (40 * number, 90, 10))
+                picture.save(real / part / kind / f"{number}.png")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    if way == "link":
+        (tmp_path / "link").symlink_to(real)
+    named = "../real" if way == "dots" else tmp_path / "link"
+    tfms = tfms_from_stats(([0.5] * 3, [0.25] * 3), 8)
+    ImageClassifierData.from_paths(named, 4, tfms, num_workers=0).save(Path(named) / "kept")
+    real.rename(tmp_path / "moved")
+    again = load_data(tmp_path / "moved" / "kept")
+    assert next(iter(again.valid_dl))[0].shape[0] == 4

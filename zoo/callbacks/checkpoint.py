@@ -17,8 +17,8 @@ from zoo.data.loaders.seeding import loader_generators, rng_state, set_rng_state
 from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
-from zoo.storage.mapping import Described, describe
-from zoo.storage.module_state import has_extra_state, make_room, matched, own_names, tensors_of, unmade
+from zoo.storage.mapping import Described, describe, first_rows
+from zoo.storage.module_state import has_extra_state, holds, make_room, matched, own_names, tensors_of, unmade
 
 if TYPE_CHECKING:
     from zoo.storage.resume import Run
@@ -49,9 +49,11 @@ class Checkpoint(Callback):
         self._at_end = False
         self._at_epoch_start: dict[str, Any] = {}
         self._mapping: Described = {}
+        self._rows: str | None = None
 
     def before_fit(self, state: State) -> None:
         self._mapping = describe(state.data)  # once a fit: there may be millions of ids
+        self._rows = first_rows(state.data.train_dl)
         if self.saved is not None:
             restore_learner(state.learner, self.saved)
             for name, value in self.saved["position"].items():
@@ -113,6 +115,7 @@ class Checkpoint(Callback):
                 **learner_state(state.learner),
                 "arguments": self.arguments,
                 "mapping": self._mapping,
+                "first rows": self._rows,
                 "complete": batches is None,
                 "written": time.strftime("%Y-%m-%d %H:%M:%S"),
                 "position": {name: getattr(state, name) for name in position}
@@ -254,7 +257,8 @@ def _fitting(module: nn.Module, tensors: dict[str, Tensor], empty: list[str]) ->
     open_names = unmade(module)
     found = matched(tensors, [*own, *open_names])
     wrong = sorted((own.keys() ^ found.keys()) - set(open_names) - set(empty))
-    wrong += [name for name in own if name in found and own[name].shape != found[name].shape]
+    fits = (name for name in own if name in found)
+    wrong += [n for n in fits if own[n].shape != found[n].shape or not holds(own[n], found[n])]
     if wrong:
         raise ValueError(
             f"the checkpoint is of another model than this {type(module).__name__}: they differ in "

@@ -14,6 +14,7 @@ from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.measures import meaning_of, noted
 from zoo.engine.state import State
+from zoo.losses import activation_of
 from zoo.metrics import MisfitError, metric_name, module_of, sklearn_metric
 from zoo.metrics.meters import innermost, is_meter
 
@@ -59,10 +60,10 @@ class FirstBatch(Callback):
         if not self._due or not state.training:
             return
         self._due, target, self._target = False, self._target, None
-        if not isinstance(state.preds, Tensor) or state.data.valid_dl is None:
+        if not isinstance(state.preds, Tensor):
             return
         self._check_loss(state)
-        for metric in state.metrics:
+        for metric in state.metrics if state.data.valid_dl is not None else ():
             if not is_meter(metric) and not isinstance(metric, type):
                 self._try(state, metric, target)
 
@@ -104,7 +105,7 @@ class FirstBatch(Callback):
             with (
                 torch.no_grad(),
                 preserve_rng(),
-                predictions_are(meaning_of(state)),
+                predictions_are(meaning_of(state.loss_fn, activation_of(state.loss_fn, state.data))),
                 noted(metric_name(metric)),
             ):
                 value = metric(preds, given)

@@ -1,12 +1,15 @@
-"""Saves weights on the way."""
+"""Saves weights on the way; where they cannot be written, that is told and training goes on."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from zoo.callbacks.monitor import Monitor
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
+
+log = logging.getLogger("zoo")
 
 
 class SaveCycles(Callback):
@@ -18,7 +21,7 @@ class SaveCycles(Callback):
         self.name, self.saved = name, 0
 
     def after_cycle(self, state: State) -> None:
-        state.learner.save(f"{self.name}_cyc_{self.saved}")
+        _save(state, f"{self.name}_cyc_{self.saved}")
         self.saved += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,10 +69,17 @@ class SaveBest(Callback):
 
     def after_epoch(self, state: State) -> None:
         if self.watch.improved(state.row):
-            state.learner.save(self.name)
+            _save(state, self.name)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.watch.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.watch.best = state["best"]
+
+
+def _save(state: State, name: str) -> None:
+    try:
+        state.learner.save(name)
+    except OSError as error:  # no space left, no permission
+        log.warning("the weights %s could not be saved (%s); training goes on without them", name, error)

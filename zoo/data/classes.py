@@ -7,6 +7,7 @@ What differs from domain to domain (the order, whether blanks around a label cou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -39,10 +40,11 @@ def class_name(value: Any) -> str:
         '2.5'
     """
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return value.decode(errors="backslashreplace")
     if isinstance(value, str):
         return writable(str(value))
-    value = float(value) if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(int(value)) if value == value.to_integral_value() else f"{value.normalize():f}"
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
@@ -51,6 +53,38 @@ def class_name(value: Any) -> str:
 def class_names(values: Iterable[Any]) -> list[str]:
     """The names of several classes."""
     return [class_name(value) for value in values]
+
+
+def names_once(values: Iterable[Any]) -> dict[str, list[Any]]:
+    """The classes that stand behind values, each name with the values that mean it, in their order.
+
+    Args:
+        values: labels that are not missing; of equal ones one is enough.
+
+    Raises:
+        ValueError: for texts that are told apart only by what no file can keep.
+
+    Example:
+        >>> names_once([1, "1", 2.0, True])
+        {'1': [1, '1', True], '2': [2.0]}
+    """
+    found: dict[str, list[Any]] = {}
+    for value in values:
+        found.setdefault(class_name(value), []).append(value)
+    for name, meant in found.items():
+        texts = {value for value in meant if isinstance(value, str)} if "\ufffd" in name else set()
+        if len(texts) > 1:
+            raise ValueError(
+                f"the labels {some(map(repr, sorted(texts)))} differ only in halves of surrogate pairs, "
+                "which no file can keep: clean these texts first"
+            )
+    for value in (True, False):  # beside numbers they are the numbers 1 and 0
+        own, number = str(value), str(int(value))
+        if all(isinstance(one, bool | np.bool_) for one in found.get(own, [None])) and any(
+            isinstance(one, int | float | np.number) for one in found.get(number, [])
+        ):
+            found[number] += found.pop(own)
+    return found
 
 
 def class_place(value: Any, classes: Sequence[str]) -> int | None:
@@ -140,7 +174,7 @@ def label_rows(labels: Any, where: str) -> list[Any]:
             return labels.tolist()
     rows = [_without_tensor(row) for row in labels]
     rows = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
-    return [row.decode(errors="replace") if isinstance(row, bytes) else row for row in rows]
+    return [class_name(row) if isinstance(row, bytes) else row for row in rows]
 
 
 def _without_tensor(value: Any) -> Any:
@@ -246,7 +280,7 @@ class Classes:
         if missing:
             raise ValueError(f"classes holds {listed[missing[0]]!r}, which is no name")
         names = class_names(listed)
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ValueError(f"classes holds {some(twice)} more than once")
         return cls(names)
@@ -262,7 +296,7 @@ class Classes:
                 "9".
         """
         each = (label for row in labels for label in _each(row, several))
-        names = {class_name(label) for label in each if is_several(label) or not is_missing(label)}
+        names = names_once(_distinct(label for label in each if is_several(label) or not is_missing(label)))
         return cls(sorted(names, key=float if by_value else None), trained=True)
 
     def __len__(self) -> int:
@@ -341,6 +375,16 @@ class Classes:
                 f"{place}: class {told} does not occur in training{meant}: the classes are {classes}"
             )
         raise ValueError(f"{place}: label {told} is not among the classes {classes}{meant}")
+
+
+def _distinct(labels: Iterable[Any]) -> Iterable[Any]:
+    """Labels without those that came before; 1 and True both stay, lists pass."""
+    seen: set[Any] = set()
+    for label in labels:
+        key = (type(label), label if label.__hash__ else id(label))
+        if key not in seen:
+            seen.add(key)
+            yield label
 
 
 def _check_present(missing: list[int], where: str, rows: RowNames) -> None:

@@ -7,13 +7,18 @@ arguments: which cells are missing values, and which columns stay text.
 
 from __future__ import annotations
 
+import bz2
+import csv
+import gzip
+import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import pandas as pd
 
@@ -22,6 +27,7 @@ from zoo.errors import did_you_mean, some
 Missing = Literal["usual", "empty", "none"]
 
 _USUAL = ["", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"]
+_BLANKS, _SEPARATORS = r"\s+", (",", ";", "\t", "|")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 _UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 
@@ -44,7 +50,8 @@ def read_csv(
         columns: names (without a header numbers) that the file must have, each once; names of other columns
             may repeat, and stand in the frame as they do in the file.
         header: whether the first line holds the column names; otherwise they are 0, 1, ...
-        sep: what separates the fields.
+        sep: what separates the fields, as it stands there; r"\\s+" stands for any blanks. Within quotes a
+            separator of one character is text; one of several separates there too.
         dtype: types of columns by name, or `str` for all. Columns of digits are read as numbers where it says
             nothing, so that 007 becomes 7; as `str` every cell stays as it is written.
         missing: the cells that are missing values. "usual": empty ones, and NA, NaN, NULL, None and the like,
@@ -55,8 +62,10 @@ def read_csv(
 
     Raises:
         FileNotFoundError: if there is no such file; it suggests the near miss.
-        ValueError: for a file that is empty, damaged, not UTF-8 or ragged; one whose rows are longer than its
-            line of column names; one without rows; a column that is not there, or there twice.
+        TypeError: for a separator that is no text.
+        ValueError: for a file that is empty, damaged, not UTF-8 or ragged: one with rows that have more or
+            fewer fields than its line of column names; one without rows; a column that is not there, or there
+            twice; `dtype` for a column that is not there.
 
     Example:
         >>> import tempfile
@@ -70,8 +79,11 @@ def read_csv(
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{what} {file} does not exist{_near(file)}{hint}")
-    plain: dict[str, Any] = {"sep": sep, "keep_default_na": False}
-    if len(sep) > 1:  # pandas' faster reader knows single characters only
+    if not isinstance(sep, str) or not sep:
+        raise TypeError(f"sep is the text between two fields, such as ',' or '\\t', got {sep!r}")
+    several = len(sep) > 1 and sep != _BLANKS
+    plain: dict[str, Any] = {"sep": re.escape(sep) if several else sep, "keep_default_na": False}
+    if several:  # pandas' faster reader knows single characters only
         plain["engine"] = "python"
     else:  # a column is of one kind, whatever stands in which stretch of it
         plain["low_memory"] = False
@@ -94,6 +106,7 @@ def read_csv(
     except ValueError as error:
         raise ValueError(
             f"{file}: cannot be read as a CSV file separated by {sep!r}: {str(error).strip()}"
+            + _other_separator(file, sep)
         ) from error
     except _UNPACKING as error:
         if file.suffix.lower() not in (*_COMPRESSED, ".tar"):
@@ -103,13 +116,17 @@ def read_csv(
         ) from error
     # pandas has called a second "a" "a.1": it would be found, or missed, under that name
     df.columns = [given if own == "" else own for own, given in zip(names, df.columns, strict=True)]
-    check_columns(df, columns, str(file))
+    check_columns(df, columns, str(file), _other_separator(file, sep) if df.shape[1] == 1 else "")
+    if isinstance(dtype, Mapping):
+        _check_kinds(dtype, names, file)
+    if len(sep) == 1 and df.shape[1] > 1 and (df.iloc[:, -1].isna() | (df.iloc[:, -1] == "")).any():
+        _check_lengths(file, sep, names)  # a row that is too short ends so, as does one with an empty cell
     if not len(df):
         raise ValueError(f"{file} has no rows below its line of column names")
     return df
 
 
-def check_columns(df: pd.DataFrame, columns: Iterable[str], where: str) -> None:
+def check_columns(df: pd.DataFrame, columns: Iterable[str], where: str, hint: str = "") -> None:
     """Raise where a frame lacks a column, with the nearest name that it has, or has it more than once."""
     names = list(df.columns)
     for column in columns:
@@ -118,8 +135,50 @@ def check_columns(df: pd.DataFrame, columns: Iterable[str], where: str) -> None:
         if column not in names:
             raise ValueError(
                 f"{where} has no column {column!r}{did_you_mean(column, names)};"
-                f" its columns are: {some(names, 12)}"
+                f" its columns are: {some(names, 12)}{hint}"
             )
+
+
+def _check_kinds(dtype: Mapping[str, Any], names: list[Any], file: Path) -> None:
+    absent = [name for name in dtype if name not in names]
+    if absent:
+        raise ValueError(
+            f"{file}: dtype names {some(map(repr, absent))}, which the file has not"
+            f"{did_you_mean(absent[0], names)}; its columns are: {some(names, 12)}"
+        )
+
+
+def _check_lengths(file: Path, sep: str, names: list[Any]) -> None:
+    """Raise for the first row with fewer fields than there are columns, which pandas fills up."""
+    with _opened(file) as text:
+        for row in (rows := csv.reader(text, delimiter=sep)):
+            if row and len(row) < len(names):
+                raise ValueError(
+                    f"{file}: line {rows.line_num} has {len(row)} fields where the first has {len(names)}: "
+                    f"{some(map(repr, row))}; complete the row or take it out"
+                )
+
+
+def _opened(file: Path) -> IO[str]:
+    """The text of a file, unpacked as pandas does it."""
+    unpack: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(file.suffix.lower(), open)
+    if file.suffix.lower() == ".zip":
+        packed = zipfile.ZipFile(file)
+        return io.TextIOWrapper(packed.open(packed.namelist()[0]), encoding="utf-8-sig", newline="")
+    return unpack(file, "rt", encoding="utf-8-sig", newline="")
+
+
+def _other_separator(file: Path, sep: str) -> str:
+    """What separates the fields of the first line, where `sep` does not occur in it."""
+    try:
+        with _opened(file) as text:
+            line = text.readline()
+    except (OSError, ValueError, *_UNPACKING):
+        return ""
+    if sep in line:
+        return ""
+    found = max(_SEPARATORS, key=line.count)
+    return f"; its first line looks separated by {found!r}: give sep={found!r}" if found in line else ""
 
 
 def _kind(dtype: Any, name: Any) -> Any:

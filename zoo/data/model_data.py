@@ -38,6 +38,8 @@ class ModelData(Sealed):
         domain: the entry point by which `zoo.load_data` finds this class; every class that can be saved
             names its own.
         loader_kind: the loaders that `save` keeps.
+        learned_mappings: names of those of `mapping_values` that follow from the training rows, such as means
+            and ranges: where they differ, files are warned of instead of refused.
     """
 
     settings_elsewhere: ClassVar[dict[str, str]] = {
@@ -50,6 +52,7 @@ class ModelData(Sealed):
 
     domain: ClassVar[str] = "core"
     loader_kind: ClassVar[Any] = TensorLoader
+    learned_mappings: ClassVar[frozenset[str]] = frozenset()
 
     task: str | None = None
     classes: list[str] | None = None
@@ -195,14 +198,16 @@ class ModelData(Sealed):
         return values
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """What the numbers of inputs and answers stand for, in the order of the numbers, by name: classes,
-        ids, words, columns. A domain adds its own.
+        """What the numbers of inputs and answers stand for, in the order of the numbers, by name: the task,
+        classes, ids, words, columns, scales. A domain adds its own.
         """
-        return {} if self.classes is None else {"classes": list(self.classes)}
+        task = {} if self.task is None else {"task": [self.task]}
+        return task if self.classes is None else {**task, "classes": list(self.classes)}
 
     def mapping(self) -> dict[str, str]:
         """A digest (sha256, hex) of each of `mapping_values`. Files of weights and checkpoints keep them, and
-        are refused by data whose numbers stand for something else.
+        are refused by data whose numbers stand for something else; where only `learned_mappings` differ, such
+        as the means of columns, they are read with a warning.
 
         Example:
             >>> data = ModelData(None)

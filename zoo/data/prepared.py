@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from zoo._version import __version__
+from zoo.data.intact import check_text, file_digest, sample_digest, with_digest
+from zoo.data.utf8 import json_text
 from zoo.folders import atomic_folder
 
 FORMAT_VERSION = 1
@@ -37,13 +39,16 @@ def write_prepared(folder: Path, contents: Mapping[str, Any], arrays: Mapping[st
     kinds = {name: str(array.dtype).removeprefix("torch.") for name, array in arrays.items()}
     about = {"kind": KIND, "format": FORMAT_VERSION, "zoo": __version__, **contents, "arrays": kinds}
     try:
-        text = json.dumps(about, indent=1, ensure_ascii=False)
+        json_text(about)
     except TypeError as error:
         raise TypeError(f"these data hold something that can't be written as JSON: {error}") from None
     with atomic_folder(folder) as fresh:
+        digests = {}
         for name, array in arrays.items():
-            np.save(fresh / f"{name}.npy", _as_numpy(name, array), allow_pickle=False)
-        (fresh / CONTENTS).write_text(text, encoding="utf8")
+            file = fresh / f"{name}.npy"
+            np.save(file, _as_numpy(name, array), allow_pickle=False)
+            digests[name] = {"sha256": file_digest(file), "sample": sample_digest(file)}
+        (fresh / CONTENTS).write_text(with_digest(json_text({**about, "digests": digests})), encoding="utf8")
 
 
 def read_contents(folder: Path) -> dict[str, Any]:
@@ -58,7 +63,8 @@ def read_contents(folder: Path) -> dict[str, Any]:
         what = f"it holds no {CONTENTS}" if folder.exists() else "there is no such folder"
         raise FileNotFoundError(f"no prepared data at {folder}: {what}")
     try:
-        contents = json.loads(file.read_text(encoding="utf8"))
+        text = file.read_text(encoding="utf8")
+        contents = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(contents, dict) or contents.get("kind") != KIND:
@@ -69,18 +75,31 @@ def read_contents(folder: Path) -> dict[str, Any]:
             f"{folder} has format {version!r}; this zoo reads prepared data of format 1 to "
             f"{FORMAT_VERSION}: upgrade zoo to read it"
         )
+    check_text(text, str(file))
     return contents
 
 
-def read_arrays(folder: Path, kinds: Mapping[str, str]) -> dict[str, Tensor]:
+def read_arrays(folder: Path, contents: Mapping[str, Any], verify: bool = False) -> dict[str, Tensor]:
     """The arrays of a folder, memory-mapped: pages are read as they are needed and shared by processes.
 
     What a program writes into them stays in its own memory and never reaches the files.
 
+    Args:
+        folder: of prepared data.
+        contents: what its `data.json` holds.
+        verify: read every array once, to compare all of it with its digest; otherwise its length and 16
+            blocks of 64 KiB are compared.
+
     Raises:
         ValueError: if a file is absent, damaged, or holds another kind of number.
     """
-    return {name: _read_array(folder, name, kind) for name, kind in kinds.items()}
+    arrays = {name: _read_array(folder, name, kind) for name, kind in contents["arrays"].items()}
+    for name, known in contents.get("digests", {}).items():
+        file = folder / f"{name}.npy"
+        intact = name in arrays and known["sample"] == sample_digest(file)
+        if not intact or (verify and known["sha256"] != file_digest(file)):
+            raise ValueError(f"{file} is damaged: it is not the array that was saved, its digest is another")
+    return arrays
 
 
 def _read_array(folder: Path, name: str, kind: str) -> Tensor:

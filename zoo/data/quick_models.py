@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.answers.gathering import widened
 from zoo.data.loaders.seeding import preserve_generators, preserve_rng
 
 LINEAR_ROWS = 20_000  # training rows that a linear model looks at
@@ -133,6 +134,12 @@ def rows_of(loader: Any, most: int | None = None) -> tuple[Tensor, ...]:
     return tuple(torch.cat(column)[:most] for column in zip(*batches, strict=True))
 
 
+def as_array(part: Tensor) -> np.ndarray:
+    """Values of a tensor; formats shorter than float32, which numpy may not know, as float32."""
+    part = part.detach().cpu()
+    return (widened(part) if part.is_floating_point() else part).numpy()
+
+
 def told_rows(used: int, loader: Any) -> str:
     """A note that a model looked at some of the rows only; empty where it saw all."""
     total = getattr(loader, "n_rows", used)
@@ -149,6 +156,9 @@ def class_row_weights(targets: np.ndarray, class_weights: Tensor | None) -> np.n
 
 def linear_models(data: Any, task: str | None, class_weights: Tensor | None = None) -> list[QuickModel]:
     """Constants and linear models for rows that are one vector of numbers, in memory.
+
+    Training rows of negative class numbers, which losses leave out, are left out. Targets that are shares of
+    the classes count as so many rows of each class, weighted by its share.
 
     Args:
         data: loaders of (inputs, target), the inputs of shape (rows, features).
@@ -168,22 +178,39 @@ def linear_models(data: Any, task: str | None, class_weights: Tensor | None = No
             "shape (rows, features) of floats in a TensorLoader; for other data write a method "
             "quick_models() (see zoo.ModelData.quick_models)"
         )
-    train, valid = rows_of(data.train_dl, LINEAR_ROWS), rows_of(data.valid_dl)
-    targets = train[1].numpy()
-    if task == "classification":
+    target = data.train_dl.tensors[-1]
+    shares = target.shape[1] if target.ndim == 2 and target.is_floating_point() else 1
+    expanded = task == "classification" and shares > 1
+    train = rows_of(data.train_dl, max(1000, LINEAR_ROWS // shares) if expanded else LINEAR_ROWS)
+    valid, note = rows_of(data.valid_dl), told_rows(len(train[1]), data.train_dl)
+    inputs, targets, weights = as_array(train[0]), as_array(train[1]), None
+    if expanded:
+        n_out = shares
+        row, targets, weights = _by_class(targets)
+        inputs = inputs[row]
+    elif task == "classification":
         targets = targets.reshape(-1).astype("int64")
+        inputs, targets = inputs[targets >= 0], targets[targets >= 0]
+        if not len(targets):
+            raise ValueError("baseline(): no training row has a class (negative class numbers do not count)")
         names = getattr(data, "classes", None)
         n_out = len(names) if names else int(max(targets.max(), int(valid[1].max()))) + 1
     else:
         targets = targets.reshape(len(targets), -1)
         n_out = targets.shape[1]
-    weights = class_row_weights(targets, class_weights) if task == "classification" else None
-    rows = FitRows(
-        task, (train[0].numpy(),), (valid[0].numpy(),), targets, n_out, weights,
-        told_rows(len(targets), data.train_dl),
-    )  # fmt: skip
+    by_class = class_row_weights(targets, class_weights) if task == "classification" else None
+    if by_class is not None:
+        weights = by_class if weights is None else weights * by_class
+    rows = FitRows(task, (inputs,), (as_array(valid[0]),), targets, n_out, weights, note)
     name = "ridge regression" if task == "regression" else "logistic regression"
     return [rows.constant(), QuickModel(name, lambda: _linear(rows), rows.note)]
+
+
+def _by_class(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of classes as rows of one class each: of which row, the class, and a weight, 1 on average."""
+    row, column = np.nonzero(shares > 0)
+    weights = shares[row, column].astype("float64")
+    return row, column, weights / weights.mean()
 
 
 def _linear(rows: FitRows) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import some
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class RowNames:
         own = np.arange(len(rows)) if self.positions is None else np.asarray(self.positions)
         if rows.dtype != bool and self.positions is None:
             own = np.arange(int(rows.max(initial=-1)) + 1)
-        index = None if self.index is None else [self.index[number] for number in numbers.tolist()]
-        return RowNames(index, own[numbers])
+        return RowNames(None if self.index is None else _Chosen(self.index, numbers), own[numbers])
 
     def __call__(self, row: int) -> str:
         """What the row is called."""
@@ -55,8 +54,26 @@ class RowNames:
 
     def some(self, rows: Iterable[int]) -> str:
         """The first few of several rows."""
-        names = [self(row) for row in rows]
-        return some([names[0], *(name.removeprefix("row ") for name in names[1:])]) if names else ""
+        numbers = list(rows)
+        names = [self(row) for row in numbers[:_SHOWN]]
+        if not names:
+            return ""
+        listed = ", ".join([names[0], *(name.removeprefix("row ") for name in names[1:])])
+        more = len(numbers) - len(names)
+        return f"{listed} and {more} more" if more else listed
+
+
+class _Chosen(Sequence[Any]):
+    """Some of the labels of an index; each is looked up when it is asked for."""
+
+    def __init__(self, index: Sequence[Any], numbers: np.ndarray) -> None:
+        self._index, self._numbers = index, numbers
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._index[int(self._numbers[row])]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 BY_NUMBER = RowNames()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -17,3 +19,21 @@ def writable(text: str) -> str:
         ('good �', 'good')
     """
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def json_text(value: Any) -> str:
+    r"""Indented JSON to be read by people too; where UTF-8 cannot write its texts they are escaped, and come
+    back as they are.
+
+    Args:
+        value: whatever JSON holds.
+
+    Raises:
+        TypeError: for anything else.
+
+    Example:
+        >>> json.loads(json_text({"wort": "B\\u00e4r" + chr(0xD83D)})) == {"wort": "B\\u00e4r" + chr(0xD83D)}
+        True
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return json.dumps(value, indent=1) if _SURROGATES.search(text) else text

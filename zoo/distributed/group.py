@@ -323,7 +323,8 @@ def write_once(path: str | Path, write: Callable[[], Any]) -> None:
     """Call `write` in one of the processes that name this file; they all go on when it is done.
 
     Raises:
-        ProcessFailed: if it failed in another process.
+        OSError: if the file could not be written, in all processes.
+        ProcessFailed: if it failed in another process for another reason.
     """
     if world_size() == 1:
         write()
@@ -333,7 +334,8 @@ def write_once(path: str | Path, write: Callable[[], Any]) -> None:
         try:
             write()
         except Exception as error:
-            _group.store.set(f"{key}/done", f"{type(error).__name__}: {_first(error)}")
+            kind = "file" if isinstance(error, OSError) else "other"
+            _group.store.set(f"{key}/done", f"{kind}: {type(error).__name__}: {_first(error)}")
             raise
         _group.store.set(f"{key}/done", "ok")
         return
@@ -342,7 +344,9 @@ def write_once(path: str | Path, write: Callable[[], Any]) -> None:
         time.sleep(0.02)
     answer = _group.store.get(f"{key}/done").decode()
     if answer != "ok":
-        raise ProcessFailed(f"another process failed to write {path}: {answer}")
+        kind, _, told = answer.partition(": ")
+        failed = OSError if kind == "file" else ProcessFailed
+        raise failed(f"another process failed to write {path}: {told}")
 
 
 def _claim(path: str | Path) -> tuple[str, bool]:

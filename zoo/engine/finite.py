@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from zoo.engine.arrivals import Arrival
 from zoo.engine.callback import Callback
@@ -56,7 +57,8 @@ class FiniteGuard(Callback):
 
     def before_train(self, state: State) -> None:
         # a forward pass with bad values spoils running statistics
-        self._buffers = [(b, b.detach().clone()) for b in state.model.buffers() if b.is_floating_point()]
+        buffers = (b for b in state.model.buffers() if b.is_floating_point() and not is_lazy(b))
+        self._buffers = [(b, b.detach().clone()) for b in buffers]
 
     def after_loss(self, state: State) -> None:
         if not state.training:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from zoo.data.answers.outputs import Meaning, predictions_are
 from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.memory import is_out_of_memory
 from zoo.engine.state import State
-from zoo.losses import activation_of
+from zoo.losses import Activation, activation_of, counted_by, ignored_by
 from zoo.metrics import MisfitError, RowSum, named_meters
 
 
@@ -31,7 +31,7 @@ class Measures:
         self.state, self.loss, self.meters = state, RowSum(), named_meters(state.metrics)
         for meter in self.meters.values():
             meter.reset()
-        self._meaning: Meaning = meaning_of(state)
+        self._meaning = meaning_of(state.loss_fn, activation_of(state.loss_fn, state.data))
         self._failed: set[str] = set()
         state.meters = [self.loss, *self.meters.values()]
 
@@ -40,7 +40,9 @@ class Measures:
         s = self.state
         # of the predictions where the target does not tell: several processes see those of the whole batch
         whole = isinstance(s.target, Tensor) and s.target.ndim
-        self.loss.add(s.loss.detach(), rows_of(s.target if whole else s.preds))
+        counted = counted_by(s.loss_fn, s.target)
+        rows = rows_of(s.target if whole else s.preds) if counted is None else counted
+        self.loss.add(s.loss.detach(), rows)
         for name, meter in self.meters.items():
             if name not in self._failed:
                 self._try(name, lambda meter=meter: meter.update(s.preds, s.target))
@@ -72,10 +74,17 @@ class Measures:
         return None
 
 
-def meaning_of(state: State) -> Meaning:
-    """What the outputs of a state's model are to a metric."""
-    kind = activation_of(state.loss_fn, state.data).kind
-    return "probabilities" if kind == "probability" else "scores"
+def meaning_of(loss_fn: Any, activation: Activation) -> Meaning:
+    """What the outputs of a model are to a metric.
+
+    Args:
+        loss_fn: of the model; it knows which targets do not count.
+        activation: what its outputs mean.
+    """
+    kind: Literal["probabilities", "scores"] = (
+        "probabilities" if activation.kind == "probability" else "scores"
+    )
+    return Meaning(kind, activation.axis, ignored_by(loss_fn))
 
 
 def batch_rows(state: State) -> int:

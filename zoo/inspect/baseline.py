@@ -15,7 +15,7 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.quick_models import QuickModel, linear_models, rows_of
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
-from zoo.losses import Activation
+from zoo.losses import Activation, activation_of, takes_logarithms
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,13 @@ def baseline(learn: Judges, metrics: Sequence[Any] | None = None) -> Baseline:
     for model in models:
         started = time.perf_counter()
         answers = as_outputs(model.answers(), learn.activation, task, target)
+        note = model.note
+        if takes_logarithms(learn.loss_fn):
+            answers, note = _logarithms(answers, note)
         seconds = time.perf_counter() - started
         loader = TensorLoader(answers, target, bs=getattr(valid, "bs", None) or 1024)
         state = State(nn.Identity(), data, None, learn.loss_fn, learn.device, metrics=chosen)
-        found.append((Scored(model.name, Loop(state).validate(loader), seconds, model.note), answers))
+        found.append((Scored(model.name, Loop(state).validate(loader), seconds, note), answers))
     best, outputs = found[-1]
     return Baseline(
         best.name, best.metrics, best.seconds, best.note, learn._answers(outputs, log=True), found[0][0],
@@ -112,13 +115,32 @@ def quick_models(learn: Judges) -> tuple[str, list[QuickModel]]:
     return task, linear_models(data, task, weights) if make is None else make(task, weights)
 
 
+@dataclass(frozen=True)
+class ModelTask:
+    """Stands for data of a task."""
+
+    task: str
+
+
 def _task(learn: Judges) -> str:
-    """What the targets of plain loaders mean, by what the outputs mean and by the targets' type."""
+    """What the targets of plain loaders mean, by what the outputs mean and by the targets' type.
+
+    Raises:
+        ValueError: for whole numbers under a loss of which nothing is known: they may be classes or numbers.
+    """
     kind = learn.activation.kind
     loader = learn.data.valid_dl if learn.data.valid_dl is not None else learn.data.train_dl
     tensors: Iterable[Tensor] = getattr(loader, "tensors", ())
     *_, target = [None, *tensors]
     if kind == "identity":
+        # a loss of values is one of values whatever the task; of others the task would tell
+        unknown = activation_of(learn.loss_fn, ModelTask("classification")).kind != "identity"
+        if unknown and target is not None and not target.is_floating_point():
+            raise ValueError(
+                "baseline(): this loss does not tell what outputs mean, and targets that are whole numbers "
+                "may be classes or numbers: set data.task to 'classification' or 'regression', or use a loss "
+                "of torch or zoo.losses, such as nn.CrossEntropyLoss()"
+            )
         return "regression"
     if kind in ("softmax", "exp"):
         return "classification"
@@ -149,6 +171,16 @@ def as_outputs(answers: Tensor, activation: Activation, task: str, target: Tenso
     elif kind == "probability":
         answers = answers.exp() if task == "classification" else answers.sigmoid()
     return answers.reshape(target.shape) if answers.numel() == target.numel() else answers
+
+
+def _logarithms(values: Tensor, note: str) -> tuple[Tensor, str]:
+    """Values as a network gives them whose loss takes logarithms, and what one should know of it."""
+    floor = max(_LEAST * float(values.mean()), 1e-6)
+    told = f"judged by logarithms, as the loss takes them; values below {floor:.3g} count as that"
+    return values.clamp(min=floor).log(), f"{note}; {told}" if note else told
+
+
+_LEAST = 0.01  # of the mean, which a linear model may go below, and even below 0
 
 
 def _wide(name: str) -> int:

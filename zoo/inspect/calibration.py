@@ -174,6 +174,12 @@ def calibrate(learn: Calibrates, loader: Any = None) -> Calibration:
     outputs, targets = learn._outputs(learn._loader(is_test=False) if loader is None else loader)
     if targets is None:
         raise ValueError("calibrate() needs rows with targets")
+    bad = outputs.isnan().reshape(len(outputs), -1).any(1)
+    if bad.any():
+        raise ValueError(
+            f"calibrate(): the model gives NaN for {int(bad.sum())} of {len(outputs)} rows, the first is row "
+            f"{int(bad.nonzero()[0])}: look for NaN in these inputs, or in its weights"
+        )
     scores, truth = _flat(outputs.double(), targets, activation, independent)
     if len(scores) < FEW_ROWS:
         warnings.warn(
@@ -202,6 +208,11 @@ def _flat(
         scores = outputs.reshape(len(outputs), -1)
         scores = torch.logit(scores, 1e-7) if activation.kind == "probability" else scores
         return scores, targets.reshape(scores.shape).double()
+    if targets.is_floating_point() and targets.shape == outputs.shape:
+        raise ValueError(
+            f"calibrate() needs one class a row; these targets, of shape {tuple(targets.shape)}, are shares "
+            "of the classes: give rows with class numbers by calibrate(loader=...)"
+        )
     scores = outputs.movedim(activation.axis, -1).reshape(-1, outputs.shape[activation.axis])
     truth = targets.reshape(-1).long()
     return scores[truth >= 0], truth[truth >= 0]  # negative class numbers do not count

@@ -62,7 +62,8 @@ class Looking(Quiet):
             `.reference` (the mean, or the shares of the classes) and `.learner`, to compare with.
 
         Raises:
-            ValueError: without training or validation rows, and for data that bring no quick model.
+            ValueError: without training or validation rows, for data that bring no quick model, and for
+                whole-number targets of which neither the data's task nor the loss tells what they mean.
 
         Example:
             >>> import zoo
@@ -95,7 +96,8 @@ class Looking(Quiet):
             reliability diagrams.
 
         Raises:
-            ValueError: for learners that predict values or sequences, and without rows or targets.
+            ValueError: for learners that predict values or sequences, without rows or targets, and for
+                targets that are shares of the classes.
 
         Example:
             >>> import zoo

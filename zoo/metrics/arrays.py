@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from zoo.data.answers.outputs import class_axis, ignored_target
 
 Metric = Callable[[Any, Any], Any]
 
@@ -52,39 +53,36 @@ def as_pair(preds: Any, targets: Any) -> tuple[Tensor, Tensor]:
     return first, second.to(first.device)
 
 
-def takes_arrays(function: Metric) -> Metric:
-    """Let a metric written for tensors take arrays and lists too."""
+def class_rows(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores as (rows, classes), class numbers as (rows,), and which of the rows count.
 
-    @functools.wraps(function)
-    def metric(preds: Any, targets: Any, **options: Any) -> Any:
-        return function(*as_pair(preds, targets), **options)
-
-    return metric
-
-
-def class_rows(preds: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Scores as (rows, classes) and class numbers as (rows,).
+    Where the classes stand, and which class number does not count, is known in a fit; by hand see
+    `class_axis`, and -100 does not count.
 
     Raises:
-        MisfitError: if they are not as many, or there is a single score a row.
+        MisfitError: if they do not fit together, or there is a single score a row.
     """
     if preds.ndim < 2 or preds.shape[-1] == 0:
         raise MisfitError(
             f"{name} needs the scores of all classes, shape (rows, classes), got predictions of shape "
             f"{tuple(preds.shape)}"
         )
-    if preds.shape[-1] == 1:
+    axis = class_axis(preds.shape, targets.shape)
+    if preds.shape[-1 if axis is None else axis] == 1:
         raise MisfitError(
             f"{name} looks for the class with the largest score, but there is one score a row: use "
             "accuracy_thresh() for a single yes-or-no output, or rmse for numbers"
         )
-    flat, labels = preds.reshape(-1, preds.shape[-1]), targets.reshape(-1)
-    if len(flat) != len(labels):
+    if axis is None:
         raise MisfitError(
             f"{name}: predictions of shape {tuple(preds.shape)} do not fit targets of shape "
             f"{tuple(targets.shape)}"
         )
-    return flat, labels
+    scores = preds.movedim(axis, -1)
+    labels = targets.reshape(-1)
+    if not labels.is_floating_point():
+        labels = labels.long()  # a byte would be compared with the ignored number modulo 256
+    return scores.reshape(-1, scores.shape[-1]), labels, labels != ignored_target()
 
 
 def wide(value: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from zoo.data.answers.outputs import form_of, ignored_target
 from zoo.metrics.arrays import MisfitError, class_rows
 from zoo.metrics.labels import label_probs
 from zoo.metrics.meters import Summed, measured, streams
 
 Average = Literal["binary", "macro", "micro", "weighted"]
-IGNORED = -100  # torch's mark of targets that do not count
 
 
 class ClassCounts(Summed):
@@ -52,7 +52,7 @@ class ClassCounts(Summed):
         self._several = False
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
-        several = preds.ndim > 1 and preds.shape[-1] > 1 and preds.shape == targets.shape
+        several = form_of(preds.shape, targets.shape) == "labels"
         if several and self.average == "binary":
             raise MisfitError(f"{self.name}: average='binary' is for two classes, these are several labels")
         counts, strange = self._of_labels(preds, targets) if several else self._of_classes(preds, targets)
@@ -66,11 +66,12 @@ class ClassCounts(Summed):
         return torch.stack([(chosen & truth).sum(0), chosen.sum(0), truth.sum(0)]), 0
 
     def _of_classes(self, preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | int]:
-        if preds.numel() == targets.numel():  # a single yes-or-no output
+        if form_of(preds.shape, targets.shape) == "output":
             guessed = (label_probs(preds.reshape(-1), None, self.name) > self.thresh).long()
             labels, classes = targets.reshape(-1).long(), 2
+            counts_too = labels != ignored_target()
         else:
-            flat, labels = class_rows(preds, targets, self.name)
+            flat, labels, counts_too = class_rows(preds, targets, self.name)
             guessed, labels, classes = flat.argmax(-1), labels.long(), flat.shape[-1]
         if self.average == "binary" and classes != 2:
             raise MisfitError(
@@ -78,7 +79,7 @@ class ClassCounts(Summed):
                 "'micro' "
                 "or 'weighted'"
             )
-        known = (labels >= 0) & (labels < classes)
+        known = (labels >= 0) & (labels < classes) & counts_too
         weights, labels = known.long(), labels.clamp(0, classes - 1)
         rows = [weights * (guessed == labels), weights, weights]
         zeros = torch.zeros(classes, dtype=torch.int64, device=preds.device)
@@ -86,7 +87,7 @@ class ClassCounts(Summed):
         counts = [
             zeros.index_add(0, where, row) for where, row in zip((labels, guessed, labels), rows, strict=True)
         ]
-        return torch.stack(counts), (~known & (targets.reshape(-1) != IGNORED)).sum()
+        return torch.stack(counts), (~known & counts_too).sum()
 
     def compute(self) -> float:
         if self._counts is None:
@@ -164,10 +165,12 @@ def precision(preds: Any, targets: Any, *, average: Average | None = None, thres
     In a list of metrics as it is, by its name, or with options: `partial(precision, average="macro")`.
 
     Args:
-        preds: of classes scores or probabilities, shape (..., classes); of two classes also one output,
-            shape (rows,) or (rows, 1); of several labels shape (rows, labels). A label holds, and a single
-            output says yes, where its probability is above `thresh`; see `fbeta` on what predictions mean.
-        targets: class numbers, or 0 and 1 in the shape of several labels. -100 does not count.
+        preds: of classes scores or probabilities, shape (..., classes), or with the classes elsewhere, see
+            `accuracy`; of two classes also one output, shape (rows,) or (rows, 1); of several labels shape
+            (rows, labels). A label holds, and a single output says yes, where its probability is above
+            `thresh`; see `fbeta` on what predictions mean.
+        targets: class numbers, or 0 and 1 in the shape of several labels. The class number -100, or the
+            `ignore_index` of the loss, does not count.
         average: "binary" (the class 1 of two), "macro" (the mean over the classes that occur), "micro" (all
             decisions together), "weighted" (by the rows of each class). By default "binary" for two classes,
             else "macro".

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoo.data.answers.outputs import meaning
-from zoo.metrics.arrays import Metric, MisfitError, takes_arrays
-from zoo.metrics.meters import batch_mean, makes_metric
+from zoo.metrics.arrays import Metric, MisfitError, wide
+from zoo.metrics.meters import counted_mean, makes_metric, mean_at_once
 
 
 def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
@@ -28,7 +28,7 @@ def label_probs(preds: Tensor, sigmoid: bool | None, name: str) -> Tensor:
     preds = preds if preds.dtype in (torch.float32, torch.float64) else preds.float()
     known = meaning()
     if sigmoid is None and known is not None:
-        sigmoid = known == "scores"
+        sigmoid = known.kind == "scores"
     if sigmoid is None and preds.numel():
         low, high = (float(value) for value in preds.aminmax())
         if high <= 0 and low < 0:
@@ -64,20 +64,22 @@ def accuracy_thresh(thresh: float = 0.5, *, sigmoid: bool | None = None) -> Metr
         0.75
     """
 
-    @batch_mean
-    @takes_arrays
-    def metric(preds: Any, targets: Any) -> Tensor:
+    def right(preds: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         _check_labels(preds, targets, "accuracy_thresh")
         probs = label_probs(preds, sigmoid, "accuracy_thresh")
-        return ((probs > thresh) == (targets.reshape(probs.shape) > 0.5)).float().mean()
+        return ((probs > thresh) == (targets.reshape(probs.shape) > 0.5)).sum(), probs.numel()
 
-    metric.__name__ = "accuracy_thresh"
+    @counted_mean("accuracy_thresh", right)
+    def metric(preds: Any, targets: Any) -> Tensor:
+        return mean_at_once(right, preds, targets)
+
     return metric
 
 
 @makes_metric
 def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool | None = None) -> Metric:
-    """F-beta of every row's labels, averaged over rows (multi-label).
+    """F-beta of every row's labels, averaged over rows (multi-label); of predictions and targets of shape
+    (rows, steps, labels) over all steps.
 
     The defaults are those of satellite-tag competitions. Rows without any true or predicted label count 1.
 
@@ -97,9 +99,7 @@ def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool | None = None
     """
     name = f"f{beta:g}"
 
-    @batch_mean
-    @takes_arrays
-    def metric(preds: Any, targets: Any) -> Tensor:
+    def scored(preds: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         if preds.shape != targets.shape or preds.ndim < 2:
             raise MisfitError(
                 f"{name} needs predictions and targets of shape (rows, labels), got {tuple(preds.shape)} and "
@@ -107,11 +107,13 @@ def fbeta(beta: float = 2.0, thresh: float = 0.2, *, sigmoid: bool | None = None
             )
         chosen = (label_probs(preds, sigmoid, name) > thresh).float()
         truth = (targets > 0.5).float()
-        hit, n_chosen, n_true = (chosen * truth).sum(1), chosen.sum(1), truth.sum(1)
+        hit, n_chosen, n_true = (chosen * truth).sum(-1), chosen.sum(-1), truth.sum(-1)
         bottom = beta**2 * n_true + n_chosen
-        return torch.where(
-            bottom > 0, (1 + beta**2) * hit / bottom.clamp(min=1e-12), torch.ones_like(bottom)
-        ).mean()
+        rows = torch.where(bottom > 0, (1 + beta**2) * hit / bottom.clamp(min=1e-12), torch.ones_like(bottom))
+        return wide(rows).sum(), rows.numel()
 
-    metric.__name__ = name
+    @counted_mean(name, scored)
+    def metric(preds: Any, targets: Any) -> Tensor:
+        return mean_at_once(scored, preds, targets)
+
     return metric

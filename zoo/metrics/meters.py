@@ -8,18 +8,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.data.answers.nested import detached, join, rows_of
+from zoo.data.answers.outputs import ignored_target
 from zoo.metrics.arrays import Metric, as_pair, class_rows, wide
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Parts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | int]]
 
 
 def batch_mean(function: Metric) -> Metric:
     """Mark a metric that is a plain mean over rows: it is then streamed, weighted by rows, with the same
     result, and the outputs of the validation set need not be kept.
+
+    Rows, not the tokens or labels in them: where these differ from batch to batch, as texts padded batch by
+    batch do, a mean over tokens is no mean over rows.
 
     Example:
         >>> @batch_mean
@@ -91,7 +97,7 @@ class RowSum(Summed):
 
     Attributes:
         total: the sum so far.
-        rows: how many rows it is of.
+        rows: how many rows it is of; a tensor where only the device knows.
     """
 
     name = "mean"
@@ -101,24 +107,29 @@ class RowSum(Summed):
 
     def reset(self) -> None:
         self.total: Tensor | float = 0.0
-        self.rows = 0
+        self.rows: Tensor | float = 0
 
     def update(self, preds: Any, targets: Any) -> None:
         """Take in the mean over the rows of a batch; how it is found is up to the kind."""
         raise NotImplementedError(f"{type(self).__name__} is told its means by add(mean, rows)")
 
-    def add(self, mean: Tensor | float, rows: int) -> None:
-        """Take in the mean over some rows."""
-        self.total = self.total + (wide(mean) if isinstance(mean, Tensor) else mean) * rows
-        self.rows += rows
+    def add(self, mean: Tensor | float, rows: Tensor | float) -> None:
+        """Take in the mean over some rows, or over what they weigh together."""
+        value = wide(mean) if isinstance(mean, Tensor) else mean
+        if isinstance(rows, Tensor):  # the mean of no rows is NaN
+            value = torch.where(rows > 0, value, 0.0)
+            rows = wide(rows) if rows.is_floating_point() else rows
+        self.total = self.total + value * rows
+        self.rows = self.rows + rows
 
     def compute(self) -> float:
-        return float(self.total) / max(1, self.rows)
+        rows = float(self.rows)
+        return float(self.total) / rows if rows else math.nan
 
-    def sums(self) -> tuple[float, int]:
-        return float(self.total), self.rows
+    def sums(self) -> tuple[float, float]:
+        return float(self.total), float(self.rows)
 
-    def combine(self, parts: Sequence[tuple[float, int]]) -> None:
+    def combine(self, parts: Sequence[tuple[float, float]]) -> None:
         self.total, self.rows = sum(total for total, _ in parts), sum(rows for _, rows in parts)
 
 
@@ -133,15 +144,50 @@ class RowMean(RowSum):
         self.add(self.function(preds, targets), rows_of(targets))
 
 
+class CountedMean(RowSum):
+    """Streams a mean over what a batch itself tells: rows that count, tokens, labels.
+
+    Args:
+        name: of the metric.
+        parts: `(predictions, targets) -> (sum, number)` of a batch; both stay on the device.
+    """
+
+    def __init__(self, name: str, parts: Parts) -> None:
+        self.name, self.parts = name, parts
+        super().__init__()
+
+    def update(self, preds: Any, targets: Any) -> None:
+        total, number = self.parts(preds, targets)
+        self.total, self.rows = self.total + total, self.rows + number
+
+
+def counted_mean(name: str, parts: Parts) -> Callable[[Metric], Metric]:
+    """Mark a metric that `CountedMean(name, parts)` streams; its own name counts if it was given another."""
+
+    def mark(function: Metric) -> Metric:
+        function.__name__ = name
+        return batch_mean(streams(lambda: CountedMean(function.__name__, parts))(function))
+
+    return mark
+
+
+def mean_at_once(parts: Parts, preds: Any, targets: Any) -> Tensor:
+    """The value of a `CountedMean` of everything at once; NaN where nothing counts."""
+    total, number = parts(*as_pair(preds, targets))
+    return (total / number).float()
+
+
 class Perplexity(RowSum):
-    """exp of the mean cross entropy in nats, streamed over tokens."""
+    """exp of the mean cross entropy in nats, streamed over tokens; those of the class number -100, or of the
+    `ignore_index` of the loss, do not count.
+    """
 
     name = "perplexity"
 
     def update(self, preds: Tensor, targets: Tensor) -> None:
-        flat, labels = class_rows(preds, targets, self.name)
-        self.total = self.total + wide(F.cross_entropy(flat.float(), labels.long(), reduction="sum"))
-        self.rows += len(labels)
+        flat, labels, counts = class_rows(preds, targets, self.name)
+        losses = F.cross_entropy(flat.float(), labels.long(), reduction="sum", ignore_index=ignored_target())
+        self.total, self.rows = self.total + wide(losses), self.rows + counts.sum()
 
     def compute(self) -> float:
         return math.exp(min(super().compute(), 700.0))

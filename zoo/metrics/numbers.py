@@ -27,8 +27,6 @@ class _Errors(RowSum):
         self.rows += values.numel()
 
     def compute(self) -> float:
-        if not self.rows:
-            return math.nan
         mean = super().compute()
         return math.sqrt(mean) if self.root else mean
 

@@ -17,8 +17,9 @@ def auc(preds: Any, targets: Any) -> float:
 
     Args:
         preds: scores of the positive class, shape (rows,) or (rows, 1), or of all classes, shape
-            (rows, classes), or of several labels, shape (rows, labels).
-        targets: class numbers, shape (rows,), or 0 and 1 in the shape of several labels.
+            (rows, classes), or of several labels, shape (rows, labels). Of more dimensions see `accuracy`.
+        targets: class numbers, shape (rows,), or 0 and 1 in the shape of several labels. The class number
+            -100, or the `ignore_index` of the loss, does not count.
 
     Example:
         >>> auc([[3.0, 1, 0], [2, 1, 0], [0, 0, 1], [0, 1, 0]], [0, 0, 2, 1])

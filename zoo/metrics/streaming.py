@@ -52,7 +52,9 @@ def streaming(metric: Any) -> Any:
         )
     if module_of(metric).startswith("sklearn."):
         metric = sklearn_metric(metric)
-    adds_up = getattr(innermost(metric), "streamed", None)
+    inner = innermost(metric)
+    # functools.wraps copies the mark of a metric to a function that does something else with it
+    adds_up = None if hasattr(inner, "__wrapped__") else getattr(inner, "streamed", None)
     if adds_up is not None and not getattr(metric, "args", ()):
         return adds_up(**_keywords(metric))
     return RowMean(metric) if getattr(metric, "is_row_mean", False) else WholeSet(metric)

@@ -7,6 +7,7 @@ Reading one runs nothing from it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import _TYPES
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -24,8 +25,11 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from zoo._version import __version__
-from zoo.folders import atomic_folder
+from zoo.data.intact import check_text, sha256, with_digest
+from zoo.data.utf8 import json_text
+from zoo.folders import atomic_folder, present_folder
 from zoo.storage.files import atomic_write
+from zoo.storage.tensor_digest import tensor_digest
 
 FORMAT_VERSION = 1
 CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
@@ -37,6 +41,8 @@ CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
 _MEMBERS = (CONFIG, PREPROCESS, WEIGHTS, ARRAYS)
 _ALIASES = "zoo.aliases"
 _DOUBLES = "zoo.complex128"
+_DIGEST = "zoo.sha256"
+_LONGEST_HEADER = 100_000_000
 
 
 class ArchiveError(ValueError):
@@ -63,9 +69,9 @@ class Archive:
 def save_state(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as a safetensors file, atomically; shared tensors are written once."""
+    """Write tensors as a safetensors file with a digest, atomically; shared tensors are written once."""
     with atomic_write(path) as temporary:
-        temporary.write_bytes(tensors_to_bytes(tensors, metadata))
+        temporary.write_bytes(tensors_to_bytes(tensors, metadata, digest=True))
 
 
 def load_state(path: str | Path) -> dict[str, Tensor]:
@@ -73,44 +79,85 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ArchiveError: if it is no safetensors file (pickle files are refused unread).
+        ArchiveError: if it is no safetensors file (pickle files are refused unread), or damaged.
     """
+    return load_file(path)[0]
+
+
+def load_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, on the CPU, and its text metadata; raises as `load_state` does."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
-    return tensors_from_bytes(path.read_bytes(), str(path))
+    data = path.read_bytes()
+    return tensors_from_bytes(data, str(path)), _metadata(data, str(path))
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """The text metadata of a safetensors file."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return file.metadata() or {}
-    except SafetensorError as error:
-        raise ArchiveError(f"{path} is not a safetensors file: {error}") from None
+    """The text metadata of a safetensors file, of which only the beginning is read.
+
+    Raises:
+        ArchiveError: if it is no safetensors file.
+    """
+    with Path(path).open("rb") as file:
+        size = file.read(8)
+        length = int.from_bytes(size, "little")
+        header = file.read(length) if length <= _LONGEST_HEADER else b""
+    if len(size) < 8 or len(header) != length:
+        raise ArchiveError(f"{path} is not a safetensors file: it has no header")
+    return _metadata(size + header, str(path))
 
 
-def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+def tensors_to_bytes(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, digest: bool = False
+) -> bytes:
     """Tensors in safetensors format; names that share memory are written once and remembered in the
     metadata.
+
+    Args:
+        tensors: by name.
+        metadata: further texts to keep.
+        digest: also keep a digest of tensors and metadata, which is compared when they are read.
+
+    Raises:
+        TypeError: naming a tensor that cannot be written.
     """
     first: dict[tuple, str] = {}
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     doubles: list[str] = []
     for name, tensor in tensors.items():
+        if name == "__metadata__":
+            raise TypeError(f"a tensor cannot be called {name!r} in a file of weights: give it another name")
         check_tensor(name, tensor)
+        key = identity(tensor) if tensor.numel() else (name,)
         if tensor.dtype == torch.complex128:  # as pairs of numbers, which the format knows
             doubles.append(name)
             tensor = torch.view_as_real(tensor.detach().resolve_conj())
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
         if key in first:
             aliases[name] = first[key]
         else:
             first[key] = name
             kept[name] = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().clone()
     described = {**(metadata or {}), _ALIASES: json.dumps(aliases)}
-    return save_tensors(kept, described | ({_DOUBLES: json.dumps(doubles)} if doubles else {}))
+    described |= {_DOUBLES: json.dumps(doubles)} if doubles else {}
+    return save_tensors(kept, described | ({_DIGEST: _digest(kept, described)} if digest else {}))
+
+
+def identity(tensor: Tensor) -> tuple[Any, ...]:
+    """What two tensors have in common that are the same values in the same memory."""
+    layout = (tensor.data_ptr(), tensor.shape, tensor.stride())
+    return (*layout, tensor.dtype, tensor.device, tensor.is_conj(), tensor.is_neg())
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    text = json.dumps({name: text for name, text in metadata.items() if name != _DIGEST}, sort_keys=True)
+    return tensor_digest(hashlib.sha256(text.encode()), tensors)
+
+
+def _metadata(data: bytes, where: str) -> dict[str, str]:
+    header = parse_object(data[8 : 8 + int.from_bytes(data[:8], "little")], where)
+    return header.get("__metadata__", {})
 
 
 def check_tensor(name: str, tensor: Any) -> None:
@@ -149,9 +196,11 @@ def tensors_from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
         raise ArchiveError(
             f"{where} is not a safetensors file (damaged, or of another format): {error}"
         ) from None
-    header = _parse(data[8 : 8 + int.from_bytes(data[:8], "little")], where)
-    aliases = _parse(header.get("__metadata__", {}).get(_ALIASES, "{}").encode(), where)
-    doubles = parse_names(header.get("__metadata__", {}).get(_DOUBLES, "[]"), where)
+    metadata = _metadata(data, where)
+    if _DIGEST in metadata and metadata[_DIGEST] != _digest(tensors, metadata):
+        raise ArchiveError(f"{where} is damaged: its contents do not match their digest")
+    aliases = parse_object(metadata.get(_ALIASES, "{}").encode(), where)
+    doubles = parse_names(metadata.get(_DOUBLES, "[]"), where)
     tensors |= {name: torch.view_as_complex(tensors[name]) for name in doubles if name in tensors}
     for name, source in aliases.items():
         if source not in tensors:
@@ -184,10 +233,12 @@ def write_archive(
         TypeError: if the state is not JSON-able.
     """
     path = Path(path).resolve()
-    full = {"format": FORMAT_VERSION, "zoo": __version__, "torch": torch.__version__, **config}
-    members = {CONFIG: _json(full), PREPROCESS: _json(preprocess), WEIGHTS: tensors_to_bytes(tensors)}
+    members = {PREPROCESS: json_text(preprocess).encode("utf8"), WEIGHTS: tensors_to_bytes(tensors)}
     if arrays:
         members[ARRAYS] = tensors_to_bytes(arrays)
+    digests = {name: sha256(data) for name, data in members.items()}
+    full = {"format": FORMAT_VERSION, "zoo": __version__, "torch": torch.__version__, "digests": digests}
+    members = {CONFIG: with_digest(json_text({**full, **config})).encode("utf8"), **members}
     if path.exists() and not _may_replace(path):
         raise FileExistsError(f"{path} exists and is not an exported learner; choose another path")
     if path.suffix.lower() == ".zip":
@@ -223,7 +274,7 @@ def read_archive(path: str | Path) -> Archive:
         FileNotFoundError: if there is nothing at `path`.
         ArchiveError: if it is not an exported learner, is damaged, or is of a newer format.
     """
-    path = Path(path)
+    path = present_folder(Path(path))
     if not path.exists():
         raise FileNotFoundError(f"no exported learner at {path}")
     try:
@@ -233,7 +284,7 @@ def read_archive(path: str | Path) -> Archive:
     for name in (CONFIG, PREPROCESS, WEIGHTS):
         if name not in members:
             raise ArchiveError(f"{path} is not an exported learner: it holds no {name}")
-    config = _parse(members[CONFIG], f"{path}: {CONFIG}")
+    config = parse_object(members[CONFIG], f"{path}: {CONFIG}")
     version = config.get("format")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ArchiveError(
@@ -241,12 +292,25 @@ def read_archive(path: str | Path) -> Archive:
             "upgrade zoo to read it"
         )
     arrays = tensors_from_bytes(members[ARRAYS], f"{path}: {ARRAYS}") if ARRAYS in members else {}
-    return Archive(
+    archive = Archive(
         config,
-        _parse(members[PREPROCESS], f"{path}: {PREPROCESS}"),
+        parse_object(members[PREPROCESS], f"{path}: {PREPROCESS}"),
         tensors_from_bytes(members[WEIGHTS], f"{path}: {WEIGHTS}"),
         arrays,
     )
+    _check_digests(path, config.get("digests", {}), members)
+    return archive
+
+
+def _check_digests(path: Path, digests: Mapping[str, str], members: Mapping[str, bytes]) -> None:
+    """Compare members with their digests; archives of older versions have none."""
+    try:
+        check_text(members[CONFIG].decode("utf8"), f"{path}: {CONFIG}")
+    except ValueError as error:
+        raise ArchiveError(str(error)) from None
+    for name, known in digests.items():
+        if name not in members or sha256(members[name]) != known:
+            raise ArchiveError(f"{path} is damaged: {name} is not what was exported, its digest is another")
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
@@ -263,11 +327,8 @@ def _read_members(path: Path) -> dict[str, bytes]:
         return {name: file.read(info) for name, info in found.items()}
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=True).encode("utf8")
-
-
-def _parse(data: bytes, where: str) -> dict[str, Any]:
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """The object that JSON text of a file holds."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:

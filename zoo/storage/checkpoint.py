@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from zoo.storage.archive import ArchiveError, load_metadata, load_state
+from zoo.storage.archive import ArchiveError, load_file
 from zoo.storage.files import atomic_write
+from zoo.storage.tensor_digest import tensor_digest
 from zoo.storage.tree import decode, encode
 
 log = logging.getLogger("zoo")
@@ -70,8 +71,7 @@ def read_tree(path: str | Path) -> Any:
         FileNotFoundError: if there is no such file.
         ArchiveError: if it is truncated, damaged, of another kind or of a newer format.
     """
-    tensors = load_state(path)
-    metadata = load_metadata(path)
+    tensors, metadata = load_file(path)
     if metadata.get("zoo.kind") != "tree" or not metadata.get("zoo.format", "").isdecimal():
         raise ArchiveError(f"{path} is no checkpoint")
     if int(metadata["zoo.format"]) > FORMAT_VERSION:
@@ -88,18 +88,15 @@ def read_tree(path: str | Path) -> Any:
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return tensor_digest(hashlib.blake2b(text.encode(), digest_size=16), tensors)
 
 
 class CheckpointFolder:
     """The checkpoints of one learner: `fit000-batch000000050.safetensors`, ..., `fit000-done.safetensors`.
 
     The newest two of a fit are kept, and of earlier fits the last one. A file that cannot be read, since it
-    is damaged or of a newer zoo, is never removed, but set aside as `unreadable-fit000-...`.
+    is damaged or of a newer zoo, is never removed, but set aside as `unreadable-fit000-...`. One that the
+    file system does not give at the moment stays where it is.
 
     Args:
         path: the folder; made when the first checkpoint is written.
@@ -121,7 +118,8 @@ class CheckpointFolder:
 
         Returns:
             The file, or `None` if it could not be written (no space left, no permission): the one before
-            it then stays in use, and the user is told.
+            it then stays in use, and the user is told. A file of an earlier run that cannot be read is not
+            replaced.
 
         Raises:
             TypeError: naming a value that could not be read again; nothing is written or removed then.
@@ -131,9 +129,9 @@ class CheckpointFolder:
             if batches is None
             else f"fit{fit:03d}-batch{batches:09d}.safetensors"
         )
-        if target.exists():
-            self._spare(target)
         try:
+            if target.exists():
+                self._spare(target)
             write_tree(target, tree)
         except OSError as error:
             kept = self.files(fit)
@@ -152,20 +150,26 @@ class CheckpointFolder:
             old = self.files(fit)[KEPT:]
         earlier = [file for number in range(fit) for file in self.files(number)[1:]]
         for file in (*old, *earlier):
-            if not self._spare(file):
-                file.unlink(missing_ok=True)
+            try:
+                if not self._spare(file):
+                    file.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("the old checkpoint %s could not be removed (%s)", file, error)
         return target
 
     def read(self, fit: int) -> tuple[Path, Any] | None:
-        """The newest whole checkpoint of fit number `fit`; those that cannot be read are told of, set aside
-        and passed over.
+        """The newest whole checkpoint of fit number `fit`; those that are damaged or of a newer zoo are told
+        of, set aside and passed over.
+
+        Raises:
+            OSError: if a file cannot be opened or read at the moment; it may be whole.
         """
         for file in self.files(fit):
             try:
                 tree = read_tree(file)
             except FileNotFoundError:
                 continue  # another process has set it aside
-            except (ArchiveError, OSError) as error:
+            except ArchiveError as error:
                 log.warning(
                     "the checkpoint %s is not usable (%s)%s; looking for the one before it",
                     file,
@@ -193,14 +197,14 @@ class CheckpointFolder:
         return [(int(match[1]), file) for match, file in found if match is not None]
 
     def _spare(self, file: Path) -> bool:
-        """Set a file aside that cannot be read, before it is removed or replaced; whether that was so."""
+        """Set a damaged or newer file aside before it is removed or replaced; whether that was so."""
         if file in self._sound:
             return False
         try:
             read_tree(file)
         except FileNotFoundError:
             return True
-        except (ArchiveError, OSError) as error:
+        except ArchiveError as error:
             log.warning("the old checkpoint %s cannot be read (%s)%s", file, error, _set_aside(file))
             return True
         return False

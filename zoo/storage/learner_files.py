@@ -12,7 +12,7 @@ from torch import nn
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean
 from zoo.notebook import quietly
-from zoo.storage.archive import load_metadata, load_state, write_archive
+from zoo.storage.archive import load_file, write_archive
 from zoo.storage.mapping import check_mapping, describe, from_metadata, to_metadata
 from zoo.storage.module_state import state_of
 from zoo.storage.registry import domain_learner, spec_of
@@ -53,9 +53,10 @@ class LearnerFiles:
 
         Raises:
             FileNotFoundError: if there are none of that name.
-            ArchiveError: if the file is no safetensors file.
-            ValueError: if they belong to another model, or to data with other classes, words, ids or columns
-                (`data.mapping()`); nothing is changed then.
+            ArchiveError: if the file is no safetensors file, or damaged.
+            ValueError: if they belong to another model, or to data with other classes, words, ids, columns or
+                targets (`data.mapping()`), or hold values that the model's formats cannot; nothing is changed
+                then.
         """
         source = self._weights_file(name)
         elsewhere = _with_suffix(name)
@@ -67,7 +68,7 @@ class LearnerFiles:
                 f"no saved weights {source}{did_you_mean(source.stem, present)}; saved here: "
                 f"{', '.join(present) or 'none'}"
             )
-        tensors, metadata = load_state(source), load_metadata(source)
+        tensors, metadata = load_file(source)
         check_mapping(from_metadata(metadata, str(source)), describe(self.data), str(source))
         load_weights(self.model, tensors, str(source), metadata)
         self._weights_changed("load")

@@ -1,14 +1,18 @@
-"""Whether a file was written with data whose numbers mean the same: ids, words, classes, columns."""
+"""Whether a file was written with data whose numbers mean the same: ids, words, classes, columns, scales."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from zoo.errors import some
 from zoo.storage.archive import ArchiveError
+from zoo.storage.tensor_digest import tensor_digest
 
 KEY = "zoo.mapping"
 _SHOWN, _LENGTH = 20, 40
@@ -24,12 +28,23 @@ def describe(data: Any) -> Described:
     """
     digests = data.mapping() if hasattr(data, "mapping") else {}
     values = data.mapping_values() if hasattr(data, "mapping_values") else {}
+    learned = getattr(data, "learned_mappings", ())
     described: Described = {}
     for name, sha in digests.items():
-        described[name] = {"sha256": sha}
+        described[name] = {"sha256": sha, **({"learned": True} if name in learned else {})}
         if name in values:
             described[name] |= {"n": len(values[name]), "first": _first(values[name])}
     return described
+
+
+def first_rows(loader: Any) -> str | None:
+    """A digest of how many rows a loader has in memory and of the first 64; `None` if it has none there."""
+    tensors = getattr(loader, "tensors", None)
+    if not isinstance(tensors, tuple | list) or not all(isinstance(part, Tensor) for part in tensors):
+        return None
+    rows = {str(number): part[:64].detach().cpu().contiguous() for number, part in enumerate(tensors)}
+    lengths = [len(part) for part in tensors]
+    return tensor_digest(hashlib.sha256(json.dumps(lengths).encode()), rows)
 
 
 def to_metadata(data: Any) -> dict[str, str]:
@@ -55,7 +70,8 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> Described | None:
 
 
 def check_mapping(saved: Described | None, own: Described, where: str) -> None:
-    """Refuse a file whose numbers stand for something else; warn where it does not say.
+    """Refuse a file whose numbers stand for something else; warn where it does not say, and where only what
+    was learned of the training rows differs, as it does when training goes on with more of them.
 
     Mappings that only one of both has are not compared: data without names of classes, for instance.
 
@@ -75,16 +91,25 @@ def check_mapping(saved: Described | None, own: Described, where: str) -> None:
                 stacklevel=3,
             )
         return
-    other = [
-        f"{name} ({_difference(saved[name], mine)})"
+    differing = {
+        name: f"{name} ({_difference(saved[name], mine)})"
         for name, mine in own.items()
         if name in saved and saved[name].get("sha256") != mine["sha256"]
-    ]
+    }
+    other = [text for name, text in differing.items() if "learned" not in own[name]]
     if other:
         raise ValueError(
             f"{where} belongs to data whose numbers stand for something else, so answers would be wrong; "
             f"different: {some(other)}. Make the data with the same ones in the same order (from the same "
-            "training rows, or with the classes, vocabulary or processor of that training), or train anew"
+            "training rows, or with the classes, vocabulary, processor and options of that training), or "
+            "train anew"
+        )
+    if differing:
+        warnings.warn(
+            f"the numbers of these data are on another scale than those that {where} was trained on; "
+            f"different: {some(differing.values())}. That is right where training goes on with more rows of "
+            "the same kind; to predict, make the data with the statistics and ranges of that training",
+            stacklevel=3,
         )
 
 

@@ -33,7 +33,7 @@ def own_names(module: nn.Module, names: list[str]) -> list[str]:
 
 def matched(tensors: Mapping[str, Any], expected: list[str]) -> dict[str, Any]:
     """Tensors of a file under the names that a model expects, where the file has the prefixes of a wrapped
-    model and they would fit without.
+    model and they would fit without; under their own where two of them would have the same without.
 
     Args:
         tensors: by the names of the file.
@@ -45,7 +45,26 @@ def matched(tensors: Mapping[str, Any], expected: list[str]) -> dict[str, Any]:
         bare = name.replace("_orig_mod.", "")
         options = (name, bare, bare.removeprefix("module."))
         found[next((one for one in options if one in wanted), name)] = value
-    return found
+    return found if len(found) == len(tensors) else dict(tensors)
+
+
+def holds(own: Tensor, value: Tensor) -> bool:
+    """Whether a tensor can take the values of another one, in its own format: rounding is no loss, but for
+    whole numbers and truth values; infinity in the place of a number, and a lost imaginary part, are.
+    """
+    if own.dtype == value.dtype or is_lazy(own):
+        return True
+    if value.is_complex() and not own.is_complex():
+        if bool(value.imag.count_nonzero()):
+            return False
+        value = value.real
+    if own.is_complex() and not value.is_complex():
+        return True
+    there = value.to(own.dtype)
+    if value.dtype.is_complex or (value.is_floating_point() and own.is_floating_point()):
+        wide = torch.complex128 if value.is_complex() else torch.float64
+        return torch.equal(there.to(wide).isfinite(), value.to(wide).isfinite())
+    return torch.equal(there.to(value.dtype), value)
 
 
 def state_of(module: nn.Module) -> dict[str, Any]:
@@ -81,7 +100,7 @@ def make_room(module: nn.Module, tensors: Mapping[str, Any], empty: list[str] | 
         value = tensors.get(name)
         if buffer is None and isinstance(value, Tensor):
             holder._buffers[own] = torch.empty_like(value, device=_device(module))
-        elif buffer is not None and value is not None and overlaps(buffer):
+        elif buffer is not None and value is not None and not is_lazy(buffer) and overlaps(buffer):
             holder._buffers[own] = buffer.clone(memory_format=torch.contiguous_format)
         elif buffer is not None and empty is not None and name in empty:
             holder._buffers[own] = None

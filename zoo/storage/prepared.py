@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.prepared import read_arrays, read_contents, restored_path
+from zoo.folders import present_folder
 from zoo.storage.archive import ArchiveError
 from zoo.storage.registry import domain_learner
 
 
-def load_data(folder: str | Path, path: str | Path | None = None) -> Any:
+def load_data(folder: str | Path, path: str | Path | None = None, *, verify: bool = False) -> Any:
     """Open prepared data that `data.save(folder)` wrote; nothing in the files is executed.
 
     Batches are the same, bit for bit, in the same order. Arrays are memory-mapped: several processes may
@@ -21,6 +22,8 @@ def load_data(folder: str | Path, path: str | Path | None = None) -> Any:
         folder: what `data.save` wrote.
         path: where learners keep their files, and pictures are found below; by default as it was, or, if
             `folder` lies below it, where it is now.
+        verify: read every array once, to find damage anywhere in it. Without it, arrays of up to 1 MiB are
+            compared with their digests as a whole, larger ones by their length and 16 blocks of 64 KiB.
 
     Returns:
         Data of the class that was saved.
@@ -37,10 +40,10 @@ def load_data(folder: str | Path, path: str | Path | None = None) -> Any:
         >>> [target.tolist() for _, target in load_data(folder).train_dl]
         [[0, 1], [2, 3]]
     """
-    folder = Path(folder)
+    folder = present_folder(Path(folder))
     try:
         contents = read_contents(folder)
-        arrays = read_arrays(folder, contents["arrays"])
+        arrays = read_arrays(folder, contents, verify)
         base = restored_path(contents["path"], folder) if path is None else Path(path)
         kind = domain_learner(contents["domain"]).data_class
         return kind.from_prepared(contents, arrays, base)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo.distributed import group as distributed
 from zoo.storage.checkpoint import CheckpointFolder
-from zoo.storage.mapping import check_mapping, describe
+from zoo.storage.mapping import check_mapping, describe, first_rows
 
 # whose fit came to its end in this process, by the folder and number of its checkpoints
 _finished_here: dict[Path, FitCounter] = {}
@@ -39,7 +40,7 @@ class Run:
 
     def check(self, arguments: dict[str, Any], data: Any) -> None:
         """Make sure that the checkpoint is one of a fit with these arguments, of data whose numbers mean the
-        same, and with as many processes.
+        same, and with as many processes; warn of other training rows.
 
         Raises:
             ValueError: telling what differs.
@@ -48,9 +49,9 @@ class Run:
             return
         begin_anew = "or resume=False to train anew"
         other = [
-            f"{name} {self.saved['arguments'].get(name)} instead of {value}"
+            f"{name} {self.saved['arguments'][name]} instead of {value}"
             for name, value in arguments.items()
-            if self.saved["arguments"].get(name) != value
+            if name in self.saved["arguments"] and self.saved["arguments"][name] != value
         ]
         if other:
             raise ValueError(
@@ -59,6 +60,14 @@ class Run:
                 f"give the same to go on, {begin_anew}"
             )
         check_mapping(self.saved.get("mapping"), describe(data), f"the checkpoint in {self.folder.path}")
+        rows = self.saved.get("first rows")
+        if rows is not None and rows != first_rows(data.train_dl):
+            warnings.warn(
+                f"the checkpoint in {self.folder.path} is of a fit on other training rows: their number or "
+                "the first ones differ, so the history mixes two sets of rows; make the same data to go on "
+                "as if nothing had happened, or give resume=False to train anew",
+                stacklevel=3,
+            )
         processes = len(self.saved["processes"])
         if processes != distributed.world_size():
             raise ValueError(

@@ -69,7 +69,8 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         return _tensor(value, place, tensors)
     if isinstance(value, np.ndarray):
-        return {"$array": _keep(_from_array(value, place), place, tensors)}
+        encoded = _tensor(_from_array(value, place), place, tensors)
+        return {"$array": encoded.pop("$tensor"), **encoded}
     if isinstance(value, torch.Size):
         return {"$size": list(value)}
     if isinstance(value, tuple):
@@ -195,7 +196,7 @@ def _read_dtype(value: dict[str, Any], _: Any) -> torch.dtype:
 
 _MARKS: dict[str, Callable[[dict[str, Any], Mapping[str, Tensor]], Any]] = {
     "$tensor": _read_tensor,
-    "$array": lambda value, tensors: tensors[value["$array"]].numpy(),
+    "$array": lambda value, tensors: _read_tensor({**value, "$tensor": value["$array"]}, tensors).numpy(),
     "$tuple": lambda value, tensors: tuple(decode(value["$tuple"], tensors)),
     "$items": lambda value, tensors: {
         decode(key, tensors): decode(item, tensors) for key, item in value["$items"]

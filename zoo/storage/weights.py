@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from zoo.errors import some
-from zoo.storage.archive import parse_names, save_state
-from zoo.storage.module_state import make_room, matched, own_names, state_of, unmade
+from zoo.storage.archive import identity, parse_names, save_state
+from zoo.storage.module_state import holds, make_room, matched, own_names, state_of, unmade
 
 _UNMADE = "zoo.unmade"
 
@@ -48,7 +50,8 @@ def load_weights(
         metadata: of the file, which may name the class of the model and the buffers that held nothing.
 
     Raises:
-        ValueError: naming what is missing, too many, or of another shape.
+        ValueError: naming what is missing, too many, of another shape, or of another format that the model's
+            own cannot take without loss; or two tensors that are one in the model.
     """
     described = metadata or {}
     kind, empty = described.get("zoo.model"), _empty(described, where)
@@ -63,15 +66,23 @@ def load_weights(
     other = [
         f"{name} ({tuple(found[name].shape)} instead of {tuple(value.shape)})"
         for name, value in expected.items()
-        if isinstance(value, Tensor) and name in found and found[name].shape != value.shape
+        if name in found and _is_made(value) and found[name].shape != value.shape
     ]
-    if missing or extra or other:
+    lossy = [
+        f"{name} ({found[name].dtype} into {value.dtype})"
+        for name, value in expected.items()
+        if name in found and isinstance(value, Tensor) and not holds(value, found[name])
+    ]
+    untied = [] if other else _untied(expected, found)
+    if missing or extra or other or lossy or untied:
         parts = [
             f"{what}: {some(names)}"
             for what, names in (
                 ("missing", missing),
                 ("not in the model", extra),
                 ("of another shape", other),
+                ("of another format, in which values would be lost", lossy),
+                ("one tensor here and different ones there", untied),
             )
             if names
         ]
@@ -82,6 +93,27 @@ def load_weights(
     inside = list(model.state_dict())
     own_inside = own_names(model, inside)
     model.load_state_dict({name: found[own] for name, own in zip(inside, own_inside, strict=True)})
+
+
+def _is_made(value: object) -> bool:
+    """Whether it is a tensor that has a shape, which those of lazy modules get from what is loaded."""
+    return isinstance(value, Tensor) and not is_lazy(value)
+
+
+def _untied(expected: Mapping[str, object], found: Mapping[str, Tensor]) -> list[str]:
+    """Pairs of names that share a tensor in the model, but not in the file."""
+    first: dict[tuple, str] = {}
+    pairs = []
+    for name, value in expected.items():
+        if name in found and isinstance(value, Tensor) and _is_made(value) and value.numel():
+            other = first.setdefault(identity(value), name)
+            if found[other] is not found[name] and not torch.equal(_bits(found[other]), _bits(found[name])):
+                pairs.append(f"{other} and {name}")
+    return pairs
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _empty(metadata: Mapping[str, str], where: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ from zoo.schedules import Schedule
 from zoo.storage.resume import FitCounter, Run
 from zoo.training.bare_fit import tell_if_interrupted
 from zoo.training.rows import EpochRows
+
+_PLAIN = (bool, int, float, str)
 
 
 class Fitting(Predictor):
@@ -73,6 +76,7 @@ class Fitting(Predictor):
             "epochs": n_epochs,
             "schedule": repr(schedule),
             "optimizer": type(self.opt.opt).__name__,  # type: ignore[union-attr]
+            "loss": _loss_name(self.loss_fn),
             "clip": self.clip if clip is None else clip,
             "precision": "float32" if self._autocast is None else str(self._autocast.dtype),
         }
@@ -213,6 +217,16 @@ def check_order(rates: Any, count: Any, order: str, opt_fn: Any) -> None:
             f"{order}; this trains at a learning rate of {rates}: write {float(rates)} if that is meant",
             stacklevel=3,
         )
+
+
+def _loss_name(loss: Any) -> str:
+    """The function or class of a loss, also inside `functools.partial` with what it is given."""
+    if isinstance(loss, functools.partial):
+        given = [repr(value) for value in loss.args if isinstance(value, _PLAIN)]
+        given += [f"{key}={value!r}" for key, value in loss.keywords.items() if isinstance(value, _PLAIN)]
+        return f"{_loss_name(loss.func)}({', '.join(given)})"
+    named = loss if hasattr(loss, "__qualname__") else type(loss)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def positive(**counts: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import nn
 
@@ -23,8 +24,8 @@ class RangeTestRecorder(Callback):
 
     order = -90
 
-    def __init__(self, num_it: int, beta: float = 0.9) -> None:
-        self.num_it, self.beta = num_it, beta
+    def __init__(self, num_it: int, beta: float = 0.9, on_step: Callable[[], Any] = lambda: None) -> None:
+        self.num_it, self.beta, self.on_step = num_it, beta, on_step
         self.lrs: list[float] = []
         self.losses: list[float] = []
         self._average, self._best = 0.0, math.inf
@@ -42,6 +43,7 @@ class RangeTestRecorder(Callback):
         self.lrs.append(float(state.opt.param_groups[-1]["lr"]))
         self.losses.append(smoothed)
         self._best = min(self._best, smoothed)
+        self.on_step()
         explodes = (
             smoothed > 4 * self._best if self._best > 0 else smoothed > self._best + 3 * abs(self._best) + 1
         )

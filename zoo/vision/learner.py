@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -18,6 +19,7 @@ from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
 from zoo.learner import Learner
+from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
@@ -255,15 +257,13 @@ class ConvLearner(Learner):
             )
             n_aug = 0
         outputs, targets = self._outputs(loader)
-        total = self.activation(outputs)
+        mean = MeanAnswers(replace(self.activation, temperature=1.0), self)  # each view has its own already
+        mean.add(outputs, self, "the plain view")
         augmented = (data.test_ds if is_test else data.val_ds).with_tfm(data.tfms[0])
         for view in range(n_aug):
             views = picture_loader(augmented, data.bs, num_workers=data.num_workers, seed=mix_seeds(0, view))
-            total = total + self.activation(self._outputs(views)[0])
-        mean = total / (n_aug + 1)
-        if log and self.activation.kind != "identity":
-            mean = mean.log()
-        return mean_of_views(mean.numpy()), targets.numpy()
+            mean.add(self._outputs(views)[0], self, f"view {view}")
+        return mean_of_views(mean.answers(log=log)), targets.numpy()
 
     def show_results(self, n: int = 9, *, is_test: bool = False, seed: int = 0) -> Figure:
         """Draw random validation (or test) pictures with the model's answers.

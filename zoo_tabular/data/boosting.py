@@ -17,6 +17,7 @@ from zoo.data.quick_models import (
     rows_of,
     told_rows,
 )
+from zoo_tabular.data.row_weights import split_weights
 from zoo_tabular.frames.processor import TableProcessor
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def boosting_models(
     task = check_task(data, task)
     codes, numbers, targets = (part.numpy() for part in rows_of(data.train_dl, ROWS))
     valid_codes, valid_numbers, _ = rows_of(data.valid_dl)
-    values, weights = _unpacked(targets, task, data.n_out)
+    values, weights = split_weights(targets, task, data.n_out)
     by_class = class_row_weights(values, class_weights) if task == "classification" else None
     if by_class is not None:
         weights = by_class if weights is None else weights * by_class
@@ -50,17 +51,6 @@ def boosting_models(
     )  # fmt: skip
     trees = QuickModel("gradient boosting", lambda: _boosted(rows, data.processor), rows.note)
     return [rows.constant(), trees]
-
-
-def _unpacked(targets: np.ndarray, task: str, n_out: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Targets, and the weights of rows that travel in their last column where rows do not count alike."""
-    if task == "classification":
-        if targets.ndim == 1:
-            return targets.astype("int64"), None
-        return targets[:, 0].astype("int64"), targets[:, 1].astype("float64")
-    columns = targets.reshape(len(targets), -1)
-    weights = columns[:, n_out].astype("float64") if columns.shape[1] > n_out else None
-    return columns[:, :n_out], weights
 
 
 def _boosted(rows: FitRows, processor: TableProcessor) -> Tensor:

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.check.check_data import EXAMPLES, Split, bad_values, class_counts, class_findings, equal_rows
+from zoo.data.check.check_data import (
+    EXAMPLES,
+    Split,
+    bad_values,
+    class_counts,
+    class_findings,
+    constant_target,
+    equal_rows,
+)
 from zoo.data.check.report import DataReport, Finding
 from zoo.data.loaders.batches import n_rows
 from zoo.data.quick_models import TASKS, rows_of
+from zoo_tabular.data.row_weights import split_weights
 from zoo_tabular.frames.processor import TableProcessor
+from zoo_tabular.frames.splits import named_as_time
 
 if TYPE_CHECKING:
     from zoo_tabular.data.columnar import ColumnarModelData
@@ -62,15 +72,16 @@ def check_table(data: ColumnarModelData) -> DataReport:
     }
     if data.train_dl is None:
         return DataReport([], counts, remarks=["there are no training rows to look at"])
-    train, valid = _arrays(data.train_dl), _arrays(data.valid_dl)
+    train, valid, test = (_arrays(data, loaders[name]) for name in ("train", "valid", "test"))
     remarks = []
     if len(train[0]) > SAMPLE:
         remarks.append(f"training, validation and target are compared by at most {SAMPLE:,} rows each")
     if len(train[0]) < counts["train"]:
         remarks.append(f"{len(train[0]):,} of {counts['train']:,} training rows were looked at")
     labelled = data.task in ("classification", "multilabel")
-    split = Split(train, valid, data.classes, labelled, data.row_name)
-    findings = [*bad_values(Split(train[-1:], valid[-1:], None, False, data.row_name)), *equal_rows(split)]
+    split = Split(train, valid, data.classes, labelled, data.row_name, test[:2])
+    targets = Split(train[-1:], valid[-1:], None, False, data.row_name)
+    findings = [*bad_values(targets), *constant_target(targets), *equal_rows(split)]
     if data.time_leak is not None:
         findings.append(
             Finding(
@@ -79,6 +90,8 @@ def check_table(data: ColumnarModelData) -> DataReport:
         )
     drawn = _sample(len(train[0]))
     target = train[-1][drawn].reshape(len(drawn), -1)
+    if data.task == "regression":  # also by ranks: of sales or prices the largest few decide the variance
+        target = np.hstack([target, *(_ranks(values)[:, None] for values in target.T)])
     for column in _columns(data.processor, train, valid):
         findings += [
             one for one in (*_of_column(column), _leak(column, drawn, target, data.task)) if one is not None
@@ -90,12 +103,20 @@ def check_table(data: ColumnarModelData) -> DataReport:
     return DataReport(findings, counts, classes, remarks)
 
 
-def _arrays(loader: Any) -> tuple[np.ndarray, ...]:
-    """The rows of a loader; empty without one, the first million where they are streamed."""
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value among the distinct ones."""
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype("float64")
+
+
+def _arrays(data: ColumnarModelData, loader: Any) -> tuple[np.ndarray, ...]:
+    """The rows of a loader, without weights; empty without one, the first million where they are streamed."""
     if loader is None:
         return ()
     most = None if hasattr(loader, "tensors") else STREAMED_ROWS
-    return tuple(part.numpy() for part in rows_of(loader, most))
+    *inputs, targets = (part.numpy() for part in rows_of(loader, most))
+    if loader is data.test_dl and len(inputs) < 2:  # rows to predict have no target
+        return *inputs, targets
+    return *inputs, split_weights(targets, data.task, data.n_out)[0]
 
 
 @functools.lru_cache(maxsize=2)
@@ -161,7 +182,7 @@ def _constant(column: Column) -> Finding | None:
 
 
 def _ids(column: Column) -> Finding | None:
-    """Levels, or evenly spaced numbers, that occur once each."""
+    """Levels, or evenly spaced numbers, that occur once each; the time of the rows may do so."""
     n = len(column.train)
     if n < 50:
         return None
@@ -170,6 +191,8 @@ def _ids(column: Column) -> Finding | None:
             return None
         shown = tuple(map(str, column.levels[:EXAMPLES]))
     else:
+        if named_as_time(column.name):
+            return None
         # what rules out a sample rules out all, and few columns have to be sorted as a whole
         if not all(_evenly_spaced(values, n) for values in (column.train[_sample(n)], column.train)):
             return None
@@ -236,11 +259,11 @@ def _numbers_as_text(column: Column) -> Finding | None:
     if len(levels) <= 20 or not all(isinstance(level, str) for level in levels):
         return None
     try:
-        np.array(levels[:1000], dtype="float64")
+        numbers = np.array(levels[:1000], dtype="float64")
     except ValueError:
         return None
     return Finding(
-        "warning",
+        "warning" if (numbers % 1 != 0).any() else "note",  # whole ones may well be names, such as of shops
         "numbers stored as text",
         column.where,
         len(levels),
@@ -275,7 +298,9 @@ def _drift(column: Column) -> Finding | None:
     are told by themselves. What chance alone makes of so few rows is left out.
     """
     parts = [rows[_sample(len(rows))] for rows in (column.train, column.valid)]
-    parts = [part[~column.gaps(part) & (part != column.unknown)] for part in parts]
+    parts = [part[~column.gaps(part)] for part in parts]
+    if column.levels is not None:
+        parts = [part[part != column.unknown] for part in parts]
     sizes = [len(part) for part in parts]
     if min(sizes) < 50:
         return None
@@ -302,7 +327,11 @@ def _drift(column: Column) -> Finding | None:
 
 
 def _leak(column: Column, drawn: np.ndarray, target: np.ndarray, task: str | None) -> Finding | None:
-    """Whether one column tells the target nearly perfectly: half of the rows show what each value means."""
+    """Whether one column tells the target nearly perfectly: half of the rows show what each value means.
+
+    Args:
+        target: of the drawn rows, one column each (of a regression also ranks).
+    """
     if len(drawn) < 50 or task not in TASKS:
         return None
     values = column.train[drawn]

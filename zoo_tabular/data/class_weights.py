@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.data.classes import class_place
 from zoo.errors import did_you_mean, some
 from zoo_tabular.data.columnar import ColumnarModelData
+from zoo_tabular.data.row_weights import split_weights
 
 
 def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = "balanced") -> Tensor:
@@ -43,7 +44,8 @@ def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = 
             raise ValueError("class_weights: 'balanced' counts training rows, and these data have none")
         if data.base is not None:  # of streamed rows
             return (1 / (data.n_out * data.base)).float()
-        counts = torch.bincount(data.train_dl.tensors[-1].long().cpu(), minlength=data.n_out)
+        numbers, _ = split_weights(data.train_dl.tensors[-1].cpu().numpy(), data.task, data.n_out)
+        counts = torch.bincount(torch.from_numpy(numbers), minlength=data.n_out)
         return counts.sum() / (len(counts) * counts.float())
     places = {name: class_place(name, data.classes) for name in weights}
     strange = [

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.data.loaders.seeding import seeded
 from zoo.data.loaders.tensor_loader import TensorLoader
+from zoo.data.model_data import arrays_of
 from zoo.data.quick_models import QuickModel
 from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh, rmse
@@ -21,6 +22,8 @@ from zoo_tabular.data.boosting import boosting_models
 from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.kept_noise import prepared_with_rate, without_rates
+from zoo_tabular.data.kept_rows import kept_labels, labels_from
+from zoo_tabular.data.mappings import STATISTICS, TARGET_SCALE, table_mappings, target_mappings
 from zoo_tabular.data.new_model import check_request, default_sizes, new_model
 from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
 from zoo_tabular.data.table_rows import TableRows
@@ -48,13 +51,15 @@ class ColumnarModelData(TableRows):
         n_out: outputs that a model needs.
         base: means of the training target on the model's scale, or shares of its classes, where the loader
             does not hold the target itself.
-        row_labels: by "train" and "valid": the positions of the rows in the user's frame, and its index.
+        row_labels: by "train" and "valid": the positions of the rows in the user's frame, and their labels
+            there.
         time_leak: the warning, where validation rows lie among training rows in time.
         noise_kind: what disturbs training batches; its rate is kept with saved data.
     """
 
     domain: ClassVar[str] = "tabular"
     noise_kind: ClassVar[Any] = CategoryDropout
+    learned_mappings: ClassVar[frozenset[str]] = frozenset({STATISTICS, TARGET_SCALE})
 
     def __init__(
         self,
@@ -101,7 +106,8 @@ class ColumnarModelData(TableRows):
 
         Args:
             path: where the learner keeps its files.
-            val_idxs: row numbers to validate on, or a true/false mask; None or empty trains on everything.
+            val_idxs: row numbers to validate on, or a true/false mask; predictions of them come in this
+                order. None or empty trains on everything.
             df: the rows; it is not changed.
             y: the target: a column name or several, or an array, series or frame with one row each, in the
                 order of the rows of `df`.
@@ -322,10 +328,11 @@ class ColumnarModelData(TableRows):
         return {"exp_rmspe": exp_rmspe, "rmspe": rmspe, "average_precision": average_precision}
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """The columns in their order, the levels of each category column, and the classes."""
-        columns = {"columns": self.processor.feature_names_out_}
-        levels = {f"levels of {column.name!r}": column.levels for column in self.processor.categories_}
-        return super().mapping_values() | columns | levels
+        """The columns in their order, the levels of each category column, the statistics of the number
+        columns, the target with its transform, and the classes.
+        """
+        target = target_mappings(self.target) if self.task == "regression" else {}
+        return super().mapping_values() | table_mappings(self.processor) | target
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = {
@@ -350,7 +357,8 @@ class ColumnarModelData(TableRows):
 
     def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state, tensors = self.export_state()
-        return state, tensors if self.base is None else {**tensors, "base": self.base}
+        base = {} if self.base is None else {"base": self.base}
+        return {**state, "time_leak": self.time_leak}, {**tensors, **base, **kept_labels(self.row_labels)}
 
     def noise_of(self, rate: float) -> Any:
         """What disturbs a share of each training batch."""
@@ -364,6 +372,8 @@ class ColumnarModelData(TableRows):
         loaders, rates = without_rates(contents["loaders"])
         data = super().from_prepared({**contents, "loaders": loaders}, arrays, path)
         data.base = arrays.get("state.base")
+        data.time_leak = contents["state"].get("time_leak")
+        data.row_labels = labels_from(arrays_of(arrays, "state"))
         for part, rate in rates.items():
             getattr(data, f"{part}_dl").batch_transform = data.noise_of(rate)
         return data

@@ -50,7 +50,7 @@ def data_from_frame(
     frames = df.iloc[train_rows], df.iloc[val_rows]
     processor = plan.processor(cats, conts)
     made = _data(make, plan, path, frames, truth, target_names(y), (train_rows, val_rows), processor)
-    made.row_labels = {"train": (train_rows, index), "valid": (val_rows, index)}
+    made.row_labels = {"train": (train_rows, index[train_rows]), "valid": (val_rows, index[val_rows])}
     made.time_leak = time_leak
     return made
 

@@ -43,9 +43,9 @@ class TableRows(ModelData):
         """How a row of "train" or "valid" is called: by its position in the user's frame, and its index."""
         if split not in self.row_labels:
             return plain_name(split, row)
-        positions, index = self.row_labels[split]
+        positions, labels = self.row_labels[split]
         place = int(positions[row])
-        label = index[place : place + 1].tolist()[0]
+        label = labels[row : row + 1].tolist()[0]
         return f"{split} row {place}" + ("" if label == place else f" (index {label!r})")
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:

@@ -16,6 +16,7 @@ from zoo.data.columns.codes import smallest_int, told_counts
 from zoo.data.columns.kinds import holds_dates, holds_numbers, is_text
 from zoo.data.columns.number_column import NumberColumn
 from zoo.errors import did_you_mean, some
+from zoo.sealed import Sealed
 from zoo_tabular.frames.frame_checks import check_columns, check_frame, name_list
 from zoo_tabular.frames.frame_transformer import FrameTransformer
 from zoo_tabular.frames.table_statistics import TableStatistics
@@ -23,7 +24,7 @@ from zoo_tabular.frames.table_statistics import TableStatistics
 log = logging.getLogger("zoo_tabular")
 
 
-class TableProcessor(FrameTransformer):
+class TableProcessor(Sealed, FrameTransformer):
     """Turns raw frames into category codes and float32 numbers, the same way every time.
 
     Each category column gets the codes: missing 0, its levels 1..n, rare n + 1, unknown n + 2. "Rare" are
@@ -292,16 +293,26 @@ class TableProcessor(FrameTransformer):
         log.warning("values that were not seen in training are treated as unknown, by column: %s", told)
 
     def _check_options(self) -> None:
-        allowed = {"na_columns": ("all", "seen"), "unknown": ("code", "error"), "extra": ("ignore", "error")}
-        for name, choices in allowed.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"TableProcessor: {name} must be one of {choices}, got {getattr(self, name)!r}"
-                )
+        for name in _CHOICES:
+            _chosen(name, getattr(self, name))
         if self.min_count < 1:
             raise ValueError(f"TableProcessor: min_count must be at least 1, got {self.min_count}")
         if self.max_levels is not None and self.max_levels < 1:
             raise ValueError(f"TableProcessor: max_levels must be at least 1, got {self.max_levels}")
+
+    def _checked_unknown(self, value: Any) -> Any:
+        return _chosen("unknown", value) if self._made else value
+
+    def _checked_extra(self, value: Any) -> Any:
+        return _chosen("extra", value) if self._made else value
+
+    def _checked_na_columns(self, value: Any) -> Any:
+        return _chosen("na_columns", value) if self._made else value
+
+    @property
+    def _made(self) -> bool:
+        """Whether `__init__` is over, which takes everything, as scikit-learn asks; `fit` looks at it."""
+        return self.__dict__.get("_sealed", False)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "categories_"):
@@ -323,6 +334,16 @@ class TableProcessor(FrameTransformer):
             others = [name for name in names if name not in known]
             if others:
                 raise ValueError(f"columns that were not there when fitted: {some(map(repr, others))}")
+
+
+_CHOICES = {"na_columns": ("all", "seen"), "unknown": ("code", "error"), "extra": ("ignore", "error")}
+
+
+def _chosen(name: str, value: Any) -> Any:
+    """The value of an option, checked."""
+    if value not in _CHOICES[name]:
+        raise ValueError(f"TableProcessor: {name} must be one of {_CHOICES[name]}, got {value!r}")
+    return value
 
 
 def _is_category(values: pd.Series) -> bool:

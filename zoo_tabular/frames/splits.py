@@ -108,12 +108,22 @@ def time_column(df: pd.DataFrame) -> str | None:
         if pd.api.types.is_datetime64_any_dtype(column.dtype):
             return name
         if pd.api.types.is_integer_dtype(column.dtype):
+            times = column.dropna()
             if name.endswith("Elapsed"):
                 return name
-            times = column.dropna()
-            if name.lower().endswith("timestamp") and len(times) and times.median() >= _EARLIEST:
+            if named_as_time(name) and len(times) and times.median() >= _EARLIEST:
                 return name
     return None
+
+
+def named_as_time(name: str) -> bool:
+    """Whether a column of numbers is named as one that tells the time of the rows.
+
+    Example:
+        >>> named_as_time("SaleElapsed"), named_as_time("unix_timestamp"), named_as_time("Id")
+        (True, True, False)
+    """
+    return name.endswith("Elapsed") or name.lower().endswith("timestamp")
 
 
 def _days(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,14 @@ from zoo.errors import some
 
 
 def held_out(val_idxs: Any, rows: int) -> np.ndarray:
-    """Row numbers (or a mask) of the validation set as a mask (rows,), checked."""
+    """Row numbers of the validation set, checked: in the order given, those of a mask in ascending order."""
     idxs = np.asarray(val_idxs)
     if idxs.ndim != 1 or idxs.dtype.kind not in "iub" or not len(idxs):
         raise ValueError("val_idxs must be a list of row numbers, at least one, or a mask of booleans")
     if idxs.dtype.kind == "b":
         if len(idxs) != rows:
             raise ValueError(f"val_idxs is a mask of {len(idxs)} rows, but train_df has {rows}")
-        held = idxs.copy()
+        held = np.flatnonzero(idxs)
     else:
         wrong = idxs[(idxs < 0) | (idxs >= rows)]
         if len(wrong):
@@ -29,10 +29,9 @@ def held_out(val_idxs: Any, rows: int) -> np.ndarray:
         numbers, counts = np.unique(idxs, return_counts=True)
         if (counts > 1).any():
             raise ValueError(f"val_idxs holds row {some(numbers[counts > 1])} more than once")
-        held = np.zeros(rows, dtype=bool)
-        held[idxs] = True
-    if held.all() or not held.any():
-        raise ValueError(f"val_idxs leaves no rows to {'learn from' if held.all() else 'validate with'}")
+        held = idxs.astype(np.int64)
+    if len(held) in (0, rows):
+        raise ValueError(f"val_idxs leaves no rows to {'learn from' if len(held) else 'validate with'}")
     return held
 
 

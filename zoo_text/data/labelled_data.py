@@ -233,8 +233,9 @@ class TextData(ModelData):
             if valid_df is not None:
                 raise ValueError("give valid_df or val_idxs, not both")
             held = held_out(val_idxs, len(train_df))
-            rows, valid_rows = rows.at(~held), rows.at(held)
-            train_df, valid_df = train_df[~held], train_df[held]
+            trained = np.setdiff1d(np.arange(len(train_df)), held)
+            rows, valid_rows = rows.at(trained), rows.at(held)
+            train_df, valid_df = train_df.iloc[trained], train_df.iloc[held]
         several = None if isinstance(label, str) else list(label)
 
         def part(frame: pd.DataFrame, where: str, rows: RowNames) -> LabelledTexts:
@@ -283,7 +284,7 @@ class TextData(ModelData):
         root, text, label = Path(path), chosen["text"], chosen["label"]
         labels = [label] if isinstance(label, str) else list(label)
 
-        as_written = dict.fromkeys([text, label] if isinstance(label, str) else [text], str)
+        as_written = str if isinstance(label, str) else {text: str}  # of several labels the marks are numbers
 
         def frame(name: str, columns: list[str]) -> pd.DataFrame:
             return read_csv(root / name, columns=columns, dtype=as_written, missing="none")
@@ -373,9 +374,8 @@ class TextData(ModelData):
             yield padded, lengths
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """The words in the order of their ids, and the classes where there are any."""
-        vocab = self.field.vocab
-        return super().mapping_values() | ({} if vocab is None else {"words": vocab.itos})
+        """The words in the order of their ids, how texts become words, and the classes if there are any."""
+        return super().mapping_values() | self.field.mapping_values()
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field with its vocabulary, and the label names."""

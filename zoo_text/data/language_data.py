@@ -283,9 +283,8 @@ class LanguageModelData(ModelData):
         return [accuracy, Perplexity]
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """The words in the order of their ids, and the classes where there are any."""
-        vocab = self.field.vocab
-        return super().mapping_values() | ({} if vocab is None else {"words": vocab.itos})
+        """The words in the order of their ids, how texts become words, and the classes if there are any."""
+        return super().mapping_values() | self.field.mapping_values()
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field, with its vocabulary."""

@@ -71,7 +71,8 @@ class FrameOptions(TextOptions, total=False):
     Args:
         label: The label column (cells that are lists make multi-label data), or several columns of 0 and 1,
             one a class.
-        val_idxs: Row numbers of the training rows (or a mask) held out for validation.
+        val_idxs: Row numbers of the training rows (or a mask) held out for validation; predictions of them
+            come in this order.
         label_delim: Splits label cells into several labels, for example ";"; spaces around them are cut.
     """
 

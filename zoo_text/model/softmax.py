@@ -110,6 +110,10 @@ class FusedCrossEntropy(nn.Module):
                 weight, bias = F.embedding(words, weight), bias[words]
             return _LinearCrossEntropy.apply(hidden, weight, bias, target, correction, low)
 
+    def counted(self, targets: Tensor) -> Tensor | None:
+        """What the mean is over: how many tokens."""
+        return self.plain.counted(targets)
+
     def _choose(self, target: Tensor, n_words: int) -> tuple[Tensor, Tensor, Tensor]:
         """Words to score, the targets' places among them, and each word's log-probability of being there."""
         if self.sampled is None or self.share is None:

@@ -147,6 +147,16 @@ class Field:
         marks += [UPPER, CAPITAL] if "caps" in self.rules else []
         return marks + ([REPEATED] if "repetition" in self.rules else [])
 
+    def tokenising(self) -> dict[str, Any]:
+        """What has to agree for words to mean the same; functions of one's own cannot be told apart."""
+        name = self.tokenizer.name or "a function"
+        return {"tokenize": name, "lower": self.lower, "rules": sorted(self.rules)}
+
+    def mapping_values(self) -> dict[str, list[str]]:
+        """What the numbers of texts stand for, by name, see `ModelData.mapping_values`."""
+        words = {} if self.vocab is None else {"words": self.vocab.itos}
+        return {**words, "tokenizer": [f"{name} {value}" for name, value in self.tokenising().items()]}
+
     def tokens(self, text: str) -> list[str]:
         """The tokens of one text."""
         start = [START] if "start" in self.rules else []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import RandomSampler
+from torch.utils.data import BatchSampler, IterableDataset, SequentialSampler
 
 from zoo.data.answers.nested import join, map_tensors, rows_of
 from zoo.data.loaders.batches import batch_count, n_rows
@@ -93,9 +95,12 @@ def row_order(loader: Any) -> Any:
 
 def warn_of_order(loader: Any) -> None:
     """Tell when a loader's rows can't be given back in order, or not all of them."""
-    if isinstance(getattr(loader, "sampler", None), RandomSampler):
+    order = _own_order(loader)
+    if order is not None:
         warnings.warn(
-            "this loader shuffles, so predictions come in another order than its rows", stacklevel=4
+            f"this loader shuffles or chooses rows ({type(order).__name__}), so predictions come in that "
+            "order, not in that of its rows: predict with a loader without a sampler",
+            stacklevel=4,
         )
     rows, batches = n_rows(loader), batch_count(loader)
     size = getattr(loader, "bs", 0) or getattr(loader, "batch_size", 0)
@@ -107,6 +112,23 @@ def warn_of_order(loader: Any) -> None:
         and batches * size < rows
     ):
         warnings.warn("this loader drops its last rows (drop_last), so they get no predictions", stacklevel=4)
+
+
+def _own_order(loader: Any) -> Any:
+    """What decides on another order of a torch loader's rows than their own, or may do so; else `None`."""
+    if isinstance(getattr(loader, "dataset", None), IterableDataset) or hasattr(loader, "order"):
+        return None
+    batches = getattr(loader, "batch_sampler", None)
+    if batches is None or type(batches) is BatchSampler:
+        source = getattr(loader, "sampler", None) if batches is None else batches.sampler
+    else:
+        source = batches
+    if source is None or isinstance(source, SequentialSampler):
+        return None
+    if isinstance(source, range | list | tuple | np.ndarray | torch.Tensor):
+        rows = [row for part in source for row in np.atleast_1d(part).tolist()]
+        return None if all(a < b for a, b in itertools.pairwise(rows)) else source
+    return source
 
 
 class InputsOnly:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.answers.outputs import meaning
+from zoo.data.answers.outputs import class_axis, form_of, ignored_target, meaning
 
 
 def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -19,8 +19,9 @@ def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.
 
     Args:
         preds: raw outputs or probabilities, arrays, tensors or lists: shape (rows,) or (rows, 1) for the
-            positive one of two classes, (..., classes), or (rows, labels).
-        targets: class numbers, shape (...), or 0/1 in the shape of several labels.
+            positive one of two classes, (..., classes) (see `class_axis`), or (rows, labels).
+        targets: class numbers, shape (...), or 0/1 in the shape of several labels. Class numbers that do not
+            count (-100, or what the loss leaves out) are left out with their rows.
         where: for error messages.
 
     Raises:
@@ -33,18 +34,27 @@ def rankings(preds: Any, targets: Any, where: str) -> list[tuple[np.ndarray, np.
     scores, truth = _floats(preds), _floats(targets)
     if not truth.size or not scores.size:
         raise ValueError(f"{where}: there is nothing to compare, predictions or targets are empty")
-    width = scores.shape[-1] if scores.ndim > 1 else 1
-    if scores.shape == truth.shape and width > 1:
+    form = form_of(scores.shape, truth.shape)
+    if form == "labels":
+        width = scores.shape[-1]
         columns = list(zip(scores.reshape(-1, width).T, truth.reshape(-1, width).T, strict=True))
         mixed = [pair for pair in columns if pair[1].min() < pair[1].max()]
         return mixed or [pair for pair in columns if pair[1].any()] or columns[:1]
-    if scores.size == truth.size:
-        return [(scores.reshape(-1), truth.reshape(-1))]
-    if scores.size != truth.size * width:
-        raise ValueError(
-            f"{where}: predictions of shape {scores.shape} do not fit targets of shape {truth.shape}"
-        )
-    scores, truth = scores.reshape(-1, width), truth.reshape(-1)
+    if form == "classes":
+        axis = class_axis(scores.shape, truth.shape)
+        if axis is None:
+            raise ValueError(
+                f"{where}: predictions of shape {scores.shape} do not fit targets of shape {truth.shape}"
+            )
+        scores = np.moveaxis(scores, axis, -1)
+    truth = truth.reshape(-1)
+    scores, counts = scores.reshape(len(truth), -1), truth != ignored_target()
+    scores, truth = scores[counts], truth[counts]
+    if not truth.size:
+        raise ValueError(f"{where}: there is nothing to compare, no target counts")
+    width = scores.shape[1]
+    if width == 1:
+        return [(scores[:, 0], truth)]
     if width == 2:
         return [(scores[:, 1] - scores[:, 0], truth)]
     present = np.unique(truth)
@@ -61,7 +71,7 @@ def _are_probabilities(scores: np.ndarray) -> bool:
     """Whether the rows are probabilities already: as is known, or else as they sum to 1."""
     known = meaning()
     if known is not None:
-        return known == "probabilities"
+        return known.kind == "probabilities"
     return bool(scores.min() >= 0 and (np.abs(scores.sum(axis=1) - 1) < 1e-3).all())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from zoo.data.check.equal_rows import EqualRows, contradictions, row_hashes, told
 from zoo.data.check.report import DataReport, Finding
 from zoo.data.loaders.batches import n_rows
+from zoo.data.quick_models import as_array
 
 FEW = 10  # rows of a class from which hardly anything is learned
 EXAMPLES = 3
@@ -22,10 +23,11 @@ NameRow = Callable[[str, int], str]
 def check_data(data: Any) -> DataReport:
     """Look at data before training; nothing is changed.
 
-    Of data in memory (`TensorLoader`): values that are not finite, inputs that never change, rows that occur
-    twice or on both sides of the split, equal inputs with different labels, classes that are rare or occur in
-    validation only. Tables besides: see `zoo_tabular.ColumnarModelData.check`. Of other loaders only rows are
-    counted, which the report says.
+    Of data in memory (`TensorLoader`): values that are not finite, inputs and targets that never change, rows
+    that occur twice, on both sides of the split or among those to predict, equal inputs with different
+    labels, classes that are rare or occur in validation only. Tables besides: see
+    `zoo_tabular.ColumnarModelData.check`. Of other loaders rows are only counted, which the report says;
+    its `ok` is then false.
 
     Args:
         data: a `ModelData`, or anything with `train_dl` and `valid_dl`.
@@ -58,6 +60,7 @@ class Split:
         classes: names of classes or labels.
         labelled: the targets are classes or labels, not numbers.
         name: how a row is called: of the split and its number.
+        test: inputs of rows to predict.
     """
 
     train: tuple[np.ndarray, ...]
@@ -65,6 +68,7 @@ class Split:
     classes: list[str] | None
     labelled: bool
     name: NameRow
+    test: tuple[np.ndarray, ...] = ()
 
     def names(self, split: str, rows: np.ndarray) -> tuple[str, ...]:
         """The first few of some rows."""
@@ -83,20 +87,35 @@ def check_loaders(data: Any) -> DataReport:
         for name, loader in loaders.items()
         if loader is not None and (rows := n_rows(loader)) is not None  # a stream tells none
     }
-    tensors = [getattr(loaders[name], "tensors", None) for name in ("train", "valid")]
+    tensors = [getattr(loaders[name], "tensors", None) for name in ("train", "valid", "test")]
     if tensors[0] is None:
         kind = type(loaders["train"]).__name__ if loaders["train"] is not None else "nothing"
-        return DataReport([], counts, remarks=[f"only rows were counted: training rows are in {kind}"])
-    train, valid = (tuple(t.cpu().numpy() for t in part or ()) for part in tensors)
+        unseen = Finding(
+            "note", "rows that were not looked at", f"train, in a {kind}", counts.get("train", 0), None, (),
+            "They were only counted: whether they repeat, or are labelled rightly, is not known.",
+        )  # fmt: skip
+        return DataReport([unseen], counts, looked_at=False)
+    train, valid, test = (tuple(map(as_array, part or ())) for part in tensors)
     task = getattr(data, "task", None)
-    labelled = task in ("classification", "multilabel") or (task is None and train[-1].dtype.kind in "iub")
-    split = Split(train, valid, getattr(data, "classes", None), labelled, plain_name)
-    findings = [*bad_values(split), *equal_rows(split)]
+    labelled = task in ("classification", "multilabel") or (task is None and _are_classes(train[-1]))
+    test = test[: len(train) - 1]  # some hold a target, too
+    split = Split(train, valid, getattr(data, "classes", None), labelled, plain_name, test)
+    findings = [*bad_values(split), *constant_target(split), *equal_rows(split)]
     classes: dict[str, dict[str, int]] = {}
     if labelled:
         classes = class_counts(split)
         findings += class_findings(classes, bool(valid))
     return DataReport(findings, counts, classes)
+
+
+def _are_classes(target: np.ndarray) -> bool:
+    """Whether targets of an unknown task are classes or labels: whole numbers, not too many for the rows."""
+    if target.dtype.kind not in "iub" or not len(target):
+        return False
+    if target.ndim > 1 and target.shape[1] > 1:
+        return bool(((target == 0) | (target == 1)).all())
+    values = np.unique(target)
+    return int(values[-1]) < max(2, len(target)) and len(values) <= max(20, len(target) // 2)
 
 
 def bad_values(split: Split) -> list[Finding]:
@@ -138,6 +157,19 @@ def bad_values(split: Split) -> list[Finding]:
     return found
 
 
+def constant_target(split: Split) -> list[Finding]:
+    """A target that is the same in all training rows."""
+    target = split.train[-1] if split.train else np.empty(0)
+    if len(target) < 2 or target.size == 0 or not (target == target[:1]).all():
+        return []
+    return [
+        Finding(
+            "error", "the target never changes", "train", len(target), 1.0, (str(target.flat[0]),),
+            "There is nothing to learn: see where it comes from.",
+        )
+    ]  # fmt: skip
+
+
 def equal_rows(split: Split) -> list[Finding]:
     """Rows that occur twice, or on both sides of the split, and equal inputs with different labels."""
     if not split.train or len(split.train) < 2:
@@ -165,6 +197,21 @@ def equal_rows(split: Split) -> list[Finding]:
                 "Drop them before the split, or keep them on one side: the score looks better than it is.",
             )
         )
+    others = np.setdiff1d(alike.crossing, copies.crossing)
+    if len(others):
+        twins = alike.twin[np.searchsorted(alike.crossing, others)]
+        found.append(
+            Finding(
+                severity,
+                "inputs of training rows in validation",
+                "the target is another",
+                len(others),
+                len(others) / len(inputs[1]),
+                tuple(f"{a} and {b}" for a, b in _pairs(split, "valid", others, "train", twins)),
+                "Keep rows of one origin on one side of the split, and look at these targets.",
+            )
+        )
+    found += _known_test_rows(split, inputs[0], natural)
     if len(copies.repeated):
         found.append(
             Finding(
@@ -194,6 +241,26 @@ def equal_rows(split: Split) -> list[Finding]:
     return found
 
 
+def _known_test_rows(split: Split, train: np.ndarray, natural: bool) -> list[Finding]:
+    """Rows to predict whose inputs training has already."""
+    if not split.test or len(split.test) != len(split.train) - 1:
+        return []
+    known = EqualRows.of(train, row_hashes(*split.test))
+    if not len(known.crossing):
+        return []
+    return [
+        Finding(
+            "note" if natural else "warning",
+            "training rows among those to predict",
+            "inputs are equal",
+            len(known.crossing),
+            len(known.crossing) / len(split.test[0]),
+            told(_pairs(split, "test", known.crossing, "train", known.twin)),
+            "Their answers are known: see whether they should be predicted.",
+        )
+    ]
+
+
 def _rich(inputs: tuple[np.ndarray, ...]) -> bool:
     """Whether some number has so many values that equal rows are copies, not cases that happen to agree."""
     for array in inputs:
@@ -216,13 +283,23 @@ def class_counts(split: Split) -> dict[str, dict[str, int]]:
         width = next(iter(parts.values())).shape[1]
         counts = {name: (target > 0.5).sum(0) for name, target in parts.items()}
     else:
-        flat = {name: target.reshape(-1).astype("int64") for name, target in parts.items()}
-        flat = {name: target[target >= 0] for name, target in flat.items()}  # negative numbers do not count
-        width = max((int(target.max()) + 1 for target in flat.values() if len(target)), default=0)
-        width = max(width, len(split.classes or ()))
-        counts = {name: np.bincount(target, minlength=width) for name, target in flat.items()}
+        return _counts_of_numbers(parts, split.classes or [])
     names = split.classes if split.classes and len(split.classes) == width else list(map(str, range(width)))
     return {str(one): {s: int(counts[s][i]) for s in counts} for i, one in enumerate(names)}
+
+
+def _counts_of_numbers(parts: dict[str, np.ndarray], classes: list[str]) -> dict[str, dict[str, int]]:
+    """Rows of each class by split: of those with a name, and of others that occur and are not negative."""
+    counts = {}
+    for name, target in parts.items():
+        values, rows = np.unique(target.reshape(-1).astype("int64"), return_counts=True)
+        counts[name] = dict(zip(values.tolist(), rows.tolist(), strict=True))
+    numbers = {number for by in counts.values() for number in by if number >= 0} | set(range(len(classes)))
+    named = max(numbers, default=-1) < len(classes)
+    return {
+        str(classes[number] if named else number): {s: counts[s].get(number, 0) for s in counts}
+        for number in sorted(numbers)
+    }
 
 
 def class_findings(classes: dict[str, dict[str, int]], validated: bool) -> list[Finding]:

@@ -49,7 +49,8 @@ class DataReport:
         findings: the worst first.
         rows: how many there are, by "train", "valid" and "test".
         classes: rows of each class by split, where there are classes.
-        remarks: what was looked at only in part, or not at all.
+        remarks: what was looked at only in part.
+        looked_at: whether the rows themselves were looked at; otherwise they were only counted.
 
     Example:
         >>> finding = Finding("warning", "ids", "column 'Id'", 9, None, (), "Leave it.")
@@ -62,6 +63,7 @@ class DataReport:
     rows: Mapping[str, int]
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    looked_at: bool = True
 
     def __post_init__(self) -> None:
         ranked = sorted(self.findings, key=lambda one: SEVERITIES.index(one.severity))
@@ -69,8 +71,8 @@ class DataReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there are neither errors nor warnings."""
-        return all(one.severity == "note" for one in self.findings)
+        """Whether rows were looked at, and there are neither errors nor warnings."""
+        return self.looked_at and all(one.severity == "note" for one in self.findings)
 
     @property
     def table(self) -> pd.DataFrame:

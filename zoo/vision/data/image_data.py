@@ -152,8 +152,8 @@ class ImageClassifierData(PictureData):
             csv_fname: the table; relative to `path` unless it exists as given.
             bs: pictures per batch.
             tfms: (train, valid) transforms.
-            val_idxs: row numbers of the validation pictures (rows of the table, from 0); default: a fixed
-                random fifth.
+            val_idxs: row numbers of the validation pictures (rows of the table, from 0), which come in this
+                order; default: a fixed random fifth, in ascending order.
             skip_header: whether the first line holds column names.
         """
         chosen = completed(TableOptions, TABLE_DEFAULTS, options, "ImageClassifierData.from_csv")
@@ -189,7 +189,7 @@ class ImageClassifierData(PictureData):
             df: the table; it is not changed.
             bs: pictures per batch.
             tfms: (train, valid) transforms.
-            val_idxs: row numbers of the validation pictures; default: a fixed random fifth.
+            val_idxs: row numbers of the validation pictures, as of `from_csv`.
             origin: names the table in errors.
         """
         chosen = completed(TableOptions, TABLE_DEFAULTS, options, "ImageClassifierData.from_df")
@@ -221,7 +221,7 @@ class ImageClassifierData(PictureData):
                 classes array of 0/1.
             bs: pictures per batch.
             tfms: (train, valid) transforms.
-            val_idxs: validation rows; default: a fixed random fifth.
+            val_idxs: row numbers of the validation pictures, as of `from_csv`.
             classes: class names in the order wanted; default: those seen, alphabetically.
             origin: names the table in errors.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,19 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
     arrays = {} if dataset.y is None else {"targets": torch.from_numpy(np.asarray(dataset.y))}
     if isinstance(dataset.items, np.ndarray):
         return settings, {**arrays, "pictures": torch.from_numpy(dataset.items)}
-    root = base.resolve()
-    files = [Path(file).absolute() for file in dataset.items]
-    below = [file.relative_to(root) if file.is_relative_to(root) else file for file in files]
-    return {**settings, "files": [str(file) for file in below]}, arrays
+    return {**settings, "files": [str(_below(Path(file), base)) for file in dataset.items]}, arrays
+
+
+def _below(file: Path, base: Path) -> Path:
+    """A file as it is found from `base`, also through links and `..`; one that lies elsewhere by its path."""
+    plain = Path(os.path.normpath(file.absolute()))
+    for own, root in (
+        (plain, Path(os.path.normpath(base.absolute()))),
+        (plain.parent.resolve() / plain.name, base.resolve()),
+    ):
+        if own.is_relative_to(root):
+            return own.relative_to(root)
+    return plain
 
 
 def kept_pictures(

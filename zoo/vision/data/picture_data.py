@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -32,6 +32,8 @@ class PictureData(ModelData):
         channels: channels of a picture.
         seed: of the order and the augmentation; None draws one from torch's global generator.
     """
+
+    learned_mappings: ClassVar[frozenset[str]] = frozenset({"normalisation"})
 
     def __init__(
         self,
@@ -103,6 +105,12 @@ class PictureData(ModelData):
         if broken:
             raise broken_error(broken)
         self._files_checked = True
+
+    def mapping_values(self) -> dict[str, Sequence[Any]]:
+        """The mean and deviation of each channel that pictures are normalised with, and what others add."""
+        tfm = self.tfms[1]
+        statistics = [f"{mean:.6g}, {std:.6g}" for mean, std in zip(tfm.mean, tfm.std, strict=True)]
+        return super().mapping_values() | {"normalisation": statistics}
 
     def denorm(self, x: Tensor) -> Tensor:
         """Pictures of a batch as they can be shown: undoes the normalisation.

@@ -41,14 +41,15 @@ class SplitPictures:
         return self.train.with_tfm(tfms[0]), valid, test
 
 
-def valid_mask(
+def validation_rows(
     val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
 ) -> np.ndarray:
-    """True for validation rows; by default a fixed random fifth of the rows that are kept."""
-    mask = np.zeros(n, bool)
+    """Row numbers to validate on that are kept, each once, in the order given.
+
+    By default a fixed random fifth of the rows that are kept, in ascending order.
+    """
     if val_idxs is None:
-        mask[kept[get_cv_idxs(len(kept))]] = True
-        return mask
+        return np.sort(kept[get_cv_idxs(len(kept))])
     rows = np.asarray(val_idxs)
     if rows.dtype == bool:
         raise ValueError("val_idxs takes row numbers, got booleans; use numpy.flatnonzero(mask)")
@@ -59,5 +60,5 @@ def valid_mask(
     outside = [int(i) for i in rows if not 0 <= i < n]
     if outside:
         raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
-    mask[rows.astype(np.int64)] = True
-    return mask
+    there = set(kept.tolist())
+    return np.array([row for row in dict.fromkeys(rows.tolist()) if row in there], dtype=np.int64)

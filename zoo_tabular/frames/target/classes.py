@@ -26,7 +26,7 @@ def check_classes(levels: Sequence[Any], rows: int, declared: bool = False) -> N
         declared: they are categories already, so that dates and measurements are meant (Parquet files keep no
             categories but those of text).
     """
-    if not declared:
+    if not declared and not any(isinstance(level, str) for level in levels):
         _refuse_measurements(pd.Series(list(levels)), rows)
     check_enough(levels, "the target has")
     if len(levels) > max(1000, rows // 2):

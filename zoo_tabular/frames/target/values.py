@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.data.classes import are_marks, class_names, names_without_rows
+from zoo.data.classes import are_marks, names_once, names_without_rows
 from zoo.data.columns.kinds import holds_numbers
 from zoo.errors import some
 from zoo_tabular.frames.frame_checks import check_columns
@@ -169,4 +169,8 @@ def _classes(table: pd.DataFrame) -> Truth:
         codes, distinct = pd.factorize(column, sort=True)
         levels = list(distinct)
     check_classes(levels, len(table), declared)
-    return Truth(codes.astype("int64"), "classification", class_names(levels), len(levels))
+    named = names_once(levels)
+    if len(named) < len(levels):  # such as 1 and "1", which are one class everywhere
+        place = {id(level): number for number, same in enumerate(named.values()) for level in same}
+        codes = np.array([place[id(level)] for level in levels])[codes]
+    return Truth(codes.astype("int64"), "classification", list(named), len(named))

@@ -15,7 +15,7 @@ from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
-from zoo.vision.data.splits import SplitPictures, valid_mask
+from zoo.vision.data.splits import SplitPictures, validation_rows
 from zoo.vision.data.targets.labels import classes_with_rows, classes_without_rows, encode_labels
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ def split_names(
         raise ValueError(f"{origin}: {len(files)} file names but {len(labels)} labels")
     kept = existing_rows(files, on_missing, origin)
     encoded = encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
-    is_valid = valid_mask(val_idxs, len(files), kept, origin)
-    train_rows, valid_rows = kept[~is_valid[kept]], kept[is_valid[kept]]
+    valid_rows = validation_rows(val_idxs, len(files), kept, origin)
+    train_rows = np.setdiff1d(kept, valid_rows)
     if not len(train_rows):
         raise ValueError(f"{origin}: val_idxs leaves no training rows")
     check_duplicates(
         [files[i] for i in kept],
         Labels(encoded.y[kept], encoded.classes, encoded.multi),
-        is_valid[kept],
+        np.isin(kept, valid_rows),
         origin,
     )
     check_classes(encoded, train_rows, valid_rows, chosen=classes is not None, origin=origin)
