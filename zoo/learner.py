@@ -38,6 +38,7 @@ from zoo.training.settings import Settings
 from zoo.training.switches import Precision, Switches
 
 if TYPE_CHECKING:
+    from zoo.inspect.operations import Operations
     from zoo.training.batch_size import BatchSizeResult
 
 
@@ -358,6 +359,35 @@ class Learner(Settings, Fitting, Switches, Looking):
         from zoo.training.batch_size import find_batch_size
 
         return find_batch_size(self, start, max_bs, apply=apply, seconds=seconds)
+
+    def count_operations(
+        self, callbacks: Iterable[Callback] = (), *, n: int = 4, skip: int = 2
+    ) -> Operations:
+        """What a training step asks of the device, counted on a few steps that leave no trace; print it.
+
+        On a GPU it names each operation for which the host would wait until the device is done, as
+        `loss.item()` in a callback, and each tensor that lies on the wrong device, with the line that asked
+        for it. Kernels times what launching one takes is the least time of a step where nothing else is slow.
+
+        Args:
+            callbacks: listeners besides the learner's own.
+            n: steps counted.
+            skip: steps before them, in which an optimizer makes its averages.
+
+        Returns:
+            Operations by name, kernels, arithmetic and memory traffic, waits and strays.
+
+        Example:
+            >>> import zoo
+            >>> loader = zoo.TensorLoader(torch.ones(64, 3), torch.ones(64, 1), bs=8)
+            >>> learn = zoo.Learner(zoo.ModelData(loader), nn.Linear(3, 1), device="cpu", precision="fp32")
+            >>> found = learn.count_operations()
+            >>> found.calls["addmm"], found.rows
+            (4, 32)
+        """
+        from zoo.training.counting import count_operations
+
+        return count_operations(self, callbacks, n, skip)
 
     @classmethod
     def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:

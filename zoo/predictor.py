@@ -55,6 +55,7 @@ class Predictor(LearnerFiles):
     _autocast: Autocast | None
     _of_compile: tuple[Callback, ...]
     _of_layout: tuple[Callback, ...]
+    _of_graphs: tuple[Callback, ...]
     _activation: Activation | None
     _picked_by: str | None = None  # the callback that chose weights by the validation rows
 
@@ -261,7 +262,7 @@ class Predictor(LearnerFiles):
         ]
         if self._autocast is not None:
             parts.append(self._autocast)
-        parts += [*self._of_compile, *self._of_layout]
+        parts += [*self._of_compile, *self._of_layout, *self._of_graphs]
         if clip is not None:
             parts.append(ClipGradients(clip))
         return parts

@@ -39,6 +39,7 @@ class FirstBatch(Callback):
     """
 
     event_orders = {"before_batch": -1000, "after_predict": 1000}
+    in_graph = "after"
 
     def __init__(self) -> None:
         self._target: Any = None

@@ -36,7 +36,8 @@ class Autocast(Callback):
     backward pass runs with gradients that are larger by a factor, and they are divided by it before anything
     looks at them (loss scaling: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2). When
     gradients overflow, that update is left out and the factor halved; after 2,000 updates without overflow
-    it is doubled. The factor lives on from fit to fit.
+    it is doubled. The factor lives on from fit to fit. On a GPU fused optimizers leave such an update out by
+    themselves, and the host hears of it at the end of the epoch, without waiting in between.
 
     Recurrent layers run in float32 where the device has no kernels for them in the format.
 
@@ -59,6 +60,7 @@ class Autocast(Callback):
     in_finder = True
     patience = 20
     smallest = 2.0**-20
+    in_graph = "recorded"
 
     def __init__(self, dtype: torch.dtype = torch.bfloat16, *, training_only: bool = False) -> None:
         if dtype not in _SWITCHES:
@@ -68,6 +70,7 @@ class Autocast(Callback):
         self.skipped = 0
         self._in_a_row = 0
         self._scaler: torch.amp.GradScaler | None = None
+        self._skips: _Skips | None = None  # where the device leaves updates out
         self._kept: dict[str, Any] = {}
 
     @contextlib.contextmanager
@@ -99,6 +102,8 @@ class Autocast(Callback):
             if self._kept:
                 self._scaler.load_state_dict(self._kept)
             self._scaler.scale(torch.ones((), device=state.device))  # makes the tensor that is the scale
+        fused = getattr(_inner(state.opt), "_step_supports_amp_scaling", False)
+        self._skips = _Skips(state.device) if fused and state.device.type != "cpu" else None
 
     def before_validate(self, state: State) -> None:
         if state.forward_context is contextlib.nullcontext:  # an evaluation outside of a fit
@@ -116,6 +121,11 @@ class Autocast(Callback):
         if scaler is None or not _has_gradients(optimizer):
             return
         scaler.unscale_(optimizer)
+        if self._skips is not None:
+            self._skips.note(scaler, optimizer)
+            scaler.update()
+            scaler._scale.clamp_(min=self.smallest)  # type: ignore[union-attr]
+            return
         before = scaler.get_scale()
         scaler.update()
         if scaler.get_scale() >= before:
@@ -126,14 +136,25 @@ class Autocast(Callback):
         self.skipped += 1
         self._in_a_row += 1
         if self._in_a_row == self.patience:
-            log.warning(
-                "float16: %d updates in a row were left out because their gradients overflowed (the scale "
-                "of the loss is down to %g): use to_bf16() or to_fp32(), a lower learning rate, or look for "
-                "huge values in the data",
-                self._in_a_row,
-                scaler.get_scale(),
-            )
+            self._warn(self._in_a_row, scaler)
         raise CancelStep
+
+    @staticmethod
+    def _warn(in_a_row: int, scaler: torch.amp.GradScaler) -> None:
+        log.warning(
+            "float16: %d updates in a row were left out because their gradients overflowed (the scale "
+            "of the loss is down to %g): use to_bf16() or to_fp32(), a lower learning rate, or look for "
+            "huge values in the data",
+            in_a_row,
+            scaler.get_scale(),
+        )
+
+    def after_train(self, state: State) -> None:
+        if self._skips is None or self._scaler is None:
+            return
+        self.skipped, self._in_a_row, longest = self._skips.read()
+        if longest >= self.patience:
+            self._warn(longest, self._scaler)
 
     def cleanup_batch(self, state: State) -> None:
         error = sys.exc_info()[1]
@@ -151,6 +172,9 @@ class Autocast(Callback):
 
     def cleanup_fit(self, state: State) -> None:
         torch.clear_autocast_cache()
+        if self._skips is not None:
+            self.skipped, self._in_a_row, _ = self._skips.read()
+            self._skips = None
 
     def state_dict(self) -> dict[str, Any]:
         if self.dtype != torch.float16:
@@ -178,6 +202,35 @@ class Autocast(Callback):
             return self.context(kind) if state.training else self.answer_context(kind)
 
         state.forward_context = context
+
+
+class _Skips:
+    """Updates that a fused optimizer leaves out, counted on the device.
+
+    Args:
+        device: of the fit.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._found = torch.zeros((), device=device)
+        self._counts = torch.zeros(3, device=device)  # in all, in a row now, the longest row of the epoch
+
+    def note(self, scaler: torch.amp.GradScaler, optimizer: Any) -> None:
+        """Let the optimizer leave out its next update if its gradients overflowed."""
+        (overflow,) = scaler._found_inf_per_device(optimizer).values()
+        before = getattr(optimizer, "found_inf", None)  # of the guard against losses that are no numbers
+        torch.maximum(overflow, self._found.zero_() if before is None else before, out=self._found)
+        optimizer.found_inf = self._found
+        total, row, longest = self._counts.unbind()
+        total.add_(overflow)
+        row.add_(1).mul_(overflow)
+        torch.maximum(longest, row, out=longest)
+
+    def read(self) -> tuple[int, int, int]:
+        """Updates left out: in this fit, in a row until now, in the longest row since this was read last."""
+        total, row, longest = (int(count) for count in self._counts.tolist())
+        self._counts[2].zero_()
+        return total, row, longest
 
 
 _RECURRENT = {

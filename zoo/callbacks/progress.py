@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm.std import tqdm
 
+from zoo.engine.arrivals import Arrival
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.notebook import kernel_shell
@@ -139,6 +140,7 @@ class Progress(Callback):
     """
 
     order = 90
+    in_graph = "after"
 
     def __init__(self) -> None:
         self._reset()
@@ -150,6 +152,8 @@ class Progress(Callback):
         self._columns: list[str] = []
         self._widths: dict[str, int] = {}
         self._loss: Any = None
+        self._sent: Arrival | None = None
+        self._shown = ""
 
     def before_fit(self, state: State) -> None:
         self._reset()
@@ -202,11 +206,18 @@ class Progress(Callback):
         self._pass.close()
 
     def _note(self, state: State) -> str:
-        """The smoothed loss, or where nobody keeps it that of the batch."""
+        """The smoothed loss, or where nobody keeps it that of a batch; what a GPU has not done yet is not
+        waited for."""
         if self._loss is None:
             return ""
-        learner = state.learner
-        return f", loss {float(self._loss) if learner is None else learner.sched.latest_loss:.4g}"
+        if state.learner is not None:
+            latest = state.learner.sched.latest_loss
+            return "" if latest != latest else f", loss {latest:.4g}"
+        if self._sent is None:
+            self._sent = Arrival(self._loss)
+        if self._sent.here():
+            self._shown, self._sent = f", loss {float(self._sent.read()):.4g}", None
+        return self._shown
 
     def _room(self) -> int | None:
         return shutil.get_terminal_size().columns if self._cell is None and in_terminal() else None

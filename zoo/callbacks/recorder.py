@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zoo.engine.arrivals import Arrival
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 
@@ -29,6 +30,7 @@ class Recorder(Callback):
     order = -100
     in_finder = False
     beta = 0.98
+    in_graph = "after"
 
     def __init__(self) -> None:
         self.finder: LRFinderResult | None = None
@@ -41,6 +43,7 @@ class Recorder(Callback):
         self.momenta: list[float] = []
         self.valid_losses: list[tuple[int, float]] = []
         self._pending: list[Any] = []
+        self._sent: Arrival | None = None
         self._average = 0.0
 
     def before_fit(self, state: State) -> None:
@@ -69,13 +72,21 @@ class Recorder(Callback):
 
     def flush(self) -> None:
         """Take the losses that still lie on the device."""
-        if not self._pending:
-            return
-        for loss in torch.stack([loss.reshape(()).float() for loss in self._pending]).tolist():
+        self._take()
+        self._send()
+        self._take()
+
+    def _send(self) -> None:
+        if self._pending:
+            self._sent = Arrival(torch.stack([loss.reshape(()).float() for loss in self._pending]))
+            self._pending.clear()
+
+    def _take(self) -> None:
+        sent, self._sent = self._sent, None
+        for loss in [] if sent is None else sent.read().tolist():
             self.losses.append(loss)
             self._average = self.beta * self._average + (1 - self.beta) * loss
             self.smooth_losses.append(self._average / (1 - self.beta ** len(self.losses)))
-        self._pending.clear()
 
     def state_dict(self) -> dict[str, Any]:
         self.flush()
@@ -95,8 +106,11 @@ class Recorder(Callback):
 
     @property
     def latest_loss(self) -> float:
-        """The smoothed training loss so far."""
-        self.flush()
+        """The smoothed training loss so far; on a GPU of what has arrived, nobody waits for the rest."""
+        if self._sent is None:
+            self._send()
+        if self._sent is not None and self._sent.here():
+            self._take()
         return self.smooth_losses[-1] if self.smooth_losses else float("nan")
 
     def plot(self, skip_start: int = 0, skip_end: int = 0) -> Figure:

@@ -62,6 +62,10 @@ class Callback:
         event_orders: positions in single events, where they differ from `order`.
         in_finder: whether the callback belongs to the training step itself (clipping, precision, state
             resets), and so also runs inside the learning-rate finder and `predict`.
+        in_graph: what becomes of it where `learn.cuda_graphs()` records the pass from `after_predict` to
+            `after_backward`: "recorded", if it asks for operations of the device alone; "after", if it only
+            looks and may do so once the pass is over; "no", the default, leaves the fit unrecorded if it
+            listens there.
 
     Example:
         >>> class StopEarly(Callback):
@@ -73,6 +77,7 @@ class Callback:
     order: int = 0
     event_orders: Mapping[str, int] = {}
     in_finder: bool = False
+    in_graph: str = "no"
 
     def before_fit(self, state: State) -> None: ...
     def before_epoch(self, state: State) -> None: ...

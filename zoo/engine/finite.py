@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from zoo.engine.arrivals import Arrival
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.errors import some
@@ -24,11 +25,11 @@ class FiniteGuard(Callback):
 
     On the CPU the loss is looked at directly. On an accelerator that would make the host wait for every
     batch, so fused optimizers are told on the device to skip their update (`found_inf`, the mechanism of
-    gradient scaling) from the first bad batch on, and the host looks at the flag only now and then; the
-    message still names the right batch.
+    gradient scaling) from the first bad batch on, and every so many batches the flag is sent to the host,
+    which looks at it when it has arrived; the message still names the right batch.
 
     Args:
-        every: on an accelerator, batches between two looks.
+        every: on an accelerator, batches between two flags sent.
 
     Raises:
         NonFiniteLossError: naming the epoch and the batch.
@@ -36,13 +37,15 @@ class FiniteGuard(Callback):
 
     order = 90
     in_finder = True
+    in_graph = "after"
 
     def __init__(self, every: int = 32) -> None:
         self.every = every
         self.deferred = False
         self._optimizer: Any = None
-        self._bad = torch.zeros(())
+        self._bad = self._poison = torch.zeros(())
         self._recent: list[tuple[Tensor, int, int]] = []
+        self._sent: tuple[Arrival, int] | None = None  # the flag, and how many batches it stands for
         self._buffers: list[tuple[Tensor, Tensor]] = []
 
     def before_fit(self, state: State) -> None:
@@ -50,7 +53,7 @@ class FiniteGuard(Callback):
         self.deferred = state.device.type != "cpu" and bool(
             getattr(self._optimizer, "_step_supports_amp_scaling", False)
         )
-        self._bad = torch.zeros((), device=state.device)
+        self._bad, self._poison = torch.zeros(2, device=state.device)
 
     def before_train(self, state: State) -> None:
         # a forward pass with bad values spoils running statistics
@@ -66,11 +69,15 @@ class FiniteGuard(Callback):
                 raise self._error(value, state.model, state.epoch, state.batch_index)
             return
         loss = state.loss.detach()
-        self._bad = torch.maximum(self._bad, (~torch.isfinite(loss)).reshape(()).to(self._bad.dtype))
+        # two operations: nothing is added, unless it is no number; then the flag is 1 for good
+        self._poison.add_(loss if loss.ndim == 0 else loss.reshape(()), alpha=0)
+        torch.ne(self._poison, 0, out=self._bad)
         self._optimizer.found_inf = self._bad
         self._recent.append((loss, state.epoch, state.batch_index))
-        if len(self._recent) >= self.every:
-            self._flush(state)
+        if self._sent is None and len(self._recent) >= self.every:
+            self._sent = Arrival(self._bad), len(self._recent)
+        elif self._sent is not None and self._sent[0].here():
+            self._look(state, *self._sent)
 
     def after_train(self, state: State) -> None:
         self._flush(state)
@@ -82,12 +89,16 @@ class FiniteGuard(Callback):
         finally:
             if hasattr(self._optimizer, "found_inf"):
                 del self._optimizer.found_inf
-            self._optimizer, self._buffers, self._recent = None, [], []
+            self._optimizer, self._buffers, self._recent, self._sent = None, [], [], None
 
     def _flush(self, state: State) -> None:
         """Make sure that nothing bad lies among the batches not looked at yet."""
-        recent, self._recent = self._recent, []
-        if recent and bool(self._bad):
+        if self._recent:
+            self._look(state, Arrival(self._bad), len(self._recent))
+
+    def _look(self, state: State, flag: Arrival, n: int) -> None:
+        recent, self._recent, self._sent = self._recent[:n], self._recent[n:], None
+        if bool(flag.read()):
             for loss, epoch, batch_index in recent:
                 if not bool(torch.isfinite(loss)):
                     raise self._error(loss.item(), state.model, epoch, batch_index)

@@ -127,12 +127,7 @@ class Loop:
             s.inputs, s.target = split_batch(batch)
             s.rows = batch_rows(s)
             emit("before_batch", s)
-            with s.forward_context():
-                self.predict()
-                emit("after_predict", s)
-                self.compute_loss()
-            emit("after_loss", s)
-            self.backward()
+            s.run_gradients(self)
             s.pending, s.update_due = waiting + 1, True
             emit("after_backward", s)
             if s.update_due:
@@ -155,7 +150,7 @@ class Loop:
         s = self.state
         try:
             self.emit("before_step", s)
-            self.step()
+            s.run_step(self)
         except CancelStep:
             self._drop_gradients()
             return
@@ -166,6 +161,20 @@ class Loop:
     def _drop_gradients(self) -> None:
         self.state.opt.zero_grad()
         self.state.pending = 0
+
+    def gradients(self, emit: Callable[[str, State], None] | None = None) -> None:
+        """Forward pass, loss and backward pass of the current batch.
+
+        Args:
+            emit: tells some of the listeners only.
+        """
+        s, emit = self.state, emit or self.emit
+        with s.forward_context():
+            self.predict()
+            emit("after_predict", s)
+            self.compute_loss()
+        emit("after_loss", s)
+        self.backward()
 
     def predict(self) -> None:
         """Forward pass of the current batch."""

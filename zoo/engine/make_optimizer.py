@@ -17,6 +17,10 @@ from zoo.errors import some
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 
 
+FUSED_ON = {"cpu", "cuda", "mps"}
+"""Devices for which torch has fused optimizers that are faster than its others."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Parameters of one layer group that are treated alike.
@@ -199,7 +203,7 @@ def _may_fuse(named: Mapping[str, Any], keywords: dict[str, Any], parts: Sequenc
         and not {"fused", "foreach", "capturable", "differentiable"} & set(keywords)
         and all(param.is_floating_point() for param in params)
         and len(kinds) == 1
-        and kinds <= {"cpu", "cuda", "mps"}
+        and kinds <= FUSED_ON
     )
 
 

@@ -225,8 +225,9 @@ def _decay_before(opt: Any, *_: Any) -> None:
     # set by whoever found a gradient that must not be applied; the fused kernels look at it too
     skip = getattr(opt, "found_inf", None)
     for param_group in opt.param_groups:
-        decay = float(param_group["lr"]) * param_group.get("decoupled_decay", 0.0)
+        decay, rate = param_group.get("decoupled_decay", 0.0), param_group["lr"]
         decaying = [param for param in param_group["params"] if param.grad is not None] if decay else []
+        decay = rate * decay  # a tensor where the rate is one
         if decaying:
             torch._foreach_mul_(decaying, 1 - decay if skip is None else 1 - decay * (1 - skip))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class State:
         row: the numbers of the current epoch; ends up in the history.
         cycle_done: set by the schedule when a cycle is complete.
         forward_context: makes the context manager in which the forward pass runs (mixed precision).
+        run_gradients, run_step: run `gradients` and `step` of the loop that they are given (CUDA graphs).
     """
 
     model: nn.Module
@@ -77,5 +79,7 @@ class State:
     cycle_done: bool = False
     interrupted: bool = False
     forward_context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    run_gradients: Callable[[Any], None] = methodcaller("gradients")
+    run_step: Callable[[Any], None] = methodcaller("step")
     n_inputs: int | None = None
     train_mode: Callable[[nn.Module], Any] = train_mode

@@ -42,6 +42,7 @@ class Switches:
     _autocast: Autocast | None
     _of_compile: tuple[Callback, ...] = ()
     _of_layout: tuple[Callback, ...] = ()
+    _of_graphs: tuple[Callback, ...] = ()
 
     def freeze(self) -> None:
         """Train only the last layer group."""
@@ -141,6 +142,25 @@ class Switches:
             raise ValueError(f"compile(False) takes no options, got {', '.join(options)}")
         undo_compile(self.model)
         self._of_compile = tuple(compile_model(self.model, self.device, options)) if on else ()
+        return quietly(self)
+
+    def cuda_graphs(self, on: bool = True) -> Self:
+        """Record each training step as CUDA graphs and replay it, from now on.
+
+        For models whose step is bound by launching its operations, as tables and ratings are on a fast GPU: a
+        replayed step takes a few launches however many operations it holds. It computes what the step
+        computes otherwise. Only batches of the shape seen first pay, so drop a smaller last one if need be;
+        what cannot be recorded runs as usual, which is logged (see `zoo.engine.cuda_graphs.CudaGraphs`). On
+        other devices nothing changes.
+
+        Args:
+            on: `False` undoes it.
+        """
+        from zoo.engine.cuda_graphs import RECORDINGS, CudaGraphs
+
+        if on and self.device.type not in RECORDINGS:
+            log.warning("cuda_graphs() pays on a GPU only; on %s steps run as usual", self.device)
+        self._of_graphs = (CudaGraphs(),) if on else ()
         return quietly(self)
 
     def channels_last(self, on: bool = True) -> Self:
