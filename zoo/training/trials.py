@@ -123,7 +123,8 @@ class Trials(Fitting):
             Operations by name, kernels, arithmetic and memory traffic, waits and strays.
 
         Example:
-            >>> import zoo
+            >>> import torch, zoo
+            >>> from torch import nn
             >>> loader = zoo.TensorLoader(torch.ones(64, 3), torch.ones(64, 1), bs=8)
             >>> learn = zoo.Learner(zoo.ModelData(loader), nn.Linear(3, 1), device="cpu", precision="fp32")
             >>> found = learn.count_operations()
