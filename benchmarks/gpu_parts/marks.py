@@ -104,8 +104,9 @@ def digits(context: Context) -> dict[str, Any]:
     def learner() -> Learner:
         set_seed(0)
         model = ResNetSmall(10, (4, 8) if context.quick else (64, 128, 256), 1, c_in=1)
-        made = Learner(data, model, metrics=[accuracy], wd=0.05, device=context.device, seed=0, progress=False)
-        return made.channels_last()
+        return Learner(
+            data, model, metrics=[accuracy], wd=0.05, device=context.device, seed=0, progress=False
+        )
 
     each = step_seconds(context, learner(), 1e-4)
     left = 0.85 * context.seconds - (time.perf_counter() - started)

@@ -50,7 +50,8 @@ def unpack(folder: Path, member: str) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise FileNotFoundError(f"no {file}: run `python benchmarks/gpu.py prepare {folder}` first")
     with np.load(io.BytesIO(lzma.decompress(file.read_bytes())), allow_pickle=False) as packed:
-        return {name: np.ascontiguousarray(packed[name]) for name in packed.files}
+        arrays = {name: packed[name] for name in packed.files}
+    return {name: np.ascontiguousarray(part) if part.ndim == 2 else part for name, part in arrays.items()}
 
 
 def as_bytes(value: Any) -> np.ndarray:

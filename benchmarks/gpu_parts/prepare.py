@@ -128,7 +128,8 @@ def weights(source: Source) -> int:
     from zoo.vision.models.weights import read_state_dict
 
     state = read_state_dict(local_dataset(source.data, "weights") / "mobilenet_v2.pth")
-    body = {name: part for name, part in state.items() if not name.startswith("classifier.")}
+    unused = ("classifier.", "num_batches_tracked")
+    body = {name: part for name, part in state.items() if not any(word in name for word in unused)}
     return source.pack(
         "weights", **{n: (p.half() if p.is_floating_point() else p).numpy() for n, p in body.items()}
     )
