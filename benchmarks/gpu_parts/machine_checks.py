@@ -60,6 +60,8 @@ def gpu_tests(context: Context, selected: str = "not compiled_on") -> dict[str, 
 
 def compile_tests(context: Context) -> dict[str, Any]:
     """Those that compile, which takes long."""
+    if not context.on_gpu:
+        return {"why": "there is no GPU"}
     return gpu_tests(context, "compiled_on")
 
 

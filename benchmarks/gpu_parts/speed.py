@@ -167,6 +167,8 @@ def compiled(context: Context, name: str) -> dict[str, Any]:
 
     if name == "language model":
         return {"why": "a model that carries a state from batch to batch is not for CUDA graphs"}
+    if context.quick and name != "ratings":
+        return {"why": "a quick run compiles one network"}
     if find_compiler() is None:
         return {"why": "there is no C++ compiler"}
     options = {"mode": "reduce-overhead"} if context.on_gpu else {"backend": "aot_eager"}
