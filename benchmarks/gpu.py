@@ -30,7 +30,9 @@ use_checkout()
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     prepare = commands.add_parser("prepare", help="pack the data")
     check = commands.add_parser("check", help="does everything work, and what does a step cost")
@@ -50,7 +52,9 @@ def arguments() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, required=True, help="folder of the results")
         command.add_argument("--minutes", type=float, default=minutes, help="after which it has stopped")
         command.add_argument("--only", nargs="*", default=[], help="parts whose names begin so")
-        command.add_argument("--break", dest="broken", metavar="PART", help="make a part fail, to see what follows")
+        command.add_argument(
+            "--break", dest="broken", metavar="PART", help="make a part fail, to see what follows"
+        )
         command.add_argument("--going-on", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
     return parser
 

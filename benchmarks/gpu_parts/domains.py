@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from gpu_parts.packing import from_bytes, unpack
 from torch import Tensor
 
+from gpu_parts.packing import from_bytes, unpack
 from zoo import Learner, ModelData, TensorLoader, get_cv_idxs, load_data, set_seed
 from zoo.metrics import accuracy
 
@@ -149,7 +149,7 @@ def language_sizes(where: Where) -> dict[str, int]:
 
 def language_model(where: Where, sampled: int | None = None) -> Learner:
     """Film reviews, word by word: an AWD-LSTM that scores all words, or only some of them."""
-    data = language_data(where.folder, where.pick(4, 32, 64), where.pick(10, 35, 70))
+    data = language_data(where.folder, where.pick(4, 16, 64), where.pick(10, 20, 70))
     drop = 1.0 if where.noise else 0.0
     learn = data.get_model(**language_sizes(where), drop_mult=drop, sampled=sampled, **where.options)
     learn.clip = 0.4
@@ -178,9 +178,7 @@ def review_data(folder: Path, bs: int, max_tokens: int | None = None) -> Any:
     from zoo_text import TextData
 
     train, test = (review_loader(folder, part, bs, max_tokens) for part in ("train", "test"))
-    return TextData(
-        review_field(folder), ["neg", "pos"], train, test, max_tokens=max_tokens, path=scratch()
-    )
+    return TextData(review_field(folder), ["neg", "pos"], train, test, max_tokens=max_tokens, path=scratch())
 
 
 def text_classifier(where: Where) -> Learner:
@@ -203,9 +201,7 @@ def ratings(where: Where) -> Learner:
         scratch(), frame, "user", "film", "stars", rating_range=(0.5, 5)
     )
     held_out = get_cv_idxs(len(table), seed=0)
-    return table.get_learner(
-        where.pick(5, 50, 50), held_out, bs=where.pick(64, 256, 1024), **where.options
-    )
+    return table.get_learner(where.pick(5, 50, 50), held_out, bs=where.pick(64, 256, 256), **where.options)
 
 
 DOMAINS: dict[str, Callable[[Where], Learner]] = {

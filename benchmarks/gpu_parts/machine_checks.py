@@ -10,11 +10,11 @@ from unittest import mock
 
 import numpy as np
 import torch
+
 from gpu_parts.domains import RATES, make, scratch, shortened
 from gpu_parts.running import Context
 from gpu_parts.training import difference, expect, full_float32, losses_of
 from gpu_parts.uninstalled import ROOT
-
 from zoo import load_learner
 
 BUDGET = 3 << 30  # bytes of the device that may be taken while its memory is "full"
@@ -66,7 +66,7 @@ def compile_tests(context: Context) -> dict[str, Any]:
 
 
 def memory(context: Context) -> dict[str, Any]:
-    """A batch that does not fit: what is said, that the learner goes on, the size found, memory given back."""
+    """A batch that does not fit: what is said, how the learner goes on, which size is found."""
     learn = make("tables", context.where("full", precision="fp32"))
     learn.data.valid_dl = None
     whole = learn.data.train_dl
@@ -130,17 +130,22 @@ def exported(context: Context, name: str) -> dict[str, Any]:
 
 
 def streamed(context: Context) -> dict[str, Any]:
-    """Rows that fill more than half of the device (as it is told) come through pinned memory, batch by batch."""
+    """Rows that fill more than half of the device (as it is told) come through pinned memory."""
     steps = 5 if context.quick else 60
     resident = losses_of(make("tables", context.where(), steps), 1e-3)
     learn = make("tables", context.where(), steps)
     loader = learn.data.train_dl
     with mock.patch.object(torch.cuda, "mem_get_info", return_value=(1000, 1000)):
         streaming = losses_of(learn, 1e-3)
-        found = {"losses differ by": difference(streaming, resident), "kept on": str(loader.tensors[0].device)}
+        found = {
+            "losses differ by": difference(streaming, resident),
+            "kept on": str(loader.tensors[0].device),
+        }
         if context.on_gpu:
             found["pinned"] = next(iter(loader))[0].is_pinned()
     expect(found["losses differ by"] < 1e-3, f"streamed rows train otherwise: {found}")
     if context.on_gpu:
-        expect(found["kept on"] == "cpu" and found["pinned"], f"rows do not come through pinned memory: {found}")
+        expect(
+            found["kept on"] == "cpu" and found["pinned"], f"rows do not come through pinned memory: {found}"
+        )
     return found

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
 from gpu_parts.domains import digit_data, sales_data, scratch, shortened
 from gpu_parts.pacing import StopAt, epochs_within, step_seconds
 from gpu_parts.packing import unpack
 from gpu_parts.running import Context, Part
 from gpu_parts.speed import Stopwatch
 from gpu_parts.text_marks import film_reviews
-from PIL import Image
-from torch import Tensor, nn
-
 from zoo import Ensemble, Learner, ModelData, TensorLoader, set_seed
 from zoo.metrics import accuracy
 
@@ -33,12 +34,13 @@ def _sales_learner(context: Context, seed: int) -> Learner:
         data.train_dl = data.train_dl.with_bs(64)
     return data.get_learner(
         emb_drop=0.04, szs=[20, 10] if context.quick else [1000, 500], drops=[0.001, 0.01], y_range=y_range,
-        loss_fn=nn.HuberLoss(delta=0.3), metrics=[exp_rmspe], seed=seed, device=context.device, progress=False,
+        loss_fn=nn.HuberLoss(delta=0.3), metrics=[exp_rmspe], seed=seed, device=context.device,
+        progress=False,
     )  # fmt: skip
 
 
 def sales_epoch(context: Context) -> dict[str, Any]:
-    """Seconds of the second training epoch of 512 rows a batch, launched as usual and from recorded graphs."""
+    """Seconds of the second training epoch, 512 rows a batch, as usual and from recorded graphs."""
     found: dict[str, Any] = {}
     for name in ("as usual", "graphs"):
         learn = _sales_learner(context, 0)
@@ -46,7 +48,11 @@ def sales_epoch(context: Context) -> dict[str, Any]:
         if name == "graphs":
             learn.cuda_graphs()
         rows = learn.fit(1e-3, 2)
-        found[name] = {"s": rows[-1]["seconds"], "loss": rows[-1]["train_loss"], "rows": learn.data.train_dl.n_rows}
+        found[name] = {
+            "s": rows[-1]["seconds"],
+            "loss": rows[-1]["train_loss"],
+            "rows": learn.data.train_dl.n_rows,
+        }
         context.note(found)
     usual, graphs = found["as usual"], found["graphs"]
     same = abs(graphs["loss"] - usual["loss"]) < 0.1 * usual["loss"]
@@ -140,7 +146,9 @@ def many_ratings(context: Context) -> dict[str, Any]:
     floor = float(((stars + noise).clamp(0.5, 5) - stars.clamp(0.5, 5)).square().mean())
     stars = (stars + noise).clamp(0.5, 5)
     held = rows // 21
-    train, valid = (tuple(t[part] for t in (users, films, stars)) for part in (slice(held, None), slice(held)))
+    train, valid = (
+        tuple(t[part] for t in (users, films, stars)) for part in (slice(held, None), slice(held))
+    )
     found: dict[str, Any] = {"mse of the truth": floor, "mse of the mean": float(valid[2].var())}
     for name in ("as usual", "graphs"):
         set_seed(0)
@@ -169,7 +177,7 @@ def _photos(context: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     files, starts = arrays["files"], arrays["starts"]
     pixels = [
         np.asarray(Image.open(io.BytesIO(files[start:end].tobytes())).convert("RGB"))
-        for start, end in zip(starts, starts[1:], strict=False)
+        for start, end in itertools.pairwise(starts)
     ]
     return np.stack(pixels), arrays["labels"].astype("int64"), arrays["held_out"]
 
@@ -189,7 +197,7 @@ class Mirrored:
 
 
 def cats_and_dogs(context: Context) -> dict[str, Any]:
-    """A pretrained network: its head on cached activations, then all of it on pixels that stay on the device."""
+    """A pretrained network: its head on cached activations, then all of it on resident pixels."""
     from zoo.vision import ConvLearner, ImageClassifierData, tfms_from_model
 
     started = time.perf_counter()
@@ -201,21 +209,31 @@ def cats_and_dogs(context: Context) -> dict[str, Any]:
         for name, part in unpack(context.folder, "weights").items()
     }
     data = ImageClassifierData.from_arrays(
-        scratch(), (pixels[~held], names[~held]), (pixels[held], names[held]), bs=256, tfms=tfms, num_workers=0
+        scratch(),
+        (pixels[~held], names[~held]),
+        (pixels[held], names[held]),
+        bs=256,
+        tfms=tfms,
+        num_workers=0,
     )
     learn = ConvLearner.pretrained(
         "mobilenet_v2", data, xtra_fc=[256], ps=[0.8, 0.6], weights=state, precompute=True,
         device=context.device, seed=0, progress=False,
     )  # fmt: skip
     learn.fit_one_cycle(2 if context.quick else 15, 1e-3)
-    found: dict[str, Any] = {"head alone": learn.evaluate()["accuracy"], "s until then": time.perf_counter() - started}
+    found: dict[str, Any] = {
+        "head alone": learn.evaluate()["accuracy"],
+        "s until then": time.perf_counter() - started,
+    }
     context.note(found)
 
     def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
         x = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2).contiguous()
         y = torch.from_numpy(labels[rows])
         bs = 8 if context.quick else 128
-        return TensorLoader(x, y, bs=bs, shuffle=shuffle, seed=0, drop_last=shuffle, batch_transform=Mirrored(tfms[1]))
+        return TensorLoader(
+            x, y, bs=bs, shuffle=shuffle, seed=0, drop_last=shuffle, batch_transform=Mirrored(tfms[1])
+        )
 
     resident = ModelData(loader(~held, True), loader(held, False))
     resident.task, resident.classes = "classification", ["cat", "dog"]

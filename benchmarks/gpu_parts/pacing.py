@@ -7,7 +7,6 @@ from typing import Any
 
 from gpu_parts.running import Context
 from gpu_parts.speed import Stopwatch
-
 from zoo import Callback, CancelFit, Learner
 
 

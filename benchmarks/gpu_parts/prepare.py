@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from gpu_parts.packing import as_bytes, pack
 from PIL import Image
 
+from gpu_parts.packing import as_bytes, pack
 from zoo.datasets import local_dataset
 
 LIMIT = 55_000_000

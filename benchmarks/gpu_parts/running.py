@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_parts.domains import Where
 from report import machine
+
+from gpu_parts.domains import Where
 
 SHORTEST = 0.5  # a share of a part's usual time that must be left for it to begin
 
@@ -48,7 +49,7 @@ class Context:
     seconds: float = 60.0
     ceilings: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
-    note: Callable[[dict[str, Any]], None] = lambda found: None  # noqa: E731
+    note: Callable[[dict[str, Any]], None] = lambda found: None
 
     def where(self, scale: str = "small", **options: Any) -> Where:
         """How to make learners; everything is tiny if the run is quick."""

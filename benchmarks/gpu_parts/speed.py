@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from gpu_parts.domains import RATES, make
-from gpu_parts.running import Context
 from torch.profiler import ProfilerActivity, profile
 
+from gpu_parts.domains import RATES, make
+from gpu_parts.running import Context
 from zoo import Callback, CancelFit, Learner
 from zoo.data.loaders.batches import device_batches, split_batch
 from zoo.inspect.operations import LAUNCH_SECONDS
@@ -78,13 +78,13 @@ def device_time(profiler: Any) -> tuple[int, float]:
     return len(spans), busy * 1e-6
 
 
-def timed(context: Context, name: str, switch: Callable[[Learner], Any], *, looked_at: bool = True) -> dict[str, Any]:
+def timed(context: Context, name: str, switch: Callable[[Learner], Any]) -> dict[str, Any]:
     """Steps and rows a second of a learner; on a GPU also kernels a step and how long the device idles."""
     skip, steps = _stretch(context, name)
     learn = make(name, context.where("full"))
     learn.data.valid_dl = None
     switch(learn)
-    watch = Stopwatch(skip, steps, 10 if context.on_gpu and looked_at else 0, context.wait)
+    watch = Stopwatch(skip, steps, 10 if context.on_gpu else 0, context.wait)
     epochs = -(-(skip + steps + watch.profiled + 1) // len(learn.data.train_dl))
     learn.fit(RATES[name], epochs, callbacks=[watch])
     each = watch.seconds / steps
@@ -118,7 +118,9 @@ def by_hand(context: Context, name: str, dtype: torch.dtype | None) -> dict[str,
     regularise = getattr(learn, "reg_fn", None)
     model.train()
     losses, rows, started = [], 0, 0.0
-    passes = itertools.chain.from_iterable(device_batches(loader, device, training=True) for _ in itertools.count())
+    passes = itertools.chain.from_iterable(
+        device_batches(loader, device, training=True) for _ in itertools.count()
+    )
     for number, batch in enumerate(itertools.islice(passes, skip + steps)):
         if number == skip:
             context.wait()
@@ -179,9 +181,10 @@ def compiled(context: Context, name: str) -> dict[str, Any]:
 
 
 def operations(context: Context, name: str) -> dict[str, Any]:
-    """What a step in bfloat16 asks of the device, and which of launching, arithmetic and memory takes longest."""
+    """What a step in bfloat16 asks of the device; which of launching, arithmetic and memory binds."""
     learn = make(name, context.where("full", precision="bf16"), None)
     counted = learn.count_operations()
+    counted.flops += max(1, counted.steps) * recurrent_flops(learn)
     ceilings = {**H200, **context.ceilings}
     least = counted.least_seconds(ceilings["bf16 FLOP/s"], ceilings["bytes/s"])
     steps = max(1, counted.steps)
@@ -198,13 +201,27 @@ def operations(context: Context, name: str) -> dict[str, Any]:
     }
 
 
+def recurrent_flops(learn: Learner) -> int:
+    """Arithmetic of the recurrent layers in a step on the first batch, which is one operation to torch and is
+    not counted by it.
+    """
+    layers = [m for m in learn.model.modules() if hasattr(m, "weight_hh") and hasattr(m, "weight_ih")]
+    if not layers:
+        return 0
+    words = learn.data.one_batch(True, "cpu")[0].numel()
+    forward = sum(2 * words * (m.weight_ih.numel() + m.weight_hh.numel()) for m in layers)  # type: ignore[operator,union-attr]
+    return 3 * forward  # the way back takes twice as much
+
+
 def ceilings(context: Context) -> dict[str, Any]:
     """What the device does at most: products of matrices, copies, launches."""
     n = 256 if context.quick else 8192
     found = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = (torch.randn(n, n, device=context.device, dtype=dtype) for _ in range(2))
-        found[f"{name} FLOP/s"] = 2 * n**3 / seconds_of(context, lambda a=a, b=b: a @ b, 3 if name == "fp32" else 10)
+        found[f"{name} FLOP/s"] = (
+            2 * n**3 / seconds_of(context, lambda a=a, b=b: a @ b, 3 if name == "fp32" else 10)
+        )
     big = torch.zeros((1 << 20) if context.quick else (1 << 31), device=context.device, dtype=torch.uint8)
     target = torch.empty_like(big)
     found["bytes/s"] = 2 * big.numel() / seconds_of(context, lambda: target.copy_(big), 5)

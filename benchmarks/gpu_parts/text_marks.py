@@ -1,4 +1,4 @@
-"""Film reviews from nothing: a language model, then a classifier that starts from it, in the time there is."""
+"""Film reviews from nothing: a language model, then a classifier that starts from it, against a clock."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from gpu_parts.domains import language_data, review_data, scratch, shortened
 from gpu_parts.pacing import StopAt, epochs_within, step_seconds
 from gpu_parts.running import Context
 
-LANGUAGE_SHARE = 0.58  # of the time, for the language model
-DROPS = {"dropouti": 0.3, "dropoute": 0.1, "dropout": 0.5, "wdrop": 0.3}  # of the classifier, as in the example
-FORWARD_SHARE = 3.0  # an epoch of everything takes about so many times one of the head alone
+LANGUAGE_SHARE = 0.58
+"""Of the time, for the language model."""
+DROPS = {"dropouti": 0.3, "dropoute": 0.1, "dropout": 0.5, "wdrop": 0.3}
+"""Of the classifier, as in the example."""
+FORWARD_SHARE = 3.0
+"""An epoch of everything takes about so many times one of the head alone."""
 
 
 def film_reviews(context: Context) -> dict[str, Any]:
@@ -64,7 +67,9 @@ def film_reviews(context: Context) -> dict[str, Any]:
     return ladder
 
 
-def train_language_model(context: Context, seconds: float, sizes: dict[str, int], options: Any, step: Any) -> Any:
+def train_language_model(
+    context: Context, seconds: float, sizes: dict[str, int], options: Any, step: Any
+) -> Any:
     """A language model that took about so many seconds; its encoder is saved as "reviews"."""
     begun, rate = time.perf_counter(), 5e-3
     data = language_data(context.folder, *((4, 10) if context.quick else (128, 70)))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_parts.domains import RATES, Where, make, scratch, shortened
-from gpu_parts.running import Context
 from torch import Tensor
 
+from gpu_parts.domains import RATES, Where, make, scratch, shortened
+from gpu_parts.running import Context
 from zoo import Callback, Learner
 
 TOLERANCE = 5e-3
@@ -211,11 +211,11 @@ def finder_leaves_nothing(context: Context, name: str) -> dict[str, Any]:
         before, drawn = weights_of(found), draws()
         result = found.lr_find(num_it=5 if context.quick else 20)
         changed = unequal(before, weights_of(found))
-        moved = [number for number, (a, b) in enumerate(zip(drawn, draws(), strict=True)) if not torch.equal(a, b)]
+        moved = [
+            number for number, (a, b) in enumerate(zip(drawn, draws(), strict=True)) if not torch.equal(a, b)
+        ]
         expect(not changed, f"lr_find changed {changed}")
         expect(not moved, f"lr_find drew from generators {moved}")
         apart = difference(losses_of(found, RATES[name]), losses_of(plain, RATES[name]))
     expect(apart < 1e-4, f"a fit after lr_find differs by {apart:.2g}")
     return {"rates tried": len(result.lrs), "losses after it differ by": apart}
-
-

@@ -59,8 +59,9 @@ def reviews(path: Path, **options) -> tuple[Learner, float, int]:
     labels = [number % 2 for number in range(240)]
     texts = [" ".join([*rng.choice(list("abcdefg"), 5), *rng.choice(words[label], 3)]) for label in labels]
     names = [("neg", "pos")[label] for label in labels]
+    field = Field(tokenize="whitespace")
     data = TextData.from_texts(
-        Field(tokenize="whitespace"), (texts[:200], names[:200]), (texts[200:], names[200:]), bs=16, min_freq=1
+        field, (texts[:200], names[:200]), (texts[200:], names[200:]), bs=16, min_freq=1
     )
     return data.get_model(emb_sz=16, n_hid=16, n_layers=1, **options), 0.01, 3
 

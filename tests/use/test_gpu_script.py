@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py` runs, on a processor and quickly: on the day of a GPU the script must not be the fault."""
+"""`benchmarks/gpu.py` runs on a processor, so that on the day of a GPU the script is not the fault."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_part_runs_and_is_written_down(prepared, tmp_path, beside, command
     assert sum(row["state"] == "done" for row in rows) >= len(rows) - 6
 
 
-def test_a_part_that_fails_with_the_device_is_told_and_the_others_run_in_a_new_process(prepared, tmp_path) -> None:
+def test_a_part_that_fails_is_told_and_the_others_run_in_a_new_process(prepared, tmp_path) -> None:
     broken = ("--only", "finder", "streamed", "--break=finder: ratings")
     done = script("check", prepared, "--out", tmp_path, *QUICK, *broken)
     rows, page = results(tmp_path, "check")
