@@ -62,7 +62,7 @@ def test_the_prepared_folder_is_small_and_complete(prepared) -> None:
 
 @pytest.mark.parametrize("command", ["check", "marks"])
 def test_every_part_runs_and_is_written_down(prepared, tmp_path, beside, command) -> None:
-    done = script(command, prepared, "--out", tmp_path, *QUICK)
+    done = script(command, prepared, "--out", tmp_path, "--minutes", 4, *QUICK)
     rows, page = results(tmp_path, command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [row["part"] for row in rows] == names_of(command)
