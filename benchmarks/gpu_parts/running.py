@@ -98,6 +98,7 @@ class Report:
         self.out, self.name, self.title = out, name, title
         self.rows: list[dict[str, Any]] = []
         self.unfinished: dict[str, Any] = {}
+        self.machine = device_facts()  # now, as a device that is lost tells nothing
         out.mkdir(parents=True, exist_ok=True)
         if going_on and self.json.is_file():
             found = json.loads(self.json.read_text())["parts"]
@@ -131,15 +132,17 @@ class Report:
         """Both files, each replaced at once."""
         rows = [*self.rows, *filter(None, [self.unfinished])]
         about = {"benchmark": self.name, "when": datetime.now(UTC).isoformat(timespec="seconds")}
-        whole = {**about, "machine": device_facts(), "parts": rows}
+        whole = {**about, "machine": self.machine, "parts": rows}
         head = [f"# {self.title}", "", ", ".join(f"{k}: {v}" for k, v in whole["machine"].items()), ""]
         lines = ["| part | state | seconds | found |", "| --- | --- | ---: | --- |"]
         for row in rows:
-            cells = [row["part"], row["state"], f"{row['seconds']:.1f}", _told(row["found"])]
+            told = "see below" if _own_table(row) else _told(row["found"])
+            cells = [row["part"], row["state"], f"{row['seconds']:.1f}", told]
             lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
         for row in rows:
+            lines += _own_table(row)
             if row.get("error"):
-                lines += ["", f"## {row['part']}", "", "```", row["error"].rstrip(), "```"]
+                lines += ["", f"## {row['part']}: {row['state']}", "", "```", row["error"].rstrip(), "```"]
         _replace(self.json, json.dumps(whole, indent=1) + "\n")
         _replace(self.out / f"{self.name}.md", "\n".join([*head, *lines]) + "\n")
 
@@ -166,7 +169,10 @@ def run_parts(
         left = end - time.perf_counter()
         if left < SHORTEST * part.usual:
             report.add(
-                part.name, "skipped", 0, {"why": f"{left:.0f} s left, it takes about {part.usual:.0f} s"}
+                part.name,
+                "skipped",
+                0,
+                {"why": f"{max(0, left):.0f} s left, it takes about {part.usual:.0f} s"},
             )
             continue
         later = sum(other.usual for other in waiting[number + 1 :]) if part.adapts else 0.0
@@ -228,7 +234,7 @@ def _no_longer_than(seconds: float) -> Iterator[None]:
         raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds))
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds), 10)  # again, should something swallow it
     try:
         yield
     finally:
@@ -257,6 +263,20 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__float__"):
         return float(f"{float(value):.5g}")
     return str(value)
+
+
+def _own_table(row: dict[str, Any]) -> list[str]:
+    """Of a part that found several figures for each of several things."""
+    several = {name: part for name, part in row["found"].items() if isinstance(part, dict)}
+    if len(several) < 2:
+        return []
+    columns = list(dict.fromkeys(name for part in several.values() for name in part))
+    lines = ["", f"## {row['part']}", "", "| | " + " | ".join(columns) + " |"]
+    lines.append("| --- |" + " ---: |" * len(columns))
+    for name, part in several.items():
+        cells = [_told(part[column]) if column in part else "" for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def _told(found: Any) -> str:

@@ -45,7 +45,8 @@ def film_reviews(context: Context) -> dict[str, Any]:
     del language
 
     def measured(stage: str) -> None:
-        step(f"{stage}: accuracy", learn.evaluate(test)["accuracy"])
+        ladder["accuracy"] = learn.evaluate(test)["accuracy"]
+        step(f"{stage}: accuracy", ladder["accuracy"])
 
     learn.freeze()
     begun = time.perf_counter()
@@ -98,7 +99,10 @@ def train_language_model(
     guard = StopAt(begun + seconds)
     rows = learn.fit_one_cycle(epochs, rate, callbacks=[guard])
     cut = ", cut short" if guard.stopped else ""
-    step(f"language model{cut}: perplexity after each epoch", [row.get("perplexity") for row in rows])
+    perplexities = [row.get("perplexity") for row in rows]
+    if guard.stopped:
+        perplexities.append(learn.evaluate()["perplexity"])
+    step(f"language model{cut}: perplexity after each epoch", perplexities)
     step("it writes", learn.generate("this movie is", 20, temperature=0.7, seed=0))
     learn.save_encoder("reviews")
     return learn
