@@ -48,7 +48,8 @@ def ratings(path: Path, **options) -> tuple[Learner, float, int]:
 def language(path: Path, **options) -> tuple[Learner, float, int]:
     animals = ["cat", "dog", "cow", "fox"]
     texts = [f"the {a} {verb} the {b}" for a in animals for verb in ("sees", "likes") for b in animals] * 6
-    data = LanguageModelData.from_texts(Field(), texts, texts[:40], bs=8, bptt=12, min_freq=1)
+    field = Field(tokenize="whitespace")  # these tests run where spaCy is not installed, too
+    data = LanguageModelData.from_texts(field, texts, texts[:40], bs=8, bptt=12, min_freq=1)
     return data.get_model(None, 24, 32, 2, **options), 0.02, 3
 
 
@@ -58,8 +59,9 @@ def reviews(path: Path, **options) -> tuple[Learner, float, int]:
     labels = [number % 2 for number in range(240)]
     texts = [" ".join([*rng.choice(list("abcdefg"), 5), *rng.choice(words[label], 3)]) for label in labels]
     names = [("neg", "pos")[label] for label in labels]
+    field = Field(tokenize="whitespace")
     data = TextData.from_texts(
-        Field(), (texts[:200], names[:200]), (texts[200:], names[200:]), bs=16, min_freq=1
+        field, (texts[:200], names[:200]), (texts[200:], names[200:]), bs=16, min_freq=1
     )
     return data.get_model(emb_sz=16, n_hid=16, n_layers=1, **options), 0.01, 3
 

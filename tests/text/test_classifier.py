@@ -61,6 +61,7 @@ def test_only_the_last_steps_get_gradients() -> None:
 @pytest.fixture(scope="module")
 def libraries(docstrings, tmp_path_factory) -> TextData:
     """Docstrings, by library; every fourth held out."""
+    pytest.importorskip("spacy", reason="spaCy is not installed")
     texts, labels = docstrings
     frame = pd.DataFrame({"doc": texts, "library": labels})
     path = tmp_path_factory.mktemp("libraries")
