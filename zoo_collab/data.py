@@ -186,7 +186,7 @@ class CollabData(ModelData):
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> CollabData:
         """The same data without its loaders: enough to predict and recommend."""
         # JSON has made lists of names that are tuples
-        names = [tuple(name) if isinstance(name, list) else name for name in state["columns"]]
+        names: list[Any] = [tuple(name) if isinstance(name, list) else name for name in state["columns"]]
         user_col, item_col, rating_col = names
         return cls(
             users=IdMap.from_json(state["users"]),

@@ -201,7 +201,7 @@ class ModelData(Sealed):
         """What the numbers of inputs and answers stand for, in the order of the numbers, by name: the task,
         classes, ids, words, columns, scales. A domain adds its own.
         """
-        task = {} if self.task is None else {"task": [self.task]}
+        task: dict[str, Sequence[Any]] = {} if self.task is None else {"task": [self.task]}
         return task if self.classes is None else {**task, "classes": list(self.classes)}
 
     def mapping(self) -> dict[str, str]:
