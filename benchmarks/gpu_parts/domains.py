@@ -43,7 +43,7 @@ class Where:
 
     def pick(self, tiny: Any, small: Any, full: Any) -> Any:
         """The one of the scale."""
-        return dict(zip(SCALES, (tiny, small, full), strict=True))[self.scale]
+        return (tiny, small, full)[SCALES.index(self.scale)]
 
     @property
     def options(self) -> dict[str, Any]:

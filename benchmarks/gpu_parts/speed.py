@@ -183,7 +183,7 @@ def compiled(context: Context, name: str) -> dict[str, Any]:
         return {"why": "a quick run compiles one network"}
     if find_compiler() is None:
         return {"why": "there is no C++ compiler"}
-    options = {"mode": "reduce-overhead"} if context.on_gpu else {"backend": "aot_eager"}
+    options: dict[str, Any] = {"mode": "reduce-overhead"} if context.on_gpu else {"backend": "aot_eager"}
     started = time.perf_counter()
     found = timed(context, name, lambda learn: learn.to_bf16().compile(**options))
     torch._dynamo.reset()
