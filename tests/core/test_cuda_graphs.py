@@ -41,11 +41,11 @@ class Remembers(Net):
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = torch.zeros(12)
+        self._last = torch.zeros(12)
 
     def forward(self, x):
-        body = self.body(x) + 0.1 * self.last
-        self.last = body.mean(0).detach()
+        body = self.body(x) + 0.1 * self._last
+        self._last = body.mean(0).detach()
         return self.head(body)
 
 
@@ -117,7 +117,7 @@ def test_dropout_draws_anew_in_every_replay(recorded) -> None:
 @pytest.mark.parametrize(
     ("net", "callbacks", "reason"),
     [
-        (Remembers, [], "the model keeps last from batch to batch"),
+        (Remembers, [], "the model keeps _last from batch to batch"),
         (Net, [Accumulate(2)], "Accumulate takes part between forward and backward pass"),
     ],
     ids=["state", "accumulation"],
@@ -172,3 +172,19 @@ def test_on_the_processor_nothing_changes_and_that_is_told(caplog) -> None:
         learn.fit(1e-2, 2)
     same(plain, graphs)
     assert graphs_of(graphs).replayed == 0
+
+
+def test_a_language_model_is_never_recorded(recorded, caplog) -> None:
+    """Its state goes from batch to batch in an attribute of its own."""
+    from zoo_text import Field, LanguageModelData
+
+    caplog.set_level(logging.INFO, "zoo")
+    text = " ".join(f"w{number % 7} w{number % 11}" for number in range(800))
+    data = LanguageModelData.from_texts(
+        Field(tokenize="whitespace"), [text], [text[:300]], bs=4, bptt=8, min_freq=1
+    )
+    learn = data.get_model(emb_sz=6, n_hid=6, n_layers=1, device="cpu", progress=False, seed=0)
+    learn.reg_fn = None
+    learn.cuda_graphs().fit(1e-3, 1)
+    assert graphs_of(learn).replayed == 0
+    assert "from batch to batch" in caplog.text

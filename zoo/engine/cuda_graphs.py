@@ -26,6 +26,8 @@ log = logging.getLogger("zoo")
 WARM_UP = 3
 """Steps that run as usual before one is recorded: libraries choose their kernels in them."""
 
+_OF_TORCH = frozenset(vars(nn.Module()))  # parameters and buffers among them, which are written in place
+
 Signature = tuple[Any, ...]
 
 
@@ -320,5 +322,5 @@ def _attributes(model: nn.Module) -> dict[str, Any]:
         f"{place}.{name}".lstrip("."): tuple((id(t), t._version) for t in leaves(value))
         for place, module in model.named_modules()
         for name, value in vars(module).items()
-        if not name.startswith("_") and next(leaves(value), None) is not None
+        if name not in _OF_TORCH and next(leaves(value), None) is not None
     }
