@@ -97,7 +97,7 @@ def memory(context: Context) -> dict[str, Any]:
     found |= {"batch size found": result.bs, "limit": result.limit}
     if context.on_gpu:
         expect(result.limit == "memory", f"the search ended for another reason: {result}")
-    learn.data.train_dl = shortened(whole.with_bs(result.bs), 2)
+    learn.data.train_dl = shortened(whole.with_bs(result.suggested), 2)
     learn.fit(1e-3, 1)
     if context.on_gpu:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -192,9 +192,13 @@ def run_parts(
         if found and "why" in found:
             state = "skipped"
         report.add(part.name, state, time.perf_counter() - started, found, error)
-        if state == "failed" and (part.name == broken or not device_lives(context)):
+        try:
+            lost = state in ("failed", "out of time") and (part.name == broken or not device_lives(context))
+            _tidy(context)
+        except Exception:  # an error of the device that shows only now
+            lost = True
+        if lost:
             return False
-        _tidy(context)
     return True
 
 
@@ -208,6 +212,7 @@ def go_on_in_new_process(seconds: float) -> None:
 def device_lives(context: Context) -> bool:
     """Whether the device still computes; after some errors it does nothing more for this process."""
     try:
+        torch.rand(2, device=context.device)  # refused after a recording that failed
         return int(torch.ones(2, device=context.device).sum().item()) == 2
     except Exception:
         return False

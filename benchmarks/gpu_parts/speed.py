@@ -147,8 +147,8 @@ def by_hand(context: Context, name: str, dtype: torch.dtype | None) -> dict[str,
 MODES: dict[str, Callable[[Learner], Any]] = {
     "fp32": lambda learn: learn.to_fp32(),
     "bf16": lambda learn: learn.to_bf16(),
-    "bf16, graphs": lambda learn: learn.to_bf16().cuda_graphs(),
     "fp16": lambda learn: learn.to_fp16(),
+    "bf16, graphs": lambda learn: learn.to_bf16().cuda_graphs(),  # last: if it fails, what follows may
 }
 
 

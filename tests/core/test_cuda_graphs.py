@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -188,3 +189,39 @@ def test_a_language_model_is_never_recorded(recorded, caplog) -> None:
     learn.cuda_graphs().fit(1e-3, 1)
     assert graphs_of(learn).replayed == 0
     assert "from batch to batch" in caplog.text
+
+
+def test_a_second_shape_has_an_update_of_its_own(recorded) -> None:
+    plain, graphs = learner(False), learner(True)
+    for learn in (plain, graphs):
+        learn.fit(1e-2, 6)
+    same(plain, graphs)
+    short = 6 - WARM_UP  # the last batch of each epoch has 8 rows
+    assert graphs_of(graphs).replayed == 6 * (ROWS // BS) - WARM_UP + short
+    assert graphs_of(graphs).updates == graphs_of(graphs).replayed
+
+
+@pytest.mark.parametrize(
+    ("opt", "recorded_too"),
+    [
+        (partial(torch.optim.SGD, fused=True), True),
+        (partial(torch.optim.SGD, foreach=True), False),
+        (partial(torch.optim.RMSprop, foreach=False), False),
+        (partial(torch.optim.AdamW, fused=True), True),
+    ],
+    ids=["fused SGD", "foreach SGD", "single RMSprop", "fused AdamW"],
+)
+def test_updates_that_read_the_rate_on_the_host_are_not_recorded(recorded, opt, recorded_too: bool) -> None:
+    plain, graphs = learner(False, opt_fn=opt), learner(True, opt_fn=opt)
+    for learn in (plain, graphs):
+        learn.fit(1e-3, 2)
+    same(plain, graphs)
+    assert graphs_of(graphs).replayed > 10
+    assert (graphs_of(graphs).updates > 0) == recorded_too
+
+
+def test_only_a_few_shapes_are_recorded(recorded, monkeypatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "MOST_SHAPES", 1)
+    graphs = learner(True)
+    graphs.fit(1e-2, 6)
+    assert graphs_of(graphs).replayed == 6 * (ROWS // BS) - WARM_UP

@@ -377,7 +377,8 @@ def test_a_full_gpu():
             learn.fit(1e-3, 1)
         assert any("try bs=" in note for note in caught.value.__notes__)
         assert torch.cuda.memory_allocated() < (1 << 30)
-        learn.data.train_dl = with_bs(learn.data.train_dl, found.bs)
+        # a fit holds the batch that comes next as well
+        learn.data.train_dl = with_bs(learn.data.train_dl, found.suggested)
         learn.fit(1e-3, 1)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

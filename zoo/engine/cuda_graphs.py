@@ -7,6 +7,7 @@ there as always, so that clipping and whatever else listens to an update goes on
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from operator import methodcaller
@@ -25,6 +26,8 @@ log = logging.getLogger("zoo")
 
 WARM_UP = 3
 """Steps that run as usual before one is recorded: libraries choose their kernels in them."""
+MOST_SHAPES = 4
+"""Shapes of batches that are recorded; each keeps the memory of a whole pass."""
 
 _OF_TORCH = frozenset(vars(nn.Module()))  # parameters and buffers among them, which are written in place
 
@@ -44,6 +47,12 @@ class Recording(Protocol):
         """Run work as usual, as it has to be run before it is recorded."""
 
 
+@functools.cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """One for all warm-ups and recordings: every stream that multiplies matrices keeps its workspace."""
+    return torch.cuda.Stream(device)
+
+
 class CudaGraph:
     """`torch.cuda.CUDAGraph` as a `Recording`."""
 
@@ -51,14 +60,16 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
 
     def record(self, work: Callable[[], None]) -> None:
-        with torch.cuda.graph(self._graph):
+        side = _side_stream(torch.cuda.current_device())
+        # the thread of a loader may go on with its own copies meanwhile
+        with torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local"):
             work()
 
     def replay(self) -> None:
         self._graph.replay()
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        side, main = torch.cuda.Stream(), torch.cuda.current_stream()
+        side, main = _side_stream(torch.cuda.current_device()), torch.cuda.current_stream()
         side.wait_stream(main)
         with torch.cuda.stream(side):
             work()
@@ -82,6 +93,7 @@ class _Pass:
         finally:
             state.inputs, state.target = inputs, target
         self.preds, self.extras, self.loss = state.preds, state.extras, state.loss
+        self.update: _Update | None = None  # the one that reads these gradients
         self.gradients = [(p, p.grad) for p in state.model.parameters() if p.grad is not None]
 
     def replay(self, state: State) -> None:
@@ -158,7 +170,6 @@ class CudaGraphs(Callback):
     def _reset(self) -> None:
         self._passes: dict[Signature, _Pass] = {}
         self._seen: dict[Signature, int] = {}
-        self._update: _Update | None = None
         self._layout: Signature = ()
         self._reason: str | None = None  # why nothing is recorded, "" if it is
         self._told = False
@@ -180,7 +191,7 @@ class CudaGraphs(Callback):
         """What was recorded holds as long as the same weights train in the same way."""
         layout = _layout(state.model)
         if layout != self._layout:
-            self._passes, self._seen, self._update, self._layout = {}, {}, None, layout
+            self._passes, self._seen, self._layout = {}, {}, layout
 
     def cleanup_fit(self, state: State) -> None:
         self._reset()
@@ -197,11 +208,18 @@ class CudaGraphs(Callback):
         shape = _shape((state.inputs, state.target))
         found = self._passes.get(shape)
         if found is None:
+            if len(self._passes) >= MOST_SHAPES or len(self._seen) >= 16 * MOST_SHAPES:
+                loop.gradients()
+                return
+            # what the step before left would keep parts of its backward pass alive
+            state.preds, state.extras, state.loss = None, (), None
             seen = self._seen[shape] = self._seen.get(shape, 0) + 1
             if seen <= WARM_UP:
                 self._watched(loop)
                 return
-            found = self._passes[shape] = _Pass(self._kind(), state, lambda: loop.gradients(_recorded(loop)))
+            with _noted():
+                found = _Pass(self._kind(), state, lambda: loop.gradients(_recorded(loop)))
+            self._passes[shape] = found
         found.replay(state)
         for event in ("after_predict", "after_loss"):
             for listener in loop.emit.listeners(event):
@@ -216,7 +234,7 @@ class CudaGraphs(Callback):
         before = _attributes(model)
         self._kind().warm_up(loop.gradients)
         after = _attributes(model)
-        changed = [name for name in after if before.get(name) != after[name]]
+        changed = [name for name, kept in after.items() if not _same(before.get(name), kept)]
         if changed:
             self._stop(loop.state, f"the model keeps {some(changed, 3)} from batch to batch")
 
@@ -225,18 +243,21 @@ class CudaGraphs(Callback):
         if self._current is None or self._no_update:
             loop.step()
             return
-        if self._update is None:
+        update = self._current.update
+        if update is None:
             if not loop.state.step:  # an optimizer makes its averages in the first update
                 loop.step()
                 return
             _counters_to(opt, loop.state.device)
-            self._update = _Update(self._kind(), opt, loop.step, loop.state.device)
-        elif settings_of(opt) != self._update.settings:
+            with _noted():
+                update = _Update(self._kind(), opt, loop.step, loop.state.device)
+            self._current.update = update
+        elif settings_of(opt) != update.settings:
             self._no_update = True
             self._tell("the schedule moves the momentum, so that updates are launched one by one")
             loop.step()
             return
-        self._update.replay()
+        update.replay()
         self.updates += 1
 
     def _hindered(self, loop: Any) -> str:
@@ -263,6 +284,20 @@ class CudaGraphs(Callback):
             log.info("cuda_graphs: %s; steps run as usual", reason)
 
 
+@contextlib.contextmanager
+def _noted() -> Iterator[None]:
+    """Errors of a recording tell how to go on without."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(
+            "while the step was recorded as a CUDA graph: this model, loss or optimizer does something that "
+            "cannot be recorded; run the script again without cuda_graphs(), as the recording may have left "
+            "the device's generator in disorder"
+        )
+        raise
+
+
 def settings_of(opt: Any) -> list[dict[str, Any]]:
     """What a recorded update was made with: all settings but the rate, and which gradients it reads."""
     skipped = ("lr", "params", "capturable")
@@ -278,8 +313,13 @@ def settings_of(opt: Any) -> list[dict[str, Any]]:
 def _can_record(opt: Any) -> bool:
     """Whether the update of an optimizer can be recorded: of torch's own those that count on the device."""
     inner = getattr(opt, "opt", opt)
-    ours = type(inner).step.__module__.startswith("torch.optim") and not needs_closure(opt)
-    return ours and ("capturable" in inner.defaults or isinstance(inner, torch.optim.SGD))
+    if not type(inner).step.__module__.startswith("torch.optim") or needs_closure(opt):
+        return False
+    groups = inner.param_groups
+    if isinstance(inner, torch.optim.SGD):  # its other kernels take the rate as a number of the host
+        return all(group.get("fused") for group in groups)
+    adams = isinstance(inner, torch.optim.Adam | torch.optim.AdamW)
+    return "capturable" in inner.defaults and (adams or all(group.get("foreach") for group in groups))
 
 
 def _counters_to(opt: Any, device: torch.device) -> None:
@@ -316,11 +356,18 @@ def _layout(model: nn.Module) -> Signature:
     return params, tuple(b.data_ptr() for b in model.buffers()), tuple(m.training for m in model.modules())
 
 
-def _attributes(model: nn.Module) -> dict[str, Any]:
-    """Identity and version of the tensors that modules keep in plain attributes."""
-    return {
-        f"{place}.{name}".lstrip("."): tuple((id(t), t._version) for t in leaves(value))
-        for place, module in model.named_modules()
-        for name, value in vars(module).items()
-        if name not in _OF_TORCH and next(leaves(value), None) is not None
-    }
+def _attributes(model: nn.Module) -> dict[str, list[tuple[Tensor, int]]]:
+    """The tensors that modules keep in plain attributes, with their versions."""
+    own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    found = {}
+    for place, module in model.named_modules():
+        for name, value in vars(module).items():
+            kept = [t for t in leaves(value) if id(t) not in own] if name not in _OF_TORCH else []
+            if kept:
+                found[f"{place}.{name}".lstrip(".")] = [(tensor, tensor._version) for tensor in kept]
+    return found
+
+
+def _same(one: list[tuple[Tensor, int]] | None, other: list[tuple[Tensor, int]]) -> bool:
+    """Whether attributes hold the same tensors, unchanged."""
+    return one is not None and [(id(t), v) for t, v in one] == [(id(t), v) for t, v in other]

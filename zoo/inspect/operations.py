@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -187,7 +188,8 @@ class OperationCounter(TorchDispatchMode):
             file = frame.f_code.co_filename
             if file not in self._own and f"{Path(torch.__file__).parent}" not in file and file[:1] != "<":
                 return f"{'/'.join(Path(file).parts[-3:])}:{line} ({frame.f_code.co_name})"
-        return "unknown"
+        on_main = threading.current_thread() is threading.main_thread()
+        return "unknown" if on_main else "the backward pass"
 
 
 def _is_view(func: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.loaders.device import send
 from zoo.data.loaders.seeding import draw_seed, epoch_order
 from zoo_text.tokens.vocab import PADDING_ID
 
@@ -149,8 +150,8 @@ class TextLoader:
             steps = torch.arange(int(lengths.max()))
             real = steps < lengths[:, None]
             places = torch.where(real, starts[:, None] + steps, 0)
-            ids = self.ids[places.to(device)].long().masked_fill_(~real.to(device), PADDING_ID)
-            yield ids, lengths.to(device), self.targets[rows.to(device)]
+            ids = self.ids[send(places, device)].long().masked_fill_(send(~real, device), PADDING_ID)
+            yield ids, send(lengths, device), self.targets[send(rows, device)]
 
 
 def padded_ids(encoded: Sequence[np.ndarray], max_tokens: int | None) -> tuple[Tensor, Tensor]:

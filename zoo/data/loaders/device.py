@@ -135,11 +135,18 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return batch
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small tensor of the host on `device`, for which the host does not wait."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def prefetch(batches: Iterable, device: torch.device) -> Iterator:
     """Yield batches on `device`, copying one batch ahead of the one in use.
 
-    The copy is asynchronous when the batches lie in pinned memory, so it overlaps with the work on the
-    previous batch. On the CPU batches pass through untouched.
+    The host does not wait for the copy when the batches lie in pinned memory. On the CPU batches pass through
+    untouched.
     """
     if device.type == "cpu":
         yield from batches
