@@ -130,14 +130,19 @@ def _olds(path: Path) -> list[Path]:
 
 def _is_abandoned(left: Path, whose: re.Match[str]) -> bool:
     """Whether the process that made it is gone."""
-    if whose[1] == _host() and os.name == "posix":
-        try:
-            os.kill(int(whose[2]), 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except PermissionError:
-            pass
-    return time.time() - _written(left) > _DAY
+    if whose[1] == _host() and os.name == "posix" and not _lives(int(whose[2])):
+        return True
+    return time.time() - _written(left) > _DAY  # another machine's, or of a number that was given anew
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def _written(entry: Path) -> float:

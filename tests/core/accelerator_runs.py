@@ -48,7 +48,11 @@ class Careless(Callback):
 
     def after_loss(self, state: Any) -> None:
         if state.training:
-            state.row["latest"] = state.loss.item()
+            loss = state.loss.detach().reshape(1)
+            state.row["latest"] = loss.item()
+            loss[loss > 0]
+            loss.repeat_interleave((loss > 0).long())
+            loss.cpu()
             torch.ones(3)
 
 

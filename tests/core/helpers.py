@@ -61,3 +61,10 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def evaluated(scores: Tensor, targets: Tensor, loss: object, metrics: list) -> dict[str, float]:
+    """The metrics of a model whose outputs these are."""
+    data = ModelData(None, TensorLoader(scores, targets, bs=16))
+    learn = Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=metrics)  # type: ignore[arg-type]
+    return {name: value for name, value in learn.evaluate().items() if name != "valid_loss"}

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.core.recorded_operations import RecordedOperations
 from zoo import Callback, Learner, ModelData, TensorLoader
-from zoo.callbacks import EMA, Accumulate
+from zoo.callbacks import EMA, Accumulate, Progress
 from zoo.engine import cuda_graphs
 from zoo.engine.cuda_graphs import WARM_UP
 from zoo.metrics import accuracy
@@ -98,7 +98,7 @@ def test_recorded_fits_are_those_that_are_not(recorded, fit: str, opt: Any) -> N
 
 
 def test_momentum_that_moves_leaves_the_updates_as_they_are(recorded, caplog) -> None:
-    caplog.set_level(logging.INFO, "zoo")
+    caplog.set_level(logging.WARNING, "zoo")
     plain, graphs = learner(False), learner(True)
     for learn in (plain, graphs):
         learn.fit_one_cycle(2, 1e-2)
@@ -124,7 +124,7 @@ def test_dropout_draws_anew_in_every_replay(recorded) -> None:
     ids=["state", "accumulation"],
 )
 def test_what_cannot_be_recorded_runs_as_usual_and_says_why(recorded, caplog, net, callbacks, reason) -> None:
-    caplog.set_level(logging.INFO, "zoo")
+    caplog.set_level(logging.WARNING, "zoo")
     plain, graphs = learner(False, net), learner(True, net)
     for learn in (plain, graphs):
         learn.fit(1e-2, 2, callbacks=callbacks)
@@ -179,7 +179,7 @@ def test_a_language_model_is_never_recorded(recorded, caplog) -> None:
     """Its state goes from batch to batch in an attribute of its own."""
     from zoo_text import Field, LanguageModelData
 
-    caplog.set_level(logging.INFO, "zoo")
+    caplog.set_level(logging.WARNING, "zoo")
     text = " ".join(f"w{number % 7} w{number % 11}" for number in range(800))
     data = LanguageModelData.from_texts(
         Field(tokenize="whitespace"), [text], [text[:300]], bs=4, bptt=8, min_freq=1
@@ -225,3 +225,45 @@ def test_only_a_few_shapes_are_recorded(recorded, monkeypatch) -> None:
     graphs = learner(True)
     graphs.fit(1e-2, 6)
     assert graphs_of(graphs).replayed == 6 * (ROWS // BS) - WARM_UP
+
+
+class Counts(Net):
+    """Does something else from its tenth batch on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, x):
+        self.batches += self.training
+        return super().forward(x) * (1.0 if self.batches < 10 else 0.5)
+
+
+def test_a_model_that_counts_its_batches_is_not_recorded(recorded, caplog) -> None:
+    plain, graphs = learner(False, Counts), learner(True, Counts)
+    for learn in (plain, graphs):
+        learn.fit(1e-2, 2)
+    same(plain, graphs)
+    assert graphs_of(graphs).replayed == 0
+    assert "the model keeps batches from batch to batch, so steps run as usual" in caplog.text
+
+
+def test_a_listener_that_overrides_one_of_ours_speaks_for_itself(recorded, caplog) -> None:
+    class Doubles(Progress):
+        def after_loss(self, state: Any) -> None:
+            state.loss = 2 * state.loss
+
+    plain, graphs = learner(False), learner(True)
+    for learn in (plain, graphs):
+        learn.fit(1e-2, 1, callbacks=[Doubles()])
+    same(plain, graphs)
+    assert graphs_of(graphs).replayed == 0
+    assert "Doubles takes part" in caplog.text
+
+
+def test_the_finder_is_replayed_too(recorded, caplog) -> None:
+    plain, graphs = learner(False), learner(True)
+    found = [learn.lr_find(num_it=40) for learn in (plain, graphs)]
+    assert found[0].losses == pytest.approx(found[1].losses, rel=1e-4)
+    assert graphs_of(graphs).replayed > 20
+    assert caplog.text == ""

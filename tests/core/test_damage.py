@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import zoo
-from tests.core.helpers import digits_learner
+from tests.core.helpers import digits, digits_learner
 from zoo.callbacks import SaveBest
 from zoo.data import intact
 from zoo.folders import atomic_folder
@@ -260,11 +260,13 @@ def test_a_killed_replacement_leaves_the_older_folder_and_nothing_for_long(tmp_p
 
 
 def test_an_export_whose_replacement_was_killed_is_found(tmp_path: Path) -> None:
-    folder = digits_learner().export(tmp_path / "model")
+    first, second, x = digits_learner(), digits_learner(seed=1), digits()[0][:4]
+    folder = first.export(tmp_path / "model")
     folder.rename(tmp_path / ".model.00000000-1-abcd.tmp.old")
-    zoo.load_learner(folder, device="cpu")
-    digits_learner(seed=1).export(folder)
-    zoo.load_learner(folder, device="cpu")
+    for learn in (first, second):
+        found = zoo.load_learner(folder, device="cpu").predict_array(x)
+        assert found == pytest.approx(learn.predict_array(x), abs=1e-6)
+        second.export(folder)
 
 
 def test_what_killed_writers_left_is_swept_and_what_others_are_writing_is_not(tmp_path: Path) -> None:
@@ -368,7 +370,7 @@ def test_other_rows_are_told_when_a_fit_goes_on(tmp_path: Path) -> None:
 
 class Spectrum(zoo.Callback):
     def __init__(self) -> None:
-        self.values = np.fft.fft(np.arange(3.0))
+        self.values, self.came_back = np.fft.fft(np.arange(3.0)), False
 
     def state_dict(self):
         return {"spectrum": self.values}
@@ -376,9 +378,21 @@ class Spectrum(zoo.Callback):
     def load_state_dict(self, state) -> None:
         np.testing.assert_array_equal(state["spectrum"], self.values)
         assert state["spectrum"].dtype == np.complex128
+        self.came_back = True
 
 
 def test_complex_arrays_of_callbacks_come_back(tmp_path: Path) -> None:
-    for _ in range(2):
-        resume._finished_here.clear()
-        learner(tmp_path).fit(0.01, 1, checkpoint_every=2, resume=True, callbacks=[Spectrum()])
+    class Ended(Exception):
+        pass
+
+    class EndAt(zoo.Callback):
+        def after_batch(self, state) -> None:
+            if state.training and state.batch_index == 3:
+                raise Ended
+
+    with pytest.raises(Ended):
+        learner(tmp_path).fit(0.01, 1, checkpoint_every=2, callbacks=[Spectrum(), EndAt()])
+    resume._finished_here.clear()
+    spectrum = Spectrum()
+    learner(tmp_path).fit(0.01, 1, checkpoint_every=2, resume=True, callbacks=[spectrum])
+    assert spectrum.came_back

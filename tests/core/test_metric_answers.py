@@ -15,9 +15,9 @@ from sklearn.metrics import (
     recall_score,
     roc_auc_score,
 )
-from torch import Tensor, nn
+from torch import nn
 
-from zoo import Learner, ModelData, TensorLoader
+from tests.core.helpers import evaluated
 from zoo.losses import Activation
 from zoo.metrics import (
     MisfitError,
@@ -37,14 +37,6 @@ from zoo.metrics import (
     rmse,
     top_k_accuracy,
 )
-
-
-def evaluated(scores: Tensor, targets: Tensor, loss, metrics) -> dict[str, float]:
-    data = ModelData(None, TensorLoader(scores, targets, bs=16))
-    learn = Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=metrics)
-    found = learn.evaluate()
-    found.pop("valid_loss")
-    return found
 
 
 @pytest.mark.parametrize("thresh", [0.05, 0.5, 0.95])

@@ -21,14 +21,9 @@ from sklearn.metrics import (
 )
 from torch import Tensor, nn
 
-from zoo import Learner, ModelData, TensorLoader
+from tests.core.helpers import evaluated
 from zoo.losses import BCEWithLogitsFlat, MSEFlat
 from zoo.metrics import sklearn_metric
-
-
-def evaluated(scores: Tensor, targets: Tensor, loss, metrics) -> dict[str, float]:
-    data = ModelData(None, TensorLoader(scores, targets, bs=32))
-    return Learner(data, nn.Identity(), device="cpu", loss_fn=loss, metrics=metrics).evaluate()
 
 
 def yes_or_no(rows: int = 200) -> tuple[Tensor, Tensor]:

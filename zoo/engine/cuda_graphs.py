@@ -150,8 +150,8 @@ class CudaGraphs(Callback):
 
     What cannot be recorded runs as usual: batches of another shape (a last, smaller one), models that carry a
     state from batch to batch, callbacks that take part between forward and backward pass, optimizers whose
-    momentum is moved by the schedule (their update alone), several processes. The first reason is logged once
-    a fit. A recorded pass does the same again whatever the values are: a model whose Python code decides
+    momentum is moved by the schedule (their update alone), several processes. The first reason is warned of
+    once a fit. A recorded pass does the same again whatever the values are: a model whose Python code decides
     by random numbers or by data must not be recorded.
 
     Attributes:
@@ -181,8 +181,7 @@ class CudaGraphs(Callback):
         self.replayed = self.updates = 0
         kind = RECORDINGS.get(state.device.type)
         if kind is None:
-            self._tell(f"steps are recorded on a GPU, this fit is on {state.device}")
-            return
+            return  # the switch has told
         self._kind = kind
         state.run_gradients, state.run_step = self._gradients, self._step
         self._no_update = not _can_record(state.opt)
@@ -234,7 +233,7 @@ class CudaGraphs(Callback):
         before = _attributes(model)
         self._kind().warm_up(loop.gradients)
         after = _attributes(model)
-        changed = [name for name, kept in after.items() if not _same(before.get(name), kept)]
+        changed = [name for name, (_, now) in after.items() if name not in before or before[name][1] != now]
         if changed:
             self._stop(loop.state, f"the model keeps {some(changed, 3)} from batch to batch")
 
@@ -254,7 +253,10 @@ class CudaGraphs(Callback):
             self._current.update = update
         elif settings_of(opt) != update.settings:
             self._no_update = True
-            self._tell("the schedule moves the momentum, so that updates are launched one by one")
+            self._tell(
+                "the schedule moves the momentum, so only forward and backward passes are replayed "
+                "(fit_one_cycle(moms=None) leaves it alone)"
+            )
             loop.step()
             return
         update.replay()
@@ -275,13 +277,13 @@ class CudaGraphs(Callback):
         return ""
 
     def _stop(self, state: State, reason: str) -> None:
-        self._tell(reason)
+        self._tell(f"{reason}, so steps run as usual")
         state.run_gradients, state.run_step = methodcaller("gradients"), methodcaller("step")
 
     def _tell(self, reason: str) -> None:
         if not self._told:
             self._told = True
-            log.info("cuda_graphs: %s; steps run as usual", reason)
+            log.warning("cuda_graphs: %s", reason)
 
 
 @contextlib.contextmanager
@@ -340,7 +342,10 @@ def _recorded(loop: Any) -> Callable[[str, State], None]:
 
 
 def _role(listener: Any) -> str:
-    return getattr(listener.__self__, "in_graph", "no")
+    """What the class that wrote this method says of it; a subclass that overrides it speaks for itself."""
+    kinds = type(listener.__self__).__mro__
+    owner = next(kind for kind in kinds if listener.__name__ in vars(kind))
+    return vars(owner).get("in_graph", "no")
 
 
 def _copy(part: Tensor) -> Tensor:
@@ -356,18 +361,17 @@ def _layout(model: nn.Module) -> Signature:
     return params, tuple(b.data_ptr() for b in model.buffers()), tuple(m.training for m in model.modules())
 
 
-def _attributes(model: nn.Module) -> dict[str, list[tuple[Tensor, int]]]:
-    """The tensors that modules keep in plain attributes, with their versions."""
+def _attributes(model: nn.Module) -> dict[str, tuple[list[Tensor], Any]]:
+    """What modules keep in plain attributes: their tensors, and what changes where these or a number do."""
     own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
     found = {}
     for place, module in model.named_modules():
         for name, value in vars(module).items():
-            kept = [t for t in leaves(value) if id(t) not in own] if name not in _OF_TORCH else []
-            if kept:
-                found[f"{place}.{name}".lstrip(".")] = [(tensor, tensor._version) for tensor in kept]
+            if name in _OF_TORCH:
+                continue
+            tensors = [tensor for tensor in leaves(value) if id(tensor) not in own]
+            if tensors or isinstance(value, bool | int | float):
+                number = None if tensors else value
+                state = [(id(tensor), tensor._version) for tensor in tensors], number
+                found[f"{place}.{name}".lstrip(".")] = tensors, state  # kept, so that ids stay unique
     return found
-
-
-def _same(one: list[tuple[Tensor, int]] | None, other: list[tuple[Tensor, int]]) -> bool:
-    """Whether attributes hold the same tensors, unchanged."""
-    return one is not None and [(id(t), v) for t, v in one] == [(id(t), v) for t, v in other]

@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 _WAITING = {
     *("_local_scalar_dense", "equal", "is_nonzero", "nonzero", "nonzero_numpy", "masked_select", "argwhere"),
     *("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"),
-    *("bincount", "_linalg_check_errors", "_assert_async_host"),
+    *("bincount", "_linalg_check_errors"),
 }
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}  # by a mask: its marks are counted first
 _COPIES = {"_to_copy", "copy_", "_copy_from"}
@@ -111,7 +111,6 @@ class OperationCounter(TorchDispatchMode):
 
     Args:
         device: of the training; operations on the host alone are counted only if this is the CPU.
-        own: files whose lines are not named as the place that asked.
 
     Example:
         >>> with OperationCounter("cpu") as counter:
@@ -120,12 +119,11 @@ class OperationCounter(TorchDispatchMode):
         (4, 48)
     """
 
-    def __init__(self, device: str | torch.device, own: Iterable[str] = ()) -> None:
+    def __init__(self, device: str | torch.device) -> None:
         super().__init__()
         self.device = torch.device(device)
         self.found = Operations()
         self.on = True
-        self._own = (__file__, *own)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
@@ -171,7 +169,8 @@ class OperationCounter(TorchDispatchMode):
                 towards = made[0].device.type if made else self.device.type
                 self._wait(f"{name} to the {towards}")
             return
-        if (name in _WAITING and there) or (name in _INDEXED and _has_mask(args)):
+        unsized = name == "repeat_interleave" and kwargs.get("output_size") is None
+        if there and (name in _WAITING or unsized or (name in _INDEXED and _has_mask(args))):
             self._wait(name)
         if there and any(tensor.device.type == "cpu" and tensor.ndim for tensor in given):
             self._stray(f"{name}: of tensors on two devices")
@@ -186,7 +185,7 @@ class OperationCounter(TorchDispatchMode):
         """The nearest line of the stack that is neither torch's nor ours."""
         for frame, line in traceback.walk_stack(sys._getframe(1)):
             file = frame.f_code.co_filename
-            if file not in self._own and f"{Path(torch.__file__).parent}" not in file and file[:1] != "<":
+            if file != __file__ and str(Path(torch.__file__).parent) not in file and file[:1] != "<":
                 return f"{'/'.join(Path(file).parts[-3:])}:{line} ({frame.f_code.co_name})"
         on_main = threading.current_thread() is threading.main_thread()
         return "unknown" if on_main else "the backward pass"

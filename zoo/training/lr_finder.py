@@ -23,6 +23,7 @@ class RangeTestRecorder(Callback):
     """Records the smoothed loss per rate and ends the test when the loss explodes or the steps are done."""
 
     order = -90
+    in_graph = "after"
 
     def __init__(self, num_it: int, beta: float = 0.9, on_step: Callable[[], Any] = lambda: None) -> None:
         self.num_it, self.beta, self.on_step = num_it, beta, on_step

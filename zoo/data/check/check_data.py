@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.check.equal_rows import EqualRows, contradictions, row_hashes, told
+from zoo.data.check.equal_rows import EqualRows, contradictions, row_hashes
 from zoo.data.check.report import DataReport, Finding
 from zoo.data.loaders.batches import n_rows
 from zoo.data.quick_models import as_array
@@ -184,81 +184,84 @@ def equal_rows(split: Split) -> list[Finding]:
     copies, alike = EqualRows.of(both[0], both[1]), EqualRows.of(inputs[0], inputs[1])
     natural = len(alike.repeated) / len(inputs[0]) > REPEATING and not _rich(split.train[:-1])
     severity = "note" if natural else "warning"
-    found = []
-    if len(copies.crossing):
-        found.append(
-            Finding(
-                "note" if natural else "error",
-                "training rows in validation",
-                "inputs and target are equal",
-                len(copies.crossing),
-                len(copies.crossing) / len(inputs[1]),
-                told(_pairs(split, "valid", copies.crossing, "train", copies.twin)),
-                "Drop them before the split, or keep them on one side: the score looks better than it is.",
-            )
-        )
-    others = np.setdiff1d(alike.crossing, copies.crossing)
-    if len(others):
-        twins = alike.twin[np.searchsorted(alike.crossing, others)]
-        found.append(
-            Finding(
-                severity,
-                "inputs of training rows in validation",
-                "the target is another",
-                len(others),
-                len(others) / len(inputs[1]),
-                tuple(f"{a} and {b}" for a, b in _pairs(split, "valid", others, "train", twins)),
-                "Keep rows of one origin on one side of the split, and look at these targets.",
-            )
-        )
-    found += _known_test_rows(split, inputs[0], natural)
-    if len(copies.repeated):
-        found.append(
-            Finding(
+    found: list[Finding | None] = []
+    others = np.isin(alike.crossing, copies.crossing, invert=True)
+    found += [
+        _same_rows(
+            split,
+            ("note" if natural else "error", "training rows in validation", "inputs and target are equal"),
+            ("valid", copies.crossing, "train", copies.twin),
+            "Drop them before the split, or keep them on one side: the score looks better than it is.",
+        ),
+        _same_rows(
+            split,
+            (severity, "inputs of training rows in validation", "the target is another"),
+            ("valid", alike.crossing[others], "train", alike.twin[others]),
+            "Keep rows of one origin on one side of the split, and look at these targets.",
+            "and",
+        ),
+        _known_test_rows(split, inputs[0], natural),
+        _same_rows(
+            split,
+            (
                 severity if len(copies.repeated) > 0.01 * len(inputs[0]) else "note",
                 "training rows that occur twice",
                 "inputs and target are equal",
-                len(copies.repeated),
-                len(copies.repeated) / len(inputs[0]),
-                told(_pairs(split, "train", copies.repeated, "train", copies.first)),
-                "Drop the duplicates, unless they are cases of their own.",
-            )
-        )
+            ),
+            ("train", copies.repeated, "train", copies.first),
+            "Drop the duplicates, unless they are cases of their own.",
+        ),
+    ]
     if split.labelled:
         rows, earlier = contradictions(inputs[0], both[0])
-        if len(rows):
-            found.append(
-                Finding(
-                    severity,
-                    "equal inputs, other label",
-                    "train",
-                    len(rows),
-                    len(rows) / len(inputs[0]),
-                    tuple(f"{a} and {b}" for a, b in _pairs(split, "train", rows, "train", earlier)),
-                    "Look at these labels: no model can be right on both.",
-                )
+        found.append(
+            _same_rows(
+                split,
+                (severity, "equal inputs, other label", "train"),
+                ("train", rows, "train", earlier),
+                "Look at these labels: no model can be right on both.",
+                "and",
             )
-    return found
-
-
-def _known_test_rows(split: Split, train: np.ndarray, natural: bool) -> list[Finding]:
-    """Rows to predict whose inputs training has already."""
-    if not split.test or len(split.test) != len(split.train) - 1:
-        return []
-    known = EqualRows.of(train, row_hashes(*split.test))
-    if not len(known.crossing):
-        return []
-    return [
-        Finding(
-            "note" if natural else "warning",
-            "training rows among those to predict",
-            "inputs are equal",
-            len(known.crossing),
-            len(known.crossing) / len(split.test[0]),
-            told(_pairs(split, "test", known.crossing, "train", known.twin)),
-            "Their answers are known: see whether they should be predicted.",
         )
-    ]
+    return [one for one in found if one is not None]
+
+
+def _same_rows(
+    split: Split,
+    told: tuple[str, str, str],
+    rows: tuple[str, np.ndarray, str, np.ndarray],
+    cure: str,
+    sign: str = "=",
+) -> Finding | None:
+    """Rows that equal others, if there are some.
+
+    Args:
+        split: what they are of.
+        told: severity, what, and where.
+        rows: split and numbers of these rows, and of the rows that they equal.
+        cure: what to do.
+        sign: between the names of two such rows.
+    """
+    part, these, of, those = rows
+    if not len(these):
+        return None
+    names = zip(split.names(part, these), split.names(of, those), strict=True)
+    total = len((split.test if part == "test" else getattr(split, part))[0])
+    examples = tuple(f"{one} {sign} {other}" for one, other in names)
+    return Finding(*told, len(these), len(these) / total, examples, cure)
+
+
+def _known_test_rows(split: Split, train: np.ndarray, natural: bool) -> Finding | None:
+    """Rows to predict whose inputs training has already."""
+    if len(split.test) != len(split.train) - 1:
+        return None
+    known = EqualRows.of(train, row_hashes(*split.test))
+    return _same_rows(
+        split,
+        ("note" if natural else "warning", "training rows among those to predict", "inputs are equal"),
+        ("test", known.crossing, "train", known.twin),
+        "Their answers are known: see whether they should be predicted.",
+    )
 
 
 def _rich(inputs: tuple[np.ndarray, ...]) -> bool:
@@ -270,10 +273,6 @@ def _rich(inputs: tuple[np.ndarray, ...]) -> bool:
             if wide >= max(20, 0.2 * len(flat)):
                 return True
     return False
-
-
-def _pairs(split: Split, a: str, rows: np.ndarray, b: str, others: np.ndarray) -> list[tuple[str, str]]:
-    return list(zip(split.names(a, rows), split.names(b, others), strict=True))
 
 
 def class_counts(split: Split) -> dict[str, dict[str, int]]:

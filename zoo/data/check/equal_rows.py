@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +88,3 @@ def contradictions(inputs: np.ndarray, both: np.ndarray) -> tuple[np.ndarray, np
     earlier = first[place]
     rows = np.flatnonzero(both != both[earlier])
     return rows, earlier[rows]
-
-
-def told(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    return tuple(f"{one} = {other}" for one, other in pairs)
