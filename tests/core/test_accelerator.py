@@ -141,3 +141,21 @@ def test_what_lies_on_the_host_arrives_at_once() -> None:
     value.zero_()
     assert arrival.here()
     assert arrival.read().tolist() == [1.0, 1.0]
+
+
+def test_losses_on_their_way_are_neither_waited_for_nor_lost(monkeypatch) -> None:
+    """As on a GPU that is behind: what was sent has never arrived when somebody asks."""
+    seen = []
+
+    class Ask(Callback):
+        def after_batch(self, state: Any) -> None:
+            if state.training:
+                seen.append(state.learner.sched.latest_loss)
+
+    plain, behind = learner(), learner()
+    plain.fit(1e-2, 1)
+    monkeypatch.setattr(Arrival, "here", lambda self: False)
+    behind.fit(1e-2, 1, callbacks=[Ask()])
+    assert all(loss != loss for loss in seen)  # nothing to show yet
+    assert behind.sched.losses == plain.sched.losses
+    assert behind.sched.smooth_losses == plain.sched.smooth_losses

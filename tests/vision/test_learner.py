@@ -17,6 +17,7 @@ from tests.core.processes import fresh
 from tests.seeds import check_seed_of_first_weights
 from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner, set_seed
+from zoo.inspect.calibration import Calibration, Reliability
 from zoo.metrics import accuracy
 from zoo.training.options import LEARNER_DEFAULTS
 from zoo.vision import (
@@ -371,6 +372,12 @@ class TestPrediction:
         two = learn.TTA(n_aug=2, log=False)[0]
         first, second = 2 * one - np.exp(learn.predict()), 3 * two - 2 * one
         assert np.abs(first - second).max() > 1e-4
+
+    def test_tta_of_a_calibrated_learner_is_calibrated_once(self, data):
+        learn = learner(data)
+        nothing = Reliability.of(0.0, torch.tensor([0.5]), torch.tensor([1]))
+        learn.calibration = Calibration(3.0, None, 1, nothing, nothing)
+        assert np.allclose(learn.TTA(n_aug=0)[0], learn.predict(), atol=1e-5)
 
     def test_tta_without_augmentation_warns(self, data):
         learn = learner(data)
