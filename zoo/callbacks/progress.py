@@ -168,7 +168,7 @@ class Progress(Callback):
 
     def after_loss(self, state: State) -> None:
         if state.training and self._bar is not None and not self._bar.disable:
-            self._loss = state.loss.detach()
+            self._loss = state.loss_value
 
     def after_batch(self, state: State) -> None:
         if self._bar is not None:

@@ -51,7 +51,7 @@ class Recorder(Callback):
 
     def after_loss(self, state: State) -> None:
         if state.training:
-            self._pending.append(state.loss.detach())
+            self._pending.append(state.loss_value)
 
     def after_batch(self, state: State) -> None:
         if state.training:

@@ -16,6 +16,9 @@ from zoo.engine.state import State
 from zoo.errors import some
 
 
+_UNSCALED = {torch.float32, torch.float64, torch.float16}
+
+
 class NonFiniteLossError(FloatingPointError):
     """The loss became infinite or NaN; the weights are those before the offending batch."""
 
@@ -43,7 +46,7 @@ class FiniteGuard(Callback):
         self.every = every
         self.deferred = False
         self._optimizer: Any = None
-        self._bad = self._poison = torch.zeros(())
+        self._bad, self._one = torch.zeros(()), torch.ones(())
         self._recent: list[tuple[Tensor, int, int]] = []
         self._sent: tuple[Arrival, int] | None = None  # the flag, and how many batches it stands for
         self._buffers: list[tuple[Tensor, Tensor]] = []
@@ -53,7 +56,7 @@ class FiniteGuard(Callback):
         self.deferred = state.device.type != "cpu" and bool(
             getattr(self._optimizer, "_step_supports_amp_scaling", False)
         )
-        self._bad, self._poison = torch.zeros(2, device=state.device)
+        self._bad, self._one = torch.zeros((), device=state.device), torch.ones((), device=state.device)
 
     def before_train(self, state: State) -> None:
         # a forward pass with bad values spoils running statistics
@@ -68,16 +71,23 @@ class FiniteGuard(Callback):
             if not math.isfinite(value):
                 raise self._error(value, state.model, state.epoch, state.batch_index)
             return
-        loss = state.loss.detach()
-        # two operations: nothing is added, unless it is no number; then the flag is 1 for good
-        self._poison.add_(loss if loss.ndim == 0 else loss.reshape(()), alpha=0)
-        torch.ne(self._poison, 0, out=self._bad)
+        loss = state.loss_value
+        self._note(loss)
         self._optimizer.found_inf = self._bad
         self._recent.append((loss, state.epoch, state.batch_index))
         if self._sent is None and len(self._recent) >= self.every:
             self._sent = Arrival(self._bad), len(self._recent)
         elif self._sent is not None and self._sent[0].here():
             self._look(state, *self._sent)
+
+    @torch.no_grad()
+    def _note(self, loss: Tensor) -> None:
+        """Make the flag 1, for good, if the loss is no number; in one operation where there is one."""
+        if loss.dtype in _UNSCALED:
+            # what looks for overflows in scaled gradients: the value, divided by one, stays what it is
+            torch._amp_foreach_non_finite_check_and_unscale_([loss], self._bad, self._one)
+        else:
+            self._bad.logical_or_(~torch.isfinite(loss).reshape(()))
 
     def after_train(self, state: State) -> None:
         self._flush(state)

@@ -286,6 +286,7 @@ class Loop:
     def _forget_batch(self) -> None:
         s = self.state
         s.inputs, s.target, s.preds, s.extras, s.loss = (), None, None, (), None
+        s._kept = (None, None)
 
 
 def _where(s: State) -> str:

@@ -83,3 +83,11 @@ class State:
     run_step: Callable[[Any], None] = methodcaller("step")
     n_inputs: int | None = None
     train_mode: Callable[[nn.Module], Any] = train_mode
+    _kept: tuple[Any, Any] = (None, None)
+
+    @property
+    def loss_value(self) -> Tensor:
+        """The loss without its graph; one tensor for everybody who asks. Not to be changed in place."""
+        if self._kept[0] is not self.loss:
+            self._kept = self.loss, self.loss.data
+        return self._kept[1]
