@@ -127,7 +127,9 @@ def test_turned_pictures_show_no_black(ratio: int, turn: float, channels: int) -
     moves = [RandomRotate(turn, p=1), RandomPerspective(0.3, p=1)]
     train, _ = tfms_from_stats(UNIT, 64, aug_tfms=moves)
     white = np.full((64, 64 * ratio, channels), 255, np.uint8)
-    assert min(train.pixels(white, np.random.default_rng(s), channels=channels).min() for s in range(20)) > 250
+    assert (
+        min(train.pixels(white, np.random.default_rng(s), channels=channels).min() for s in range(20)) > 250
+    )
 
 
 def test_other_padding_is_shown_where_it_is_asked_for() -> None:

@@ -107,6 +107,13 @@ class View:
         total = total / total[2, 2]
         return replace(self, matrix=tuple(total.ravel().tolist()), size=size, pad_mode=mode, plain=False)
 
+    def enlarged(self, factor: int) -> View:
+        """The same view, `factor` times as large, of the picture `factor` times as large."""
+        grow, shrink = np.diag([factor, factor, 1.0]), np.diag([1 / factor, 1 / factor, 1.0])
+        matrix = grow @ np.reshape(self.matrix, (3, 3)) @ shrink
+        scaled, size = (tuple(factor * side for side in sides) for sides in (self.scaled, self.size))
+        return replace(self, scaled=scaled, size=size, matrix=tuple(matrix.ravel().tolist()))
+
     def from_source(self, points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
         """Points of the picture, (n, 2) of x and y in pixels, as they lie in the result; float64."""
         scale = self.scaled[1] / self.source[1], self.scaled[0] / self.source[0]
