@@ -1,9 +1,11 @@
 from .activations import SaveFeatures as SaveFeatures
 from .data.image_data import ImageClassifierData as ImageClassifierData
+from .files.checking import verify_images as verify_images
+from .files.download import download_images as download_images
+from .files.ranges import value_range_of as value_range_of
+from .files.reading import open_image as open_image
 from .interpret import ImageModelResults as ImageModelResults
 from .learner import ConvLearner as ConvLearner
-from .picture_files import verify_images as verify_images
-from .pictures import open_image as open_image
 from .transforms.augment import RandomDihedral as RandomDihedral
 from .transforms.augment import RandomFlip as RandomFlip
 from .transforms.augment import RandomLighting as RandomLighting

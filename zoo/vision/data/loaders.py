@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.transforms.image_transform import ImageTransform
+
+_MOST_WORKERS = 8
 
 
 def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
@@ -45,12 +48,25 @@ class Normalize:
 
 
 def default_num_workers(dataset: ImageDataset) -> int:
-    """Decoding processes: none where starting them costs more than they save or cannot be forked."""
+    """Decoding processes: the cores this process may use, less one for the training where there are three or
+    more, at most eight; none where starting them costs more than they save or cannot be forked.
+    """
     if os.name != "posix" or os.uname().sysname != "Linux":
         return 0
     if isinstance(dataset.items, np.ndarray) or len(dataset) < 256:
         return 0
-    return min(2, os.cpu_count() or 1)
+    return workers_for(usable_cores())
+
+
+def workers_for(cores: int) -> int:
+    """Decoding processes for a number of cores.
+
+    Two of two cores, as the training waits for pictures more often than the other way round.
+
+    >>> [workers_for(cores) for cores in (1, 2, 3, 4, 9, 64)]
+    [1, 2, 2, 3, 8, 8]
+    """
+    return min(_MOST_WORKERS, max(min(cores, 2), cores - 1))
 
 
 def picture_loader(

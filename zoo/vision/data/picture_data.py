@@ -14,7 +14,7 @@ from zoo.data.model_data import ModelData
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.raw import raw_batches
-from zoo.vision.picture_files import broken_error, check_headers
+from zoo.vision.files.checking import check_before_training
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 
 
@@ -92,18 +92,16 @@ class PictureData(ModelData):
     def check_files(self) -> None:
         """Look at every picture file's header once, so that a broken one stops a training before it begins.
 
-        Learners call it before the first fit. Damage inside the data of a file that begins and ends well is
+        Learners call it before the first fit; broken pictures without labels are told in the log. Damage inside the data of a file that begins and ends well is
         found only by decoding it, see `zoo.vision.verify_images`.
 
         Raises:
-            ValueError: names all broken files.
+            ValueError: names all broken files with labels.
         """
         if self._files_checked:
             return
-        datasets = [ds for ds in (self.trn_ds, self.val_ds, self.test_ds) if ds is not None]
-        broken = check_headers(path for ds in datasets for path in ds.files)
-        if broken:
-            raise broken_error(broken)
+        labelled = [ds.files for ds in (self.trn_ds, self.val_ds) if ds is not None]
+        check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files)
         self._files_checked = True
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
