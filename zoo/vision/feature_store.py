@@ -108,42 +108,43 @@ class FeatureStore:
         self._prune(file)
         return found
 
-    def read(self, file: Path, keys: np.ndarray | None = None) -> np.ndarray | None:
-        """A complete file of this kind, or None; with `keys` only one of these pictures."""
-        found = self._open(file, keys is not None)
-        if found is None:
-            return None
-        values, held = found
-        if keys is not None and not np.array_equal(held, keys):
-            log.warning("cache file %s does not fit the data; it is computed again", file)
-            return None
-        return values
+    def read(self, file: Path, keys: np.ndarray) -> np.ndarray | None:
+        """The vectors of a complete file of these pictures, or None."""
+        found = self._open(file, True)
+        return None if found is None or not np.array_equal(found[1], keys) else found[0]
 
     def _open(self, file: Path, tell: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Vectors and keys of a file that is as long, as wide, and of the pictures that it should be; `tell`:
+        in memory where it is small, and what is wrong with it goes to the log.
+        """
         try:
-            size = file.stat().st_size
-            values = np.load(file, mmap_mode=None if size <= _KEEP_IN_MEMORY and tell else "c")
             with file.open("rb") as opened:
-                opened.seek(max(0, size - len(values) * KEY_BYTES))
-                keys = np.frombuffer(opened.read(), f"V{KEY_BYTES}")
+                size = os.fstat(opened.fileno()).st_size
+                np.lib.format.read_magic(opened)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
+                start = opened.tell()
+                whole = (
+                    len(shape) == 2
+                    and (shape[1], dtype) == (self.width, np.dtype(np.float32))
+                    and size == start + shape[0] * (self.width * 4 + KEY_BYTES)
+                )
+                if whole:
+                    opened.seek(size - shape[0] * KEY_BYTES)
+                    keys = np.frombuffer(opened.read(), f"V{KEY_BYTES}")
+                    if self.file("", keys).name[-28:] == file.name[-28:]:
+                        if tell and size <= _KEEP_IN_MEMORY:
+                            opened.seek(start)
+                            return np.fromfile(opened, np.float32, shape[0] * shape[1]).reshape(shape), keys
+                        return np.memmap(file, np.float32, "c", start, shape), keys
         except FileNotFoundError:
             return None
-        except (ValueError, OSError, EOFError, TypeError) as err:
+        except (ValueError, OSError, EOFError) as err:
             if tell:
                 log.warning("cache file %s is damaged (%s); it is computed again", file, err)
             return None
-        fits = (
-            values.ndim == 2
-            and values.shape[1] == self.width
-            and values.dtype == np.float32
-            and len(keys) == len(values)
-            and size >= values.nbytes + keys.nbytes + 64  # no header is shorter
-        )
-        if not fits:
-            if tell:
-                log.warning("cache file %s does not fit the data; it is computed again", file)
-            return None
-        return values, keys
+        if tell:
+            log.warning("cache file %s does not fit the data; it is computed again", file)
+        return None
 
     def _fill(
         self, out: np.ndarray, keys: np.ndarray, compute: Callable[[np.ndarray, np.ndarray], None] | None
