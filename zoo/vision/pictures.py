@@ -140,7 +140,9 @@ def _in_unit_range(array: np.ndarray, value_range: ValueRange | None) -> np.ndar
             + ("; give the values of black and white as value_range" if array.dtype.kind in "iu" else "")
         )
     if value_range is not None:
-        tell_once("8 bits", f"picture arrays of uint8 are taken as they are, not by value_range={value_range}")
+        tell_once(
+            "8 bits", f"picture arrays of uint8 are taken as they are, not by value_range={value_range}"
+        )
     return array
 
 

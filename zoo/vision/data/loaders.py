@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,19 @@ from torch.utils.data import default_collate
 from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
 _MOST_WORKERS = 8
 
 
-def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
-    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error."""
+def collate_pictures(rows: list[tuple[Tensor, Any]], target: Target | None = None) -> tuple[Tensor, Any]:
+    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error.
+
+    Args:
+        rows: as a dataset gives them.
+        target: knows how targets are put together; None stacks them.
+    """
     shapes = {tuple(pixels.shape) for pixels, _ in rows}
     if len(shapes) > 1:
         first, second = sorted(shapes)[:2]
@@ -31,8 +38,10 @@ def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
     kinds = {pixels.dtype for pixels, _ in rows}
     if len(kinds) > 1:
         raise TypeError(f"pictures of different kinds in one batch: {sorted(map(str, kinds))}")
-    pixels, targets = default_collate(rows)
-    return pixels, targets
+    if target is None:
+        pixels, targets = default_collate(rows)
+        return pixels, targets
+    return torch.stack([pixels for pixels, _ in rows]), target.collate([found for _, found in rows])
 
 
 class Normalize:
@@ -112,7 +121,9 @@ def picture_loader(
         shuffle,
         seed=seed,
         num_workers=default_num_workers(dataset) if num_workers is None else num_workers,
-        collate_fn=collate_pictures,
+        collate_fn=collate_pictures
+        if dataset.target is None or dataset.y is None
+        else partial(collate_pictures, target=dataset.target),
         plan=None if rows is None else _RowsInOrder(rows, bs),
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,

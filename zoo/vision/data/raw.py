@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,17 @@ from torch import Tensor
 
 from zoo.data.loaders.cores import usable_cores
 from zoo.vision.transforms.image_transform import ImageTransform
+from zoo.vision.transforms.view import View
+
+Seen: TypeAlias = tuple[Tensor, View]
 
 _MOST_THREADS = 8
 
 
 def raw_batches(
     items: Any, tfm: ImageTransform, *, channels: int, bs: int, num_threads: int | None = None
-) -> Iterator[tuple[Tensor, ...]]:
-    """Normalised batches of pictures, in order.
+) -> Iterator[tuple[Tensor, list[View]]]:
+    """Normalised batches of pictures, in order, with the views through which they are seen.
 
     Args:
         items: a list, a column of a table, or a rows x H x W [x C] array; one picture stands for a list of
@@ -39,19 +42,21 @@ def raw_batches(
     """
     threads = min(_MOST_THREADS, usable_cores()) if num_threads is None else num_threads
     chunk: list[Tensor] = []
-    for pixels in _decoded(picture_list(items, channels), tfm, channels, threads, 2 * bs):
+    views: list[View] = []
+    for pixels, view in _decoded(picture_list(items, channels), tfm, channels, threads, 2 * bs):
         full = tfm.size is None or len(chunk) == bs
         if chunk and (full or pixels.dtype != chunk[0].dtype):  # bytes and floats are scaled differently
-            yield (tfm.normalize(torch.stack(chunk)),)
-            chunk = []
+            yield tfm.normalize(torch.stack(chunk)), views
+            chunk, views = [], []
         chunk.append(pixels)
+        views.append(view)
     if chunk:
-        yield (tfm.normalize(torch.stack(chunk)),)
+        yield tfm.normalize(torch.stack(chunk)), views
 
 
 def _decoded(
     items: Iterable[Any], tfm: ImageTransform, channels: int, threads: int, ahead: int
-) -> Iterator[Tensor]:
+) -> Iterator[Seen]:
     """Pixels of each picture in order; files are decoded by threads that read ahead.
 
     Pillow decodes and scales without Python's lock. Objects (Pillow's pictures, open files) may be given
@@ -61,7 +66,7 @@ def _decoded(
         for place, item in enumerate(items):
             yield _pixels(place, item, tfm, channels)
         return
-    waiting: deque[Future[Tensor] | Tensor] = deque()
+    waiting: deque[Future[Seen] | Seen] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for place, item in enumerate(items):
@@ -79,13 +84,13 @@ def _decoded(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _value(pixels: Future[Tensor] | Tensor) -> Tensor:
-    return pixels.result() if isinstance(pixels, Future) else pixels
+def _value(seen: Future[Seen] | Seen) -> Seen:
+    return seen.result() if isinstance(seen, Future) else seen
 
 
-def _pixels(place: int, item: Any, tfm: ImageTransform, channels: int) -> Tensor:
+def _pixels(place: int, item: Any, tfm: ImageTransform, channels: int) -> Seen:
     try:
-        return tfm.pixels(item, channels=channels)
+        return tfm.seen(item, channels=channels)
     except (ValueError, TypeError) as err:
         if isinstance(item, str | os.PathLike):
             raise  # the message names the file

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from zoo.data.loaders.cores import usable_cores
 from zoo.vision.files.depths import DepthError
 from zoo.vision.files.file_list import FileList
 from zoo.vision.files.finding import walk_images
@@ -18,7 +19,6 @@ from zoo.vision.files.headers import is_whole
 from zoo.vision.files.opening import DECODE_ERRORS, TooLargeError
 from zoo.vision.files.reading import open_image, reason_of
 from zoo.vision.files.stamps import Remembered
-from zoo.data.loaders.cores import usable_cores
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from zoo.errors import some
 from zoo.vision.files.file_list import FileList
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,9 @@ class LeftOut:
         for reason, count in self.counts.items():
             if (reason in _QUIET) == quiet:
                 names = ", ".join(ascii(one)[1:-1] for one in self.names[reason])
-                parts.append(f"{count} {reason} ({names}{' and more' if count > len(self.names[reason]) else ''})")
+                parts.append(
+                    f"{count} {reason} ({names}{' and more' if count > len(self.names[reason]) else ''})"
+                )
         remedy = (
             "; to read HEIC, install pillow-heif and call pillow_heif.register_heif_opener(), or convert them"
             if self.heic and not quiet

@@ -74,7 +74,7 @@ def _jpeg_size(head: bytes, file: IO[bytes]) -> tuple[int, int] | None:
             bits, height, width, components = struct.unpack_from(">BHHB", head, place + 4)
             usual = bits == 8 and height and width and components in (1, 3, 4)
             return (width, height) if usual else None
-        elif marker in (0xDA, 0xD9) or 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        elif marker in (0xDA, 0xD9) or (0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             return None
         else:
             length = int.from_bytes(head[place + 2 : place + 4], "big")

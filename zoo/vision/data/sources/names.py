@@ -16,7 +16,8 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
 from zoo.vision.data.splits import SplitPictures, validation_rows
-from zoo.vision.data.targets.labels import classes_with_rows, classes_without_rows, encode_labels
+from zoo.vision.data.targets.coding import check_classes
+from zoo.vision.data.targets.labels import encode_labels
 from zoo.vision.files.names import on_disk
 
 log = logging.getLogger(__name__)
@@ -81,23 +82,6 @@ def existing_rows(files: Sequence[Path], on_missing: OnMissing, origin: str) -> 
             origin,
         )
     return np.flatnonzero(exists)
-
-
-def check_classes(
-    labels: Labels, train_rows: np.ndarray, valid_rows: np.ndarray, *, chosen: bool, origin: str
-) -> None:
-    """Refuse classes that only validation has, unless the user chose them; tell of others without rows."""
-    unseen = classes_without_rows(labels, train_rows)
-    if not chosen and not labels.multi:
-        present = set(classes_with_rows(labels, valid_rows))
-        only_valid = [name for name in unseen if name in present]
-        if only_valid:
-            raise ValueError(
-                f"{origin}: label {some(map(repr, only_valid))} exists only in the validation pictures, "
-                "so it cannot be learned: choose val_idxs that leave training pictures of every class"
-            )
-    if unseen:
-        log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
 
 
 def check_files(files: Sequence[Path], origin: str) -> np.ndarray:
