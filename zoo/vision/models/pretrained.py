@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from zoo.data.loaders.seeding import seeded
-from zoo.vision.models.bodies import arch_name
+from zoo.vision.models.architectures import arch_name
 from zoo.vision.models.transfer import TransferModel, transfer_model, with_custom_head
 from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 

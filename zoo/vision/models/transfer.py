@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
-from zoo.vision.models.bodies import arch_name, body_units, build_body, probe
+from zoo.vision.models.architectures import arch_name
+from zoo.vision.models.bodies import body_units, build_body, probe
 
 
 def concat_pool(features: Tensor) -> Tensor:
