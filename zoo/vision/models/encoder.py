@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.inspect.hooks import Hooks
 from zoo.vision.models.bodies import body_units
-from zoo.vision.models.shapes import resolution_octave, run_shapes
+from zoo.vision.models.shapes import resolution_octave, run_shapes, run_zeros
 
 _PROBE_SIDES = (256, 224, 240, 384, 512)
 
@@ -33,7 +33,7 @@ class Level:
 
 
 def find_levels(body: nn.Sequential, c_in: int) -> tuple[Level, ...]:
-    """The last unit of every resolution, finest first, found with two pictures of which only shapes are used.
+    """The last unit of every resolution, finest first, found with two pictures of zeros.
 
     Args:
         body: from `build_body`.
@@ -51,11 +51,11 @@ def find_levels(body: nn.Sequential, c_in: int) -> tuple[Level, ...]:
         return tuple(Level(-1, m.shape[1], resolution_octave(side, m.shape[-1])) for m in maps)
     units = {str(number): unit for number, unit in enumerate(body_units(body))}
     runs: list[list[tuple[int, ...]]] = []
-    sides = _PROBE_SIDES[0], _PROBE_SIDES[0] + 64
+    sides = _PROBE_SIDES[0], 96
     for side in sides:
         shapes: list[tuple[int, ...]] = []
         with Hooks(units, lambda _, output, shapes=shapes: shapes.append(tuple(output.shape))):
-            run_shapes(body, c_in, side, side)
+            run_zeros(body, c_in, side, side)
         runs.append(shapes)
     found: list[Level] = []
     for number, (small, large) in enumerate(zip(*runs, strict=True)):
