@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 import numpy as np
 from torch import nn
 
-import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
+import zoo.vision.models.registered as _own_models  # noqa: F401 (archives can name what is registered)
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
@@ -23,6 +23,7 @@ from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.picture_data import ImageData
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -41,7 +42,7 @@ class ConvLearner(Learner):
     """
 
     domain: ClassVar[str] = "vision"
-    data_class: ClassVar[type[ModelData]] = ImageClassifierData
+    data_class: ClassVar[type[ModelData]] = ImageData
 
     _pictures: Any = None
     _features: ImageClassifierData | None = None
@@ -143,13 +144,19 @@ class ConvLearner(Learner):
         Raises:
             ValueError: the classes, the number of labels a picture or the channels differ.
         """
-        for name, what in (("is_multi", "several labels per picture"), ("channels", "channels")):
-            before, after = getattr(self._pictures, name, None), getattr(data, name, None)
+        old = self._pictures
+        names = getattr(old, "classes", None)
+        for name, what in (
+            ("is_multi", "several labels per picture"),
+            ("channels", "channels"),
+            ("task", "task"),
+            *([("c", "number of outputs")] if names is None else []),
+        ):
+            before, after = getattr(old, name, None), getattr(data, name, None)
             if before is not None and after != before:
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
-        old = getattr(self._pictures, "classes", None)
-        if old is not None and list(data.classes or []) != list(old):
-            raise ValueError(f"the new data have the classes {data.classes}, the model was made for {old}")
+        if names is not None and list(data.classes or []) != list(names):
+            raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
         self.data = data
 
     @property
@@ -223,6 +230,18 @@ class ConvLearner(Learner):
             self._features = features
 
     # ---- prediction
+
+    def predict_batch(self, items: Any) -> Any:
+        """The answers for a list of raw pictures, in input order, in the user's terms: predictions of
+        classes, values, or points and masks in the pixels of each picture as it was given.
+        """
+        target = getattr(self._pictures, "target", None)
+        if target is None or not target.follows:
+            return super().predict_batch(items)
+        answers: list[Any] = []
+        for batch, views in self._pictures.views_from_raw(items):
+            answers += target.decode(self.activation(self._forward_batches([(batch,)])), views)
+        return answers
 
     def TTA(
         self, n_aug: int = 4, is_test: bool = False, *, log: bool = True

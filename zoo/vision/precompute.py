@@ -29,8 +29,8 @@ from zoo.storage.files import atomic_write
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
+from zoo.vision.files.checking import broken_error, verify_images
 from zoo.vision.models.transfer import TransferModel
-from zoo.vision.picture_files import broken_error, verify_images
 
 log = logging.getLogger(__name__)
 

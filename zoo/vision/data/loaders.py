@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
+_MOST_WORKERS = 8
 
-def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
-    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error."""
+
+def collate_pictures(rows: list[tuple[Tensor, Any]], target: Target | None = None) -> tuple[Tensor, Any]:
+    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error.
+
+    Args:
+        rows: as a dataset gives them.
+        target: knows how targets are put together; None stacks them.
+    """
     shapes = {tuple(pixels.shape) for pixels, _ in rows}
     if len(shapes) > 1:
         first, second = sorted(shapes)[:2]
@@ -28,8 +38,10 @@ def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
     kinds = {pixels.dtype for pixels, _ in rows}
     if len(kinds) > 1:
         raise TypeError(f"pictures of different kinds in one batch: {sorted(map(str, kinds))}")
-    pixels, targets = default_collate(rows)
-    return pixels, targets
+    if target is None:
+        pixels, targets = default_collate(rows)
+        return pixels, targets
+    return torch.stack([pixels for pixels, _ in rows]), target.collate([found for _, found in rows])
 
 
 class Normalize:
@@ -45,12 +57,25 @@ class Normalize:
 
 
 def default_num_workers(dataset: ImageDataset) -> int:
-    """Decoding processes: none where starting them costs more than they save or cannot be forked."""
+    """Decoding processes: the cores this process may use, less one for the training where there are three or
+    more, at most eight; none where starting them costs more than they save or cannot be forked.
+    """
     if os.name != "posix" or os.uname().sysname != "Linux":
         return 0
     if isinstance(dataset.items, np.ndarray) or len(dataset) < 256:
         return 0
-    return min(2, os.cpu_count() or 1)
+    return workers_for(usable_cores())
+
+
+def workers_for(cores: int) -> int:
+    """Decoding processes for a number of cores.
+
+    Two of two cores, as the training waits for pictures more often than the other way round.
+
+    >>> [workers_for(cores) for cores in (1, 2, 3, 4, 9, 64)]
+    [1, 2, 2, 3, 8, 8]
+    """
+    return min(_MOST_WORKERS, max(min(cores, 2), cores - 1))
 
 
 def picture_loader(
@@ -71,7 +96,9 @@ def picture_loader(
         shuffle,
         seed=seed,
         num_workers=default_num_workers(dataset) if num_workers is None else num_workers,
-        collate_fn=collate_pictures,
+        collate_fn=collate_pictures
+        if dataset.target is None or dataset.y is None
+        else partial(collate_pictures, target=dataset.target),
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,15 @@ from zoo.vision.models.architectures import arch_name
 from zoo.vision.models.bodies import body_units, build_body, probe, wants_channels_last
 from zoo.vision.models.encoder import Encoder
 from zoo.vision.models.layers import Upsample, conv_layer, fit_to
+
+class UNetOptions(TypedDict, total=False):
+    """What `unet` takes beside body, outputs and channels."""
+
+    widths: Sequence[int] | None
+    upsampling: Literal["shuffle", "bilinear"]
+    n_convs: int
+    p: float
+
 
 _COARSEST, _FINEST = 256, 16
 
@@ -118,7 +127,7 @@ def _widths(n: int, widths: Sequence[int] | None) -> list[int]:
 
 def _example() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
     model = unet("squeezenet1_1", 3, widths=[16, 8, 8, 8])
-    return model, (torch.randn(2, 3, 48, 40),), torch.randint(0, 3, (2, 48, 40))
+    return model, (torch.randn(2, 3, 48, 40),), torch.randn(2, 3, 48, 40)
 
 
 @register_model("vision.unet", example=_example)
