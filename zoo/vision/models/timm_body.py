@@ -15,7 +15,11 @@ from zoo.vision.models.architectures import import_timm
 from zoo.vision.models.shapes import run_shapes
 
 # Ways to ask for pictures of any size, by family; those that are not known there are a TypeError.
-_ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+_ANY_SIZE: tuple[dict[str, Any], ...] = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+)
 
 
 class TimmBody(nn.Sequential):
@@ -30,13 +34,14 @@ class TimmBody(nn.Sequential):
     def __init__(self, net: nn.Module, c_in: int, side: int) -> None:
         super().__init__(OrderedDict(net=net))
         self.left_out: tuple[str, ...] = ()
+        self.norms_maps = True
         self.layout = self._find_layout(net, c_in, side)
         self.left_out = self._leave_out_unused(c_in, side)
 
     @property
-    def net(self) -> Any:
+    def timm_net(self) -> Any:
         """timm's model."""
-        return self.get_submodule("net")
+        return self[0]
 
     @staticmethod
     def _find_layout(net: Any, c_in: int, side: int) -> str:
@@ -49,13 +54,18 @@ class TimmBody(nn.Sequential):
     def _leave_out_unused(self, c_in: int, side: int) -> tuple[str, ...]:
         """Takes out the parts that only the classifier would use; their names."""
         used: set[str] = set()
-        with Hooks(dict(self.net.named_modules()), lambda name, _: used.add(name)):
+        if self.layout == "tokens":
+            try:
+                run_shapes(self, c_in, side, side)
+            except AssertionError:  # a few families give their maps without the last norm only
+                self.norms_maps = False
+        with Hooks(dict(self.timm_net.named_modules()), lambda name, _: used.add(name)):
             run_shapes(self, c_in, side, side)
         unused = []
-        for name, child in self.net.named_children():
+        for name, child in self.timm_net.named_children():
             has_parameters = next(child.parameters(), None) is not None
             if has_parameters and not any(f"{place}.".startswith(f"{name}.") for place in used):
-                setattr(self.net, name, nn.Identity())
+                setattr(self.timm_net, name, nn.Identity())
                 unused.append(name)
         return tuple(unused)
 
@@ -63,21 +73,21 @@ class TimmBody(nn.Sequential):
         """N x channels x H x W -> N x C x h x w."""
         if self.layout == "tokens":
             return self._maps(input, indices=1)[-1]
-        return self._as_map(self.net.forward_features(input))
+        return self._as_map(self.timm_net.forward_features(input))
 
     def feature_maps(self, pictures: Tensor) -> list[Tensor]:
         """The last map of every resolution, finest first; the last of all is what `forward` gives."""
         if self.layout == "tokens":
             maps = self._maps(pictures)
         else:
-            last, maps = self.net.forward_intermediates(pictures, output_fmt="NCHW")
+            last, maps = self.timm_net.forward_intermediates(pictures, output_fmt="NCHW")
             maps = [*maps[:-1], self._as_map(last)]
         ends = [i for i, (a, b) in enumerate(itertools.pairwise(maps)) if a.shape[-1] != b.shape[-1]]
         return [maps[i] for i in [*ends, len(maps) - 1]]
 
     def _maps(self, pictures: Tensor, **options: Any) -> list[Tensor]:
-        return self.net.forward_intermediates(
-            pictures, norm=True, output_fmt="NCHW", intermediates_only=True, **options
+        return self.timm_net.forward_intermediates(
+            pictures, norm=self.norms_maps, output_fmt="NCHW", intermediates_only=True, **options
         )
 
     def _as_map(self, features: Tensor) -> Tensor:
@@ -85,7 +95,7 @@ class TimmBody(nn.Sequential):
 
     def adapt_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights as timm publishes them, without the classifier, under this body's names."""
-        classifier = (self.net.pretrained_cfg or {}).get("classifier") or ()
+        classifier = (self.timm_net.pretrained_cfg or {}).get("classifier") or ()
         names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
         dropped = tuple(f"{name}." for name in (*names, *self.left_out))
         prefixed = all(name.startswith("net.") for name in state)
@@ -97,14 +107,14 @@ class TimmBody(nn.Sequential):
 
     def units(self) -> list[Any]:
         """Parameters of the model itself, then its children in order, lists and sequences of them opened."""
-        found: list[Any] = list(self.net.parameters(recurse=False))
+        found: list[Any] = list(self.timm_net.parameters(recurse=False))
         for _, child in self._children():
             found.append(child)
         return found
 
     def _children(self) -> list[tuple[str, nn.Module]]:
         named: list[tuple[str, nn.Module]] = []
-        for name, child in self.net.named_children():
+        for name, child in self.timm_net.named_children():
             opened = isinstance(child, nn.Sequential | nn.ModuleList)
             inner = [(f"{name}.{key}", part) for key, part in child.named_children()] if opened else []
             named += inner or [(name, child)]
@@ -113,8 +123,8 @@ class TimmBody(nn.Sequential):
     @property
     def early_units(self) -> int:
         """As many units as work at a stride of at most 8, or half of them where the model does not tell."""
-        own, names = len(list(self.net.parameters(recurse=False))), [name for name, _ in self._children()]
-        infos = getattr(self.net, "feature_info", None) or ()
+        own, names = len(list(self.timm_net.parameters(recurse=False))), [name for name, _ in self._children()]
+        infos = getattr(self.timm_net, "feature_info", None) or ()
         early = [str(info["module"]) for info in getattr(infos, "info", infos) if info["reduction"] <= 8]
         cut = max((i + 1 for i, name in enumerate(names) for place in early if _within(name, place)), default=0)
         return own + cut if 0 < cut < len(names) else max(1, (own + len(names)) // 2)
