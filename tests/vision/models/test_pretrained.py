@@ -29,7 +29,9 @@ FAMILIES = [
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_cut_before_its_pooling(name):
     torch.manual_seed(0)
-    plain = {"aux_logits": False, "init_weights": False, "transform_input": True} if name == "googlenet" else {}
+    plain = (
+        {"aux_logits": False, "init_weights": False, "transform_input": True} if name == "googlenet" else {}
+    )
     full = torchvision.models.get_model(name, weights=None, **plain).eval()
     body = build_body(name).eval()
     load_body_weights(body, full.state_dict(), 3, name)

@@ -26,8 +26,8 @@ _PROBE_SIDES = (96, 224, 256, 320, 384, 512, 600)
 def build_body(name: str, c_in: int = 3) -> nn.Sequential:
     """The part of a classifier before its pooling, with random weights; parameter names stay as published.
 
-    Pictures N x c_in x H x W become a feature map N x C x h x w. The units of a body (see `body_units`) are in
-    order from input to output. Transformers whose tokens lie on a grid give that grid; their class token
+    Pictures N x c_in x H x W become a feature map N x C x h x w. The units of a body (see `body_units`) are
+    in order from input to output. Transformers whose tokens lie on a grid give that grid; their class token
     works inside and is left out of the map, and position embeddings follow the size of the picture.
 
     Args:
@@ -77,7 +77,9 @@ class SymmetricScale(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """N x channels x H x W in, the same shape out."""
         n = pictures.shape[1]
-        means, stds = (torch.tensor(v, dtype=pictures.dtype, device=pictures.device) for v in (self.means, self.stds))
+        means, stds = (
+            torch.tensor(v, dtype=pictures.dtype, device=pictures.device) for v in (self.means, self.stds)
+        )
         if n == 1:
             means, stds = means.mean(0, keepdim=True), stds.mean(0, keepdim=True)
         means, stds = (v.repeat(-(-n // 3))[:n, None, None] for v in (means, stds))

@@ -3,15 +3,16 @@
 The contract. A batch is `(pictures, boxes, labels, target)`, as `detection_batch` makes it:
 
 - `pictures`: N x channels x H x W, normalised;
-- `boxes`: N x M x 4, float, corners x1, y1, x2, y2 in pixels of these pictures, M the most boxes of a picture;
+- `boxes`: N x M x 4, float, corners x1, y1, x2, y2 in pixels of these pictures, M the most boxes
+  of a picture;
 - `labels`: N x M, int64, classes from 0; -1 where a row has no more boxes;
 - `target`: a dict of the same `boxes` and `labels`, for the loss function and the metrics.
 
-The detector reads the first three, because its losses arise inside it (anchors are matched there). In training
-it gives `{"losses": {name: number}}`; in evaluation `{"boxes": N x D x 4, "scores": N x D, "labels": N x D}`,
-best first, padded with score 0 and label -1, and "losses" too where it was handed boxes. The loss function of a
-fit is `sum_of_losses`; a metric gets `(those detections, target)`. Pictures alone give detections:
-`model.eval()(pictures)`.
+The detector reads the first three, because its losses arise inside it (anchors are matched there). In
+training it gives `{"losses": {name: number}}`; in evaluation `{"boxes": N x D x 4, "scores": N x D,
+"labels": N x D}`, best first, padded with score 0 and label -1, and "losses" too where it was handed boxes. The
+loss function of a fit is `sum_of_losses`; a metric gets `(those detections, target)`. Pictures alone give
+detections: `model.eval()(pictures)`.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ class Detector(nn.Module):
         if self.training:
             if truth is None:
                 raise ValueError(
-                    "a detector in training mode needs boxes and labels: batches are (pictures, boxes, labels, "
-                    "target), see zoo.vision.models.detection.detection_batch"
+                    "a detector in training mode needs boxes and labels: batches are (pictures, boxes, "
+                    "labels, target), see zoo.vision.models.detection.detection_batch"
                 )
             return {"losses": self.net(pictures, truth)}
         found: dict[str, Any] = self._padded(self.net(pictures), pictures)
@@ -110,7 +111,9 @@ class Detector(nn.Module):
     @contextlib.contextmanager
     def _losses_wanted(self) -> Iterator[None]:
         """Its decisions as in training, while its layers (norms, dropout) stay in evaluation mode."""
-        parts = [part for part in (self.net, *(getattr(self.net, n, None) for n in ("rpn", "roi_heads"))) if part]
+        parts = [
+            part for part in (self.net, *(getattr(self.net, n, None) for n in ("rpn", "roi_heads"))) if part
+        ]
         try:
             for part in parts:
                 part.training = True
@@ -233,11 +236,13 @@ def pad_boxes(boxes: Sequence[Any], labels: Sequence[Any]) -> tuple[Tensor, Tens
         if not (corners[:, 2:] > corners[:, :2]).all():
             flat = corners[(corners[:, 2:] <= corners[:, :2]).any(1)][0].tolist()
             raise ValueError(
-                f"picture {row} of the batch has a box without area: {flat}; boxes are corners x1, y1, x2, y2 "
-                "in pixels with x1 < x2 and y1 < y2"
+                f"picture {row} of the batch has a box without area: {flat}; boxes are corners x1, y1, x2, "
+                "y2 in pixels with x1 < x2 and y1 < y2"
             )
         if len(kinds) and kinds.min() < 0:
-            raise ValueError(f"picture {row} of the batch has the label {int(kinds.min())}: classes count from 0")
+            raise ValueError(
+                f"picture {row} of the batch has the label {int(kinds.min())}: classes count from 0"
+            )
         padded[row, : len(corners)], classes[row, : len(kinds)] = corners, kinds
     return padded, classes
 

@@ -23,8 +23,8 @@ _STEM, _LAST = 32, 1280
 
 
 class SameConv(nn.Conv2d):
-    """A convolution without bias whose result has ceil(side / stride) pixels, padded as TensorFlow does: of an
-    odd number of padded pixels the extra one lies at the bottom and on the right.
+    """A convolution without bias whose result has ceil(side / stride) pixels, padded as TensorFlow does: of
+    an odd number of padded pixels the extra one lies at the bottom and on the right.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
@@ -35,7 +35,9 @@ class SameConv(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         if kernel == 1 and stride == 1:
             return super().forward(input)
-        bottom, right = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in input.shape[-2:])
+        bottom, right = (
+            max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in input.shape[-2:]
+        )
         if bottom % 2 == right % 2 == 0:
             return F.conv2d(
                 input, self.weight, None, self.stride, (bottom // 2, right // 2), groups=self.groups
@@ -49,8 +51,8 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedResidual(nn.Module):
-    """Expansion (1x1), depthwise convolution, projection (1x1); added to the input where shapes agree (Sandler
-    et al. 2018).
+    """Expansion (1x1), depthwise convolution, projection (1x1); added to the input where shapes agree
+    (Sandler et al. 2018).
 
     Args:
         c_in: channels in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
@@ -65,7 +66,9 @@ class Whitening(nn.Module):
     def __init__(self, c_in: int) -> None:
         super().__init__()
         n = 4 * c_in
-        self.register_buffer("filters", _both_signs(nn.init.orthogonal_(torch.empty(n, n))).view(-1, c_in, 2, 2))
+        self.register_buffer(
+            "filters", _both_signs(nn.init.orthogonal_(torch.empty(n, n))).view(-1, c_in, 2, 2)
+        )
         self.bias = nn.Parameter(torch.zeros(2 * n))
 
     @torch.no_grad()
@@ -130,7 +133,7 @@ class FastNet(nn.Module):
             raise ValueError(f"widths must name the channels of at least one group, got {list(widths)}")
         self.whitening = Whitening(c_in) if whiten else None
         sizes = [8 * c_in if whiten else c_in, *widths]
-        self.groups = nn.Sequential(*(ConvGroup(a, b) for a, b in zip(sizes, sizes[1:], strict=False)))
+        self.groups = nn.Sequential(*(ConvGroup(a, b) for a, b in itertools.pairwise(sizes)))
         self.head = nn.Linear(widths[-1], n_classes, bias=False)
         self.scale = scale
 

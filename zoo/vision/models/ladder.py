@@ -6,6 +6,7 @@ and `fast_net` is the quickest to train.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -49,7 +50,7 @@ class SimpleNet(nn.Module):
         _positive(sizes, f"hidden={list(hidden)}, sz={sz}, c_in={c_in}, {n_classes} classes")
         self.sz = (height, width)
         layers: list[nn.Module] = []
-        for a, b in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for a, b in itertools.pairwise(sizes[:-1]):
             layers += [nn.Linear(a, b), nn.ReLU(inplace=True), *([nn.Dropout(p)] if p else [])]
         self.body = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(sizes[-2], n_classes)
@@ -82,14 +83,19 @@ class _ConvStack(nn.Module):
         self, n_classes: int, widths: Sequence[int], p: float, c_in: int, *, norm: bool, kernel_size: int = 3
     ) -> None:
         super().__init__()
-        _positive([*widths, n_classes, c_in, len(widths)], f"widths={list(widths)}, {n_classes} classes, c_in={c_in}")
+        _positive(
+            [*widths, n_classes, c_in, len(widths)],
+            f"widths={list(widths)}, {n_classes} classes, c_in={c_in}",
+        )
         sizes = [c_in, *widths]
         layers = [
             conv_layer(a, b, kernel_size, 1 if norm and i == 0 else 2, norm=norm)
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for i, (a, b) in enumerate(itertools.pairwise(sizes))
         ]
         self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(p), nn.Linear(widths[-1], n_classes))
+        self.head = nn.Sequential(
+            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(p), nn.Linear(widths[-1], n_classes)
+        )
         kaiming_head(self.head)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def conv_layer(
     return nn.Sequential(*layers)
 
 
-class res_block(nn.Module):  # noqa: N801 (a name that users know)
+class res_block(nn.Module):
     """Two `conv_layer`s added to their input (He et al. 2015), which keep channels and size.
 
     Args:

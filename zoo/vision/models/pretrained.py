@@ -117,8 +117,8 @@ def pretrained_detector(
         arch: one of `zoo.vision.models.detection.BACKBONES`.
         n_classes: classes of things.
         channels: of the pictures.
-        weights: of the classifier that the backbone was cut from: "default", a file, a state dict, or None for
-            random weights.
+        weights: of the classifier that the backbone was cut from: "default", a file, a state dict, or None
+            for random weights.
         max_detections: the most detections a picture.
         min_score: detections below it are left out.
         seed: of the new weights.

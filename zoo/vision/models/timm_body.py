@@ -123,10 +123,15 @@ class TimmBody(nn.Sequential):
     @property
     def early_units(self) -> int:
         """As many units as work at a stride of at most 8, or half of them where the model does not tell."""
-        own, names = len(list(self.timm_net.parameters(recurse=False))), [name for name, _ in self._children()]
+        own, names = (
+            len(list(self.timm_net.parameters(recurse=False))),
+            [name for name, _ in self._children()],
+        )
         infos = getattr(self.timm_net, "feature_info", None) or ()
         early = [str(info["module"]) for info in getattr(infos, "info", infos) if info["reduction"] <= 8]
-        cut = max((i + 1 for i, name in enumerate(names) for place in early if _within(name, place)), default=0)
+        cut = max(
+            (i + 1 for i, name in enumerate(names) for place in early if _within(name, place)), default=0
+        )
         return own + cut if 0 < cut < len(names) else max(1, (own + len(names)) // 2)
 
 

@@ -15,6 +15,7 @@ from zoo.vision.models.bodies import body_units, build_body, probe, wants_channe
 from zoo.vision.models.encoder import Encoder
 from zoo.vision.models.layers import Upsample, conv_layer, fit_to
 
+
 class UNetOptions(TypedDict, total=False):
     """What `unet` takes beside body, outputs and channels."""
 
@@ -75,8 +76,8 @@ class UNet(nn.Module):
         super().__init__()
         if n_out < 1 or n_convs < 1 or not 0 <= p < 1:
             raise ValueError(
-                f"need n_out and n_convs of at least 1 and p in [0, 1), got n_out={n_out}, n_convs={n_convs}, "
-                f"p={p}"
+                f"need n_out and n_convs of at least 1 and p in [0, 1), got n_out={n_out}, "
+                f"n_convs={n_convs}, p={p}"
             )
         self.encoder = Encoder(body, c_in)
         self.cut = probe(body, c_in)[1]

@@ -61,7 +61,9 @@ class VitBody(nn.Sequential):
         patches = self._part("conv_proj")(F.pad(input, (0, right, 0, bottom)))
         rows, columns = patches.shape[-2:]
         encoder = self._part("encoder")
-        tokens = torch.cat([self.class_token.expand(len(input), -1, -1), patches.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat(
+            [self.class_token.expand(len(input), -1, -1), patches.flatten(2).transpose(1, 2)], 1
+        )
         tokens = tokens + resize_positions(encoder.pos_embedding, (rows, columns))
         tokens = encoder.ln(encoder.layers(encoder.dropout(tokens)))
         return tokens[:, 1:].transpose(1, 2).unflatten(2, (rows, columns))

