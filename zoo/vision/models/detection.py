@@ -10,8 +10,8 @@ The contract. A batch is `(pictures, boxes, labels, target)`, as `detection_batc
 
 The detector reads the first three, because its losses arise inside it (anchors are matched there). In
 training it gives `{"losses": {name: number}}`; in evaluation `{"boxes": N x D x 4, "scores": N x D,
-"labels": N x D}`, best first, padded with score 0 and label -1, and "losses" too where it was handed boxes. The
-loss function of a fit is `sum_of_losses`; a metric gets `(those detections, target)`. Pictures alone give
+"labels": N x D}`, best first, padded with score 0 and label -1, and "losses" too where it was handed boxes.
+The loss function of a fit is `sum_of_losses`; a metric gets `(those detections, target)`. Pictures alone give
 detections: `model.eval()(pictures)`.
 """
 

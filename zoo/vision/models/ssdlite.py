@@ -20,7 +20,7 @@ def ssdlite320(num_classes: int, **options: Any) -> SSD:
     """SSDlite (Sandler et al. 2018) on MobileNetV3-large (Howard et al. 2019), with random weights.
 
     As torchvision's `ssdlite320_mobilenet_v3_large`, but always with the full backbone: torchvision halves
-    the channels of its last layers where it is given no weights itself, so that those of a file would not fit.
+    the channels of its last layers where it is given no weights itself, so that a file's would not fit.
 
     Args:
         num_classes: with the background.
