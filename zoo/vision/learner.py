@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 import numpy as np
 from torch import Tensor, nn
 
-import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
+import zoo.vision.models.registered as _own_models  # noqa: F401 (archives can name what is registered)
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback

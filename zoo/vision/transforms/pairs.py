@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 
 from zoo.errors import did_you_mean
-from zoo.vision.models.bodies import pretraining_preset
+from zoo.vision.models.architectures import pretraining_preset
 from zoo.vision.transforms.augment import RandomCall, RandomTransform
 from zoo.vision.transforms.image_transform import ImageTransform
 from zoo.vision.transforms.view import CropMode, PadMode
