@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _hash() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=KEY_BYTES)
 
 
-def _digest(*parts: bytes | np.ndarray) -> bytes:
+def _digest(*parts: Any) -> bytes:
     digest = _hash()
     for part in parts:
         digest.update(part)
