@@ -17,6 +17,7 @@ from zoo.vision.files.stamps import Remembered
 
 KEY_BYTES = 16
 _CHUNK = 64
+_AT_ONCE = 1 << 22
 _keys: Remembered[bytes] = Remembered()
 
 
@@ -63,13 +64,17 @@ def content_key(pictures: Sequence[Path] | np.ndarray) -> str:
 
 
 def _file_key(name: bytes) -> bytes:
+    known = _keys.get(os.stat(name))
+    if known is not None:
+        return known
     with open(name, "rb", buffering=0) as file:
         stat = os.fstat(file.fileno())
-        known = _keys.get(stat)
-        if known is None:
-            known = hashlib.file_digest(file, _hash).digest()
-            _keys.put(stat, known)
-    return known
+        if stat.st_size <= _AT_ONCE:  # file_digest makes a buffer, which costs more than a small file
+            key = _digest(file.read())
+        else:
+            key = hashlib.file_digest(file, _hash).digest()
+    _keys.put(stat, key)
+    return key
 
 
 def _hash() -> hashlib.blake2b:
