@@ -15,7 +15,7 @@ from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
-from zoo.vision.data.splits import SplitPictures, validation_rows
+from zoo.vision.data.splits import SplitPictures, validation_rows, without_stranded
 from zoo.vision.data.targets.coding import check_classes
 from zoo.vision.data.targets.labels import encode_labels
 from zoo.vision.files.names import on_disk
@@ -50,6 +50,8 @@ def split_names(
     kept = existing_rows(files, on_missing, origin)
     encoded = encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
     valid_rows = validation_rows(val_idxs, len(files), kept, origin)
+    if val_idxs is None:
+        valid_rows = without_stranded(encoded, valid_rows, kept, origin)
     train_rows = np.setdiff1d(kept, valid_rows)
     if not len(train_rows):
         raise ValueError(f"{origin}: val_idxs leaves no training rows")
