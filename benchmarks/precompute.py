@@ -109,11 +109,11 @@ def main() -> None:
     )
     data.train_dl.shuffle = False
     dataset = data.trn_ds
+    if dataset is None:
+        raise SystemExit(f"{path} holds no pictures")
     workers = default_num_workers(dataset) if args.workers is None else args.workers
     torch.set_flush_denormal(True)
     model = pretrained_model(args.arch, 2, 3, weights=weights_of(args.arch, args.data), seed=0)
-    if not isinstance(model, TransferModel):
-        raise SystemExit(f"{args.arch} has no pooled head")
     model.to(device).eval()
     layout = torch.channels_last if _is_last(model.body) else torch.contiguous_format
     tfm = data.tfms[1]

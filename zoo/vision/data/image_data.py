@@ -114,7 +114,8 @@ class ImageClassifierData(ImageData):
             val_name: name of the validation folder; None: no validation.
             test_name: name of a folder of unlabelled pictures.
             num_workers: decoding processes; None chooses.
-            n_per_class: take only the first so many pictures of each class folder, for a quick trial.
+            n_per_class: take only so many pictures of each class folder, spread evenly over its sorted names,
+                for a quick trial.
             seed: of the order and the augmentation.
 
         Raises:
