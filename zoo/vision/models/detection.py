@@ -307,5 +307,5 @@ def detector(
             arch, weights=None, weights_backbone=None, num_classes=n_classes + 1, **options
         )
     if c_in != 3:
-        replace_first_conv(net.backbone, c_in)
+        replace_first_conv(net.get_submodule("backbone"), c_in)
     return Detector(net, BACKBONES[arch], max_detections, 1 if arch.startswith("ssd") else 32)
