@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zoo.data.classes import Labels
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.files.checking import OnBroken, check
 from zoo.vision.transforms.image_transform import TransformPair
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,20 @@ class SplitPictures:
         valid, test = (None if part is None else part.with_tfm(tfms[1]) for part in (self.valid, self.test))
         return self.train.with_tfm(tfms[0]), valid, test
 
+    def readable(self, on_broken: OnBroken) -> SplitPictures:
+        """Without the pictures that cannot be read, if these are to be skipped.
+
+        Raises:
+            ValueError: for another word than "raise" and "skip", or where a part has no picture left.
+        """
+        if on_broken == "raise":  # named before a training begins
+            return self
+        parts = [
+            part if part is None or not len(part.files) else part.only(check(part.files, on_broken=on_broken))
+            for part in (self.train, self.valid, self.test)
+        ]
+        return replace(self, train=parts[0], valid=parts[1], test=parts[2])
+
 
 def validation_rows(
     val_idxs: Sequence[int] | np.ndarray | None, n: int, kept: np.ndarray, origin: str
@@ -62,3 +81,22 @@ def validation_rows(
         raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
     there = set(kept.tolist())
     return np.array([row for row in dict.fromkeys(rows.tolist()) if row in there], dtype=np.int64)
+
+
+def without_stranded(labels: Labels, valid_rows: np.ndarray, kept: np.ndarray, origin: str) -> np.ndarray:
+    """The validation rows without those whose class would be left without a training picture."""
+    if labels.multi:
+        return valid_rows
+    train = np.setdiff1d(kept, valid_rows)
+    there = set(labels.y[train].tolist())
+    stranded = [row for row in valid_rows.tolist() if int(labels.y[row]) not in there]
+    first = {int(labels.y[row]): row for row in reversed(stranded)}
+    if not first:
+        return valid_rows
+    names = [labels.classes[number] for number in sorted(first)]
+    log.warning(
+        "%s: %s would have no training picture, so one of each is taken from the validation pictures",
+        origin,
+        some(map(repr, names)),
+    )
+    return valid_rows[~np.isin(valid_rows, list(first.values()))]
