@@ -18,7 +18,6 @@ from zoo.engine.layer_groups import GroupSpec
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
-from zoo.learner import Learner
 from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.dataset import ImageDataset
@@ -26,6 +25,7 @@ from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.targets.labelled import ClassTarget
+from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(Learner):
+class ConvLearner(FineTuning):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
@@ -61,6 +61,7 @@ class ConvLearner(Learner):
         precompute: bool = False,
         custom_head: nn.Module | None = None,
         weights: Weights = "default",
+        head_start: bool | None = None,
         **options: Unpack[LearnerOptions],
     ) -> Self:
         """A classifier on a pretrained body. It starts frozen: only the new head trains.
@@ -80,6 +81,12 @@ class ConvLearner(Learner):
             custom_head: your own head; it reads the N x C x H x W feature map (no precompute, no export).
             weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or
                 its body), a state dict, or None for random weights.
+            head_start: whether the new head begins as logistic regression on the activations of the training
+                pictures (classes and labels only), from which it learns on; it equals some hundred steps. None:
+                with `precompute` and in `fine_tune`, where there are at most 5,000 of them; True: in any
+                case, here and now; False: it begins with random weights.
+
+        Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`.
 
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
@@ -99,8 +106,14 @@ class ConvLearner(Learner):
         )
         learn = cls(data, model, **chosen)
         learn.freeze()
+        learn.head_start = head_start
+        learn._head_is_new()
+        if weights is not None and statistics_are_folded(model.body):
+            learn.groups.bn_freeze(True)
         if precompute:
             learn.precompute = True
+        elif head_start and not learn._head_started():
+            learn._start_head_on_pictures()
         return learn
 
     @classmethod
@@ -172,6 +185,8 @@ class ConvLearner(Learner):
             self._features = None
         elif self._features is None:
             self._features = self._compute_features(self._pictures)
+            if not self._head_started():
+                self._start_head_on_pictures()
 
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
         if not isinstance(self.model, TransferModel) or not self.model.pooled:

@@ -1,0 +1,158 @@
+"""What a learner on a pretrained body does by itself: where its head starts, which statistics stay."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.loaders.batches import device_batches
+from zoo.distributed import group as distributed
+from zoo.engine.modes import preserve_modes
+from zoo.learner import Learner
+from zoo.training.recipes import check_fine_tune
+from zoo.vision.data.loaders import picture_loader
+from zoo.vision.models.head_start import layers_of, start_head
+from zoo.vision.models.transfer import TransferModel
+
+log = logging.getLogger(__name__)
+
+START_ROWS = 5_000
+"""A head starts from logistic regression by itself where there are at most so many training pictures; with
+more, its steps are many enough."""
+
+FEW_ROWS = 2_000
+"""`fine_tune` keeps the statistics of the body's batch norm by itself where there are at most so many."""
+
+
+class FineTuning(Learner):
+    """The part of a `ConvLearner` that concerns a pretrained body and its new head.
+
+    Attributes:
+        head_start: whether a new head begins as logistic regression on the activations of the training
+            pictures: True or False, or None for where it pays (see `ConvLearner.pretrained`).
+    """
+
+    head_start: bool | None = None
+    _new_head: str | None = None  # what the head holds while it is new
+    _statistics_chosen = False
+
+    def _checked_head_start(self, head_start: Any) -> bool | None:
+        if head_start is not None and not isinstance(head_start, bool):
+            raise TypeError(
+                f"head_start is True, False, or None to start the head where it pays, got {head_start!r}"
+            )
+        return head_start
+
+    def bn_freeze(self, on: bool) -> None:
+        """Keep the running statistics of all groups but the last fixed, even where they are trained.
+
+        From the start it is on where the weights have batch norm that is folded into the convolutions: to
+        estimate its statistics anew would undo what the body knows.
+        """
+        self._statistics_chosen = True
+        super().bn_freeze(on)
+
+    def fine_tune(
+        self, epochs: int, lr: float = 1e-3, *, freeze_epochs: int = 1, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
+
+        As `Learner.fine_tune`, and with up to 5,000 training pictures a head that has not been trained yet
+        starts from logistic regression on the activations of the plain pictures (see
+        `ConvLearner.pretrained`), which takes one pass over them. With up to 2,000 training pictures the
+        statistics of the body's batch norm are kept, as after `bn_freeze(True)`: few batches estimate them
+        badly. `bn_freeze(False)` before the call lets them move.
+
+        Args:
+            epochs: of the second stage.
+            lr: rate of the head; the first groups train at `lr / 200` in the second stage.
+            freeze_epochs: of the first stage; 0 leaves it out.
+            options: as in `Learner.fine_tune`.
+        """
+        check_fine_tune(self, epochs, lr, freeze_epochs)
+        if not self._head_started():
+            self._start_head_on_pictures()
+        if not self._statistics_chosen and isinstance(self.model, TransferModel):
+            rows = _rows(self.data)
+            if 0 < rows <= FEW_ROWS:
+                log.info("%d training pictures: the statistics of the body's batch norm are kept", rows)
+                super().bn_freeze(True)
+        return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, **options)
+
+    def _head_is_new(self) -> None:
+        """Remember what the head holds before it has been trained."""
+        model = self.model
+        if isinstance(model, TransferModel) and model.pooled and layers_of(model.head):
+            self._new_head = _digest(model.head)
+
+    def _head_started(self) -> bool:
+        """Whether the head has left its random weights, or shall keep them."""
+        if self._new_head is None or self.head_start is False:
+            return True
+        if getattr(self.data, "task", None) not in ("classification", "multilabel"):
+            return True
+        rows = _rows(self.data)
+        if rows < 2 or (self.head_start is None and rows > START_ROWS):
+            return True
+        return _digest(self.model.head) != self._new_head
+
+    def _start_head_on(self, features: Tensor, targets: Tensor) -> None:
+        start_head(self.model.head, features, targets)
+        self._new_head = None
+        self._weights_changed("head_start")
+        if self.progress and distributed.is_main():
+            print(f"the head starts from logistic regression on {len(targets):,} pictures", flush=True)
+
+    @torch.no_grad()
+    def _start_head_on_pictures(self) -> None:
+        """One pass over the training pictures as they are, without augmentation."""
+        if getattr(self, "precompute", False):
+            self._start_head_on(*self.data.train_dl.tensors)
+            return
+        data = self.data
+        plain = data.trn_ds.with_tfm(data.tfms[1].without_augmentation())
+        loader = picture_loader(plain, data.bs, num_workers=data.num_workers, seed=0)
+        features, targets = [], []
+        with preserve_modes(self.model):
+            self.model.eval()
+            for pictures, answers in device_batches(loader, self.device, training=False):
+                features.append(self.model.features(pictures).float().cpu())
+                targets.append(answers.cpu())
+        self._start_head_on(torch.cat(features), torch.cat(targets))
+
+
+def statistics_are_folded(body: nn.Module) -> bool:
+    """Whether all batch norm layers of a trained body have the mean 0 and the variance 1: they were folded
+    into the convolutions before them, as converters to formats for phones do.
+
+    Example:
+        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+        True
+        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1)))
+        False
+    """
+    norms = [m for m in body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    known = [(m.running_mean, m.running_var) for m in norms]
+    return bool(known) and all(
+        mean is not None and var is not None and not mean.any() and bool((var == 1).all())
+        for mean, var in known
+    )
+
+
+def _rows(data: Any) -> int:
+    """Training pictures; 0 where they cannot be counted or are not there."""
+    pictures = getattr(data, "trn_ds", None)
+    return 0 if pictures is None else len(pictures)
+
+
+def _digest(module: nn.Module) -> str:
+    """A hash of all parameters and buffers but the count of batches."""
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
