@@ -56,6 +56,20 @@ class Normalize:
         return (self.tfm.normalize(batch[0]), *batch[1:])
 
 
+class _RowsInOrder:
+    """A plan of batches: some rows, one after another."""
+
+    def __init__(self, rows: np.ndarray, bs: int) -> None:
+        self.rows, self.bs = rows, bs
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.bs)
+
+    def batches(self, epoch: int, seed: int) -> list[list[int]]:
+        starts = range(0, len(self.rows), self.bs)
+        return [self.rows[start : start + self.bs].tolist() for start in starts]
+
+
 def default_num_workers(dataset: ImageDataset) -> int:
     """Decoding processes: the cores this process may use, less one for the training where there are three or
     more, at most eight; none where starting them costs more than they save or cannot be forked.
@@ -85,11 +99,22 @@ def picture_loader(
     shuffle: bool = False,
     num_workers: int | None = None,
     seed: int | None = None,
+    rows: np.ndarray | None = None,
 ) -> DatasetLoader:
     """A loader of (normalised pictures, targets).
 
     A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
+
+    Args:
+        dataset: pictures with their transform.
+        bs: pictures per batch.
+        shuffle: draw a new order every epoch.
+        num_workers: decoding processes; None chooses.
+        seed: of the order and the augmentation; None draws one.
+        rows: read only these rows, in this order; not with `shuffle`.
     """
+    if rows is not None and shuffle:
+        raise ValueError("picture_loader: rows come in the order given, so shuffle=True does not go with them")
     return DatasetLoader(
         dataset,
         bs,
@@ -99,6 +124,7 @@ def picture_loader(
         collate_fn=collate_pictures
         if dataset.target is None or dataset.y is None
         else partial(collate_pictures, target=dataset.target),
+        plan=None if rows is None else _RowsInOrder(rows, bs),
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )

@@ -15,9 +15,10 @@ from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
-from zoo.vision.data.splits import SplitPictures, validation_rows
+from zoo.vision.data.splits import SplitPictures, validation_rows, without_stranded
 from zoo.vision.data.targets.coding import check_classes
 from zoo.vision.data.targets.labels import encode_labels
+from zoo.vision.files.names import on_disk
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,12 @@ def split_names(
         raise ValueError(f"{origin} has no rows")
     if len(labels) != len(files):
         raise ValueError(f"{origin}: {len(files)} file names but {len(labels)} labels")
+    files = on_disk(files)[0]  # names that differ only in Unicode composition
     kept = existing_rows(files, on_missing, origin)
     encoded = encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
     valid_rows = validation_rows(val_idxs, len(files), kept, origin)
+    if val_idxs is None:
+        valid_rows = without_stranded(encoded, valid_rows, kept, origin)
     train_rows = np.setdiff1d(kept, valid_rows)
     if not len(train_rows):
         raise ValueError(f"{origin}: val_idxs leaves no training rows")
@@ -83,14 +87,8 @@ def existing_rows(files: Sequence[Path], on_missing: OnMissing, origin: str) -> 
 
 
 def check_files(files: Sequence[Path], origin: str) -> np.ndarray:
-    """Which files exist; true or false for each."""
-    listed: dict[Path, set[str]] = {}
-    exists = np.zeros(len(files), bool)
-    for i, file in enumerate(files):
-        if file.parent not in listed:
-            listed[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
-        exists[i] = file.name in listed[file.parent]
-    return exists
+    """Which files exist, true or false for each; a link that leads nowhere does not."""
+    return on_disk(files)[1]
 
 
 def missing_files_error(files: Sequence[Path], exists: np.ndarray, origin: str) -> FileNotFoundError:
