@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.loaders.batches import device_batches
+from zoo.data.loaders.seeding import preserve_rng
 from zoo.distributed import group as distributed
 from zoo.engine.modes import preserve_modes
 from zoo.learner import Learner
@@ -61,11 +62,9 @@ class FineTuning(Learner):
     ) -> list[dict[str, Any]]:
         """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
 
-        As `Learner.fine_tune`, and with up to 5,000 training pictures a head that has not been trained yet
-        starts from logistic regression on the activations of the plain pictures (see
-        `ConvLearner.pretrained`), which takes one pass over them. With up to 2,000 training pictures the
-        statistics of the body's batch norm are kept, as after `bn_freeze(True)`: few batches estimate them
-        badly. `bn_freeze(False)` before the call lets them move.
+        As `Learner.fine_tune`, and with up to 2,000 training pictures the statistics of the body's batch norm
+        are kept, as after `bn_freeze(True)`: few batches estimate them badly. `bn_freeze(False)` before the
+        call lets them move.
 
         Args:
             epochs: of the second stage.
@@ -74,8 +73,6 @@ class FineTuning(Learner):
             options: as in `Learner.fine_tune`.
         """
         check_fine_tune(self, epochs, lr, freeze_epochs)
-        if not self._head_started():
-            self._start_head_on_pictures()
         if not self._statistics_chosen and isinstance(self.model, TransferModel):
             rows = _rows(self.data)
             if 0 < rows <= FEW_ROWS:
@@ -83,46 +80,56 @@ class FineTuning(Learner):
                 super().bn_freeze(True)
         return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, **options)
 
+    def _run(self, *given: Any, **options: Any) -> list[dict[str, Any]]:
+        self._start_new_head()
+        return super()._run(*given, **options)
+
     def _head_is_new(self) -> None:
         """Remember what the head holds before it has been trained."""
         model = self.model
         if isinstance(model, TransferModel) and model.pooled and layers_of(model.head):
             self._new_head = _digest(model.head)
 
-    def _head_started(self) -> bool:
-        """Whether the head has left its random weights, or shall keep them."""
-        if self._new_head is None or self.head_start is False:
-            return True
-        if getattr(self.data, "task", None) not in ("classification", "multilabel"):
-            return True
-        rows = _rows(self.data)
-        if rows < 2 or (self.head_start is None and rows > START_ROWS):
-            return True
-        return _digest(self.model.head) != self._new_head
-
-    def _start_head_on(self, features: Tensor, targets: Tensor) -> None:
-        start_head(self.model.head, features, targets)
+    @torch.no_grad()
+    def _start_new_head(self) -> None:
+        """Start a head that is still new, where it pays: one pass over the pictures without augmentation."""
+        data, model = self.data, self.model
+        if not self._head_may_start():
+            return
+        if hasattr(data.train_dl, "tensors"):
+            features, targets = data.train_dl.tensors
+        else:
+            check = getattr(data, "check_files", None)
+            if check is not None:
+                check()
+            plain = data.trn_ds.with_tfm(data.tfms[1].without_augmentation())
+            loader = picture_loader(plain, data.bs, num_workers=data.num_workers, seed=0)
+            rows: list[tuple[Tensor, Tensor]] = []
+            with preserve_modes(model), preserve_rng():
+                model.eval()
+                for pictures, answers in device_batches(loader, self.device, training=False):
+                    rows.append((model.features(pictures).float().cpu(), answers.cpu()))
+            features, targets = map(torch.cat, zip(*rows, strict=True))
+        start_head(model.head, features, targets)
         self._new_head = None
         self._weights_changed("head_start")
         if self.progress and distributed.is_main():
             print(f"the head starts from logistic regression on {len(targets):,} pictures", flush=True)
 
-    @torch.no_grad()
-    def _start_head_on_pictures(self) -> None:
-        """One pass over the training pictures as they are, without augmentation."""
-        if getattr(self, "precompute", False):
-            self._start_head_on(*self.data.train_dl.tensors)
-            return
+    def _head_may_start(self) -> bool:
+        """Whether the head still has its random weights, and shall start elsewhere."""
         data = self.data
-        plain = data.trn_ds.with_tfm(data.tfms[1].without_augmentation())
-        loader = picture_loader(plain, data.bs, num_workers=data.num_workers, seed=0)
-        features, targets = [], []
-        with preserve_modes(self.model):
-            self.model.eval()
-            for pictures, answers in device_batches(loader, self.device, training=False):
-                features.append(self.model.features(pictures).float().cpu())
-                targets.append(answers.cpu())
-        self._start_head_on(torch.cat(features), torch.cat(targets))
+        if self._new_head is None or self.head_start is False:
+            return False
+        if getattr(data, "task", None) not in ("classification", "multilabel"):
+            return False
+        rows = _rows(data)
+        if min(rows, getattr(data.train_dl, "bs", 2)) < 2 or (self.head_start is None and rows > START_ROWS):
+            return False
+        if _digest(self.model.head) == self._new_head:
+            return True
+        self._new_head = None
+        return False
 
 
 def statistics_are_folded(body: nn.Module) -> bool:

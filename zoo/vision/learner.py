@@ -82,9 +82,10 @@ class ConvLearner(FineTuning):
             weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or
                 its body), a state dict, or None for random weights.
             head_start: whether the new head begins as logistic regression on the activations of the training
-                pictures (classes and labels only), from which it learns on; it equals some hundred steps. None:
-                with `precompute` and in `fine_tune`, where there are at most 5,000 of them; True: in any
-                case, here and now; False: it begins with random weights.
+                pictures (for classes and labels), from which it learns on; that equals some hundred steps.
+                None: with up to 5,000 of them, once their activations are cached, or else at the first fit,
+                which runs the body over them once more; True: with any number, here and now; False: it
+                begins with random weights.
 
         Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`.
 
@@ -112,8 +113,8 @@ class ConvLearner(FineTuning):
             learn.groups.bn_freeze(True)
         if precompute:
             learn.precompute = True
-        elif head_start and not learn._head_started():
-            learn._start_head_on_pictures()
+        elif head_start:
+            learn._start_new_head()
         return learn
 
     @classmethod
@@ -185,8 +186,7 @@ class ConvLearner(FineTuning):
             self._features = None
         elif self._features is None:
             self._features = self._compute_features(self._pictures)
-            if not self._head_started():
-                self._start_head_on_pictures()
+            self._start_new_head()
 
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
         if not isinstance(self.model, TransferModel) or not self.model.pooled:

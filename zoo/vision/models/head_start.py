@@ -19,10 +19,6 @@ STRENGTH = 2.5
 """Inverse strength of the penalty, over the number of standardised inputs (so that it does not depend on
 their number); chosen by `benchmarks/small_pictures.py` on one half of the cats and dogs."""
 
-DAMPING = 0.3
-"""Scale of the normalised inputs of each layer, made up for by its weights: the first steps of Adam, which
-move every weight by the rate, then change the answers less."""
-
 _RIDGE = 0.1  # of the read-out, over the rows
 _LEAST_SPREAD = 0.1  # of an input, over the typical one: pictures to come may light up what was dark
 
@@ -40,11 +36,14 @@ def layers_of(head: nn.Module) -> list[tuple[nn.BatchNorm1d, nn.Linear]]:
     if not isinstance(head, nn.Sequential):
         return []
     kept = [layer for layer in head if not isinstance(layer, nn.Dropout)]
-    kinds = [type(layer) for layer in kept]
-    n = (len(kept) + 1) // 3
-    if kinds != ([nn.BatchNorm1d, nn.Linear, nn.ReLU] * n)[:-1]:
+    wanted = ([nn.BatchNorm1d, nn.Linear, nn.ReLU] * len(kept))[: len(kept)]
+    if len(kept) % 3 != 2 or not all(map(isinstance, kept, wanted)):
         return []
-    return [(norm, linear) for norm, linear in pairwise(kept) if isinstance(norm, nn.BatchNorm1d)]  # pyright: ignore[reportReturnType]
+    return [
+        (norm, linear)
+        for norm, linear in pairwise(kept)
+        if isinstance(norm, nn.BatchNorm1d) and isinstance(linear, nn.Linear)
+    ]
 
 
 @torch.no_grad()
@@ -87,18 +86,17 @@ def start_head(head: nn.Module, features: np.ndarray | Tensor, targets: np.ndarr
         )
     logits: Tensor | None = None
     for number, (norm, linear) in enumerate(layers):
-        inputs = _standardised(norm, inputs)
+        inputs, damping = _standardised(norm, inputs), getattr(linear, "damping", 1.0)
         if logits is None:
             weight, bias = logistic(inputs.numpy(), answers, n_out)
             logits = inputs @ weight.T + bias
         else:
             weight, bias = _least_squares(inputs, logits)
         if number < len(layers) - 1:
-            weight = linear.weight.cpu() + _mixed(weight, logits, linear.out_features)
+            weight = damping * linear.weight.cpu() + _mixed(weight, logits, linear.out_features)
             bias = torch.zeros(linear.out_features)
-        linear.weight.copy_(weight / DAMPING)
+        linear.weight.copy_(weight / damping)
         linear.bias.copy_(bias)
-        norm.weight.fill_(DAMPING)
         inputs = torch.relu(inputs @ weight.T + bias)
 
 
