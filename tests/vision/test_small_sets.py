@@ -11,7 +11,14 @@ from torch import nn
 
 from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
 from zoo import load_learner
-from zoo.vision import ConvLearner, ImageClassifierData, tfms_from_model, tfms_from_stats, transforms_side_on
+from zoo.vision import (
+    ConvLearner,
+    ImageClassifierData,
+    imagenet_stats,
+    tfms_from_model,
+    tfms_from_stats,
+    transforms_side_on,
+)
 from zoo.vision.fine_tuning import statistics_are_folded
 from zoo.vision.models.head_start import STRENGTH, layers_of, logistic, start_head
 from zoo.vision.models.transfer import make_head
@@ -122,52 +129,43 @@ class TestStartHead:
 
 
 class TestWhenHeadsStart:
-    def test_with_precompute_by_itself_and_as_it_is_told(self, data, capsys):
-        for options, starts in (
-            ({"precompute": True}, True),
-            ({"precompute": True, "head_start": False}, False),
-            ({}, False),
-            ({"head_start": True}, True),
-        ):
-            assert started(learner(data, **options)) == starts, options
-        learner(data, precompute=True, progress=True)
-        assert "the head starts from logistic regression on 12 pictures" in capsys.readouterr().out
+    def test_with_and_without_cached_activations_alike(self, data):
+        weights = learner(data).model.body.state_dict()
+        answers = []
+        for precompute in (True, False):
+            learn = learner(data, weights=weights, precompute=precompute, ps=0.0)
+            assert not started(learn)
+            learn.fit(1e-3, 1)
+            learn.precompute = False
+            answers.append(learn.predict())
+        assert np.allclose(*answers, atol=1e-3)
+
+    def test_what_is_no_choice_is_refused(self, data):
         with pytest.raises(TypeError, match="head_start is True, False, or None"):
             learner(data, head_start="yes")
 
-    def test_with_and_without_precompute_alike(self, data):
-        weights = learner(data).model.body.state_dict()
-        cached = learner(data, weights=weights, precompute=True)
-        direct = learner(data, weights=weights, head_start=True)
-        cached.precompute = False
-        assert np.allclose(cached.predict(), direct.predict(), atol=1e-3)
-
-    def test_only_once_and_never_over_what_was_trained(self, data):
-        learn = learner(data)
-        learn.head_start = False
+    def test_never_over_what_was_trained(self, data):
+        learn = learner(data, head_start=False)
         learn.fit(1e-3, 1)
-        before, learn.head_start = state(learn.model.head), None
-        learn.precompute = True
-        assert same(before, state(learn.model.head))
-        learn = learner(data)
-        learn.lr_find(num_it=4)  # leaves no trace
-        learn.precompute = True
-        started = state(learn.model.head)
-        learn.precompute = False
-        learn.precompute = True
-        assert same(started, state(learn.model.head))
+        learn.head_start = None
+        before = learn.evaluate()["valid_loss"]
+        assert learn.fit(1e-9, 1)[-1]["valid_loss"] == pytest.approx(before, rel=0.2)
 
-    def test_not_on_loaded_weights(self, data):
-        learn = learner(data)
-        learn.save("one")
+    def test_the_finder_leaves_it_new(self, data, capsys):
+        learn = learner(data, precompute=True, progress=True)
+        learn.lr_find(num_it=4)
+        assert "starts" not in capsys.readouterr().out
+        learn.fit(1e-3, 1)
+        assert "starts from logistic regression on 12 pictures" in capsys.readouterr().out
+
+    def test_not_on_loaded_weights(self, data, capsys):
         other = learner(data)
         other.fit(1e-3, 1)
         other.save("two")
-        third = learner(data)
-        third.load("two")
-        before = state(third.model.head)
-        third.precompute = True
-        assert same(before, state(third.model.head))
+        learn = learner(data, progress=True)
+        learn.load("two")
+        learn.fit(1e-3, 1)
+        assert "the head starts" not in capsys.readouterr().out
 
     @pytest.mark.parametrize("method", ["fit", "fine_tune", "fit_one_cycle"])
     def test_at_the_first_fit(self, data, capsys, method):
@@ -177,15 +175,6 @@ class TestWhenHeadsStart:
             getattr(learn, method)(*given)
             getattr(learn, method)(*given)
             assert capsys.readouterr().out.count("the head starts from logistic regression") == starts
-
-    def test_a_seeded_fit_is_the_same_as_one_from_a_head_that_was_started_before(self, data):
-        weights = learner(data).model.body.state_dict()
-        answers = []
-        for options in ({}, {"head_start": True}):
-            learn = learner(data, weights=weights, **options)
-            learn.fit(1e-3, 1)
-            answers.append(learn.predict())
-        assert np.array_equal(*answers)
 
     def test_bodies_without_the_standard_head_train_as_they_are(self, data):
         head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
@@ -199,8 +188,8 @@ class TestWhenHeadsStart:
             data.path, names, labels, bs=4, tfms=tfms_from_model(ARCH, 32), val_idxs=[0, 6], num_workers=0
         )
         assert tags.is_multi
-        learn = learner(tags, path=tmp_path, precompute=True)
-        assert learn.evaluate()["accuracy_thresh"] == 1
+        rows = learner(tags, path=tmp_path, precompute=True).fit(1e-3, 1)
+        assert rows[-1]["accuracy_thresh"] == 1
 
     def test_an_exported_started_head_answers_alike(self, data, tmp_path):
         learn = learner(data, precompute=True)
@@ -234,9 +223,7 @@ class TestStatistics:
         data = ImageClassifierData.from_arrays(
             None, (x, y), (x, y), bs=4, tfms=tfms_from_model("mobilenet_v3_small", 32), num_workers=0
         )
-        learn = ConvLearner.pretrained(
-            "mobilenet_v3_small", data, weights=None, progress=False, device="cpu"
-        )
+        learn = ConvLearner.pretrained("mobilenet_v3_small", data, weights=None, progress=False, device="cpu")
         norm = learn.model.body[0][0][1]
         if told is not None:
             learn.bn_freeze(told)
@@ -246,26 +233,25 @@ class TestStatistics:
 
 
 class TestRealPictures:
-    @pytest.fixture
-    def few(self, data_dir, tmp_path):
-        path = link_slice(data_dir("dogscats"), tmp_path / "few", 50)
-        stats = tfms_from_stats(
-            ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 96, aug_tfms=transforms_side_on, max_zoom=1.1
-        )
-        return ImageClassifierData.from_paths(path, tfms=stats, num_workers=0, seed=0)
-
-    def test_the_head_and_fine_tuning_do_not_lose_to_logistic_regression(self, few, data_dir, tmp_path):
+    def test_the_head_and_fine_tuning_do_not_lose_to_logistic_regression(self, data_dir, tmp_path):
+        source, path = data_dir("dogscats"), tmp_path / "few"
+        link_slice(source, path, 50, ["train"])
+        link_slice(source, path, 150, ["valid"])
+        tfms = tfms_from_stats(imagenet_stats, 96, aug_tfms=transforms_side_on, max_zoom=1.1)
+        data = ImageClassifierData.from_paths(path, tfms=tfms, num_workers=0, seed=0)
         weights = data_dir("weights") / "mobilenet_v2.pth"
-        learn = ConvLearner.pretrained(
-            "mobilenet_v2", few, weights=weights, progress=False, device="cpu", path=tmp_path, seed=0
-        )
-        with pytest.warns(UserWarning, match="augmentation"):
-            learn.precompute = True
-        (x, y), (v, truth) = learn.data.train_dl.tensors, learn.data.valid_dl.tensors
+        frozen = []
+        for seed in range(3):
+            learn = ConvLearner.pretrained(
+                "mobilenet_v2", data, weights=weights, progress=False, device="cpu", path=tmp_path, seed=seed
+            )
+            with pytest.warns(UserWarning, match="augmentation"):
+                learn.precompute = True
+            (x, y), (v, truth) = learn.data.train_dl.tensors, learn.data.valid_dl.tensors
+            frozen.append(learn.fit(1e-2, 3)[-1]["accuracy"])
         peer = LogisticRegression(max_iter=1000).fit(x, y).score(v, truth)
         assert peer > 0.8  # else this test shows nothing
-        assert learn.evaluate()["accuracy"] >= peer - 0.02
-        frozen = learn.fit(1e-2, 3)[-1]["accuracy"]
-        assert frozen >= peer - 0.02
-        tuned = learn.fine_tune(1)[-1]["accuracy"]
-        assert tuned >= frozen - 0.02
+        assert np.mean(frozen) >= peer - 0.01
+        assert np.ptp(frozen) < 0.04
+        tuned = learn.fine_tune(1, freeze_epochs=0)[-1]["accuracy"]
+        assert tuned >= frozen[-1] - 0.02

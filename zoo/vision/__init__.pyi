@@ -12,6 +12,16 @@ from .files.ranges import value_range_of as value_range_of
 from .files.reading import open_image as open_image
 from .interpret import ImageModelResults as ImageModelResults
 from .learner import ConvLearner as ConvLearner
+from .models.fast_net import FastNet as FastNet
+from .models.ladder import ConvNet as ConvNet
+from .models.ladder import ConvNetBn as ConvNetBn
+from .models.ladder import SimpleNet as SimpleNet
+from .models.layers import AdaptiveConcatPool2d as AdaptiveConcatPool2d
+from .models.layers import conv_layer as conv_layer
+from .models.layers import res_block as res_block
+from .models.resnet_small import ResNetSmall as ResNetSmall
+from .models.unet import unet as unet
+from .models.wide_resnet import WideResNet as WideResNet
 from .transforms.augment import RandomDihedral as RandomDihedral
 from .transforms.augment import RandomFlip as RandomFlip
 from .transforms.augment import RandomLighting as RandomLighting

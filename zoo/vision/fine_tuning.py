@@ -33,8 +33,8 @@ class FineTuning(Learner):
     """The part of a `ConvLearner` that concerns a pretrained body and its new head.
 
     Attributes:
-        head_start: whether a new head begins as logistic regression on the activations of the training
-            pictures: True or False, or None for where it pays (see `ConvLearner.pretrained`).
+        head_start: whether a new head begins its first fit as logistic regression on the activations of the
+            training pictures: True, False, or None for where it pays (see `ConvLearner.pretrained`).
     """
 
     head_start: bool | None = None
@@ -133,8 +133,8 @@ class FineTuning(Learner):
 
 
 def statistics_are_folded(body: nn.Module) -> bool:
-    """Whether all batch norm layers of a trained body have the mean 0 and the variance 1: they were folded
-    into the convolutions before them, as converters to formats for phones do.
+    """Whether all batch norm layers of a trained body have the mean 0 and the variance 1 (less an epsilon):
+    they were folded into the convolutions before them, as converters to formats for phones do.
 
     Example:
         >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
@@ -145,7 +145,7 @@ def statistics_are_folded(body: nn.Module) -> bool:
     norms = [m for m in body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     known = [(m.running_mean, m.running_var) for m in norms]
     return bool(known) and all(
-        mean is not None and var is not None and not mean.any() and bool((var == 1).all())
+        mean is not None and var is not None and not mean.any() and bool(((var - 1).abs() < 1e-4).all())
         for mean, var in known
     )
 

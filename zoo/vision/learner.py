@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 import numpy as np
 from torch import Tensor, nn
 
-import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
+import zoo.vision.models.registered as _own_models  # noqa: F401 (archives can name what is registered)
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
@@ -81,11 +81,10 @@ class ConvLearner(FineTuning):
             custom_head: your own head; it reads the N x C x H x W feature map (no precompute, no export).
             weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or
                 its body), a state dict, or None for random weights.
-            head_start: whether the new head begins as logistic regression on the activations of the training
-                pictures (for classes and labels), from which it learns on; that equals some hundred steps.
-                None: with up to 5,000 of them, once their activations are cached, or else at the first fit,
-                which runs the body over them once more; True: with any number, here and now; False: it
-                begins with random weights.
+            head_start: whether the new head begins its first fit as logistic regression on the activations of
+                the training pictures (for classes and labels), from which it learns on; that equals some
+                hundred steps. None: with up to 5,000 pictures; True: with any number. Without cached
+                activations it takes one more pass over the pictures. False: it begins with random weights.
 
         Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`.
 
@@ -113,8 +112,6 @@ class ConvLearner(FineTuning):
             learn.groups.bn_freeze(True)
         if precompute:
             learn.precompute = True
-        elif head_start:
-            learn._start_new_head()
         return learn
 
     @classmethod
@@ -186,7 +183,6 @@ class ConvLearner(FineTuning):
             self._features = None
         elif self._features is None:
             self._features = self._compute_features(self._pictures)
-            self._start_new_head()
 
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
         if not isinstance(self.model, TransferModel) or not self.model.pooled:

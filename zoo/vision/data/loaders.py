@@ -114,7 +114,9 @@ def picture_loader(
         rows: read only these rows, in this order; not with `shuffle`.
     """
     if rows is not None and shuffle:
-        raise ValueError("picture_loader: rows come in the order given, so shuffle=True does not go with them")
+        raise ValueError(
+            "picture_loader: rows come in the order given, so shuffle=True does not go with them"
+        )
     return DatasetLoader(
         dataset,
         bs,

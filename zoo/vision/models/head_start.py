@@ -141,10 +141,8 @@ def _standardised(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:
     """The inputs as the batch norm, whose running statistics become theirs, normalises them."""
     mean, var = inputs.mean(0), inputs.var(0, correction=0)
     var = var.clamp_min(_LEAST_SPREAD**2 * var.mean().item())
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(var)
+    norm.get_buffer("running_mean").copy_(mean)
+    norm.get_buffer("running_var").copy_(var)
     return (inputs - mean) / (var + norm.eps).sqrt()
 
 

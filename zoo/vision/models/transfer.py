@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
-from zoo.vision.models.bodies import arch_name, body_units, build_body, probe
+from zoo.vision.models.architectures import arch_name
+from zoo.vision.models.bodies import body_units, build_body, probe
 
 
 def concat_pool(features: Tensor) -> Tensor:
@@ -38,11 +39,11 @@ def head_dropouts(ps: float | Sequence[float] | None, n_layers: int) -> list[flo
 
 
 class DampedLinear(nn.Linear):
-    """A linear layer of `damping` times its inputs, `y = W (damping x) + b`, whose weights are as much larger.
+    """A linear layer of `damping` times its inputs, `y = W (damping x) + b`, with weights as much larger.
 
     It computes what a linear layer does and takes smaller steps: Adam moves every weight by about the rate,
-    so that 0.01 moves the sum over 2,500 normalised inputs by 20, and by 2 with a damping of 0.1. It is
-    the first-layer factor of mu-parametrisation (Yang et al. 2022, "Tensor Programs V", table 8) as a constant.
+    so that 0.01 moves the sum over 2,500 normalised inputs by 20, and by 2 with a damping of 0.1. (What a
+    multiplier does to the steps of Adam: Yang et al. 2022, "Tensor Programs V", lemma J.1.)
 
     Example:
         >>> layer = DampedLinear(3, 1, damping=0.1)
@@ -165,21 +166,26 @@ def transfer_model(
     c_in: int = 3,
     xtra_fc: Sequence[int] = (512,),
     ps: float | Sequence[float] | None = None,
+    bn_final: bool = False,
     damping: float = 1.0,
 ) -> TransferModel:
-    """A torchvision body with random weights and a fresh head.
+    """A body with random weights and a fresh head.
 
     Args:
-        arch: torchvision name.
+        arch: name of an architecture.
         n_classes: outputs.
         c_in: channels of the pictures.
         xtra_fc: sizes of the head's hidden layers.
         ps: the head's dropout, see `make_head`.
+        bn_final: whether batch norm (momentum 0.01) follows the last layer.
         damping: of the head's linear layers; archives that do not name it have plain ones.
     """
     body = _body(arch_name(arch), c_in)
     n_features, cut = probe(body, c_in)
-    return TransferModel(body, make_head(2 * n_features, n_classes, xtra_fc, ps, damping=damping), cut)
+    head = make_head(2 * n_features, n_classes, xtra_fc, ps, damping=damping)
+    if bn_final:
+        head.append(nn.BatchNorm1d(n_classes, momentum=0.01))
+    return TransferModel(body, head, cut)
 
 
 def with_custom_head(arch: str, head: nn.Module, c_in: int = 3) -> TransferModel:
