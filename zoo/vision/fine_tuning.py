@@ -94,9 +94,9 @@ class FineTuning(Learner):
     def _start_new_head(self) -> None:
         """Start a head that is still new, where it pays: one pass over the pictures without augmentation."""
         data, model = self.data, self.model
-        if not self._head_may_start():
+        if not self._head_may_start() or not isinstance(model, TransferModel):
             return
-        if hasattr(data.train_dl, "tensors"):
+        if getattr(self, "_features", None) is not None:
             features, targets = data.train_dl.tensors
         else:
             check = getattr(data, "check_files", None)
@@ -126,7 +126,7 @@ class FineTuning(Learner):
         rows = _rows(data)
         if min(rows, getattr(data.train_dl, "bs", 2)) < 2 or (self.head_start is None and rows > START_ROWS):
             return False
-        if _digest(self.model.head) == self._new_head:
+        if _digest(self.model.get_submodule("head")) == self._new_head:
             return True
         self._new_head = None
         return False

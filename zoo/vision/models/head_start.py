@@ -120,18 +120,17 @@ def logistic(inputs: np.ndarray, targets: np.ndarray, n_out: int) -> tuple[Tenso
         for label, column in enumerate(targets.T > 0.5):
             if 0 < column.sum() < rows:
                 model.fit(inputs, column)
-                weight[label], bias[label] = model.coef_[0], model.intercept_[0]
+                weight[label], bias[label] = np.ravel(model.coef_), np.ravel(model.intercept_)[0]
             elif column.all():
                 bias[label] = math.log(rows + 1.0)
     else:
         present = np.unique(targets)
-        if len(present) == 2:  # scikit-learn has one row of weights then
+        if len(present) > 1:
             model.fit(inputs, targets)
-            weight[present] = np.stack([-model.coef_[0], model.coef_[0]]) / 2
-            bias[present] = np.stack([-model.intercept_[0], model.intercept_[0]]) / 2
-        elif len(present) > 2:
-            model.fit(inputs, targets)
-            weight[present], bias[present] = model.coef_, model.intercept_
+            found, offsets = np.asarray(model.coef_), np.asarray(model.intercept_)
+            if len(present) == 2:  # scikit-learn has one row of weights then
+                found, offsets = np.concatenate([-found, found]) / 2, np.concatenate([-offsets, offsets]) / 2
+            weight[present], bias[present] = found, offsets
         else:
             bias[present] = 0.0
     return torch.from_numpy(weight).float(), torch.from_numpy(bias).float()
