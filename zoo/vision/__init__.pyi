@@ -1,9 +1,16 @@
 from .activations import SaveFeatures as SaveFeatures
 from .data.image_data import ImageClassifierData as ImageClassifierData
-from .interpret import ImageModelResults as ImageModelResults
 from .learner import ConvLearner as ConvLearner
 from .picture_files import verify_images as verify_images
 from .pictures import open_image as open_image
+from .seeing.class_results import ImageModelResults as ImageModelResults
+from .seeing.cleaning import apply_corrections as apply_corrections
+from .seeing.cleaning import cleaning_page as cleaning_page
+from .seeing.duplicates import find_duplicates as find_duplicates
+from .seeing.label_errors import suspicious_labels as suspicious_labels
+from .seeing.oddities import odd_pictures as odd_pictures
+from .seeing.tag_results import ImageTagResults as ImageTagResults
+from .seeing.value_results import ImageValueResults as ImageValueResults
 from .transforms.augment import RandomDihedral as RandomDihedral
 from .transforms.augment import RandomFlip as RandomFlip
 from .transforms.augment import RandomLighting as RandomLighting

@@ -15,6 +15,7 @@ from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
@@ -26,13 +27,14 @@ from zoo.vision.data.loaders import picture_loader
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
+from zoo.vision.seeing.looking import Seeing
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(Learner):
+class ConvLearner(Seeing, Learner):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
@@ -181,6 +183,16 @@ class ConvLearner(Learner):
             )
         return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
 
+    def _feature_data(self) -> ImageClassifierData | None:
+        """The pictures with loaders of the body's activations; None for networks without such a body."""
+        if self._features is not None:
+            return self._features
+        if not isinstance(self.model, TransferModel) or not self.model.pooled:
+            return None
+        with preserve_modes(self.model):
+            data = self._pictures
+            return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
+
     def freeze_to(self, n: int) -> None:
         """Freeze the groups before number `n` and train the rest.
 
@@ -273,7 +285,7 @@ class ConvLearner(Learner):
             is_test: the test pictures.
             seed: another number shows other pictures.
         """
-        from zoo.vision.show import show_results
+        from zoo.vision.seeing.show import show_results
 
         data = self._pictures
         dataset = data.test_ds if is_test else data.val_ds

@@ -350,7 +350,7 @@ class ImageClassifierData(PictureData):
             n: number of pictures.
             epoch: another number shows other views.
         """
-        from zoo.vision.show import show_batch
+        from zoo.vision.seeing.show import show_batch
 
         if self.trn_ds is None:
             raise ValueError("there are no training pictures to show")
