@@ -61,35 +61,28 @@ def _unreadable(pictures: PictureSet, broken: dict[int, str]) -> list[Finding]:
 
 
 def _twins(twins: pd.DataFrame, sizes: dict[str, int]) -> list[Finding]:
-    exact = twins.kind == "exact"
-    twisted = contradicting(twins)
-    crossing = across_split(twins)
-    crossing_valid, crossing_test = crossing[crossing.part == "valid"], crossing[crossing.part == "test"]
+    twisted, crossing = contradicting(twins), across_split(twins)
+    valid, test = crossing[crossing.part == "valid"], crossing[crossing.part == "test"]
+    exact, near = valid[valid.kind == "exact"], valid[valid.kind == "near"]
+    known = test[test.kind == "exact"]
     inside = twins[(twins.part == "train") & (twins.twin_part == "train")]
+    many = len(inside) > 0.01 * sizes.get("train", 0)
+    across = "training pictures in validation"
+    apart = "Keep pictures of one scene on one side of the split."
+    drop = "Drop them, or keep them on one side: the score looks better than it is."
+    look = "Look at these labels, as with zoo.vision.cleaning_page: no model can be right on both."
+    done = "Their answers are known: see whether they should be predicted."
+    copies = "Drop the duplicates, unless they are cases of their own."
+    twice = "warning" if many else "note", "training pictures that occur twice", "equal or nearly alike"
     return [
+        *_pairs("error", across, "equal content", exact, sizes.get("valid"), drop),
+        *_pairs("warning", across, "nearly alike", near, sizes.get("valid"), apart),
         *_pairs(
-            "error", "training pictures in validation", "equal content", crossing_valid[exact], sizes.get("valid"),
-            "Drop them, or keep them on one side: the score looks better than it is.",
+            "warning", "alike, but labelled differently", "train, valid", twisted, None, look, sign="and"
         ),
-        *_pairs(
-            "warning", "training pictures in validation", "nearly alike", crossing_valid[~exact], sizes.get("valid"),
-            "Keep pictures of one scene on one side of the split.",
-        ),
-        *_pairs(
-            "warning", "alike, but labelled differently", "train, valid", twisted, None,
-            "Look at these labels: no model can be right on both. zoo.vision.cleaning_page(data, 'clean.html')",
-            sign="and",
-        ),
-        *_pairs(
-            "warning", "training pictures among those to predict", "equal content", crossing_test[exact],
-            sizes.get("test"), "Their answers are known: see whether they should be predicted.",
-        ),
-        *_pairs(
-            "warning" if len(inside) > 0.01 * sizes.get("train", 0) else "note", "training pictures that occur twice",
-            "equal or nearly alike", inside, sizes.get("train"),
-            "Drop the duplicates, unless they are cases of their own.",
-        ),
-    ]  # fmt: skip
+        *_pairs("warning", "training pictures to predict", "equal content", known, sizes.get("test"), done),
+        *_pairs(*twice, inside, sizes.get("train"), copies),
+    ]
 
 
 def _pairs(
@@ -104,6 +97,8 @@ def _pairs(
 
 
 def _odd(odd: pd.DataFrame, n: int) -> list[Finding]:
+    if not len(odd):
+        return []
     odd = odd[~odd.why.str.startswith("cannot be read")]
     empty = odd.why.str.contains("blank|dark|bright")
     found = []

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class ImageModelResults(PictureResults):
     """Predictions of a single-label classifier against the truth, with their pictures.
 
-    `learn.results()` and `ImageModelResults.from_learner(learn)` make them, for other kinds of targets results
-    of that kind. Methods that choose pictures take `n`, how many (6 by default); a log line tells where there
+    `learn.results()` and `ImageModelResults.from_learner(learn)` make them, of other targets results of their
+    kind. Methods that choose pictures take `n`, how many (6 by default); a log line tells where there
     are fewer.
 
     Args:
@@ -42,8 +42,8 @@ class ImageModelResults(PictureResults):
     def __init__(self, data: Any, log_probs: Any, targets: Any = None) -> None:
         if data.is_multi:
             raise ValueError(
-                "ImageModelResults needs one label per picture; these data have several: make the results with "
-                "learn.results(), or ImageTagResults(data, log_probs)"
+                "ImageModelResults needs one label per picture; these data have several: use learn.results() "
+                "or ImageTagResults(data, log_probs)"
             )
         super().__init__(data, targets)
         self.log_probs = np.asarray(log_probs, np.float64)
@@ -65,8 +65,8 @@ class ImageModelResults(PictureResults):
         """Predict the validation pictures of a learner and keep the results.
 
         Returns:
-            Results of the kind that the learner's targets ask for: these, `ImageTagResults` for several labels,
-            `ImageValueResults` for values.
+            Results of the kind that the learner's targets ask for: these, `ImageTagResults` for several
+            labels, `ImageValueResults` for values.
         """
         from zoo.vision.seeing.looking import results_of
 
@@ -138,7 +138,7 @@ class ImageModelResults(PictureResults):
         return sorted(pairs, key=lambda pair: -pair[2])
 
     def per_class(self) -> pd.DataFrame:
-        """One row a class: `pictures`, `precision`, `recall`, `f1`; NaN where there is nothing to divide by."""
+        """One row a class: `pictures`, `precision`, `recall`, `f1`; NaN for shares of nothing."""
         import pandas as pd
 
         matrix = self.confusion_matrix()
@@ -153,14 +153,14 @@ class ImageModelResults(PictureResults):
             }
         )
 
-    def suspicious_labels(self, n: int = 20) -> pd.DataFrame:
+    def suspicious_labels(self, n: int | None = None) -> pd.DataFrame:
         """Validation pictures whose label the model has reason to doubt, by confident learning.
 
         The model has not seen these labels, so its probabilities are out of sample; for the training pictures
         see `zoo.vision.suspicious_labels`, which makes such probabilities for all.
 
         Args:
-            n: the first so many, the most doubtful first.
+            n: the first so many, the most doubtful first; all by default.
 
         Returns:
             `file`, `label`, `suggested`, their probabilities, and `row`.
@@ -170,7 +170,7 @@ class ImageModelResults(PictureResults):
         from zoo.vision.seeing.label_errors import confident_doubts
 
         doubts = confident_doubts(self.probs, self.targets)
-        doubts = doubts[: told_n(n, len(doubts), "suspicious labels")] if len(doubts) else doubts
+        doubts = doubts if n is None else doubts[: told_n(n, len(doubts), "suspicious labels")]
         names, labels = self.dataset.fnames, self.data.classes or []
         rows = [one.row for one in doubts]
         return pd.DataFrame(

@@ -13,8 +13,8 @@ import pandas as pd
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
 from zoo.vision.seeing.cleaning_script import SCRIPT, STYLE
-from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table
-from zoo.vision.seeing.features import raw_features, unit_rows
+from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table, has_features
+from zoo.vision.seeing.features import compared, raw_features
 from zoo.vision.seeing.label_errors import has_labels, suspicious_table
 from zoo.vision.seeing.looks import look_at
 from zoo.vision.seeing.oddities import odd_table
@@ -55,7 +55,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
     pictures = picture_set(source)
     looks = look_at(pictures.items)
     raw: np.ndarray | None = raw_features(source) if hasattr(source, "model") else None
-    features = None if raw is None else unit_rows(raw)
+    features = compared(raw) if raw is not None and has_features(source, pictures) else None
     separator = label_separator(pictures)
     names = [_below(name, pictures.base) for name in pictures.names]
     index = {
@@ -67,11 +67,13 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
     sections: list[Part] = []
     if raw is not None and has_labels(source):
         doubts = suspicious_table(pictures, raw[: pictures.n_labelled], None)
-        shown = [
-            cards.one(index[one.part, one.row], _doubt(one)) for one in doubts.head(n).itertuples(index=False)
-        ]
+        shown = [cards.one(index[one["part"], one["row"]], _doubt(one)) for one in _first(doubts, n)]
         sections.append(grid_part("Labels that are probably wrong", _of(len(shown), len(doubts)), shown))
-    twins = duplicate_table(pictures, looks, features, NEAR["look" if features is None else "features"])
+    twins = duplicate_table(pictures, looks, None, NEAR["look"])
+    if features is not None:
+        seen = duplicate_table(pictures, looks, features, NEAR["features"])
+        places = ["part", "row", "twin_part", "twin_row"]
+        twins = pd.concat([twins, seen]).drop_duplicates(places, ignore_index=True)
     twisted = contradicting(twins)
     split = across_split(twins).drop(twisted.index, errors="ignore")
     inside = twins.drop(twisted.index.union(split.index))
@@ -81,12 +83,12 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         ("Alike", inside),
     ):
         shown = [
-            cards.pair(index[one.part, one.row], index[one.twin_part, one.twin_row], one.kind, one.distance)
-            for one in table.head(n).itertuples(index=False)
+            cards.pair(index[one["part"], one["row"]], index[one["twin_part"], one["twin_row"]], one)
+            for one in _first(table, n)
         ]
         sections.append(grid_part(title, _of(len(shown), len(table)), shown))
     odd = odd_table(pictures, looks, features)
-    shown = [cards.one(index[one.part, one.row], one.why) for one in odd.head(n).itertuples(index=False)]
+    shown = [cards.one(index[one["part"], one["row"]], one["why"]) for one in _first(odd, n)]
     sections.append(grid_part("Unlike the rest", _of(len(shown), len(odd)), shown))
     return write_page(path, "Look through these pictures", sections, head=_head(separator), foot=cards.foot())
 
@@ -110,7 +112,8 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "corrections.csv"
-        >>> _ = file.write_text("file,label,part,row,action\\n1.jpg,cat,train,0,keep\\n2.jpg,dog,train,1,delete\\n")
+        >>> rows = ["file,label,part,row,action", "1.jpg,cat,train,0,keep", "2.jpg,dog,train,1,delete"]
+        >>> _ = file.write_text("\\n".join(rows))
         >>> apply_corrections(file).values.tolist()
         [['1.jpg', 'cat', 'train']]
     """
@@ -121,8 +124,8 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(
-            f"{file} has no column {some(map(repr, missing))}; the page writes {', '.join(COLUMNS)}, the file has "
-            f"{some(table.columns, 10)}"
+            f"{file} has no column {some(map(repr, missing))}; the page writes {', '.join(COLUMNS)}, the "
+            f"file has {some(table.columns, 10)}"
         )
     unknown = [value for value in table.action.unique() if value not in ACTIONS]
     if unknown:
@@ -131,7 +134,7 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     unnamed = table.index[(table.label == "") & (table.action == "relabel")]
     if len(unnamed):
         raise ValueError(
-            f"{file}: no new label for {some(table.file[unnamed].map(repr), 3)}: give one, or mark it 'delete'"
+            f"{file}: no new label for {some(table.file[unnamed].map(repr), 3)}: give one, or 'delete' it"
         )
     twice = table.file[table.file.duplicated()]
     if len(twice):
@@ -144,8 +147,8 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
 
 
 def label_separator(pictures: PictureSet) -> str | None:
-    """What stands between several labels in a cell: a blank, or a semicolon where names have blanks; `None` for
-    pictures with one label each."""
+    """What stands between several labels in a cell: a blank, or a semicolon where names have blanks; `None`
+    for pictures with one label each."""
     if not pictures.is_multi:
         return None
     return ";" if any(" " in str(name) for name in pictures.classes or []) else " "
@@ -174,8 +177,8 @@ class _Cards:
         )
         return card(self.pictures.items[row], told, name=self.names[row], inner=self._controls(row))
 
-    def pair(self, row: int, twin: int, kind: str, distance: float) -> str:
-        how = "equal content" if kind == "exact" else f"distance {distance:.3f}"
+    def pair(self, row: int, twin: int, found: dict[str, Any]) -> str:
+        how = "equal content" if found["kind"] == "exact" else f"distance {found['distance']:.3f}"
         return f'<div class="pair">{self.one(row, how)}{self.one(twin, how)}</div>'
 
     def _controls(self, row: int) -> str:
@@ -227,20 +230,26 @@ def _head(separator: str | None) -> str:
         else f"several labels are separated by {'a blank' if separator == ' ' else repr(separator)}"
     )
     return (
-        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture that is shown "
-        "more than once is marked everywhere. Nothing is changed until you use the file that the button "
+        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture that is "
+        "shown more than once is marked everywhere. Nothing is changed until you use the file that the button "
         "downloads: <code>table = zoo.vision.apply_corrections('corrections.csv', 'clean.csv')</code>, then "
         f"<code>ImageClassifierData.from_csv(path, '', 'clean.csv', ...)</code> ({html.escape(how)}).</p>"
-        '<p class="bar"><button id="save">Download corrections.csv</button> <span id="count">nothing marked</span></p>'
+        '<p class="bar"><button id="save">Download corrections.csv</button> '
+        '<span id="count">nothing marked</span></p>'
     )
 
 
-def _doubt(one: Any) -> str:
-    return f"{one.suggested}? {one.suggested_probability:.2f}\n{one.label} {one.probability:.2f}"
+def _doubt(one: dict[str, Any]) -> str:
+    return f"{one['suggested']}? {one['suggested_probability']:.2f}\n{one['label']}: {one['probability']:.2f}"
+
+
+def _first(table: pd.DataFrame, n: int) -> list[dict[str, Any]]:
+    """The first rows of a table, each as a dict."""
+    return [{str(name): value for name, value in row.items()} for row in table.head(n).to_dict("records")]
 
 
 def _of(shown: int, total: int) -> str:
-    return f"{shown} of {total} shown" if total > shown else "" if total else "none found"
+    return f"{shown} of {total} shown" if total > shown else ""
 
 
 def _below(name: str, base: Path) -> str:

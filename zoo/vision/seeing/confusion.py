@@ -23,8 +23,8 @@ def confusion_figure(
 ) -> Figure:
     """Counts by true and predicted class, as a coloured table.
 
-    Up to 40 classes the cells hold their numbers; of more than 60 some names are left out. The figure is never
-    larger than 16 inches, and drawn in less than a second.
+    Up to 40 classes the cells hold their numbers; of more than 60 some names are left out. The figure is at
+    most 16 inches wide, and drawn in less than a second.
 
     Args:
         counts: classes x classes; row = truth, column = prediction.
@@ -39,7 +39,7 @@ def confusion_figure(
     """
     from matplotlib.colors import PowerNorm
 
-    total = counts.sum(1, keepdims=True)
+    total, labels = counts.sum(1, keepdims=True), [shortened(str(name), 24) for name in classes]
     left_out = ""
     if most is not None:
         if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 2:
@@ -48,7 +48,7 @@ def confusion_figure(
             chosen = most_confused_classes(counts, int(most))
             left_out = f"the {len(chosen)} most confused of {len(counts)} classes"
             counts, total = counts[np.ix_(chosen, chosen)], total[chosen]
-            classes = [classes[i] for i in chosen]
+            labels = [labels[i] for i in chosen.tolist()]
     shown = counts / np.maximum(total, 1) if normalize else counts
     k = len(counts)
     size = min(_LARGEST, max(3.0, 0.55 * k + 1.8))
@@ -58,7 +58,7 @@ def confusion_figure(
     image = axis.imshow(shown, cmap="Blues", norm=norm, interpolation="nearest")
     step = -(-k // _TICKS)
     ticks = np.arange(0, k, step)
-    names = [shortened(str(classes[i]), 24) for i in ticks]
+    names = [labels[i] for i in ticks.tolist()]
     font = 10 if k <= 25 else 7
     axis.set_xticks(ticks, names, rotation=90, fontsize=font, parse_math=False)
     axis.set_yticks(ticks, names, fontsize=font, parse_math=False)

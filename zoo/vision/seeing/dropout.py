@@ -21,9 +21,10 @@ def set_dropout(model: nn.Module, p: float | Sequence[float]) -> dict[str, float
     layers = {name: layer for name, layer in head.named_modules() if isinstance(layer, _KINDS)}
     if not layers:
         raise ValueError(
-            f"{where} has no dropout layers: heads made with ps=0 have none; make the learner with ps=0.5, say"
+            f"{where} has no dropout layers: heads made with ps=0 have none; make it with ps=0.5, say"
         )
-    values = [float(p)] * len(layers) if np.ndim(p) == 0 else [float(value) for value in np.asarray(p)]
+    given = np.asarray(p, np.float64)
+    values = np.full(len(layers), given).tolist() if given.ndim == 0 else given.reshape(-1).tolist()
     if len(values) != len(layers):
         raise ValueError(f"{where} has {len(layers)} dropout layers, p has {len(values)} values")
     if not all(0 <= value < 1 for value in values):
@@ -35,7 +36,7 @@ def set_dropout(model: nn.Module, p: float | Sequence[float]) -> dict[str, float
 
 
 def _remember(model: Any, values: list[float]) -> None:
-    """Let the archive make the head anew with these; one of 0 would leave its layer out, so it is kept as it was."""
+    """Let the archive make the head anew with these; not if one is 0, which would leave its layer out."""
     spec = getattr(model, "model_spec", None)
     if not isinstance(model, TransferModel) or not isinstance(spec, ModelSpec) or "ps" not in spec.args:
         return

@@ -62,14 +62,14 @@ class FeatureMap:
             model(pictures)
         if outputs and outputs[0].ndim == 4 and map_form(outputs[0], pictures) is not None:
             raise ValueError(
-                f"this network answers with pictures of shape {tuple(outputs[0].shape)}, not with one answer a "
-                "picture: its answer is itself a map of where things are"
+                f"this network answers with pictures of shape {tuple(outputs[0].shape)}, not with one answer "
+                "a picture: its answer is itself a map of where things are"
             )
         if not last:
             kinds = ", ".join(sorted({type(module).__name__ for module in layers.values()})[:8])
             raise ValueError(
-                f"{type(model).__name__} has no feature map: no layer ({kinds}) gives values of shape N x C x "
-                "height x width with more than one place, so there is nothing to draw over the picture. "
+                f"{type(model).__name__} has no feature map: no layer ({kinds}) gives values of shape N x C "
+                "x height x width with more than one place, so there is nothing to draw over the picture. "
                 "Transformers that pass on rows of tokens, and fully connected networks, have none"
             )
         name, values, channels_last = last[0]
@@ -109,7 +109,8 @@ def watched(model: nn.Module, layer: str) -> Iterator[Callable[[], Tensor]]:
 
     def go_on(module: nn.Module, inputs: Any, output: Any) -> Any:
         tensor = first_tensor(output)
-        assert tensor is not None
+        if tensor is None:
+            return output
         leaf = tensor.detach().clone().requires_grad_()
         kept[:] = [leaf]
         copy = leaf.clone()  # later layers may work in place

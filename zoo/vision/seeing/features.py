@@ -26,12 +26,12 @@ def frozen_features(learn: Any) -> np.ndarray:
         learn: a learner of pictures.
 
     Returns:
-        Float32, pictures x features, each row of length 1, so that products of rows are cosines.
+        Float32, pictures x features, as `compared` gives them.
 
     Raises:
         ValueError: if the network has no feature map.
     """
-    return unit_rows(raw_features(learn))
+    return compared(raw_features(learn))
 
 
 def raw_features(learn: Any) -> np.ndarray:
@@ -75,6 +75,15 @@ def _pooled(model: Any, pictures: Tensor) -> Tensor:
     if isinstance(model, TransferModel) and model.pooled:
         return model.features(pictures)
     return FeatureMap.of(model, pictures).values.mean((2, 3))
+
+
+def compared(raw: np.ndarray) -> np.ndarray:
+    """Features as they are compared: around their mean, each row of length 1, so that products are cosines.
+
+    Activations are positive, so all rows point the same way; around the mean unlike pictures stand at right
+    angles, whatever the network.
+    """
+    return unit_rows(raw - raw.mean(0))
 
 
 def unit_rows(values: np.ndarray) -> np.ndarray:

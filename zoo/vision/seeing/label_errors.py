@@ -107,8 +107,6 @@ def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed:
         ValueError: for pictures without labels, or with values instead of classes.
     """
     pictures = picture_set(learn)
-    if pictures.y is None or not pictures.classes:
-        raise ValueError("suspicious_labels needs pictures with classes or labels: these data have none")
     features = raw_features(learn)[: pictures.n_labelled]
     return suspicious_table(pictures, features, n, folds=folds, seed=seed)
 
@@ -119,7 +117,8 @@ def suspicious_table(
     """What `suspicious_labels` gives, from features that are there."""
     import pandas as pd
 
-    assert pictures.y is not None and pictures.classes is not None
+    if pictures.y is None or not pictures.classes:
+        raise ValueError("suspicious_labels needs pictures with classes or labels: these data have none")
     y, names = pictures.y, list(pictures.classes)
     reduced = _main_directions(features)
     doubts: list[tuple[str, str, Doubt]] = []
@@ -134,7 +133,7 @@ def suspicious_table(
         probs = out_of_fold(reduced, given, len(names), folds=folds, seed=seed)
         doubts = [(names[one.given], names[one.suggested], one) for one in confident_doubts(probs, given)]
     doubts.sort(key=lambda entry: (entry[2].margin, entry[2].row))
-    if n is not None and doubts:
+    if n is not None:
         doubts = doubts[: told_n(n, len(doubts), "suspicious labels")]
     rows = [one.row for _, _, one in doubts]
     return pd.DataFrame(

@@ -30,8 +30,9 @@ class Seeing:
         """What the model gets right and wrong on the validation pictures.
 
         Returns:
-            `ImageModelResults` for one label a picture, `ImageTagResults` for several, `ImageValueResults` for
-            values. Each has `top_losses`, pictures of the best and worst, tables, and `report("file.html")`.
+            `ImageModelResults` for one label a picture, `ImageTagResults` for several, and
+            `ImageValueResults` for values. Each has `top_losses`, pictures of the best and worst, tables, and
+            `report("file.html")`.
 
         Raises:
             ValueError: without validation pictures, and for targets of other kinds.
@@ -44,9 +45,9 @@ class Seeing:
         """Which parts of a picture speak for a class.
 
         The last feature map of the network, weighted by how much the class's output rises with it. "hires"
-        weighs every place by itself (HiResCAM, Draelos & Carin 2020), which for networks that end in an average
-        and one linear layer is the class activation map of Zhou et al. 2016; "gradcam" weighs whole channels
-        by their mean slope (Selvaraju et al. 2017). Any network with a feature map will do, frozen or not; it
+        weighs every place by itself (HiResCAM, Draelos & Carin 2020), which for networks that end in an
+        average and one linear layer is the class activation map of Zhou et al. 2016; "gradcam" weighs whole
+        channels by their mean slope (Selvaraju et al. 2017). Any network with a feature map will do, frozen or not; it
         stays as it was.
 
         Args:
@@ -55,8 +56,8 @@ class Seeing:
             method: "hires" or "gradcam".
 
         Returns:
-            H x W of the picture as given (upright), values in [0, 1], 1 where most speaks for the class; 0 where
-            the network did not look, as beside a centre crop. All 0 if nothing speaks for it.
+            H x W of the picture as given (upright), values in [0, 1], 1 where most speaks for the class; 0
+            where the network did not look, as beside a centre crop. All 0 if nothing speaks for it.
 
         Raises:
             ValueError: for a class that does not exist, and for networks without a feature map.
@@ -82,8 +83,8 @@ class Seeing:
         return plot_activation_map(self, picture, label, method=method, alpha=alpha)
 
     def baseline(self: Any, metrics: Sequence[Any] | None = None) -> Baseline:
-        """The model that one would try first, fitted in seconds to the same training pictures and scored on the
-        same validation pictures with the same loss and metrics, beside the learner; print it.
+        """The model that one would try first, fitted in seconds to the same training pictures and scored on
+        the same validation pictures with the same loss and metrics, beside the learner; print it.
 
         Logistic regression (ridge regression for values) on the activations of the body, which are kept on
         disk as for `precompute=True`; for networks of one's own on pixels. The learner stays as it is.
@@ -151,8 +152,8 @@ class Seeing:
             ids: one for each test picture, in their order; by default the file names without their ending.
             id_column: heading of the ids.
             target_column: heading of the predictions; by default the classes, "label", "tags" or "target".
-            answers: "probabilities" writes one column a class, "label" the likeliest class, or all labels whose
-                probability is above `thresh`, with blanks between. Values are written as they are.
+            answers: "probabilities" writes one column a class, "label" the likeliest class, or all labels
+                whose probability is above `thresh`, with blanks between. Values are written as they are.
             thresh: one number, or one a label; by default those of the calibration, else 0.5.
             n_aug: augmented views of each picture that are averaged with the plain one, see `TTA`.
 
@@ -160,7 +161,7 @@ class Seeing:
             What was written.
 
         Raises:
-            ValueError: without test pictures, when there are not as many ids, and for headings that are equal.
+            ValueError: without test pictures, when there are not as many ids, and for equal headings.
         """
         return write_submission(
             self, path, ids, id_column, target_column, answers=answers, thresh=thresh, n_aug=n_aug

@@ -1,4 +1,4 @@
-"""How pictures look at a glance: size, light, and a hash that alike pictures share. One pass over the files."""
+"""How pictures look at a glance: size, light, and a hash that alike pictures share. One pass over them."""
 
 from __future__ import annotations
 
@@ -133,8 +133,7 @@ def shown_picture(item: Any) -> Image.Image:
     """
     if not isinstance(item, np.ndarray):
         found = as_pixels(item, channels=3)
-        assert isinstance(found, Image.Image)
-        return found
+        return found if isinstance(found, Image.Image) else shown_picture(found.permute(1, 2, 0).numpy())
     array = item if item.ndim == 3 else item[:, :, None]
     if array.dtype != np.uint8:
         array = (np.clip(np.nan_to_num(array), 0, 1) * 255).astype(np.uint8)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.vision.seeing.duplicates import has_features
 from zoo.vision.seeing.features import frozen_features
 from zoo.vision.seeing.looks import Looks, look_at
-from zoo.vision.seeing.sets import PictureSet, data_of, picture_set, told_n
+from zoo.vision.seeing.sets import PictureSet, picture_set, told_n
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +36,12 @@ def odd_pictures(source: Any, n: int | None = None) -> pd.DataFrame:
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> pictures = [*rng.integers(0, 256, (9, 40, 40, 3), dtype=np.uint8), np.zeros((40, 40, 3), np.uint8)]
+        >>> pictures = [*rng.integers(0, 256, (9, 40, 40), dtype=np.uint8), np.zeros((40, 40), np.uint8)]
         >>> odd_pictures(pictures)[["file", "why"]].values.tolist()
         [['picture 9', 'blank, dark']]
     """
     pictures = picture_set(source)
-    with_features = hasattr(source, "model") and data_of(source) is not None
-    features = frozen_features(source) if with_features else None
+    features = frozen_features(source) if has_features(source, pictures) else None
     return odd_table(pictures, look_at(pictures.items), features, n)
 
 
@@ -71,14 +71,14 @@ def odd_table(
         far = np.zeros(len(looks))
         far[readable] = robust_score(values[readable], floor=0.1)
         add(np.flatnonzero(far > _FAR), reason, far)
-    if features is not None and readable.sum() > 3 * _NEIGHBOURS:
+    if features is not None:
         far = np.zeros(len(looks))
-        rows = np.flatnonzero(readable)
-        apart = neighbour_distance(features[rows])
+        rows = np.flatnonzero(readable)  # all: a network cannot run on others
+        apart = neighbour_distance(features[rows], min(_NEIGHBOURS, len(rows) - 1))
         far[rows] = np.where(apart > np.median(apart), robust_score(apart, floor=0.01), 0.0)
         add(np.flatnonzero(far > _FAR), "unlike all others", far)
     order = sorted(why, key=lambda row: (-score[row], row))
-    if n is not None and order:
+    if n is not None:
         order = order[: told_n(n, len(order), "odd pictures")]
     return pd.DataFrame(
         {

@@ -170,7 +170,8 @@ th, td { border-bottom: 1px solid var(--line); padding: .25em .8em; text-align: 
 .num { text-align: right; font-variant-numeric: tabular-nums; }
 .paper { background: #fff; padding: 6px; border-radius: 6px; max-width: 100%; }
 .grid { display: flex; flex-wrap: wrap; gap: 12px; }
-figure { margin: 0; width: 184px; padding: 8px; border-radius: 8px; background: var(--soft); box-sizing: border-box; }
+figure { margin: 0; width: 184px; padding: 8px; border-radius: 8px; box-sizing: border-box; }
+figure { background: var(--soft); }
 figure img { width: 168px; height: 168px; object-fit: contain; display: block; margin-bottom: 4px; }
 figcaption { font-size: 13px; overflow-wrap: anywhere; }
 small { display: block; opacity: .7; font-size: 11px; }

@@ -72,26 +72,27 @@ class PictureResults:
 
     # ---- for all kinds
 
-    def top_losses(self, n: int = 20) -> pd.DataFrame:
+    def top_losses(self, n: int | None = None) -> pd.DataFrame:
         """The pictures with the highest loss, the worst first.
 
         Args:
-            n: how many.
+            n: how many; 20 by default. A log line tells where there are fewer than asked for.
 
         Returns:
             `file`, `loss`, what was predicted and what is true, and `row`, the number of the picture.
         """
         import pandas as pd
 
-        rows = np.argsort(-self.losses, kind="stable")[: told_n(n, len(self), "validation pictures")]
+        n = 20 if n is None else told_n(n, len(self), "validation pictures")
+        rows = np.argsort(-self.losses, kind="stable")[:n]
         names = self.dataset.fnames
         return pd.DataFrame(
             {"file": [names[i] for i in rows], "loss": self.losses[rows], **self.columns(rows), "row": rows}
         )
 
-    def plot_top_losses(self, n: int = SHOWN, *, heat: bool = False) -> Figure:
+    def plot_top_losses(self, n: int | None = None, *, heat: bool = False) -> Figure:
         """Pictures of `top_losses`; with `heat` where the network looked, see `plot_rows`."""
-        return self.plot_rows(self.top_losses(n).row.to_numpy(), heat=heat)
+        return self.plot_rows(self.top_losses(SHOWN if n is None else n).row.to_numpy(), heat=heat)
 
     def plot_rows(self, rows: Sequence[int] | np.ndarray, *, heat: bool = False) -> Figure:
         """Validation pictures by row number, with prediction and truth.
@@ -108,7 +109,7 @@ class PictureResults:
         return picture_grid(pictures, [self.caption(row) for row in numbers])
 
     def heated(self, row: int) -> np.ndarray:
-        """A picture as it was given with the activation map of the highest output over it, H x W x 3 uint8."""
+        """A picture as it was given with the activation map of its highest output, H x W x 3 uint8."""
         if self.learn is None:
             raise ValueError("heat=True needs the network: make these results with learn.results()")
         item = self.dataset.items[row]

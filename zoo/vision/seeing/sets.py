@@ -85,7 +85,8 @@ def picture_set(source: Any) -> PictureSet:
     if isinstance(source, np.ndarray) or (isinstance(source, Iterable) and not isinstance(source, bytes)):
         return _listed(list(source), "the list", Path("."))
     raise TypeError(
-        f"expected a learner, picture data, a folder, or a list of files or arrays, got {type(source).__name__}"
+        "expected a learner, picture data, a folder, or a list of files or arrays, got "
+        f"{type(source).__name__}"
     )
 
 

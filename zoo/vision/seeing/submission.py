@@ -31,7 +31,8 @@ def write_submission(
     """Predict the test pictures and write them; see `Seeing.write_submission` for the arguments."""
     if answers not in get_args(Answers):
         raise ValueError(
-            f"answers must be 'probabilities' or 'label', got {answers!r}{did_you_mean(answers, get_args(Answers))}"
+            f"answers must be 'probabilities' or 'label', got {answers!r}"
+            f"{did_you_mean(answers, get_args(Answers))}"
         )
     data = learn.data
     dataset = getattr(data, "test_ds", None)
@@ -54,7 +55,7 @@ def write_submission(
         raise ValueError(f"write_submission: {len(ids)} ids for {n_rows(data.test_dl)} test pictures")
     if len(names) != table.shape[1]:
         raise ValueError(
-            f"write_submission: {len(names)} headings for {table.shape[1]} columns of predictions: give one each in "
+            f"write_submission: {len(names)} headings for {table.shape[1]} columns of predictions: name each in "
             "target_column"
         )
     headings = [id_column, *names]

@@ -59,7 +59,8 @@ class ImageTagResults(PictureResults):
         shape = (len(data.val_ds), data.c)
         if log_probs.shape != shape or self.targets.shape != shape:
             raise ValueError(
-                f"expected log_probs and targets of shape {shape}, got {log_probs.shape} and {self.targets.shape}"
+                f"expected log_probs and targets of shape {shape}, got {log_probs.shape} and "
+                f"{self.targets.shape}"
             )
         if not (log_probs <= 1e-4).all():
             raise ValueError("log_probs must be logarithms of probabilities; take numpy.log of probabilities")
@@ -71,7 +72,8 @@ class ImageTagResults(PictureResults):
             or not ((chosen >= 0) & (chosen <= 1)).all()
         ):
             raise ValueError(
-                f"thresholds is one number from 0 to 1, or one for each of the {data.c} labels, got {thresholds!r}"
+                f"thresholds is one number from 0 to 1, or one for each of the {data.c} labels, got "
+                f"{thresholds!r}"
             )
         self.thresholds = np.full(data.c, 1.0) * chosen
         self.preds = self.probs > self.thresholds
@@ -181,11 +183,11 @@ class ImageTagResults(PictureResults):
             }
         )
 
-    def suspicious_labels(self, n: int = 20) -> pd.DataFrame:
+    def suspicious_labels(self, n: int | None = None) -> pd.DataFrame:
         """Labels that the model has reason to doubt, each judged by itself by confident learning.
 
         Args:
-            n: the first so many, the most doubtful first.
+            n: the first so many, the most doubtful first; all by default.
 
         Returns:
             `file`, `label`, whether the picture `has_it`, the `probability` that it has, and `row`.
@@ -202,7 +204,7 @@ class ImageTagResults(PictureResults):
                 given = bool(one.given)
                 found.append((one.margin, files[one.row], name, given, float(chance[one.row]), one.row))
         found.sort(key=lambda entry: (entry[0], entry[5]))
-        found = found[: told_n(n, len(found), "suspicious labels")] if found else found
+        found = found if n is None else found[: told_n(n, len(found), "suspicious labels")]
         columns = ["file", "label", "has_it", "probability", "row"]
         return pd.DataFrame([entry[1:] for entry in found], columns=columns)
 
@@ -219,7 +221,8 @@ class ImageTagResults(PictureResults):
     def parts(self, n: int) -> list[Part]:
         from zoo.vision.seeing.page import table_part
 
-        told = f"{self.correct.sum():,} of {len(self):,} pictures with all labels right ({self.correct.mean():.2%})"
+        right = self.correct
+        told = f"{right.sum():,} of {len(self):,} pictures with all labels right ({right.mean():.2%})"
         return [table_part("Labels", told, self.per_label())]
 
     def grids(self, n: int) -> list[tuple[str, np.ndarray]]:
