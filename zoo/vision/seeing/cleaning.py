@@ -230,9 +230,9 @@ def _head(separator: str | None) -> str:
         else f"several labels are separated by {'a blank' if separator == ' ' else repr(separator)}"
     )
     return (
-        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture that is "
-        "shown more than once is marked everywhere. Nothing is changed until you use the file that the button "
-        "downloads: <code>table = zoo.vision.apply_corrections('corrections.csv', 'clean.csv')</code>, then "
+        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture that "
+        "is shown more than once is marked everywhere. Nothing is changed until you use the file that the "
+        "button downloads: <code>table = zoo.vision.apply_corrections('corrections.csv', 'clean.csv')</code>, then "
         f"<code>ImageClassifierData.from_csv(path, '', 'clean.csv', ...)</code> ({html.escape(how)}).</p>"
         '<p class="bar"><button id="save">Download corrections.csv</button> '
         '<span id="count">nothing marked</span></p>'
@@ -240,7 +240,8 @@ def _head(separator: str | None) -> str:
 
 
 def _doubt(one: dict[str, Any]) -> str:
-    return f"{one['suggested']}? {one['suggested_probability']:.2f}\n{one['label']}: {one['probability']:.2f}"
+    chances = one["suggested_probability"], one["probability"]
+    return f"rather {one['suggested']}: {chances[0]:.2f}\n{one['label']}: {chances[1]:.2f}"
 
 
 def _first(table: pd.DataFrame, n: int) -> list[dict[str, Any]]:

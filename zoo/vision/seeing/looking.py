@@ -47,8 +47,8 @@ class Seeing:
         The last feature map of the network, weighted by how much the class's output rises with it. "hires"
         weighs every place by itself (HiResCAM, Draelos & Carin 2020), which for networks that end in an
         average and one linear layer is the class activation map of Zhou et al. 2016; "gradcam" weighs whole
-        channels by their mean slope (Selvaraju et al. 2017). Any network with a feature map will do, frozen or not; it
-        stays as it was.
+        channels by their mean slope (Selvaraju et al. 2017). Any network with a feature map will do,
+        frozen or not; it stays as it was.
 
         Args:
             picture: what `predict_one` takes.

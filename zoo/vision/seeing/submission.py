@@ -55,7 +55,7 @@ def write_submission(
         raise ValueError(f"write_submission: {len(ids)} ids for {n_rows(data.test_dl)} test pictures")
     if len(names) != table.shape[1]:
         raise ValueError(
-            f"write_submission: {len(names)} headings for {table.shape[1]} columns of predictions: name each in "
+            f"write_submission: {len(names)} headings for {table.shape[1]} columns of answers: name each in "
             "target_column"
         )
     headings = [id_column, *names]

@@ -1,0 +1,94 @@
+"""Results for several labels a picture, and for values."""
+
+import numpy as np
+import pytest
+
+from tests.vision.helpers import two_class_arrays
+from zoo.vision import (
+    ConvLearner,
+    ImageClassifierData,
+    ImageModelResults,
+    ImageTagResults,
+    ImageValueResults,
+    imagenet_stats,
+    tfms_from_stats,
+)
+from zoo.vision.models.resnet_small import ResNetSmall
+
+TAGS = [["sea"], ["sea", "sky"], ["sky"], [], ["sea", "sky"]]
+PROBS = np.array([[0.9, 0.2], [0.8, 0.3], [0.6, 0.7], [0.1, 0.05], [0.3, 0.9]])
+
+
+@pytest.fixture
+def data():
+    x, _ = two_class_arrays(5)
+    return ImageClassifierData.from_arrays(
+        None, (x, TAGS), (x, TAGS), tfms=tfms_from_stats(imagenet_stats, 16), bs=2
+    )
+
+
+def test_labels_each_by_itself(data):
+    found = ImageTagResults(data, np.log(PROBS))
+    assert found.correct.tolist() == [True, False, False, True, False]
+    assert found.most_wrong("sea").tolist() == [4, 2]
+    assert found.missed("sea").tolist() == [4]
+    assert found.made_up("sea").tolist() == [2]
+    assert found.missed("sky").tolist() == [1]
+    assert found.most_correct("sky").tolist() == [4, 2]
+    table = found.per_label().set_index("label")
+    assert table.loc["sea"].round(2).tolist() == [3, 0.5, 0.67, 0.67, 0.67, 0.92]
+    top = found.top_losses(1).iloc[0]
+    assert (top.row, top.prediction, top.truth) == (2, "sea sky", "sky") or top.row in (1, 4)
+    with pytest.raises(ValueError, match="did you mean 'sea'"):
+        found.most_wrong("see")
+
+
+def test_thresholds(data):
+    found = ImageTagResults(data, np.log(PROBS), thresholds=[0.2, 0.25])
+    assert found.preds.tolist() == [[True, False], [True, True], [True, True], [False, False], [True, True]]
+    best = ImageTagResults(data, np.log(PROBS)).with_best_thresholds(1.0)
+    assert best.per_label().f1.tolist() == [pytest.approx(6 / 7), 1.0]
+    for wrong in (1.5, [0.5], [0.1, 0.2, 0.3]):
+        with pytest.raises(ValueError, match="thresholds is one number"):
+            ImageTagResults(data, np.log(PROBS), thresholds=wrong)
+    with pytest.raises(ValueError, match="logarithms"):
+        ImageTagResults(data, PROBS)
+
+
+def test_results_of_a_learner_are_of_its_kind(data, tmp_path):
+    learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False)
+    found = ImageModelResults.from_learner(learn)
+    assert isinstance(found, ImageTagResults)
+    page = found.report(tmp_path / "tags.html", 2, heat=True).read_text(encoding="utf8")
+    assert "Most wrong in" in page
+    assert found.plot_most_wrong("sea").axes
+    learn.calibrate()
+    thresholds = np.asarray(learn.calibration.thresholds)
+    assert np.allclose(learn.results().thresholds, thresholds, atol=1e-6)
+
+
+def values_data(n=6):
+    x, _ = two_class_arrays(n)
+    data = ImageClassifierData.from_arrays(None, (x, ["a", "b"] * (n // 2)), (x, ["a", "b"] * (n // 2)))
+    y = np.stack([np.arange(n), 10.0 * np.arange(n)], 1).astype(np.float32)
+    data.trn_ds.y = data.val_ds.y = y
+    data.task, data.classes = "regression", None
+    return data, y
+
+
+def test_values(tmp_path):
+    data, y = values_data()
+    preds = y.copy()
+    preds[2, 1] += 30
+    found = ImageValueResults(data, preds)
+    assert found.most_wrong(1).tolist() == [2]
+    assert found.most_wrong()[0] not in found.most_correct(3)
+    table = found.per_value().set_index("value")
+    assert table.loc["value 0"].tolist() == [0, 0, 0, 1]
+    assert table.loc["value 1", ["rmse", "mae", "bias"]].round(2).tolist() == [12.25, 5.0, 5.0]
+    top = found.top_losses(1).iloc[0]
+    assert (top.row, top["prediction value 1"], top["truth value 1"]) == (2, 50, 20)
+    assert "truth: 2, 20" in found.plot_most_wrong(1).axes[0].get_title()
+    assert "Nearest to the truth" in found.report(tmp_path / "values.html").read_text(encoding="utf8")
+    with pytest.raises(ValueError, match="same shape"):
+        ImageValueResults(data, preds[:, :1])
