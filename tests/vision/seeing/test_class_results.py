@@ -84,7 +84,7 @@ def test_top_losses_and_tables(results):
     table = results.per_class().set_index("label")
     assert table.loc["red", ["pictures", "recall"]].tolist() == [3, pytest.approx(1 / 3)]
     assert table.loc["blue", "precision"] == pytest.approx(2 / 4)
-    assert results.suspicious_labels().row.tolist() == [5, 2]
+    assert results.suspicious_labels().row.tolist() == [5, 2, 3]
 
 
 def test_a_hundred_and_twenty_classes_stay_readable_and_quick():

@@ -9,6 +9,7 @@ from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
 from zoo import load_learner
 from zoo.vision import ConvLearner, ImageClassifierData, imagenet_stats, tfms_from_model, tfms_from_stats
 from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.seeing.dropout import set_dropout
 
 TFMS = tfms_from_stats(imagenet_stats, 16)
 
@@ -78,16 +79,16 @@ def test_dropout_later(tmp_path):
         with pytest.raises(ValueError, match=told):
             learn.set_dropout(wrong)
     with pytest.raises(ValueError, match="no dropout layers"):
-        arrays_learner().set_dropout(0.5)
+        set_dropout(nn.Linear(2, 2), 0.5)
 
 
 def test_going_on_with_what_is_wrong():
-    learn = arrays_learner()
-    learn.fit(1e-2, 1)
+    labels = two_class_arrays(24)[1]
+    labels[:5] = ["red", "blue", "red", "blue", "red"]  # the other way round
+    learn = arrays_learner(labels=labels)
     probs = learn.predict_proba()  # the same pictures
     wrong = np.flatnonzero(probs.argmax(1) != learn.data.val_y)
-    if not len(wrong):
-        pytest.fail("the learner should not be perfect yet")
+    assert 0 < len(wrong) < 24
     data = learn.misclassified()
     assert np.array_equal(data.trn_ds.items, learn.data.trn_ds.items[wrong])
     assert np.array_equal(data.trn_y, learn.data.trn_y[wrong])
@@ -117,7 +118,8 @@ def test_baseline_on_pixels():
     assert found.learner.metrics["accuracy"] == pytest.approx(learn.evaluate()["accuracy"])
     assert found.predictions.shape == (40, 2)
     tags = arrays_learner(12, [["a"], ["a", "b"], []] * 4).baseline()
-    assert {"fbeta", "accuracy_thresh"} & {name.split("(")[0] for name in tags.metrics} or len(tags.metrics) == 3
+    assert list(tags.metrics) == list(tags.learner.metrics)
+    assert tags.metrics["valid_loss"] < tags.reference.metrics["valid_loss"]
 
 
 def test_baseline_on_activations(data_dir, tmp_path):

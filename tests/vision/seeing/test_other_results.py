@@ -1,5 +1,7 @@
 """Results for several labels a picture, and for values."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_labels_each_by_itself(data):
     table = found.per_label().set_index("label")
     assert table.loc["sea"].round(2).tolist() == [3, 0.5, 0.67, 0.67, 0.67, 0.92]
     top = found.top_losses(1).iloc[0]
-    assert (top.row, top.prediction, top.truth) == (2, "sea sky", "sky") or top.row in (1, 4)
+    assert (top.row, top.prediction, top.truth) == (1, "sea", "sea sky")
     with pytest.raises(ValueError, match="did you mean 'sea'"):
         found.most_wrong("see")
 
@@ -62,7 +64,9 @@ def test_results_of_a_learner_are_of_its_kind(data, tmp_path):
     page = found.report(tmp_path / "tags.html", 2, heat=True).read_text(encoding="utf8")
     assert "Most wrong in" in page
     assert found.plot_most_wrong("sea").axes
-    learn.calibrate()
+    with warnings.catch_warnings():  # five rows tell little
+        warnings.simplefilter("ignore", UserWarning)
+        learn.calibrate()
     thresholds = np.asarray(learn.calibration.thresholds)
     assert np.allclose(learn.results().thresholds, thresholds, atol=1e-6)
 
