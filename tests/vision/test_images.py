@@ -9,7 +9,8 @@ from PIL import Image
 
 from tests.vision.helpers import gradient
 from zoo.vision import imagenet_stats, open_image, tfms_from_stats, verify_images
-from zoo.vision.picture_files import broken_error, check_headers, walk_images
+from zoo.vision.files.checking import broken_error, check_headers
+from zoo.vision.files.finding import walk_images
 from zoo.vision.pictures import as_pixels
 
 
@@ -178,7 +179,7 @@ def test_broken_content_that_a_decoder_reports_in_its_own_way(tmp_path, picture,
 
 
 def test_headers_and_ends_are_checked_without_decoding(tmp_path, picture, monkeypatch):
-    import zoo.vision.picture_files as module
+    import zoo.vision.files.checking as module
 
     for name in ("a.png", "b.jpg", "c.gif", "cut.png", "cut.jpg"):
         Image.fromarray(picture).save(tmp_path / name)

@@ -15,7 +15,6 @@ from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.errors import some
 
-
 _UNSCALED = {torch.float32, torch.float64, torch.float16}
 
 

@@ -3,7 +3,9 @@ from .arrays import MisfitError as MisfitError
 from .classes import accuracy as accuracy
 from .classes import error_rate as error_rate
 from .classes import top_k_accuracy as top_k_accuracy
+from .counts import dice as dice
 from .counts import f1 as f1
+from .counts import iou as iou
 from .counts import mcc as mcc
 from .counts import precision as precision
 from .counts import recall as recall

@@ -163,6 +163,10 @@ def _f1(counts: Tensor, average: Average) -> float:
     return _averaged(counts, average, lambda c: (2 * c[0], c[1] + c[2]))
 
 
+def _iou(counts: Tensor, average: Average) -> float:
+    return _averaged(counts, average, lambda c: (c[0], c[1] + c[2] - c[0]))
+
+
 def _mcc(counts: Tensor, average: Average) -> float:
     hits, chosen, true = counts
     rows = true.sum()
@@ -220,6 +224,30 @@ def recall(preds: Any, targets: Any, *, average: Average | None = None, thresh: 
         1.0
     """
     return measured(ClassCounts("recall", _recall, average, thresh), preds, targets)
+
+
+@streams(_meter("iou", _iou))
+def iou(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
+    """Intersection over union (Jaccard index) of what was called a class and what is one; arguments as of
+    `precision`. Of segmentations the pixels are the rows.
+
+    Example:
+        >>> iou([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], [1, 0, 0])
+        0.5
+    """
+    return measured(ClassCounts("iou", _iou, average, thresh), preds, targets)
+
+
+@streams(_meter("dice", _f1))
+def dice(preds: Any, targets: Any, *, average: Average | None = None, thresh: Any = 0.5) -> float:
+    """Twice the intersection over the sum of both sizes (Dice 1945), which is `f1` under the name that
+    segmentation knows; arguments as of `precision`.
+
+    Example:
+        >>> round(dice([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], [1, 0, 0]), 4)
+        0.6667
+    """
+    return measured(ClassCounts("dice", _f1, average, thresh), preds, targets)
 
 
 @streams(_meter("f1", _f1))

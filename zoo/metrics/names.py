@@ -27,6 +27,8 @@ _NAMED: dict[str, Callable[[], Any]] = {
     "precision": lambda: counts.precision,
     "recall": lambda: counts.recall,
     "f1": lambda: counts.f1,
+    "iou": lambda: counts.iou,
+    "dice": lambda: counts.dice,
     "mcc": lambda: counts.mcc,
     "auc": lambda: ranking.auc,
     "accuracy_thresh": labels.accuracy_thresh,

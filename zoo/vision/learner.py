@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
 from zoo.data.loaders.seeding import mix_seeds
@@ -22,8 +22,11 @@ from zoo.keywords import completed, takes
 from zoo.learner import Learner
 from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.picture_data import ImageData
+from zoo.vision.data.targets.labelled import ClassTarget
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -43,7 +46,7 @@ class ConvLearner(Seeing, Learner):
     """
 
     domain: ClassVar[str] = "vision"
-    data_class: ClassVar[type[ModelData]] = ImageClassifierData
+    data_class: ClassVar[type[ModelData]] = ImageData
 
     _pictures: Any = None
     _features: ImageClassifierData | None = None
@@ -145,13 +148,19 @@ class ConvLearner(Seeing, Learner):
         Raises:
             ValueError: the classes, the number of labels a picture or the channels differ.
         """
-        for name, what in (("is_multi", "several labels per picture"), ("channels", "channels")):
-            before, after = getattr(self._pictures, name, None), getattr(data, name, None)
+        old = self._pictures
+        names = getattr(old, "classes", None)
+        for name, what in (
+            ("is_multi", "several labels per picture"),
+            ("channels", "channels"),
+            ("task", "task"),
+            *([("c", "number of outputs")] if names is None else []),
+        ):
+            before, after = getattr(old, name, None), getattr(data, name, None)
             if before is not None and after != before:
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
-        old = getattr(self._pictures, "classes", None)
-        if old is not None and list(data.classes or []) != list(old):
-            raise ValueError(f"the new data have the classes {data.classes}, the model was made for {old}")
+        if names is not None and list(data.classes or []) != list(names):
+            raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
         self.data = data
 
     @property
@@ -236,6 +245,18 @@ class ConvLearner(Seeing, Learner):
 
     # ---- prediction
 
+    def predict_batch(self, items: Any) -> Any:
+        """The answers for a list of raw pictures, in input order, in the user's terms: predictions of
+        classes, values, or points and masks in the pixels of each picture as it was given.
+        """
+        target = getattr(self._pictures, "target", None)
+        if target is None or not target.follows:
+            return super().predict_batch(items)
+        answers: list[Any] = []
+        for batch, views in self._pictures.views_from_raw(items):
+            answers += target.decode(self.activation(self._forward_batches([(batch,)])), views)
+        return answers
+
     def TTA(
         self, n_aug: int = 4, is_test: bool = False, *, log: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -286,12 +307,25 @@ class ConvLearner(Seeing, Learner):
             seed: another number shows other pictures.
         """
         from zoo.vision.seeing.show import show_results
+        from zoo.vision.show_targets import show_answers
 
         data = self._pictures
         dataset = data.test_ds if is_test else data.val_ds
         if dataset is None:
             raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures to show")
+        if not isinstance(data.target, ClassTarget):
+            return show_answers(dataset, data.target, self._outputs_of_rows(dataset), n, seed=seed)
         return show_results(dataset, data.classes, self.predict_batch, n, seed=seed)
+
+    def _outputs_of_rows(self, dataset: ImageDataset) -> Callable[[Sequence[int]], Tensor]:
+        """Activated outputs for some rows of a dataset, by their numbers."""
+
+        def outputs(rows: Sequence[int]) -> Tensor:
+            data = self._pictures
+            loader = picture_loader(dataset.only(np.asarray(rows)), data.bs, num_workers=0, seed=0)
+            return self.activation(self._outputs(loader, targets=False)[0])
+
+        return outputs
 
 
 class _ReadyToTrain(Callback):

@@ -119,7 +119,9 @@ def test_nothing_speaks_for_a_class():
 def test_frozen_bodies_and_exported_learners(arch, tmp_path):
     x, y = two_class_arrays(8, 64)
     data = ImageClassifierData.from_arrays(None, (x, y), tfms=tfms_from_stats(imagenet_stats, 64), bs=4)
-    learn = ConvLearner.pretrained(arch, data, weights=None, xtra_fc=[], seed=0, progress=False, path=tmp_path)
+    learn = ConvLearner.pretrained(
+        arch, data, weights=None, xtra_fc=[], seed=0, progress=False, path=tmp_path
+    )
     found = learn.activation_map(x[0])
     assert found.shape == (64, 64)
     learn.export(tmp_path / "model.zip")

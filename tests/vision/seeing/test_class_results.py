@@ -80,7 +80,10 @@ def test_top_losses_and_tables(results):
     top = results.top_losses(2)
     assert top.row.tolist() == [5, 2]
     assert top.loss.round(3).tolist() == np.round(-np.log([0.05, 0.29]), 3).tolist()
-    assert top[["file", "prediction", "truth"]].values.tolist() == [["5", "blue", "red"], ["2", "red", "blue"]]
+    assert top[["file", "prediction", "truth"]].values.tolist() == [
+        ["5", "blue", "red"],
+        ["2", "red", "blue"],
+    ]
     table = results.per_class().set_index("label")
     assert table.loc["red", ["pictures", "recall"]].tolist() == [3, pytest.approx(1 / 3)]
     assert table.loc["blue", "precision"] == pytest.approx(2 / 4)
@@ -110,7 +113,13 @@ def test_a_hundred_and_twenty_classes_stay_readable_and_quick():
 def test_the_report_needs_nothing_else(data, tmp_path):
     learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False)
     page = learn.results().report(tmp_path / "new" / "report.html", 3, heat=True).read_text(encoding="utf8")
-    for told in ("Classes", "Confusion matrix", "Most uncertain", "Where it looked", "data:image/png;base64,"):
+    for told in (
+        "Classes",
+        "Confusion matrix",
+        "Most uncertain",
+        "Where it looked",
+        "data:image/png;base64,",
+    ):
         assert told in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")

@@ -25,7 +25,7 @@ from zoo.vision import (
 from zoo.vision.models.resnet_small import ResNetSmall
 from zoo.vision.seeing.label_errors import confident_doubts, out_of_fold
 
-ODD_NAMES = ("it's \"quoted\", <b>bold & 😀.png", "</script><script>alert(1)</script>.png".replace("/", "-"))
+ODD_NAMES = ('it\'s "quoted", <b>bold & 😀.png', "</script><script>alert(1)</script>.png".replace("/", "-"))
 TFMS = tfms_from_stats(imagenet_stats, 16)
 
 
@@ -113,7 +113,7 @@ def test_the_page_and_the_way_back(tmp_path):
     learn = learner(root)
     page = cleaning_page(learn, tmp_path / "out" / "clean.html")
     text = page.read_text(encoding="utf8")
-    assert "src=\"http" not in text
+    assert 'src="http' not in text
     assert "<script>alert" not in text
     assert "wrong.png" in text
     assert "leak.png" in text

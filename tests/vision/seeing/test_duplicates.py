@@ -31,7 +31,10 @@ def folder(tmp_path):
 
 
 def pairs(table):
-    return {(a.rsplit("/", 2)[-1], b.rsplit("/", 2)[-1], kind) for a, b, kind in table[["file", "twin", "kind"]].values}
+    return {
+        (a.rsplit("/", 2)[-1], b.rsplit("/", 2)[-1], kind)
+        for a, b, kind in table[["file", "twin", "kind"]].values
+    }
 
 
 def test_equal_contents_and_near_ones_across_the_split_and_with_other_labels(folder):
@@ -48,7 +51,13 @@ def test_equal_contents_and_near_ones_across_the_split_and_with_other_labels(fol
         ("darker.png", "0.png", "near"),
     }
     leak = found[found.file.str.endswith("leak.png")].iloc[0]
-    assert (leak.part, leak.twin_part, leak.label, leak.twin_label, leak.distance) == ("valid", "train", "dog", "cat", 0)
+    assert (leak.part, leak.twin_part, leak.label, leak.twin_label, leak.distance) == (
+        "valid",
+        "train",
+        "dog",
+        "cat",
+        0,
+    )
     assert found.kind.tolist() == sorted(found.kind, key=["exact", "near"].index)
     assert len(find_duplicates(folder)) == len(found)
     none = find_duplicates(data, max_distance=0.0)
@@ -70,7 +79,13 @@ def test_ten_thousand_pictures_in_seconds():
     digests = [bytes(str(i), "ascii") for i in range(n)]
     digests[9000] = digests[1]
     looks = Looks(
-        digests, hashes, np.zeros((n, 8, 8, 3), np.uint8), np.ones((n, 2), int), np.ones(n), np.full(n, 50.0), {}
+        digests,
+        hashes,
+        np.zeros((n, 8, 8, 3), np.uint8),
+        np.ones((n, 2), int),
+        np.ones(n),
+        np.full(n, 50.0),
+        {},
     )
     parts = np.where(np.arange(n) < 8000, "train", "valid")
     started = time.process_time()
@@ -117,7 +132,9 @@ def test_looks_of_broken_missing_turned_and_grey_pictures(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     Image.fromarray(gradient(40, 60)).save(tmp_path / "turned.jpg", exif=_turned())
     grey = np.zeros((10, 20), np.float32)
-    looks = look_at([tmp_path / "broken.jpg", tmp_path / "turned.jpg", tmp_path / "none.jpg", grey, np.zeros((4, 4, 7))])
+    looks = look_at(
+        [tmp_path / "broken.jpg", tmp_path / "turned.jpg", tmp_path / "none.jpg", grey, np.zeros((4, 4, 7))]
+    )
     assert set(looks.broken) == {0, 2}
     assert "does not exist" in looks.broken[2]
     assert looks.sizes.tolist() == [[0, 0], [60, 40], [0, 0], [10, 20], [4, 4]]
@@ -133,7 +150,9 @@ def test_a_hash_sees_through_scale_and_light():
     one = Image.fromarray(photo(0)).convert("L")
     other = one.resize((200, 160)).point(lambda v: v // 2 + 30)
     apart = np.bitwise_count(difference_hash(one) ^ difference_hash(other)).sum()
-    unlike = np.bitwise_count(difference_hash(one) ^ difference_hash(Image.fromarray(photo(1)).convert("L"))).sum()
+    unlike = np.bitwise_count(
+        difference_hash(one) ^ difference_hash(Image.fromarray(photo(1)).convert("L"))
+    ).sum()
     assert apart < 16
     assert unlike > 80
 

@@ -18,7 +18,9 @@ def arrays_learner(n=24, labels=None, **options):
     x, y = two_class_arrays(n)
     labels = y if labels is None else labels
     data = ImageClassifierData.from_arrays(None, (x, labels), (x, labels), tfms=TFMS, bs=8, test=x[:3])
-    return ConvLearner.from_model_data(ResNetSmall(data.c, (4, 8), 1), data, progress=False, seed=0, **options)
+    return ConvLearner.from_model_data(
+        ResNetSmall(data.c, (4, 8), 1), data, progress=False, seed=0, **options
+    )
 
 
 @pytest.fixture
@@ -26,7 +28,9 @@ def learn(tmp_path):
     root = two_class_folders(tmp_path, 4)
     (root / "test").mkdir()
     for i, name in enumerate(("10", "2")):
-        (root / "test" / f"{name}.png").write_bytes((root / "valid" / "red" / f"00{2 * i + 1}.png").read_bytes())
+        (root / "test" / f"{name}.png").write_bytes(
+            (root / "valid" / "red" / f"00{2 * i + 1}.png").read_bytes()
+        )
     data = ImageClassifierData.from_paths(root, tfms=TFMS, test_name="test", bs=4, num_workers=0)
     return ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False, seed=0, path=tmp_path)
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from zoo.data.loaders.batches import BatchTransform, at_least_one, drops_last
+from zoo.data.loaders.row_errors import Collated, RowError, raised
 from zoo.data.loaders.seeding import draw_seed, epoch_order, mix_seeds, seeded
 from zoo.sealed import Sealed
 
@@ -42,7 +43,8 @@ class DatasetLoader(Sealed):
 
     The dataset is indexed with `SampleKey`s: ordinary row numbers that also carry a seed, a pure function of
     `(seed, epoch, row)`. Python's, numpy's and torch's generators start from it for every row, so random
-    augmentation depends neither on the number of workers nor on what was drawn before.
+    augmentation depends neither on the number of workers nor on what was drawn before. What a row raises is
+    raised by the pass with the number of the row, alike with and without workers.
 
     Args:
         dataset: anything with `__len__` and `__getitem__` returning `(inputs..., target)`.
@@ -81,12 +83,13 @@ class DatasetLoader(Sealed):
         self.epoch, self.start_batch = 0, 0
         self.next_epoch = 0
         self.n_rows = len(dataset)
+        self._collate_fn = collate_fn
         self.share: Callable[[Sequence[int]], Sequence[int]] | None = None
         self._loader = DataLoader(
             _Seeded(dataset),  # type: ignore[arg-type]
             batch_sampler=_EpochSampler(self),  # type: ignore[arg-type]
             num_workers=num_workers,
-            collate_fn=collate_fn,
+            collate_fn=Collated(default_collate if collate_fn is None else collate_fn),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),
@@ -107,7 +110,7 @@ class DatasetLoader(Sealed):
             self.shuffle,
             seed=self.seed,
             num_workers=self.num_workers if num_workers is None else num_workers,
-            collate_fn=self._loader.collate_fn,
+            collate_fn=self._collate_fn,
             batch_transform=self.batch_transform,
             drop_last=drops_last(self, bs),
         )
@@ -137,7 +140,7 @@ class DatasetLoader(Sealed):
         return self.n_rows // self.bs if self.drop_last else -(-self.n_rows // self.bs)
 
     def __iter__(self) -> Iterator[tuple]:
-        return iter(self._loader)
+        return raised(iter(self._loader))
 
     def batch_rows(self) -> Iterable[Sequence[int]]:
         """The row numbers of this epoch's batches, one after another."""
@@ -160,8 +163,11 @@ class _Seeded:
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> Any:
-        with seeded(key.seed):
-            return self.dataset[key]
+        try:
+            with seeded(key.seed):
+                return self.dataset[key]
+        except Exception as error:
+            return RowError(error, int(key))
 
 
 class _EpochSampler:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zoo.vision.data.targets.base import Target
+from zoo.vision.files.file_list import FileList
 from zoo.vision.transforms.image_transform import ImageTransform
 
 PLAIN = ImageTransform(size=None)
@@ -24,22 +26,25 @@ class ImageDataset(Dataset):
 
     Args:
         items: paths, or one array of shape (rows, H, W) or (rows, H, W, C).
-        y: targets with one row a picture; None for unlabelled pictures.
+        y: raw targets with one entry a picture; None for unlabelled pictures.
         tfm: how pictures become tensors; None only decodes.
         channels: channels the model reads.
+        target: how raw targets become those of a batch; None takes them as they are.
     """
 
     def __init__(
         self,
         items: Sequence[Path] | np.ndarray,
-        y: np.ndarray | None,
+        y: Any,
         tfm: ImageTransform | None,
         *,
         channels: int = 3,
+        target: Target | None = None,
     ) -> None:
         if y is not None and len(items) != len(y):
             raise ValueError(f"{len(items)} pictures but {len(y)} labels")
-        self.items, self.y, self.tfm, self.channels = items, y, tfm or PLAIN, channels
+        self.items = items if isinstance(items, np.ndarray | FileList) else FileList(items)
+        self.y, self.tfm, self.channels, self.target = y, tfm or PLAIN, channels, target
 
     def __len__(self) -> int:
         return len(self.items)
@@ -48,17 +53,55 @@ class ImageDataset(Dataset):
         index = int(key)
         seed = getattr(key, "seed", None)
         rng = np.random.default_rng(seed) if seed is not None and self.tfm.is_random else None
-        pixels = self.tfm.pixels(self.items[index], rng, channels=self.channels)
-        return pixels, -1 if self.y is None else torch.as_tensor(self.y[index])
+        pixels, view = self.tfm.seen(self.items[index], rng, channels=self.channels)
+        if self.y is None:
+            return pixels, -1
+        raw = self.y[index]
+        return pixels, torch.as_tensor(raw) if self.target is None else self.target.row(raw, view)
 
     def with_tfm(self, tfm: ImageTransform | None) -> ImageDataset:
         """The same pictures with another transform."""
-        return ImageDataset(self.items, self.y, tfm, channels=self.channels)
+        return self._like(self.items, self.y, tfm)
+
+    def with_target(self, target: Target | None) -> ImageDataset:
+        """The same pictures and raw targets, read by `target`."""
+        found = self._like(self.items, self.y, self.tfm)
+        found.target = target
+        return found
+
+    def only(self, rows: Sequence[int] | np.ndarray) -> ImageDataset:
+        """Some of the pictures, in the order given; a picture may come more than once."""
+        rows = np.asarray(rows, np.int64)
+        items = self.items[rows] if isinstance(self.items, np.ndarray) else self.items.take(rows)
+        y = self.y
+        if y is not None:
+            y = y[rows] if isinstance(y, np.ndarray) else [y[int(row)] for row in rows]
+        return self._like(items, y, self.tfm)
+
+    def _like(self, items: Any, y: Any, tfm: ImageTransform | None) -> ImageDataset:
+        return ImageDataset(items, y, tfm, channels=self.channels, target=self.target)
+
+    def targets(self) -> Tensor:
+        """All targets as those of one batch, -1 for unlabelled pictures.
+
+        Raises:
+            ValueError: the targets follow the view of their picture.
+        """
+        if self.y is None:
+            return torch.full((len(self),), -1)
+        if self.target is None:
+            return torch.as_tensor(np.asarray(self.y))
+        if self.target.follows:
+            raise ValueError(
+                f"targets of the kind {self.target.kind!r} follow the view of their picture, so there are "
+                "none without it"
+            )
+        return self.target.rows(self.y)
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> Sequence[Path]:
         """The picture files; none for pictures in memory."""
-        return [] if isinstance(self.items, np.ndarray) else list(self.items)
+        return [] if isinstance(self.items, np.ndarray) else self.items
 
     @property
     def fnames(self) -> list[str]:

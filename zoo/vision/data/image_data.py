@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from zoo.data.model_data import arrays_of
 from zoo.keywords import completed, takes
-from zoo.metrics import accuracy, accuracy_thresh, fbeta
 from zoo.vision.data.dataset import ImageDataset
-from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.options import COLUMN_DEFAULTS, ROW_DEFAULTS, TABLE_DEFAULTS, RowOptions, TableOptions
-from zoo.vision.data.picture_data import PictureData
+from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.sources.arrays import split_arrays
 from zoo.vision.data.sources.folders import split_folders
 from zoo.vision.data.sources.names import split_names
 from zoo.vision.data.sources.tables import names_and_labels, open_table
 from zoo.vision.data.splits import SplitPictures
-from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
+from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.transforms.image_transform import TransformPair
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 
-class ImageClassifierData(PictureData):
+class ImageClassifierData(ImageData):
     """Training, validation and test pictures for a classifier.
 
     Use one of the constructors `from_paths`, `from_csv`, `from_df`, `from_arrays`, `from_names_and_labels`.
@@ -49,6 +46,7 @@ class ImageClassifierData(PictureData):
 
     Attributes:
         trn_ds, val_ds, test_ds: the datasets; `.fnames` and `.y` give file names and targets.
+        classes: class names.
         c: number of classes.
         channels: channels of a picture.
     """
@@ -74,6 +72,7 @@ class ImageClassifierData(PictureData):
             train_ds,
             valid_ds,
             test_ds,
+            target=(TagsTarget if is_multi else ClassTarget)(classes),
             tfms=tfms,
             bs=bs,
             num_workers=num_workers,
@@ -81,12 +80,9 @@ class ImageClassifierData(PictureData):
             channels=channels,
             seed=seed,
         )
-        self.classes = list(classes)
-        self.is_multi = is_multi
-        self.task = "multilabel" if is_multi else "classification"
-        if train_ds is not None and not is_multi and len(self.classes) == 1:
+        if train_ds is not None and not is_multi and len(self.target.classes or []) == 1:
             warnings.warn(
-                f"there is only one class, '{self.classes[0]}': nothing can be learned",
+                f"there is only one class, '{next(iter(classes))}': nothing can be learned",
                 UserWarning,
                 stacklevel=4,
             )
@@ -272,86 +268,3 @@ class ImageClassifierData(PictureData):
             channels=split.channels,
             **loading,
         )
-
-    # ---- what is inside
-
-    @property
-    def c(self) -> int:
-        """Number of classes."""
-        return len(self.classes or [])
-
-    # ---- what the core asks
-
-    def default_metrics(self) -> list:
-        """Accuracy, or F2 and the share of correct labels for several labels."""
-        return [fbeta(), accuracy_thresh()] if self.is_multi else [accuracy]
-
-    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Classes, kind of target, size and statistics."""
-        state = {
-            "classes": self.classes,
-            "is_multi": self.is_multi,
-            "channels": self.channels,
-            "bs": self.bs,
-            "transform": self.tfms[1].to_state(),
-        }
-        return state, {}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> ImageClassifierData:
-        """A data object without pictures that reads new ones as the exported one did."""
-        tfm = ImageTransform.from_state(state["transform"])
-        return cls(
-            None,
-            classes=state["classes"],
-            is_multi=bool(state["is_multi"]),
-            tfms=(tfm, tfm),
-            bs=int(state["bs"]),
-            channels=int(state["channels"]),
-        )
-
-    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The same with the augmentation of training."""
-        state, tensors = self.export_state()
-        tfms = [transform_state(tfm) for tfm in self.tfms]
-        return {**state, "tfms": tfms, "num_workers": self.num_workers}, tensors
-
-    def prepared_loader(self, part: str, loader: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return keep_pictures(loader, self.path)
-
-    @classmethod
-    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
-        state, loaders = contents["state"], contents["loaders"]
-        opened = {
-            part: kept_pictures(
-                settings, arrays_of(arrays, part), path, state["channels"], state["num_workers"]
-            )
-            for part, settings in loaders.items()
-        }
-        train, valid, test = (opened.get(part) for part in ("train", "valid", "test"))
-        data = cls(
-            *(None if loader is None else loader.dataset for loader in (train, valid, test)),
-            classes=state["classes"],
-            is_multi=state["is_multi"],
-            tfms=(transform_from(state["tfms"][0]), transform_from(state["tfms"][1])),
-            bs=state["bs"],
-            num_workers=state["num_workers"],
-            path=path,
-            channels=state["channels"],
-            seed=0,
-        )
-        data.train_dl, data.valid_dl, data.test_dl = train, valid, test
-        return data
-
-    def show_batch(self, n: int = 9, *, epoch: int = 0) -> Figure:
-        """Draw `n` training pictures as the model sees them (augmented), with their labels.
-
-        Args:
-            n: number of pictures.
-            epoch: another number shows other views.
-        """
-        from zoo.vision.seeing.show import show_batch
-
-        if self.trn_ds is None:
-            raise ValueError("there are no training pictures to show")
-        return show_batch(self.trn_ds, self.classes, n, epoch=epoch)

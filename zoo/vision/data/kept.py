@@ -17,6 +17,7 @@ from zoo.data.prepared import PLACE
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import Normalize, picture_loader
+from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms import augment
 from zoo.vision.transforms.image_transform import ImageTransform
 
@@ -70,10 +71,17 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
     dataset = loader.dataset
     settings = {name: getattr(loader, name) for name in ("bs", "shuffle", "seed", "drop_last", *PLACE)}
     settings["transform"] = transform_state(dataset.tfm)
-    arrays = {} if dataset.y is None else {"targets": torch.from_numpy(np.asarray(dataset.y))}
+
+    def name_of(file: Path) -> str:
+        return str(_below(file, base))
+
+    arrays: dict[str, Tensor] = {}
+    if dataset.y is not None:
+        own, arrays = dataset.target.keep(dataset.y, name_of)
+        settings |= own
     if isinstance(dataset.items, np.ndarray):
         return settings, {**arrays, "pictures": torch.from_numpy(dataset.items)}
-    return {**settings, "files": [str(_below(Path(file), base)) for file in dataset.items]}, arrays
+    return {**settings, "files": [name_of(file) for file in dataset.items]}, arrays
 
 
 def _below(file: Path, base: Path) -> Path:
@@ -94,6 +102,7 @@ def kept_pictures(
     base: Path,
     channels: int,
     num_workers: int | None,
+    target: Target,
 ) -> DatasetLoader:
     """The loader that `keep_pictures` described.
 
@@ -109,8 +118,10 @@ def kept_pictures(
             f"{len(absent)} of {len(items)} pictures are no longer there: {some(absent, 3)}; give the folder "
             "that holds them now as load_data(folder, path=...)"
         )
-    targets = arrays["targets"].numpy() if "targets" in arrays else None
-    dataset = ImageDataset(items, targets, transform_from(settings["transform"]), channels=channels)
+    labelled = "targets" in arrays or "target_files" in settings
+    targets = target.kept(settings, arrays, base) if labelled else None
+    tfm = transform_from(settings["transform"])
+    dataset = ImageDataset(items, targets, tfm, channels=channels, target=target)
     loader = picture_loader(
         dataset, settings["bs"], shuffle=settings["shuffle"], num_workers=num_workers, seed=settings["seed"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
+_MOST_WORKERS = 8
 
-def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
-    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error."""
+
+def collate_pictures(rows: list[tuple[Tensor, Any]], target: Target | None = None) -> tuple[Tensor, Any]:
+    """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error.
+
+    Args:
+        rows: as a dataset gives them.
+        target: knows how targets are put together; None stacks them.
+    """
     shapes = {tuple(pixels.shape) for pixels, _ in rows}
     if len(shapes) > 1:
         first, second = sorted(shapes)[:2]
@@ -28,8 +38,10 @@ def collate_pictures(rows: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
     kinds = {pixels.dtype for pixels, _ in rows}
     if len(kinds) > 1:
         raise TypeError(f"pictures of different kinds in one batch: {sorted(map(str, kinds))}")
-    pixels, targets = default_collate(rows)
-    return pixels, targets
+    if target is None:
+        pixels, targets = default_collate(rows)
+        return pixels, targets
+    return torch.stack([pixels for pixels, _ in rows]), target.collate([found for _, found in rows])
 
 
 class Normalize:
@@ -44,13 +56,40 @@ class Normalize:
         return (self.tfm.normalize(batch[0]), *batch[1:])
 
 
+class _RowsInOrder:
+    """A plan of batches: some rows, one after another."""
+
+    def __init__(self, rows: np.ndarray, bs: int) -> None:
+        self.rows, self.bs = rows, bs
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.bs)
+
+    def batches(self, epoch: int, seed: int) -> list[list[int]]:
+        starts = range(0, len(self.rows), self.bs)
+        return [self.rows[start : start + self.bs].tolist() for start in starts]
+
+
 def default_num_workers(dataset: ImageDataset) -> int:
-    """Decoding processes: none where starting them costs more than they save or cannot be forked."""
+    """Decoding processes: the cores this process may use, less one for the training where there are three or
+    more, at most eight; none where starting them costs more than they save or cannot be forked.
+    """
     if os.name != "posix" or os.uname().sysname != "Linux":
         return 0
     if isinstance(dataset.items, np.ndarray) or len(dataset) < 256:
         return 0
-    return min(2, os.cpu_count() or 1)
+    return workers_for(usable_cores())
+
+
+def workers_for(cores: int) -> int:
+    """Decoding processes for a number of cores.
+
+    Two of two cores, as the training waits for pictures more often than the other way round.
+
+    >>> [workers_for(cores) for cores in (1, 2, 3, 4, 9, 64)]
+    [1, 2, 2, 3, 8, 8]
+    """
+    return min(_MOST_WORKERS, max(min(cores, 2), cores - 1))
 
 
 def picture_loader(
@@ -60,18 +99,32 @@ def picture_loader(
     shuffle: bool = False,
     num_workers: int | None = None,
     seed: int | None = None,
+    rows: np.ndarray | None = None,
 ) -> DatasetLoader:
     """A loader of (normalised pictures, targets).
 
     A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
+
+    Args:
+        dataset: pictures with their transform.
+        bs: pictures per batch.
+        shuffle: draw a new order every epoch.
+        num_workers: decoding processes; None chooses.
+        seed: of the order and the augmentation; None draws one.
+        rows: read only these rows, in this order; not with `shuffle`.
     """
+    if rows is not None and shuffle:
+        raise ValueError("picture_loader: rows come in the order given, so shuffle=True does not go with them")
     return DatasetLoader(
         dataset,
         bs,
         shuffle,
         seed=seed,
         num_workers=default_num_workers(dataset) if num_workers is None else num_workers,
-        collate_fn=collate_pictures,
+        collate_fn=collate_pictures
+        if dataset.target is None or dataset.y is None
+        else partial(collate_pictures, target=dataset.target),
+        plan=None if rows is None else _RowsInOrder(rows, bs),
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )

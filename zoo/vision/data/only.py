@@ -29,10 +29,7 @@ def only_rows(data: Any, rows: Any) -> Any:
         raise ValueError(
             f"only(): there is no training picture {some(outside)}: there are {len(dataset)}, from 0"
         )
-    in_memory = isinstance(dataset.items, np.ndarray)
-    smaller = copy.copy(dataset)
-    smaller.items = dataset.items[chosen] if in_memory else [dataset.items[int(row)] for row in chosen]
-    smaller.y = None if dataset.y is None else dataset.y[chosen]
+    smaller = dataset.only(chosen)
     fewer = copy.copy(data)
     old = data.train_dl
     fewer.trn_ds = smaller

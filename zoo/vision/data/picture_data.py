@@ -1,56 +1,81 @@
-"""`PictureData`: loaders of pictures with any kind of target."""
+"""`ImageData`: pictures with any kind of target, as batches."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from torch import Tensor
 
 from zoo.data.check.report import DataReport
-from zoo.data.model_data import ModelData
+from zoo.data.model_data import ModelData, arrays_of
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.raw import raw_batches
-from zoo.vision.picture_files import broken_error, check_headers
+from zoo.vision.data.targets.base import Target
+from zoo.vision.data.targets.kinds import target_of
+from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.data.targets.values import ValueTarget
+from zoo.vision.files.checking import check_before_training
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
+from zoo.vision.transforms.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-class PictureData(ModelData):
-    """Training, validation and test pictures; a subclass knows what their targets mean.
+class ImageData(ModelData):
+    """Training, validation and test pictures with what is to be predicted of each.
+
+    Made by `Items` (step by step, every kind of target) or by the constructors of `ImageClassifierData`.
 
     Args:
         train_ds: training pictures; None for a data object that only reads new pictures.
         valid_ds: validation pictures.
         test_ds: unlabelled pictures.
+        target: the kind of target.
         tfms: (train, valid) transforms.
         bs: pictures per batch.
         num_workers: decoding processes; None chooses.
         path: base folder; learners keep weights and caches below it.
         channels: channels of a picture.
         seed: of the order and the augmentation; None draws one from torch's global generator.
+
+    Attributes:
+        trn_ds, val_ds, test_ds: the datasets; `.fnames` and `.y` give file names and raw targets.
+        target: the kind of target.
+        classes: names of the classes, where there are any.
+        c: how many outputs a model needs.
+        channels: channels of a picture.
     """
 
+    domain: ClassVar[str] = "vision"
     learned_mappings: ClassVar[frozenset[str]] = frozenset({"normalisation"})
 
     def __init__(
         self,
         train_ds: ImageDataset | None,
-        valid_ds: ImageDataset | None,
-        test_ds: ImageDataset | None,
+        valid_ds: ImageDataset | None = None,
+        test_ds: ImageDataset | None = None,
         *,
-        tfms: TransformPair,
-        bs: int,
-        num_workers: int | None,
-        path: str | os.PathLike[str] | None,
-        channels: int,
-        seed: int | None,
+        target: Target,
+        tfms: TransformPair = (None, None),
+        bs: int = 64,
+        num_workers: int | None = None,
+        path: str | os.PathLike[str] | None = None,
+        channels: int = 3,
+        seed: int | None = None,
     ) -> None:
         if bs < 1:
             raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
+        train_ds, valid_ds, test_ds = (
+            ds if ds is None or ds.target is target else ds.with_target(target)
+            for ds in (train_ds, valid_ds, test_ds)
+        )
         train_dl, valid_dl, test_dl = (
             None
             if ds is None
@@ -59,9 +84,22 @@ class PictureData(ModelData):
         )
         super().__init__(train_dl, valid_dl, test_dl, path=Path(path) if path is not None else None)
         self.trn_ds, self.val_ds, self.test_ds = train_ds, valid_ds, test_ds
+        self.target, self.task, self.classes = target, target.task, target.classes
         self.tfms = (tfms[0] or ImageTransform(None), tfms[1] or ImageTransform(None))
         self.bs, self.num_workers, self.channels = bs, num_workers, channels
         self._files_checked = False
+
+    # ---- what is inside
+
+    @property
+    def c(self) -> int:
+        """How many outputs a model needs: one a class, value or coordinate."""
+        return self.target.n_out
+
+    @property
+    def is_multi(self) -> bool:
+        """Whether a picture can have several labels."""
+        return isinstance(self.target, TagsTarget)
 
     @property
     def sz(self) -> tuple[int, int] | None:
@@ -69,17 +107,17 @@ class PictureData(ModelData):
         return self.tfms[1].size
 
     @property
-    def trn_y(self) -> np.ndarray:
-        """Training targets, one row a picture: class numbers, or rows x classes of 0/1."""
+    def trn_y(self) -> Any:
+        """Raw training targets, one a picture: class numbers, rows x classes of 0/1, files of masks, ..."""
         return self._targets(self.trn_ds, "training")
 
     @property
-    def val_y(self) -> np.ndarray:
-        """Validation targets."""
+    def val_y(self) -> Any:
+        """Raw validation targets."""
         return self._targets(self.val_ds, "validation")
 
     @staticmethod
-    def _targets(dataset: ImageDataset | None, what: str) -> np.ndarray:
+    def _targets(dataset: ImageDataset | None, what: str) -> Any:
         if dataset is None or dataset.y is None:
             raise ValueError(f"there are no {what} pictures")
         return dataset.y
@@ -115,25 +153,42 @@ class PictureData(ModelData):
     def check_files(self) -> None:
         """Look at every picture file's header once, so that a broken one stops a training before it begins.
 
-        Learners call it before the first fit. Damage inside the data of a file that begins and ends well is
-        found only by decoding it, see `zoo.vision.verify_images`.
+        Learners call it before the first fit; broken pictures without labels are told in the log. Damage
+        inside the data of a file that begins and ends well is found only by decoding it, see
+        `zoo.vision.verify_images`.
 
         Raises:
-            ValueError: names all broken files.
+            ValueError: names all broken files with labels.
         """
         if self._files_checked:
             return
-        datasets = [ds for ds in (self.trn_ds, self.val_ds, self.test_ds) if ds is not None]
-        broken = check_headers(path for ds in datasets for path in ds.files)
-        if broken:
-            raise broken_error(broken)
+        labelled = [ds.files for ds in (self.trn_ds, self.val_ds) if ds is not None]
+        check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files)
         self._files_checked = True
+
+    # ---- what the core asks
+
+    def default_loss(self) -> Callable | None:
+        return self.target.default_loss()
+
+    def default_metrics(self) -> list[Any]:
+        """Those of the target."""
+        return self.target.default_metrics()
+
+    def invert_target(self, values: np.ndarray) -> np.ndarray:
+        return self.target.inverse(values) if isinstance(self.target, ValueTarget) else values
+
+    def model_target(self, values: np.ndarray) -> np.ndarray:
+        return self.target.forward(values) if isinstance(self.target, ValueTarget) else values
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
         """The mean and deviation of each channel that pictures are normalised with, and what others add."""
         tfm = self.tfms[1]
         statistics = [f"{mean:.6g}, {std:.6g}" for mean, std in zip(tfm.mean, tfm.std, strict=True)]
-        return super().mapping_values() | {"normalisation": statistics}
+        own: dict[str, Sequence[Any]] = {}
+        if not isinstance(self.target, ClassTarget):
+            own["target"] = [str(self.target.to_state())]
+        return super().mapping_values() | {"normalisation": statistics} | own
 
     def denorm(self, x: Tensor) -> Tensor:
         """Pictures of a batch as they can be shown: undoes the normalisation.
@@ -154,4 +209,90 @@ class PictureData(ModelData):
             items: a list, a column of a table, or a rows x H x W [x C] array; one picture stands for a list
                 of one.
         """
+        return ((batch,) for batch, _ in self.views_from_raw(items))
+
+    def views_from_raw(self, items: Any) -> Iterator[tuple[Tensor, list[View]]]:
+        """The same, each with the views through which its pictures are seen."""
         return raw_batches(items, self.tfms[1], channels=self.channels, bs=self.bs)
+
+    # ---- kept
+
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Target, size and statistics."""
+        state = {
+            "classes": self.classes,
+            "is_multi": self.is_multi,
+            "channels": self.channels,
+            "bs": self.bs,
+            "transform": self.tfms[1].to_state(),
+        }
+        if not isinstance(self.target, ClassTarget):  # older versions read the others
+            state["target"] = self.target.to_state()
+        return state, {}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> ImageData:
+        """A data object without pictures that reads new ones as the exported one did."""
+        tfm = ImageTransform.from_state(state["transform"])
+        return cls.of_target(
+            target_of(state), tfms=(tfm, tfm), bs=int(state["bs"]), channels=int(state["channels"])
+        )
+
+    @staticmethod
+    def of_target(target: Target, *datasets: ImageDataset | None, **options: Any) -> ImageData:
+        """Data of the class that goes with the target."""
+        if not isinstance(target, ClassTarget):
+            return ImageData(*(datasets or (None,)), target=target, **options)
+        from zoo.vision.data.image_data import ImageClassifierData
+
+        kind: dict[str, Any] = {"classes": target.classes, "is_multi": isinstance(target, TagsTarget)}
+        return ImageClassifierData(*(datasets or (None,)), **kind, **options)
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same with the augmentation of training."""
+        state, tensors = self.export_state()
+        tfms = [transform_state(tfm) for tfm in self.tfms]
+        return {**state, "tfms": tfms, "num_workers": self.num_workers}, tensors
+
+    def prepared_loader(self, part: str, loader: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return keep_pictures(loader, self.path)
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Any:
+        state, loaders = contents["state"], contents["loaders"]
+        target = target_of(state)
+        opened = {
+            part: kept_pictures(
+                settings, arrays_of(arrays, part), path, state["channels"], state["num_workers"], target
+            )
+            for part, settings in loaders.items()
+        }
+        train, valid, test = (opened.get(part) for part in ("train", "valid", "test"))
+        data = cls.of_target(
+            target,
+            *(None if loader is None else loader.dataset for loader in (train, valid, test)),
+            tfms=(transform_from(state["tfms"][0]), transform_from(state["tfms"][1])),
+            bs=state["bs"],
+            num_workers=state["num_workers"],
+            path=path,
+            channels=state["channels"],
+            seed=0,
+        )
+        data.train_dl, data.valid_dl, data.test_dl = train, valid, test
+        return data
+
+    def show_batch(self, n: int = 9, *, epoch: int = 0) -> Figure:
+        """Draw `n` training pictures as the model sees them (augmented), with their targets.
+
+        Args:
+            n: number of pictures.
+            epoch: another number shows other views.
+        """
+        from zoo.vision.seeing.show import show_batch
+        from zoo.vision.show_targets import show_targets
+
+        if self.trn_ds is None:
+            raise ValueError("there are no training pictures to show")
+        if isinstance(self.target, ClassTarget):
+            return show_batch(self.trn_ds, self.classes, n, epoch=epoch)
+        return show_targets(self.trn_ds, self.target, n, epoch=epoch)

@@ -92,7 +92,7 @@ def _pixels(data: Any) -> _OfRows:
         used = used or len(rows)
         plain = dataset.with_tfm(tfm)
         small = torch.stack([_small(plain[int(row)][0]) for row in rows])
-        targets = torch.as_tensor(np.asarray(dataset.y)[rows])
+        targets = plain.only(rows).targets()
         loaders.append(TensorLoader(small, targets, bs=data.bs))
     total = len(data.trn_ds)
     note = f"fitted to {used:,} of {total:,} training pictures" if used < total else ""

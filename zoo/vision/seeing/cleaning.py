@@ -230,8 +230,8 @@ def _head(separator: str | None) -> str:
         else f"several labels are separated by {'a blank' if separator == ' ' else repr(separator)}"
     )
     return (
-        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture that "
-        "is shown more than once is marked everywhere. Nothing is changed until you use the file that the "
+        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture "
+        "that is shown more than once is marked everywhere. Nothing is changed until you use the file that the "
         "button downloads: <code>table = zoo.vision.apply_corrections('corrections.csv', 'clean.csv')</code>, then "
         f"<code>ImageClassifierData.from_csv(path, '', 'clean.csv', ...)</code> ({html.escape(how)}).</p>"
         '<p class="bar"><button id="save">Download corrections.csv</button> '

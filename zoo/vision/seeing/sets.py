@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.vision.picture_files import walk_images
+from zoo.vision.files.finding import walk_images
 
+_TOLD = ("classification", "multilabel", "regression")  # kinds of targets that a line of text can tell
 PARTS = (("train", "trn_ds"), ("valid", "val_ds"), ("test", "test_ds"))
 
 
@@ -120,7 +121,7 @@ def _of_data(data: Any) -> PictureSet:
         items += [dataset.items[i] for i in range(len(dataset))]
         names += [f"{part} {name}" if in_memory else name for name in dataset.fnames]
         parts.append(np.full(len(dataset), part))
-        if part != "test" and dataset.y is not None:
+        if part != "test" and dataset.y is not None and data.task in _TOLD:
             targets.append(np.asarray(dataset.y))
     if not items:
         raise ValueError("these data have no pictures: give the data that the learner was trained on")

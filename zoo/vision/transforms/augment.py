@@ -1,30 +1,35 @@
-"""Random transforms of one picture. Every draw comes from the generator that is passed in.
+"""Random views of a picture: how it is turned and warped, and what happens to its pixels.
 
-A transform has two steps: `draw` picks the parameters of one view, `apply` carries them out. The same
-parameters can therefore be applied to whatever belongs to the picture.
+Every draw comes from the generator that is passed in. A geometric transform says where the points of its
+result lie (`matrix`), so that whatever belongs to the picture follows; the views of all of them are carried
+out in one step. Other transforms change the pixels of that result.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-Pixels: TypeAlias = Any
-"""A Pillow image or a C x H x W tensor; torchvision's functions take both but are typed for one."""
-PadMode: TypeAlias = Literal["reflect", "constant", "edge"]
+from zoo.vision.pictures import check_unit_range
+from zoo.vision.transforms.view import PadMode, View, about_centres
+from zoo.vision.transforms.warp import Pixels, picture_size, warp_picture
+
+_FLIP = np.diag([-1.0, 1.0, 1.0])
+_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a quarter turn to the left
 
 
 class RandomTransform(ABC):
-    """Base class of random picture transforms; subclass it for your own."""
+    """Base class of random transforms of the pixels of one picture; subclass it for your own.
+
+    It is given the picture as it will be shown, cut and turned. A result of another size is scaled and cut.
+    """
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, height: int, width: int) -> Any:
@@ -35,27 +40,45 @@ class RandomTransform(ABC):
         """Carry out what `draw` picked."""
 
 
-def picture_size(item: Pixels) -> tuple[int, int]:
-    """Height and width in pixels."""
-    height, width = F.get_size(item)
-    return height, width
+class RandomGeometry(RandomTransform):
+    """Base class of random transforms that move the points of a picture."""
 
+    pad_mode: PadMode | None = None
+    """What is seen beyond the edges; None: what the whole transform says."""
 
-def pad_by(item: Pixels, x: int, y: int, mode: PadMode) -> Pixels:
-    """Add x pixels left and right and y above and below; reflection never exceeds what the picture has."""
-    if mode == "reflect":
-        height, width = picture_size(item)
-        x, y = min(x, width - 1), min(y, height - 1)
-    if not x and not y:
-        return item
-    if isinstance(item, Image.Image):  # numpy pads small pictures twice as fast as torchvision
-        pixels = np.asarray(item)
-        return Image.fromarray(np.pad(pixels, ((y, y), (x, x), (0, 0))[: pixels.ndim], mode=mode))
-    return F.pad(item, [x, y, x, y], padding_mode=mode)
+    @abstractmethod
+    def matrix(self, params: Any, height: int, width: int) -> np.ndarray:
+        """Where points of the result lie before the transform.
+
+        Args:
+            params: what `draw` picked.
+            height: of the picture before the transform, pixels.
+            width: likewise.
+
+        Returns:
+            3 x 3; takes (x, y, 1) about the centre of the result to coordinates about the centre before, up
+            to a common factor.
+        """
+
+    def turns(self, params: Any) -> bool:
+        """Whether height and width change places."""
+        return False
+
+    def apply(self, item: Pixels, params: Any) -> Pixels:
+        """One picture, moved alone."""
+        size = picture_size(item)
+        return warp_picture(item, self.onto(View(size, size, size), params))
+
+    def onto(self, view: View, params: Any) -> View:
+        """What is seen of a view's result after this transform."""
+        height, width = view.size
+        size = (width, height) if self.turns(params) else (height, width)
+        between = about_centres(self.matrix(params, height, width), view.size, size)
+        return view.through(between, size, pad_mode=self.pad_mode)
 
 
 @dataclass(frozen=True)
-class RandomFlip(RandomTransform):
+class RandomFlip(RandomGeometry):
     """Mirror left-right with probability `p`."""
 
     p: float = 0.5
@@ -63,51 +86,74 @@ class RandomFlip(RandomTransform):
     def draw(self, rng: np.random.Generator, height: int, width: int) -> bool | None:
         return True if rng.random() < self.p else None
 
-    def apply(self, item: Pixels, params: bool) -> Pixels:
-        return F.horizontal_flip(item)
+    def matrix(self, params: bool, height: int, width: int) -> np.ndarray:
+        return _FLIP
 
 
 @dataclass(frozen=True)
-class RandomDihedral(RandomTransform):
-    """One of the eight symmetries of the square, all equally likely (four quarter turns, mirrored or not)."""
+class RandomDihedral(RandomGeometry):
+    """One of the eight symmetries of the square, all equally likely (four quarter turns, mirrored or not).
+
+    After a quarter turn of a rectangular view the picture is scaled anew to cover it.
+    """
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[int, bool]:
         symmetry = int(rng.integers(8))
         return symmetry % 4, symmetry >= 4
 
-    def apply(self, item: Pixels, params: tuple[int, bool]) -> Pixels:
+    def matrix(self, params: tuple[int, bool], height: int, width: int) -> np.ndarray:
         turns, mirrored = params
-        if mirrored:
-            item = F.horizontal_flip(item)
-        if turns == 0:
-            return item
-        if isinstance(item, Image.Image):
-            return item.transpose(
-                (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)[turns - 1]
-            )
-        return torch.rot90(item, turns, (-2, -1))
+        turned = np.linalg.matrix_power(_TURN, turns)
+        return _FLIP @ turned if mirrored else turned
+
+    def turns(self, params: tuple[int, bool]) -> bool:
+        return params[0] % 2 == 1
 
 
 @dataclass(frozen=True)
-class RandomRotate(RandomTransform):
-    """Rotate by a uniform angle in [-degrees, degrees] with probability `p`; corners come from padding."""
+class RandomRotate(RandomGeometry):
+    """Turn about the centre of the view by a uniform angle in [-degrees, degrees] with probability `p`.
+
+    Args:
+        degrees: largest angle.
+        p: how often.
+        pad_mode: what is seen beyond the picture's edges.
+    """
 
     degrees: float = 10.0
     p: float = 0.75
-    pad_mode: PadMode = "reflect"
+    pad_mode: PadMode | None = None
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> float | None:
         chosen, angle = rng.random() < self.p, float(rng.uniform(-self.degrees, self.degrees))
         return angle if chosen else None
 
-    def apply(self, item: Pixels, params: float) -> Pixels:
-        height, width = picture_size(item)
-        sin, cos = abs(math.sin(math.radians(params))), abs(math.cos(math.radians(params)))
-        margin_x = max(0, math.ceil((width * cos + height * sin - width) / 2)) + 1
-        margin_y = max(0, math.ceil((height * cos + width * sin - height) / 2)) + 1
-        padded = pad_by(item, margin_x, margin_y, self.pad_mode)
-        turned = F.rotate(padded, params, interpolation=InterpolationMode.BILINEAR)
-        return F.center_crop(turned, [height, width])
+    def matrix(self, params: float, height: int, width: int) -> np.ndarray:
+        cos, sin = np.cos(np.radians(params)), np.sin(np.radians(params))
+        return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class RandomPerspective(RandomGeometry):
+    """Move each corner by up to `magnitude` of the sides with probability `p`: another point of view.
+
+    Args:
+        magnitude: below 0.5.
+        p: how often.
+        pad_mode: what is seen beyond the picture's edges.
+    """
+
+    magnitude: float = 0.1
+    p: float = 0.5
+    pad_mode: PadMode | None = None
+
+    def draw(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray | None:
+        chosen, shifts = rng.random() < self.p, rng.uniform(-self.magnitude, self.magnitude, (4, 2))
+        return shifts if chosen else None
+
+    def matrix(self, params: np.ndarray, height: int, width: int) -> np.ndarray:
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [width / 2, height / 2]
+        return _homography(corners, corners - params * [width, height])
 
 
 @dataclass(frozen=True)
@@ -138,41 +184,14 @@ class RandomLighting(RandomTransform):
 
 
 @dataclass(frozen=True)
-class RandomPerspective(RandomTransform):
-    """Move each corner by up to `magnitude` of the sides with probability `p`: another point of view."""
-
-    magnitude: float = 0.1
-    p: float = 0.5
-    pad_mode: PadMode = "reflect"
-
-    def draw(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray | None:
-        chosen, shifts = rng.random() < self.p, rng.uniform(-self.magnitude, self.magnitude, (4, 2))
-        return shifts if chosen else None
-
-    def apply(self, item: Pixels, params: np.ndarray) -> Pixels:
-        height, width = picture_size(item)
-        margin_x, margin_y = math.ceil(self.magnitude * width) + 1, math.ceil(self.magnitude * height) + 1
-        padded = pad_by(item, margin_x, margin_y, self.pad_mode)
-        padded_height, padded_width = picture_size(padded)
-        left, top = (padded_width - width) / 2, (padded_height - height) / 2
-        corners = np.array(
-            [[left, top], [left + width, top], [left + width, top + height], [left, top + height]]
-        )
-        moved = corners + params * [width, height]
-        warped = F.perspective(
-            padded,
-            corners.round().astype(int).tolist(),
-            moved.round().astype(int).tolist(),
-            InterpolationMode.BILINEAR,
-        )
-        return F.center_crop(warped, [height, width])
-
-
-@dataclass(frozen=True)
 class RandomCall(RandomTransform):
     """Any callable picture -> picture that draws from torch's global generator (torchvision's transforms do).
 
     The global generator is seeded from the sample's own seed for the call and put back afterwards.
+
+    Raises:
+        TypeError: it is no picture, or no tensor of pixels, what the callable gives.
+        ValueError: other channels than before, or values outside of what pictures hold.
     """
 
     function: Callable[[Any], Any]
@@ -183,7 +202,58 @@ class RandomCall(RandomTransform):
     def apply(self, item: Pixels, params: int) -> Pixels:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(params)
-            return self.function(item)
+            try:
+                found = self.function(item)
+            except TypeError as error:
+                error.add_note(
+                    f"the transform {self._name} is called with one picture (a Pillow image, or a C x H x W "
+                    "tensor) as its only argument; wrap a library that wants names: "
+                    "aug_tfms=[lambda picture: transform(image=picture)['image']]"
+                )
+                raise
+        return self._checked(found, item)
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def _checked(self, found: Any, given: Pixels) -> Pixels:
+        wanted = len(given.getbands()) if isinstance(given, Image.Image) else len(given)
+        if not isinstance(found, Image.Image | torch.Tensor) or (
+            isinstance(found, torch.Tensor) and found.ndim != 3
+        ):
+            shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+            raise TypeError(
+                f"the transform {self._name} gave {type(found).__name__}{shape}; a transform in aug_tfms "
+                f"gives a Pillow image or a tensor of {wanted} x height x width"
+            )
+        channels = len(found.getbands()) if isinstance(found, Image.Image) else len(found)
+        if channels != wanted:
+            raise ValueError(
+                f"the transform {self._name} gave a picture of {channels} channels where {wanted} went in"
+                + (
+                    ": torchvision.transforms.Grayscale(3) keeps three"
+                    if (channels, wanted) == (1, 3)
+                    else ""
+                )
+            )
+        if isinstance(found, torch.Tensor) and found.is_floating_point():
+            check_unit_range(
+                found.detach().numpy(),
+                f"the transform {self._name} (pictures are normalised after aug_tfms, with the statistics of "
+                "tfms_from_stats: leave out your own Normalize)",
+            )
+        return found
+
+
+def _homography(corners: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """The 3 x 3 matrix that takes four points to four others (direct linear transform: Hartley and Zisserman
+    2004, "Multiple View Geometry", section 4.1)."""
+    rows = []
+    for (x, y), (u, v) in zip(corners, moved, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    numbers = np.linalg.solve(np.array(rows), moved.ravel())
+    return np.append(numbers, 1.0).reshape(3, 3)
 
 
 transforms_basic: list[RandomTransform] = [RandomRotate(10), RandomLighting(0.1, 0.1)]

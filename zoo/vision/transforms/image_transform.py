@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
-from zoo.vision.transforms.augment import PadMode, Pixels, RandomTransform, pad_by, picture_size
-
-CropMode: TypeAlias = Literal["random", "center", "squash", "letterbox"]
+from zoo.vision.transforms.augment import RandomGeometry, RandomTransform
+from zoo.vision.transforms.view import CropMode, PadMode, Size, View
+from zoo.vision.transforms.warp import picture_size, pixels_tensor, warp_picture
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,12 @@ class ImageTransform:
         mean: one value a channel, for values in [0, 1]; empty: values are only scaled to [0, 1].
         std: likewise.
         interpolation: "bilinear", "bicubic" or "nearest".
-        augment: random transforms, applied after scaling and before the crop.
+        augment: random transforms. Those that move points are carried out in one step with scale and crop,
+            about the centre of the crop; the others change the pixels of the result, in their order.
         max_zoom: the scale is drawn uniformly from [1, max_zoom].
         pad: pixels added on each side before the crop.
-        pad_mode: "reflect", "constant" (black) or "edge".
+        pad_mode: what is seen beyond the edges: "reflect", "constant" (black) or "edge"; a turn or warp that
+            has one of its own decides for its view.
         crop: "random", "center", "squash" (change the aspect ratio) or "letterbox" (add borders).
     """
 
@@ -74,47 +73,48 @@ class ImageTransform:
         self, picture: Picture, rng: np.random.Generator | None = None, *, channels: int = 3
     ) -> Tensor:
         """The CPU half: a C x height x width uint8 tensor (float for float arrays), not normalised."""
+        return self.seen(picture, rng, channels=channels)[0]
+
+    def seen(
+        self, picture: Picture, rng: np.random.Generator | None = None, *, channels: int = 3
+    ) -> tuple[Tensor, View]:
+        """As `pixels`, with the view, through which masks, points and boxes of the picture follow it."""
         if rng is None and self.is_random:
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         shortest = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
         item = as_pixels(picture, channels=channels, min_size=shortest)
-        if self.size is not None:
-            zoom = 1.0 if rng is None else float(rng.uniform(1.0, self.max_zoom))
-            item = self._resize(item, self.size, zoom)
-        if rng is not None:
-            for transform in self.augment:
-                params = transform.draw(rng, *picture_size(item))
+        width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
+        view = self.view((height, width), rng)
+        item = warp_picture(item, view)
+        for transform in self.augment if rng is not None else ():
+            if isinstance(transform, RandomGeometry):
+                continue
+            params = transform.draw(rng, *view.size)
+            if params is not None:
+                item = transform.apply(item, params)
+        if picture_size(item) != view.size:
+            item = warp_picture(item, View.fit(picture_size(item), view.size))
+        return pixels_tensor(item), view
+
+    def view(self, source: Size, rng: np.random.Generator | None = None) -> View:
+        """What is shown of a picture of a size (height, width); with `rng` a random view."""
+        fixed = {"pad_mode": self.pad_mode, "interpolation": self.interpolation, "pad": self.pad}
+        if rng is None:
+            return View.fit(source, self.size, crop=self.crop, **fixed)
+        zoom = float(rng.uniform(1.0, self.max_zoom))
+        moves: list[tuple[RandomGeometry, Any]] = []
+        for transform in self.augment:
+            if isinstance(transform, RandomGeometry):
+                params = transform.draw(rng, *(self.size or source))
                 if params is not None:
-                    item = transform.apply(item, params)
-        item = pad_by(item, self.pad, self.pad, self.pad_mode)
-        if self.size is not None:
-            item = self._crop(item, self.size, rng)
-        return F.pil_to_tensor(item) if isinstance(item, Image.Image) else item.contiguous()
-
-    def _resize(self, item: Pixels, size: tuple[int, int], zoom: float) -> Pixels:
-        height, width = picture_size(item)
-        width, height = getattr(item, "info", {}).get(FULL_SIZE, (width, height))
-        scale_y, scale_x = size[0] / height, size[1] / width
-        if self.crop == "letterbox":
-            scale_y = scale_x = min(scale_y, scale_x)
-        elif self.crop != "squash":
-            scale_y = scale_x = max(scale_y, scale_x)
-        wanted = [max(1, round(height * scale_y * zoom)), max(1, round(width * scale_x * zoom))]
-        if wanted == [*picture_size(item)]:
-            return item
-        return F.resize(item, wanted, interpolation=InterpolationMode(self.interpolation), antialias=True)
-
-    def _crop(self, item: Pixels, size: tuple[int, int], rng: np.random.Generator | None) -> Pixels:
-        height, width = picture_size(item)
-        if (height, width) == size:
-            return item
-        spare_y, spare_x = height - size[0], width - size[1]
-        if rng is None or self.crop == "letterbox" or min(spare_y, spare_x) < 0:
-            return F.center_crop(item, list(size))
-        if self.crop != "center":
-            top, left = int(rng.integers(spare_y + 1)), int(rng.integers(spare_x + 1))
-            return F.crop(item, top, left, *size)
-        return F.center_crop(item, list(size))
+                    moves.append((transform, params))
+        size = self.size
+        if size is not None and sum(move.turns(params) for move, params in moves) % 2:
+            size = size[::-1]  # so that the size is covered after a quarter turn
+        found = View.fit(source, size, crop=self.crop, zoom=zoom, rng=rng, **fixed)
+        for move, params in moves:
+            found = move.onto(found, params)
+        return found
 
     def normalize(self, batch: Tensor) -> Tensor:
         """The device half: N x C x H x W pixels (uint8, or float in [0, 1]) -> normalised float32."""

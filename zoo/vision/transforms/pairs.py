@@ -10,8 +10,9 @@ import numpy as np
 
 from zoo.errors import did_you_mean
 from zoo.vision.models.bodies import pretraining_preset
-from zoo.vision.transforms.augment import PadMode, RandomCall, RandomTransform
-from zoo.vision.transforms.image_transform import CropMode, ImageTransform
+from zoo.vision.transforms.augment import RandomCall, RandomTransform
+from zoo.vision.transforms.image_transform import ImageTransform
+from zoo.vision.transforms.view import CropMode, PadMode
 
 Stats: TypeAlias = tuple[Sequence[float], Sequence[float]]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +13,21 @@ import numpy as np
 from zoo.errors import did_you_mean, some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.splits import SplitPictures
-from zoo.vision.picture_files import walk_images
+from zoo.vision.files.file_list import FileList
+from zoo.vision.files.finding import (
+    HIDDEN,
+    LOOP,
+    STRAY,
+    SYSTEM,
+    LeftOut,
+    find_pictures,
+    is_above,
+    is_system_folder,
+    left_out_because,
+)
+from zoo.vision.files.names import check_class_names, tell_look_alikes
+
+log = logging.getLogger(__name__)
 
 
 def split_folders(
@@ -48,53 +65,112 @@ def existing_folder(path: Path, name: str, what: str) -> Path:
 
 
 def read_class_folders(
-    folder: Path, classes: Sequence[str] | None = None, *, limit: int | None = None
-) -> tuple[list[Path], np.ndarray, list[str]]:
+    folder: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    limit: int | None = None,
+    allow_empty: bool = False,
+) -> tuple[FileList, np.ndarray, list[str]]:
     """Pictures of a folder that holds one folder per class.
 
+    What is left out (other files, folders that systems make, pictures beside the class folders) is told in
+    the log, once for the folder.
+
     Args:
-        folder: e.g. ``data/train`` with ``data/train/cats`` and ``data/train/dogs``. Links are followed.
-        classes: when given, the only classes allowed; otherwise the sub-folders in alphabetical order.
-        limit: largest number of pictures of one class, the first in sorted order.
+        folder: e.g. ``data/train`` with ``data/train/cats`` and ``data/train/dogs``. Links are followed,
+            but not those to a folder above.
+        classes: when given, the only classes allowed; otherwise the sub-folders in alphabetical order. A
+            folder whose name differs only in Unicode composition belongs to the class.
+        limit: largest number of pictures of one class, spread evenly over its sorted files.
+        allow_empty: whether a class may have no pictures; it is told in the log.
 
     Returns:
         Paths, class numbers (int64), class names.
 
     Raises:
-        ValueError: no class folders, a class folder without pictures, or a class not in `classes`.
+        ValueError: no class folders, a class folder without pictures, a class not in `classes`, or a name
+            that is not UTF-8.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
-        raise ValueError(f"{folder} holds no class folders; expected one folder of pictures per class")
-    if classes is not None:
-        unknown = [name for name in names if name not in classes]
-        if unknown:
-            raise ValueError(
-                f"{folder}: class {some(repr(n) for n in unknown)} does not exist in the training folder"
-                f"{did_you_mean(unknown[0], classes)}; its classes: {some(classes)}"
-            )
     if limit is not None and limit < 1:
         raise ValueError(f"the number of pictures per class must be at least 1, got {limit}")
+    names, left = _class_folders(folder)
+    if not names:
+        raise ValueError(f"{folder} holds no class folders; expected one folder of pictures per class")
+    check_class_names(names, folder)
+    tell_look_alikes(names, str(folder))
     known = list(classes if classes is not None else names)
-    files: list[Path] = []
-    numbers: list[int] = []
+    numbers = _class_numbers(names, known, folder)
+    files: list[str] = []
+    rows: list[np.ndarray] = []
     empty: list[str] = []
     for name in names:
-        found = walk_images(folder / name)[:limit]
+        found, inner = find_pictures(folder / name)
+        left.merge(inner, name)
         if not found:
             empty.append(name)
-        files += found
-        numbers += [known.index(name)] * len(found)
-    if empty:
+        taken = spread_rows(len(found), limit)
+        files += [os.fsdecode(found.name(row)) for row in taken]
+        rows.append(np.full(len(taken), numbers[name]))
+    left.log(folder)
+    if empty and not (allow_empty and files):
         raise ValueError(
             f"{folder}: class folder {some(repr(n) for n in empty)} holds no pictures; fill or remove it"
+            + (f" (left out there: {left.text()})" if left.text() else "")
         )
-    return files, np.asarray(numbers, np.int64), known
+    if empty:
+        log.warning("%s: class folder %s holds no pictures", folder, some(repr(n) for n in empty))
+    return FileList(files), np.concatenate(rows).astype(np.int64), known
 
 
-def read_flat_folder(folder: Path) -> list[Path]:
-    """Unlabelled pictures of a folder (sub-folders included), sorted by path."""
-    files = walk_images(folder)
+def spread_rows(n: int, limit: int | None) -> np.ndarray:
+    """At most `limit` of `n` rows, spread evenly and in order: the first ones would be one film, one camera.
+
+    >>> spread_rows(10, 3).tolist(), spread_rows(2, 3).tolist()
+    ([1, 5, 8], [0, 1])
+    """
+    if limit is None or n <= limit:
+        return np.arange(n)
+    return ((np.arange(limit) + 0.5) * n / limit).astype(np.int64)
+
+
+def _class_folders(folder: Path) -> tuple[list[str], LeftOut]:
+    """Sub-folders in sorted order, and what else lies beside them."""
+    left = LeftOut()
+    names: list[str] = []
+    real = os.path.realpath(folder)
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not entry.is_dir():
+                reason = left_out_because(entry)
+                left.add(STRAY if reason is None else reason, entry.name)
+            elif is_system_folder(entry.name):
+                left.add(HIDDEN if entry.name.startswith(".") else SYSTEM, entry.name)
+            elif entry.is_symlink() and is_above(os.path.realpath(entry.path), real):
+                left.add(LOOP, entry.name)
+            else:
+                names.append(entry.name)
+    return names, left
+
+
+def _class_numbers(names: Sequence[str], known: Sequence[str], folder: Path) -> dict[str, int]:
+    """The number of the class of every folder, also where the name is composed in another way."""
+    numbers = {name: number for number, name in enumerate(known)}
+    composed = {unicodedata.normalize("NFC", name): number for name, number in numbers.items()}
+    found = {name: numbers.get(name, composed.get(unicodedata.normalize("NFC", name))) for name in names}
+    unknown = [name for name, number in found.items() if number is None]
+    if unknown:
+        raise ValueError(
+            f"{folder}: class {some(repr(n) for n in unknown)} does not exist in the training folder"
+            f"{did_you_mean(unknown[0], known)}; its classes: {some(known)}"
+        )
+    return {name: number for name, number in found.items() if number is not None}
+
+
+def read_flat_folder(folder: Path) -> FileList:
+    """Unlabelled pictures of a folder (sub-folders included), sorted by path; what is left out is told."""
+    files, left = find_pictures(folder)
+    left.log(folder)
     if not files:
-        raise ValueError(f"{folder} holds no pictures")
+        told = f" (left out there: {left.text()})" if left.text() else ""
+        raise ValueError(f"{folder} holds no pictures{told}")
     return files

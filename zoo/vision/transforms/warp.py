@@ -1,0 +1,260 @@
+"""Carry out a `View`: on pictures, masks, points and boxes."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from zoo.vision.transforms.view import PadMode, Size, View
+
+Pixels: TypeAlias = Any
+"""A Pillow image or a C x H x W tensor; torchvision's functions take both but are typed for one."""
+
+VOID = 255
+"""Value of mask pixels that stand for nothing: those that no picture covers, and those that do not count."""
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
+_MUCH_UNSEEN = 4  # times the seen area: then only what is seen is scaled
+_FARTHEST = 4  # times the longer side of the result: no view looks farther beyond the edges
+
+
+def picture_size(item: Pixels) -> Size:
+    """Height and width in pixels."""
+    height, width = F.get_size(item)
+    return height, width
+
+
+def warp_picture(item: Pixels, view: View) -> Pixels:
+    """What a view shows of a picture.
+
+    Scaling is antialiased and done once; where the view turns by odd angles or warps, there is one bilinear
+    step more.
+
+    Args:
+        item: a Pillow image, or a C x H x W tensor (uint8 or float), of any size that has the proportions of
+            `view.source` (a JPEG may be decoded at a reduced size).
+        view: what to show.
+
+    Returns:
+        The same kind, of height and width `view.size`.
+    """
+    top, left, bottom, right = view.window(0 if view.on_grid else 2)
+    if view.on_grid:
+        return _on_grid(_window(item, view, top, left, bottom, right), view)
+    far = _FARTHEST * max(view.size)
+    top, left = max(top, -far), max(left, -far)
+    bottom, right = min(bottom, view.scaled[0] + far), min(right, view.scaled[1] + far)
+    seen = _window(item, view, top, left, bottom, right)
+    matrix = np.reshape([1, 0, -left, 0, 1, -top, 0, 0, 1], (3, 3)) @ np.reshape(view.matrix, (3, 3))
+    return _warped(seen, matrix / matrix[2, 2], view.size)
+
+
+def warp_mask(mask: np.ndarray, view: View, *, outside: int = VOID) -> np.ndarray:
+    """What a view shows of a mask: the nearest pixel's value, never a mixture.
+
+    Args:
+        mask: H x W of whole numbers, of any size that has the proportions of `view.source`.
+        view: the picture's.
+        outside: the value beyond the edges, where the view pads with a constant.
+    """
+    height, width = view.size
+    if view.on_grid or view.matrix[6] == view.matrix[7] == view.matrix[1] == view.matrix[3] == 0:
+        # rows and columns go separately
+        turned = view.matrix[0] == 0
+        along_x = view.to_scaled(np.stack([np.arange(width) + 0.5, np.full(width, 0.5)], 1))
+        along_y = view.to_scaled(np.stack([np.full(height, 0.5), np.arange(height) + 0.5], 1))
+        x, y = (along_y[:, 0], along_x[:, 1]) if turned else (along_x[:, 0], along_y[:, 1])
+        columns, beside = _nearest(x, view.scaled[1], mask.shape[1], view.pad_mode)
+        rows, above = _nearest(y, view.scaled[0], mask.shape[0], view.pad_mode)
+        seen = mask[rows][:, columns]
+        if beside is not None and above is not None:
+            seen[above] = outside
+            seen[:, beside] = outside
+        return np.ascontiguousarray(seen.T if turned else seen)
+    grid_y, grid_x = np.mgrid[0:height, 0:width] + 0.5
+    points = view.to_scaled(np.stack([grid_x.ravel(), grid_y.ravel()], 1))
+    columns, beside = _nearest(points[:, 0], view.scaled[1], mask.shape[1], view.pad_mode)
+    rows, above = _nearest(points[:, 1], view.scaled[0], mask.shape[0], view.pad_mode)
+    seen = mask[rows, columns]
+    if beside is not None and above is not None:
+        seen[beside | above] = outside
+    return seen.reshape(height, width)
+
+
+def warp_boxes(boxes: np.ndarray, view: View, *, least_seen: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes as a view shows them: the upright box around each turned one, cut at the edges.
+
+    Args:
+        boxes: n x 4 of left, top, right, bottom in pixels of the picture.
+        view: the picture's.
+        least_seen: boxes of which a smaller share of the area is left are dropped.
+
+    Returns:
+        The boxes in pixels of the result (float32), and the numbers of the rows that are left.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+    moved = view.from_source(corners).reshape(-1, 4, 2)
+    around = np.concatenate([moved.min(1), moved.max(1)], 1)
+    height, width = view.size
+    cut = around.clip(0, [width, height, width, height])
+    whole, left = _areas(around), _areas(cut)
+    kept = np.flatnonzero((left >= 1) & (left >= least_seen * whole))
+    return cut[kept].astype(np.float32), kept
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]).clip(0) * (boxes[:, 3] - boxes[:, 1]).clip(0)
+
+
+def _window(item: Pixels, view: View, top: int, left: int, bottom: int, right: int) -> Pixels:
+    """A part of the scaled picture, padded where it reaches beyond the edges."""
+    height, width = view.scaled
+    inside = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    reach = top, left, bottom, right
+    if inside != reach and view.pad_mode == "reflect":  # what is mirrored lies farther inside
+        inside = (
+            min(inside[0], max(0, height - 1 - (bottom - height))),
+            min(inside[1], max(0, width - 1 - (right - width))),
+            max(inside[2], min(height, 1 - top)),
+            max(inside[3], min(width, 1 - left)),
+        )
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:  # seen from so far that only the edge is left
+        inside = (0, 0, height, width)
+    part = _scaled_part(item, view, *inside)
+    if inside == reach:
+        return part
+    return _gathered(
+        part, _places(top, bottom, height, view.pad_mode, inside[0], inside[2]),
+        _places(left, right, width, view.pad_mode, inside[1], inside[3]), view.pad_mode == "constant",
+    )  # fmt: skip
+
+
+def _scaled_part(item: Pixels, view: View, top: int, left: int, bottom: int, right: int) -> Pixels:
+    height, width = view.scaled
+    whole = (top, left, bottom, right) == (0, 0, height, width)
+    unseen = height * width > _MUCH_UNSEEN * (bottom - top) * (right - left)
+    have = picture_size(item)
+    if have != view.scaled and not whole and (unseen or not view.plain):
+        scale_y, scale_x = have[0] / height, have[1] / width
+        if isinstance(item, Image.Image):
+            box = (
+                left * scale_x,
+                top * scale_y,
+                min(right * scale_x, have[1]),
+                min(bottom * scale_y, have[0]),
+            )
+            return item.resize((right - left, bottom - top), _RESAMPLING[view.interpolation], box=box)
+        if unseen:
+            rows = slice(int(top * scale_y), max(int(top * scale_y) + 1, round(bottom * scale_y)))
+            columns = slice(int(left * scale_x), max(int(left * scale_x) + 1, round(right * scale_x)))
+            return _resized(item[:, rows, columns], (bottom - top, right - left), view.interpolation)
+    scaled = _resized(item, view.scaled, view.interpolation)
+    if whole:
+        return scaled
+    if isinstance(scaled, Image.Image):
+        return scaled.crop((left, top, right, bottom))
+    return scaled[:, top:bottom, left:right]
+
+
+def _resized(item: Pixels, size: Size, interpolation: str) -> Pixels:
+    if picture_size(item) == size:
+        return item
+    return F.resize(item, list(size), interpolation=InterpolationMode(interpolation), antialias=True)
+
+
+def _places(
+    start: int, stop: int, n: int, mode: PadMode, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each of the places from start to stop its place in the part from first to last, and which of them
+    lie beyond the n that there are."""
+    places = np.arange(start, stop)
+    beyond = (places < 0) | (places >= n)
+    inner = _folded(places, n, mode)
+    return (inner - first).clip(0, last - first - 1), beyond
+
+
+def _folded(places: np.ndarray, n: int, mode: PadMode) -> np.ndarray:
+    """Whole numbers brought into 0 to n - 1, mirrored without repeating the edge, or held at the edge."""
+    if mode != "reflect" or n == 1:
+        return places.clip(0, n - 1)
+    period = 2 * (n - 1)
+    places = np.abs(places) % period
+    return np.minimum(places, period - places)
+
+
+def _gathered(
+    part: Pixels,
+    rows: tuple[np.ndarray, np.ndarray],
+    columns: tuple[np.ndarray, np.ndarray],
+    black: bool,
+) -> Pixels:
+    if isinstance(part, Image.Image):
+        pixels = np.asarray(part)[rows[0]][:, columns[0]]
+        if black:
+            pixels[rows[1]] = 0
+            pixels[:, columns[1]] = 0
+        return Image.fromarray(pixels)
+    values = part[:, torch.from_numpy(rows[0])][:, :, torch.from_numpy(columns[0])]
+    if black:
+        values[:, torch.from_numpy(rows[1])] = 0
+        values[:, :, torch.from_numpy(columns[1])] = 0
+    return values
+
+
+def _on_grid(part: Pixels, view: View) -> Pixels:
+    """Mirrored and turned as the matrix says, without any arithmetic on pixels."""
+    a, b, _, c, d, *_ = view.matrix
+    turned = a == 0
+    mirror_x, mirror_y = (c < 0, b < 0) if turned else (a < 0, d < 0)
+    if isinstance(part, Image.Image):
+        if turned:
+            part = part.transpose(Image.Transpose.TRANSPOSE)
+        if mirror_x:
+            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return part.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if mirror_y else part
+    part = part.transpose(1, 2) if turned else part
+    axes = [axis for axis, mirrored in ((1, mirror_y), (2, mirror_x)) if mirrored]
+    return part.flip(axes) if axes else part
+
+
+def _warped(part: Pixels, matrix: np.ndarray, size: Size) -> Pixels:
+    height, width = size
+    if isinstance(part, Image.Image):
+        numbers = matrix.ravel().tolist()
+        affine = numbers[6] == numbers[7] == 0
+        method = Image.Transform.AFFINE if affine else Image.Transform.PERSPECTIVE
+        return part.transform(
+            (width, height), method, numbers[: 6 if affine else 8], Image.Resampling.BILINEAR
+        )
+    grid_y, grid_x = np.mgrid[0:height, 0:width] + 0.5
+    at = np.stack([grid_x, grid_y, np.ones_like(grid_x)], -1) @ matrix.T
+    at = at[..., :2] / at[..., 2:]
+    grid = torch.from_numpy(at / [part.shape[2], part.shape[1]] * 2 - 1).float()
+    values = nnf.grid_sample(part[None].float(), grid[None], align_corners=False, padding_mode="border")[0]
+    return values.round_().clamp_(0, 255).to(torch.uint8) if part.dtype == torch.uint8 else values
+
+
+def _nearest(places: np.ndarray, scaled: int, n: int, mode: PadMode) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers of the pixels of a row of n that lie at places of the row scaled, and which lie beyond it
+    (None where that does not matter)."""
+    pixel = np.floor(places).astype(np.int64)
+    inner = _folded(pixel, scaled, mode)
+    found = ((inner + 0.5) * n / scaled).astype(np.int64).clip(0, n - 1)
+    return found, (pixel < 0) | (pixel >= scaled) if mode == "constant" else None
+
+
+def pixels_tensor(item: Pixels) -> Tensor:
+    """A Pillow image or tensor as a C x H x W tensor, contiguous."""
+    return F.pil_to_tensor(item) if isinstance(item, Image.Image) else item.contiguous()
