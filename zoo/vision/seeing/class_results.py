@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import did_you_mean, some
 from zoo.vision.seeing.confusion import confusion_figure
 from zoo.vision.seeing.results import PictureResults, ranked
-from zoo.vision.seeing.sets import told_n
+from zoo.vision.seeing.sets import class_number, told_n
 from zoo.vision.seeing.show import label_text
 
 if TYPE_CHECKING:
@@ -68,9 +67,17 @@ class ImageModelResults(PictureResults):
             Results of the kind that the learner's targets ask for: these, `ImageTagResults` for several
             labels, `ImageValueResults` for values.
         """
-        from zoo.vision.seeing.looking import results_of
+        from zoo.vision.seeing.tag_results import ImageTagResults
+        from zoo.vision.seeing.value_results import ImageValueResults
 
-        return results_of(learn)
+        data = learn.data
+        if getattr(data, "val_ds", None) is None:
+            raise ValueError("there are no validation pictures to show results of")
+        kinds = {"classification": cls, "multilabel": ImageTagResults, "regression": ImageValueResults}
+        task = getattr(data, "task", None)
+        if task not in kinds:
+            raise ValueError(f"results() knows {', '.join(kinds)}; these data are of the kind {task!r}")
+        return kinds[task].of(learn)
 
     @property
     def correct(self) -> np.ndarray:
@@ -260,31 +267,6 @@ class ImageModelResults(PictureResults):
             ("Most uncertain", doubtful[:n]),
             ("Some that are right", chance[self.correct[chance]][:n]),
         ]
-
-
-def class_number(label: str | int, classes: list[str]) -> int:
-    """The number of a class given by name or number.
-
-    Raises:
-        ValueError: if there is no such class.
-
-    Example:
-        >>> class_number("dog", ["cat", "dog"]), class_number(0, ["cat", "dog"])
-        (1, 0)
-    """
-    if isinstance(label, str):
-        if label not in classes:
-            raise ValueError(
-                f"there is no class '{label}'{did_you_mean(label, classes)}; classes: {some(classes, 10)}"
-            )
-        return classes.index(label)
-    if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
-        raise TypeError(f"label is the name or the number of a class, got {label!r}")
-    if not 0 <= label < len(classes):
-        raise ValueError(
-            f"there is no class number {label}: there are {len(classes)}, from 0: {some(classes, 10)}"
-        )
-    return int(label)
 
 
 def _shares(counts: np.ndarray, of: np.ndarray) -> np.ndarray:

@@ -229,11 +229,15 @@ def _head(separator: str | None) -> str:
         if separator is None
         else f"several labels are separated by {'a blank' if separator == ' ' else repr(separator)}"
     )
+    told = (
+        "Choose another label, or mark what should be left out; a picture that is shown more than once is "
+        "marked everywhere. Nothing is changed until you use the file that the button downloads:"
+    )
+    first = "table = zoo.vision.apply_corrections('corrections.csv', 'clean.csv')"
+    second = "ImageClassifierData.from_csv(path, '', 'clean.csv', ...)"
     return (
-        f"<style>{STYLE}</style><p>Choose another label, or mark what should be left out; a picture "
-        "that is shown more than once is marked everywhere. Nothing is changed until you use the file that the "
-        "button downloads: <code>table = zoo.vision.apply_corrections('corrections.csv', 'clean.csv')</code>, then "
-        f"<code>ImageClassifierData.from_csv(path, '', 'clean.csv', ...)</code> ({html.escape(how)}).</p>"
+        f"<style>{STYLE}</style><p>{told} <code>{first}</code>, then <code>{second}</code> "
+        f"({html.escape(how)}).</p>"
         '<p class="bar"><button id="save">Download corrections.csv</button> '
         '<span id="count">nothing marked</span></p>'
     )

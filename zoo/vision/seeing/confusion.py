@@ -13,9 +13,9 @@ from zoo.vision.seeing.show import shortened
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LARGEST = 16.0  # inches
+_LARGEST = 14.0  # inches
 _WRITTEN = 40  # classes up to which the cells hold their numbers
-_TICKS = 60  # names on each side
+_TICKS = 40  # names on each side
 
 
 def confusion_figure(
@@ -23,8 +23,8 @@ def confusion_figure(
 ) -> Figure:
     """Counts by true and predicted class, as a coloured table.
 
-    Up to 40 classes the cells hold their numbers; of more than 60 some names are left out. The figure is at
-    most 16 inches wide, and drawn in less than a second.
+    Up to 40 classes the cells hold their numbers; of more than 40 some names are left out. The figure is at
+    most 14 inches wide, and drawn in less than a second.
 
     Args:
         counts: classes x classes; row = truth, column = prediction.

@@ -13,8 +13,6 @@ from zoo.vision.seeing.baseline import picture_baseline
 from zoo.vision.seeing.class_results import ImageModelResults
 from zoo.vision.seeing.dropout import set_dropout
 from zoo.vision.seeing.submission import Answers, write_submission
-from zoo.vision.seeing.tag_results import ImageTagResults
-from zoo.vision.seeing.value_results import ImageValueResults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +35,7 @@ class Seeing:
         Raises:
             ValueError: without validation pictures, and for targets of other kinds.
         """
-        return results_of(self)
+        return ImageModelResults.from_learner(self)
 
     def activation_map(
         self: Any, picture: Any, label: str | int | None = None, *, method: Method = "hires"
@@ -166,19 +164,3 @@ class Seeing:
         return write_submission(
             self, path, ids, id_column, target_column, answers=answers, thresh=thresh, n_aug=n_aug
         )
-
-
-def results_of(learn: Any) -> Any:
-    """Results of the kind that a learner's targets ask for."""
-    data = learn.data
-    if getattr(data, "val_ds", None) is None:
-        raise ValueError("there are no validation pictures to show results of")
-    task = getattr(data, "task", None)
-    kinds = {
-        "classification": ImageModelResults,
-        "multilabel": ImageTagResults,
-        "regression": ImageValueResults,
-    }
-    if task not in kinds:
-        raise ValueError(f"results() knows {', '.join(kinds)}, these data are of the kind {task!r}")
-    return kinds[task].of(learn)

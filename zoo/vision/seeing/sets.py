@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from zoo.errors import did_you_mean, some
 from zoo.vision.files.finding import walk_images
+
+log = logging.getLogger(__name__)
 
 _TOLD = ("classification", "multilabel", "regression")  # kinds of targets that a line of text can tell
 PARTS = (("train", "trn_ds"), ("valid", "val_ds"), ("test", "test_ds"))
@@ -146,10 +150,33 @@ def told_n(n: Any, there: int, what: str) -> int:
         there: how many there are.
         what: they are called.
     """
-    import logging
-
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
     if n > there:
-        logging.getLogger(__name__).warning("%d asked for, there are %d %s", n, there, what)
+        log.warning("%d asked for, there are %d %s", n, there, what)
     return min(int(n), there)
+
+
+def class_number(label: str | int, classes: list[str]) -> int:
+    """The number of a class given by name or number.
+
+    Raises:
+        ValueError: if there is no such class.
+
+    Example:
+        >>> class_number("dog", ["cat", "dog"]), class_number(0, ["cat", "dog"])
+        (1, 0)
+    """
+    if isinstance(label, str):
+        if label not in classes:
+            raise ValueError(
+                f"there is no class '{label}'{did_you_mean(label, classes)}; classes: {some(classes, 10)}"
+            )
+        return classes.index(label)
+    if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
+        raise TypeError(f"label is the name or the number of a class, got {label!r}")
+    if not 0 <= label < len(classes):
+        raise ValueError(
+            f"there is no class number {label}: there are {len(classes)}, from 0: {some(classes, 10)}"
+        )
+    return int(label)
