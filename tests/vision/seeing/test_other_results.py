@@ -4,14 +4,19 @@ import warnings
 
 import numpy as np
 import pytest
+from torch import nn
 
 from tests.vision.helpers import two_class_arrays
+from zoo import check_data
 from zoo.vision import (
     ConvLearner,
     ImageClassifierData,
     ImageModelResults,
     ImageTagResults,
     ImageValueResults,
+    Items,
+    cleaning_page,
+    coded_values,
     imagenet_stats,
     tfms_from_stats,
 )
@@ -96,3 +101,33 @@ def test_values(tmp_path):
     assert "Nearest to the truth" in found.report(tmp_path / "values.html").read_text(encoding="utf8")
     with pytest.raises(ValueError, match="same shape"):
         ImageValueResults(data, preds[:, :1])
+
+
+def test_values_of_a_learner_are_in_the_units_of_the_user(tmp_path):
+    x, _ = two_class_arrays(24)
+    y = x.astype(np.float64).mean((1, 2, 3)) * 1000
+    items = Items.from_arrays(x).split_by_random(0.3).label_by(y, target=coded_values(["light"]))
+    data = items.transform(tfms_from_stats(imagenet_stats, 16)).data(bs=8)
+    learn = ConvLearner.from_model_data(ResNetSmall(1, (4, 8), 1), data, progress=False, seed=0)
+    found = learn.results()
+    assert isinstance(found, ImageValueResults)
+    assert np.allclose(found.targets[:, 0], data.val_y.reshape(-1), rtol=1e-4)
+    assert found.names == ["light"]
+    base = learn.baseline()
+    assert base.metrics["valid_loss"] < base.reference.metrics["valid_loss"]
+    assert found.report(tmp_path / "values.html", heat=True).is_file()
+
+
+def test_targets_that_lie_in_their_pictures(tmp_path):
+    x, _ = two_class_arrays(12)
+    masks = (x[..., 0] > 100).astype(np.uint8)
+    data = Items.from_arrays(x).split_by_random().masks_by(masks, ["a", "b"]).data(bs=4)
+    assert check_data(data).rows == {"train": 10, "valid": 2}
+    assert cleaning_page(data, tmp_path / "clean.html").is_file()
+    learn = ConvLearner.from_model_data(nn.Conv2d(3, 2, 1), data, progress=False)
+    with pytest.raises(ValueError, match="of the kind 'segmentation'"):
+        learn.results()
+    with pytest.raises(ValueError, match="no quick model is known for targets of the kind"):
+        learn.baseline()
+    with pytest.raises(ValueError, match="answers with pictures"):
+        learn.activation_map(x[0])

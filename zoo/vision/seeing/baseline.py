@@ -68,18 +68,23 @@ def picture_baseline(learn: Any, metrics: Sequence[Any] | None = None) -> Baseli
     for dataset, what in ((data.trn_ds, "training"), (data.val_ds, "validation")):
         if dataset is None:
             raise ValueError(f"baseline(): a quick model needs {what} pictures, and these data have none")
+    if getattr(data.target, "follows", False):
+        raise ValueError(
+            f"baseline(): no quick model is known for targets of the kind {data.target.kind!r}, which lie "
+            "in their pictures; there are some for classes, labels and values"
+        )
     kept = learn._feature_data()
     if kept is not None:
-        train, valid = (_floats(loader) for loader in (kept.train_dl, kept.valid_dl))
+        train, valid = _floats(kept.train_dl, data.trn_ds), _floats(kept.valid_dl, data.val_ds)
         rows = _OfRows(data, train, valid, "activations of the body")
     else:
         rows = _pixels(data)
     return baseline(_Judge(learn, rows), metrics)  # type: ignore[arg-type]
 
 
-def _floats(loader: Any) -> TensorLoader:
-    features, *others = loader.tensors
-    return TensorLoader(features.float(), *others, bs=loader.bs)
+def _floats(loader: Any, dataset: Any) -> TensorLoader:
+    """Features of all pictures of a dataset with its targets as a network learns them."""
+    return TensorLoader(loader.tensors[0].float(), dataset.targets(), bs=loader.bs)
 
 
 def _pixels(data: Any) -> _OfRows:

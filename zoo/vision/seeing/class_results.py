@@ -248,7 +248,7 @@ class ImageModelResults(PictureResults):
         )
         pairs = [list(pair) for pair in self.most_confused()[:20]]
         large = self.data.c > 40
-        drawn = self.plot_confusion_matrix(most=40 if large else None)
+        drawn = self.plot_confusion_matrix(most=30 if large else None)
         return [
             table_part("Classes", told, self.per_class()),
             figure_part("Confusion matrix", "rows: truth; columns: prediction", drawn),

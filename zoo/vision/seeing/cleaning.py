@@ -19,7 +19,7 @@ from zoo.vision.seeing.label_errors import has_labels, suspicious_table
 from zoo.vision.seeing.looks import look_at
 from zoo.vision.seeing.oddities import odd_table
 from zoo.vision.seeing.page import Part, card, grid_part, write_page
-from zoo.vision.seeing.sets import PictureSet, data_of, picture_set, told_n
+from zoo.vision.seeing.sets import PictureSet, checked_n, data_of, picture_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,13 +51,16 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
     """
     if data_of(source) is None:
         raise TypeError(f"cleaning_page needs a learner or picture data, got {type(source).__name__}")
-    told_n(n, max(int(n), 1), "")
+    n = checked_n(n)
     pictures = picture_set(source)
     looks = look_at(pictures.items)
     raw: np.ndarray | None = raw_features(source) if hasattr(source, "model") else None
     features = compared(raw) if raw is not None and has_features(source, pictures) else None
     separator = label_separator(pictures)
     names = [_below(name, pictures.base) for name in pictures.names]
+    for name in names:
+        if not name.isascii():
+            _check_name(name)
     index = {
         (str(part), int(row)): i
         for i, (part, row) in enumerate(zip(pictures.parts, pictures.rows, strict=True))
@@ -255,6 +258,16 @@ def _first(table: pd.DataFrame, n: int) -> list[dict[str, Any]]:
 
 def _of(shown: int, total: int) -> str:
     return f"{shown} of {total} shown" if total > shown else ""
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        told = os.fsencode(name)
+        raise ValueError(
+            f"cleaning_page: the file name {told!r} is not UTF-8, so no table can hold it: rename the file"
+        ) from None
 
 
 def _below(name: str, base: Path) -> str:

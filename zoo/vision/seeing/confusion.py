@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LARGEST = 14.0  # inches
-_WRITTEN = 40  # classes up to which the cells hold their numbers
+_WRITTEN = 30  # classes up to which the cells hold their numbers
 _TICKS = 40  # names on each side
 
 
@@ -23,7 +23,7 @@ def confusion_figure(
 ) -> Figure:
     """Counts by true and predicted class, as a coloured table.
 
-    Up to 40 classes the cells hold their numbers; of more than 40 some names are left out. The figure is at
+    Up to 30 classes the cells hold their numbers; of more than 40 some names are left out. The figure is at
     most 14 inches wide, and drawn in less than a second.
 
     Args:
@@ -52,7 +52,7 @@ def confusion_figure(
     shown = counts / np.maximum(total, 1) if normalize else counts
     k = len(counts)
     size = min(_LARGEST, max(3.0, 0.55 * k + 1.8))
-    drawn = figure(size, size)
+    drawn = figure(size, size if k <= _WRITTEN else 0.9 * size)
     axis = drawn.add_subplot()
     norm = PowerNorm(0.5, 0, max(float(shown.max(initial=0)), 1e-9)) if k > _WRITTEN else None
     image = axis.imshow(shown, cmap="Blues", norm=norm, interpolation="nearest")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from zoo.vision.seeing.page import Part, card, grid_part, table_part, write_page
-from zoo.vision.seeing.sets import told_n
+from zoo.vision.seeing.sets import checked_n
 
 
 def write_report(results: Any, path: str | Path, n: int, *, heat: bool) -> Path:
     """What `PictureResults.report` does."""
-    told_n(n, max(n, 1), "")
+    n = checked_n(n)
     names = results.dataset.fnames
     sections: list[Part] = list(results.parts(n))
 

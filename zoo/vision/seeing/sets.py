@@ -143,18 +143,28 @@ def _of_data(data: Any) -> PictureSet:
 
 
 def told_n(n: Any, there: int, what: str) -> int:
-    """`n` checked: a whole number of at least one; a log line tells where fewer are there.
+    """`n` checked; a log line tells where fewer are there.
 
     Args:
         n: how many are asked for.
         there: how many there are.
         what: they are called.
     """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+    n = checked_n(n)
     if n > there:
         log.warning("%d asked for, there are %d %s", n, there, what)
-    return min(int(n), there)
+    return min(n, there)
+
+
+def checked_n(n: Any) -> int:
+    """A number of pictures that somebody asked for.
+
+    Raises:
+        ValueError: if it is no whole number of at least one.
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+    return int(n)
 
 
 def class_number(label: str | int, classes: list[str]) -> int:

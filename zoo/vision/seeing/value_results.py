@@ -47,7 +47,7 @@ class ImageValueResults(PictureResults):
     @property
     def names(self) -> list[str]:
         """Names of the values: those of the data where they have as many, else "value 0" and so on."""
-        own = getattr(self.data, "classes", None) or []
+        own = getattr(getattr(self.data, "target", None), "names", None) or []
         n = self.preds.shape[1]
         return [str(name) for name in own] if len(own) == n else [f"value {i}" for i in range(n)]
 
