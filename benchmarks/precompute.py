@@ -124,12 +124,15 @@ def main() -> None:
             started = waited(device)
             features = feature_data(data, model, device, Path(folder), progress=False)
             seconds["zoo"].append(waited(device) - started)
-    assert np.isfinite(features.train_dl.tensors[0].cpu().numpy()).all()
+    if not np.isfinite(features.train_dl.tensors[0].cpu().numpy()).all():
+        raise SystemExit("the activations are no numbers")
     rates = {name: len(dataset) / statistics.median(times) for name, times in seconds.items()}
     print(f"{args.arch}, {args.size} px, {len(dataset)} pictures, {workers} decoding processes, {device}")
     rows = [[name, f"{rate:.0f}", f"{rate / rates['bare body']:.2f}"] for name, rate in rates.items()]
     print_table(["way", "pictures/s", "of bare"], rows)
-    write_result(args.out, "precompute", {"arguments": {**vars(args), "out": None}, "pictures_a_second": rates})
+    write_result(
+        args.out, "precompute", {"arguments": {**vars(args), "out": None}, "pictures_a_second": rates}
+    )
 
 
 def _is_last(body: nn.Module) -> bool:

@@ -11,6 +11,16 @@ from .files.download import download_images as download_images
 from .files.ranges import value_range_of as value_range_of
 from .files.reading import open_image as open_image
 from .learner import ConvLearner as ConvLearner
+from .models.fast_net import FastNet as FastNet
+from .models.ladder import ConvNet as ConvNet
+from .models.ladder import ConvNetBn as ConvNetBn
+from .models.ladder import SimpleNet as SimpleNet
+from .models.layers import AdaptiveConcatPool2d as AdaptiveConcatPool2d
+from .models.layers import conv_layer as conv_layer
+from .models.layers import res_block as res_block
+from .models.resnet_small import ResNetSmall as ResNetSmall
+from .models.unet import unet as unet
+from .models.wide_resnet import WideResNet as WideResNet
 from .seeing.class_results import ImageModelResults as ImageModelResults
 from .seeing.cleaning import apply_corrections as apply_corrections
 from .seeing.cleaning import cleaning_page as cleaning_page

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
-from zoo.vision.models.bodies import arch_name, body_units, build_body, probe
+from zoo.vision.models.architectures import arch_name
+from zoo.vision.models.bodies import body_units, build_body, probe
 
 
 def concat_pool(features: Tensor) -> Tensor:
@@ -124,19 +125,24 @@ def transfer_model(
     c_in: int = 3,
     xtra_fc: Sequence[int] = (512,),
     ps: float | Sequence[float] | None = None,
+    bn_final: bool = False,
 ) -> TransferModel:
-    """A torchvision body with random weights and a fresh head.
+    """A body with random weights and a fresh head.
 
     Args:
-        arch: torchvision name.
+        arch: name of an architecture.
         n_classes: outputs.
         c_in: channels of the pictures.
         xtra_fc: sizes of the head's hidden layers.
         ps: the head's dropout, see `make_head`.
+        bn_final: whether batch norm (momentum 0.01) follows the last layer.
     """
     body = _body(arch_name(arch), c_in)
     n_features, cut = probe(body, c_in)
-    return TransferModel(body, make_head(2 * n_features, n_classes, xtra_fc, ps), cut)
+    head = make_head(2 * n_features, n_classes, xtra_fc, ps)
+    if bn_final:
+        head.append(nn.BatchNorm1d(n_classes, momentum=0.01))
+    return TransferModel(body, head, cut)
 
 
 def with_custom_head(arch: str, head: nn.Module, c_in: int = 3) -> TransferModel:

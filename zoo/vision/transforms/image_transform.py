@@ -35,6 +35,8 @@ class ImageTransform:
         pad: pixels added on each side before the crop.
         pad_mode: what is seen beyond the edges: "reflect", "constant" (black) or "edge"; a turn or warp that
             has one of its own decides for its view.
+        value_range: the values that are black and white in pictures of more than 8 bits and of floats, the
+            same for all pictures of a set; None takes what the files declare.
         crop: "random", "center", "squash" (change the aspect ratio) or "letterbox" (add borders).
     """
 
@@ -47,6 +49,7 @@ class ImageTransform:
     pad: int = 0
     pad_mode: PadMode = "reflect"
     crop: CropMode = "center"
+    value_range: tuple[float, float] | None = None
 
     def __call__(self, picture: Picture, seed: int | None = None, *, channels: int = 3) -> Tensor:
         """The normalised C x height x width float tensor of one picture.
@@ -82,7 +85,7 @@ class ImageTransform:
         if rng is None and self.is_random:
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         shortest = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
-        item = as_pixels(picture, channels=channels, min_size=shortest)
+        item = as_pixels(picture, channels=channels, min_size=shortest, value_range=self.value_range)
         width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
         view = self.view((height, width), rng)
         item = warp_picture(item, view)
@@ -144,6 +147,7 @@ class ImageTransform:
             "std": list(self.std),
             "interpolation": self.interpolation,
             "crop": self.without_augmentation().crop,
+            **({} if self.value_range is None else {"value_range": list(self.value_range)}),
         }
 
     @classmethod
@@ -156,6 +160,7 @@ class ImageTransform:
             std=tuple(float(v) for v in state["std"]),
             interpolation=str(state["interpolation"]),
             crop=state["crop"],
+            value_range=tuple(state["value_range"]) if state.get("value_range") else None,
         )
 
 

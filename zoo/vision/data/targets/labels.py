@@ -92,17 +92,15 @@ def _check_kind(rows: Sequence[Any], chosen: bool, origin: str) -> None:
             "df[column].map(ast.literal_eval), or text with labels separated by cat_separator"
         )
     numbers = [part for row in texts for part in row.split()]
-    spread = any(len(row.split()) > 1 for row in texts)
-    if spread and len(texts) == len(rows) and not chosen and all(map(is_number, numbers)):
-        if (
-            not all(float(number).is_integer() for number in numbers)
-            or len({len(row.split()) for row in texts}) == 1
-        ):
-            raise ValueError(
-                f"{origin}: cells such as {next(row for row in texts if len(row.split()) > 1)!r} hold numbers, "
-                "not labels: for points or boxes use Items with points_by or boxes_by; for labels that are "
-                "numbers name them, classes=[...]"
-            )
+    lengths = {len(row.split()) for row in texts}
+    all_numbers = len(texts) == len(rows) and not chosen and all(map(is_number, numbers))
+    broken = all_numbers and not all(float(number).is_integer() for number in numbers)
+    if all_numbers and max(lengths, default=0) > 1 and (broken or len(lengths) == 1):
+        first = next(row for row in texts if len(row.split()) > 1)
+        raise ValueError(
+            f"{origin}: cells such as {first!r} hold numbers, not labels: for points or boxes use Items with "
+            "points_by or boxes_by; for labels that are numbers name them, classes=[...]"
+        )
     plain = [row for row in rows if not is_missing(row)]
     values = {float(row) for row in plain if is_number(class_name(row))} if are_values(plain) else set()
     if not chosen and len(values) > max(5, len(plain) // 2) and not all(v.is_integer() for v in values):

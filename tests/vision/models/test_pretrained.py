@@ -9,22 +9,30 @@ from safetensors.torch import save_file
 from torch import nn
 
 from zoo.engine.layer_groups import LayerGroups
-from zoo.vision.models.bodies import adapt_first_weight, arch_name, build_body, first_conv
+from zoo.storage.registry import build_model, spec_of
+from zoo.vision.models.architectures import arch_name
+from zoo.vision.models.bodies import build_body
+from zoo.vision.models.channels import adapt_first_weight, first_conv
+from zoo.vision.models.pretrained import pretrained_model
 from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.models.shapes import smallest_size
 from zoo.vision.models.transfer import TransferModel, head_dropouts, make_head, transfer_model
 from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 
 FAMILIES = [
     "resnet18", "resnext50_32x4d", "alexnet", "vgg11_bn", "densenet121", "mobilenet_v2", "mobilenet_v3_small",
     "efficientnet_b0", "squeezenet1_1", "shufflenet_v2_x0_5", "convnext_tiny", "regnet_y_400mf", "mnasnet0_5",
-    "swin_t",
+    "swin_t", "googlenet",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_cut_before_its_pooling(name):
     torch.manual_seed(0)
-    full = torchvision.models.get_model(name, weights=None).eval()
+    plain = (
+        {"aux_logits": False, "init_weights": False, "transform_input": True} if name == "googlenet" else {}
+    )
+    full = torchvision.models.get_model(name, weights=None, **plain).eval()
     body = build_body(name).eval()
     load_body_weights(body, full.state_dict(), 3, name)
     seen = {}
@@ -64,13 +72,32 @@ def test_unknown_and_unsupported_architectures():
         transfer_model("resnet43", 2)
     with pytest.raises(ValueError, match="from_model_data"):
         arch_name(ResNetSmall)
-    for name, reason in (
-        ("inception_v3", "auxiliary"),
-        ("vit_b_16", "fixed picture size"),
-        ("googlenet", "auxiliary"),
-    ):
-        with pytest.raises(ValueError, match=reason):
-            transfer_model(name, 2)
+    with pytest.raises(ValueError, match="224 x 224 pixels only; try swin_v2_t"):
+        transfer_model("maxvit_t", 2)
+
+
+def test_pictures_that_are_too_small_are_told_in_pixels():
+    with pytest.raises(ValueError, match=r"^squeezenet1_1 needs pictures of at least 17 pixels, sz is 16$"):
+        pretrained_model("squeezenet1_1", 2, 3, weights=None, sz=16)
+    with pytest.raises(ValueError, match=r"at least 17 pixels, sz is \(40, 9\)"):
+        pretrained_model("squeezenet1_1", 2, 1, weights=None, sz=(40, 9))
+    assert pretrained_model("squeezenet1_1", 2, 3, weights=None, sz=17).training
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("alexnet", 63), ("vgg11", 32), ("mobilenet_v2", 1)])
+def test_smallest_size(name, smallest):
+    assert smallest_size(build_body(name)) == smallest
+
+
+def test_a_last_norm_can_be_asked_for_and_is_kept_in_the_archive():
+    model = pretrained_model("squeezenet1_1", 3, 3, bn_final=True, weights=None)
+    assert isinstance(model.head[-1], nn.BatchNorm1d)
+    assert model.head[-1].momentum == 0.01
+    spec = spec_of(model)
+    again = build_model(spec.name, spec.args)
+    again.load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match="bn_final"):
+        pretrained_model("squeezenet1_1", 3, 3, custom_head=nn.Flatten(), bn_final=True, weights=None)
 
 
 class TestHead:
