@@ -42,6 +42,11 @@ def activation_map(
         with watched(model, found.name) as values_of:
             outputs = model(inputs)
             outputs = outputs[0] if isinstance(outputs, tuple | list) else outputs
+            if not isinstance(outputs, Tensor):
+                raise ValueError(
+                    f"activation_map needs a network that gives one row of numbers a picture, this "
+                    f"{type(model).__name__} gives a {type(outputs).__name__}"
+                )
             score = outputs.reshape(-1)[output_number(learn, outputs, label)]
             values = values_of()
             (slope,) = torch.autograd.grad(score, values)
