@@ -19,7 +19,6 @@ from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
-from zoo.learner import Learner
 from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.dataset import ImageDataset
@@ -27,6 +26,7 @@ from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.targets.labelled import ClassTarget
+from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, model_for
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(Seeing, Learner):
+class ConvLearner(Seeing, FineTuning):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
@@ -66,6 +66,7 @@ class ConvLearner(Seeing, Learner):
         weights: Weights = "default",
         bn_final: bool = False,
         n_out: int | None = None,
+        head_start: bool | None = None,
         **options: Unpack[LearnerOptions],
     ) -> Self:
         """A model on a pretrained body for what the data ask for. It starts frozen: only the new part trains.
@@ -90,6 +91,12 @@ class ConvLearner(Seeing, Learner):
                 its body), a state dict, or None for random weights.
             bn_final: whether batch norm without much inertia follows the last layer.
             n_out: outputs of the model, where the data do not tell.
+            head_start: whether the new head begins its first fit as logistic regression on the activations of
+                the training pictures (for classes and labels), from which it learns on; that equals some
+                hundred steps. None: with up to 5,000 pictures; True: with any number. Without cached
+                activations it takes one more pass over the pictures. False: it begins with random weights.
+
+        Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`.
 
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
@@ -114,6 +121,11 @@ class ConvLearner(Seeing, Learner):
         )
         learn = cls(data, model, **chosen)
         learn.freeze()
+        learn.head_start = head_start
+        learn._head_is_new()
+        body = getattr(model, "body", getattr(model, "encoder", None))
+        if weights is not None and isinstance(body, nn.Module) and statistics_are_folded(body):
+            learn.groups.bn_freeze(True)
         if precompute:
             learn.precompute = True
         return learn

@@ -17,6 +17,9 @@ from zoo.vision.models.transfer import TransferModel, transfer_model, with_custo
 from zoo.vision.models.unet import UNet, UNetOptions, unet
 from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 
+HEAD_DAMPING = 0.1
+"""Of new heads, see `DampedLinear`; chosen by `benchmarks/small_pictures.py`."""
+
 Weights = str | PathLike[str] | Mapping[str, Tensor] | None
 
 
@@ -220,7 +223,7 @@ def _with_new_head(
     if ps is not None:
         values = _numbers([ps] if np.ndim(ps) == 0 else ps, "ps", "one dropout probability or a list of them")
         dropout = values[0] if np.ndim(ps) == 0 else values
-    return transfer_model(name, n_classes, channels, layers, dropout, bn_final)
+    return transfer_model(name, n_classes, channels, layers, dropout, bn_final, damping=HEAD_DAMPING)
 
 
 def _numbers(values: Any, name: str, what: str, *, whole: bool = False) -> list[Any]:
