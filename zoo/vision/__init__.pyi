@@ -10,7 +10,6 @@ from .files.checking import verify_images as verify_images
 from .files.download import download_images as download_images
 from .files.ranges import value_range_of as value_range_of
 from .files.reading import open_image as open_image
-from .interpret import ImageModelResults as ImageModelResults
 from .learner import ConvLearner as ConvLearner
 from .models.fast_net import FastNet as FastNet
 from .models.ladder import ConvNet as ConvNet
@@ -22,6 +21,14 @@ from .models.layers import res_block as res_block
 from .models.resnet_small import ResNetSmall as ResNetSmall
 from .models.unet import unet as unet
 from .models.wide_resnet import WideResNet as WideResNet
+from .seeing.class_results import ImageModelResults as ImageModelResults
+from .seeing.cleaning import apply_corrections as apply_corrections
+from .seeing.cleaning import cleaning_page as cleaning_page
+from .seeing.duplicates import find_duplicates as find_duplicates
+from .seeing.label_errors import suspicious_labels as suspicious_labels
+from .seeing.oddities import odd_pictures as odd_pictures
+from .seeing.tag_results import ImageTagResults as ImageTagResults
+from .seeing.value_results import ImageValueResults as ImageValueResults
 from .transforms.augment import RandomDihedral as RandomDihedral
 from .transforms.augment import RandomFlip as RandomFlip
 from .transforms.augment import RandomLighting as RandomLighting

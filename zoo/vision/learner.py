@@ -15,6 +15,7 @@ from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
@@ -29,6 +30,7 @@ from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, model_for
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
+from zoo.vision.seeing.looking import Seeing
 from zoo.vision.view_means import MeanOfMaps, ViewTarget, points_in, views_of
 from zoo.vision.views import mean_of_views
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(FineTuning):
+class ConvLearner(Seeing, FineTuning):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
@@ -215,6 +217,16 @@ class ConvLearner(FineTuning):
             )
         return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
 
+    def _feature_data(self) -> ImageClassifierData | None:
+        """The pictures with loaders of the body's activations; None for networks without such a body."""
+        if self._features is not None:
+            return self._features
+        if not isinstance(self.model, TransferModel) or not self.model.pooled:
+            return None
+        with preserve_modes(self.model):
+            data = self._pictures
+            return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
+
     def freeze_to(self, n: int) -> None:
         """Freeze the groups before number `n` and train the rest.
 
@@ -351,7 +363,7 @@ class ConvLearner(FineTuning):
             is_test: the test pictures.
             seed: another number shows other pictures.
         """
-        from zoo.vision.show import show_results
+        from zoo.vision.seeing.show import show_results
         from zoo.vision.show_targets import show_answers
 
         data = self._pictures

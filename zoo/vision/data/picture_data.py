@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from torch import Tensor
 
+from zoo.data.check.report import DataReport
 from zoo.data.model_data import ModelData, arrays_of
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
@@ -127,6 +128,28 @@ class ImageData(ModelData):
         """File names of the "train", "valid" and "test" pictures, in order."""
         named = {"train": self.trn_ds, "valid": self.val_ds, "test": self.test_ds}
         return {name: ds.fnames for name, ds in named.items() if ds is not None}
+
+    def only(self, rows: Any) -> Self:
+        """The same data with some of the training pictures; validation and test pictures stay.
+
+        Args:
+            rows: numbers of training pictures, or true and false for each.
+
+        Returns:
+            New data, for `learn.set_data(data.only(rows))`; these stay as they are.
+
+        Raises:
+            ValueError: for numbers that do not exist, or none.
+        """
+        from zoo.vision.data.only import only_rows
+
+        return only_rows(self, rows)
+
+    def check(self) -> DataReport:
+        """Look at every picture once before training, see `zoo.check_data`; nothing is changed."""
+        from zoo.vision.seeing.check import check_pictures
+
+        return super().check() if self.trn_ds is None else check_pictures(self)
 
     def check_files(self) -> None:
         """Look at every picture file's header once, so that a broken one stops a training before it begins.
@@ -268,7 +291,7 @@ class ImageData(ModelData):
             n: number of pictures.
             epoch: another number shows other views.
         """
-        from zoo.vision.show import show_batch
+        from zoo.vision.seeing.show import show_batch
         from zoo.vision.show_targets import show_targets
 
         if self.trn_ds is None:
