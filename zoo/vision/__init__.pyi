@@ -2,10 +2,6 @@ from .activations import SaveFeatures as SaveFeatures
 from .data.block import Items as Items
 from .data.image_data import ImageClassifierData as ImageClassifierData
 from .data.picture_data import ImageData as ImageData
-from .data.targets.coding import coded_classes as coded_classes
-from .data.targets.coding import coded_points as coded_points
-from .data.targets.coding import coded_values as coded_values
-from .data.targets.maps import Mask as Mask
 from .files.checking import verify_images as verify_images
 from .files.download import download_images as download_images
 from .files.ranges import value_range_of as value_range_of
@@ -29,6 +25,10 @@ from .seeing.label_errors import suspicious_labels as suspicious_labels
 from .seeing.oddities import odd_pictures as odd_pictures
 from .seeing.tag_results import ImageTagResults as ImageTagResults
 from .seeing.value_results import ImageValueResults as ImageValueResults
+from .targets.coding import coded_classes as coded_classes
+from .targets.coding import coded_points as coded_points
+from .targets.coding import coded_values as coded_values
+from .targets.maps import Mask as Mask
 from .transforms.augment import RandomDihedral as RandomDihedral
 from .transforms.augment import RandomFlip as RandomFlip
 from .transforms.augment import RandomLighting as RandomLighting

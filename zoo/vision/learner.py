@@ -25,13 +25,13 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
-from zoo.vision.data.targets.labelled import ClassTarget
 from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, model_for
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.seeing.looking import Seeing
-from zoo.vision.view_means import MeanOfMaps, ViewTarget, points_in, views_of
+from zoo.vision.targets.labelled import ClassTarget
+from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ class ConvLearner(Seeing, FineTuning):
             seed: another number shows other pictures.
         """
         from zoo.vision.seeing.show import show_results
-        from zoo.vision.show_targets import show_answers
+        from zoo.vision.seeing.show_targets import show_answers
 
         data = self._pictures
         dataset = data.test_ds if is_test else data.val_ds

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.vision.data.targets.base import Target
 from zoo.vision.files.file_list import FileList
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
 PLAIN = ImageTransform(size=None)

@@ -16,12 +16,12 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.raw import raw_batches
-from zoo.vision.data.targets.base import Target
-from zoo.vision.data.targets.kinds import target_of
-from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
-from zoo.vision.data.targets.values import ValueTarget
 from zoo.vision.files.checking import check_before_training
 from zoo.vision.files.ranges import tell_ranges
+from zoo.vision.targets.base import Target
+from zoo.vision.targets.kinds import target_of
+from zoo.vision.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.targets.values import ValueTarget
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 from zoo.vision.transforms.view import View
 
@@ -55,6 +55,7 @@ class ImageData(ModelData):
     """
 
     domain: ClassVar[str] = "vision"
+    of_classes: ClassVar[Callable[..., ImageData] | None] = None  # with the constructors of classifiers
     learned_mappings: ClassVar[frozenset[str]] = frozenset({"normalisation"})
 
     def __init__(
@@ -244,12 +245,10 @@ class ImageData(ModelData):
     @staticmethod
     def of_target(target: Target, *datasets: ImageDataset | None, **options: Any) -> ImageData:
         """Data of the class that goes with the target."""
-        if not isinstance(target, ClassTarget):
+        if not isinstance(target, ClassTarget) or ImageData.of_classes is None:
             return ImageData(*(datasets or (None,)), target=target, **options)
-        from zoo.vision.data.image_data import ImageClassifierData
-
         kind: dict[str, Any] = {"classes": target.classes, "is_multi": isinstance(target, TagsTarget)}
-        return ImageClassifierData(*(datasets or (None,)), **kind, **options)
+        return ImageData.of_classes(*(datasets or (None,)), **kind, **options)
 
     def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The same with the augmentation of training."""
@@ -292,7 +291,7 @@ class ImageData(ModelData):
             epoch: another number shows other views.
         """
         from zoo.vision.seeing.show import show_batch
-        from zoo.vision.show_targets import show_targets
+        from zoo.vision.seeing.show_targets import show_targets
 
         if self.trn_ds is None:
             raise ValueError("there are no training pictures to show")
