@@ -11,7 +11,7 @@ to 4) from one half of the 2,000 training photos of cats and dogs, judged on the
 prints subsets of all training photos (seeds 5 to 9) judged on the 1,000 validation photos, and the three
 breeds of `pets` (train on 99 or 480, judged on the other photos), at 224 pixels, also with other bodies
 (`--arch`, or `--features FILE.npz` with arrays x, y and part, 1 in the rows to judge on). Nothing was chosen
-by those figures; the breeds with `mobilenet_v2` had been looked at before the last choice, and sent its author
+by those figures; the breeds with `mobilenet_v2` had been looked at before the last choice, and sent us
 back to the rows for choosing. The default rate of `fine_tune` was only tried, on two subsets of 100 photos.
 
 Rows of the tables: scikit-learn's logistic regression as it comes; with standardised activations and its
