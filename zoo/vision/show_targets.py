@@ -16,6 +16,7 @@ from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.targets.base import Target
+from zoo.vision.data.targets.boxes import BoxTarget
 from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.data.targets.values import PointsTarget
 from zoo.vision.transforms.warp import VOID
@@ -33,7 +34,7 @@ def show_targets(dataset: ImageDataset, target: Target, n: int = 9, *, epoch: in
 
 
 def show_answers(
-    dataset: ImageDataset, target: Target, outputs_of: Callable[[Any], Tensor], n: int = 9, *, seed: int = 0
+    dataset: ImageDataset, target: Target, outputs_of: Callable[[Any], Any], n: int = 9, *, seed: int = 0
 ) -> Figure:
     """Random pictures with their targets, and beside each what a model says.
 
@@ -49,8 +50,13 @@ def show_answers(
     drawn, axes = _grid(len(rows), 3 if isinstance(target, PictureTarget) else 2)
     for place, row in enumerate(rows):
         pixels, truth = dataset[SampleKey(row, 0)]
-        said = outputs[place]
-        said = said.argmax(0) if isinstance(target, MaskTarget) else said
+        said: Any = (
+            outputs[place]
+            if isinstance(outputs, Tensor)
+            else {name: part[place] for name, part in outputs.items() if isinstance(part, Tensor)}
+        )
+        if isinstance(target, MaskTarget):
+            said = said.argmax(0)
         if isinstance(target, PictureTarget):
             own = axes[3 * place : 3 * place + 3]
             _draw(own[:2], pixels, target, truth if dataset.y is not None else None)
@@ -87,6 +93,25 @@ def _draw(axes: list[Axes], pixels: Tensor, target: Target, value: Any, title: s
         axes[0].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     elif isinstance(target, PictureTarget):
         _show(axes[1], value, "target")
+    elif isinstance(target, BoxTarget):
+        _draw_boxes(axes[0], target, value)
+
+
+def _draw_boxes(axis: Axes, target: BoxTarget, value: Any) -> None:
+    from matplotlib.patches import Rectangle
+
+    scores = value.get("scores")
+    for row, (corners, number) in enumerate(
+        zip(value["boxes"].tolist(), value["labels"].tolist(), strict=True)
+    ):
+        if number < 0 or (scores is not None and scores[row] < 0.3):
+            continue
+        left, top, right, bottom = corners
+        axis.add_patch(
+            Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="yellow", linewidth=1.2)
+        )
+        told = target.classes[number] + ("" if scores is None else f" {scores[row]:.2f}")
+        axis.text(left, top, told, fontsize=6, color="black", backgroundcolor="yellow")
 
 
 def _show(axis: Axes, pixels: Tensor, title: str) -> None:

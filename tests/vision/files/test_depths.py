@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.vision import open_image, value_range_of
+from zoo.vision import ImageClassifierData, open_image, tfms_from_stats, value_range_of
 from zoo.vision.files import depths
 from zoo.vision.files.ranges import tell_ranges
 from zoo.vision.pictures import as_pixels
@@ -214,3 +214,18 @@ def test_deep_colour_is_read_as_pillow_reads_it():
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4), (255, 0, 128)).save(buffer, "PNG")
     assert open_image(buffer.getvalue()).getpixel((0, 0)) == (255, 0, 128)
+
+
+def test_a_training_tells_of_a_small_range_before_it_begins(tmp_path, caplog):
+    for label in "ab":
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for name in ("0.png", "1.png"):
+            Image.fromarray((RAMP * 4000).astype(np.uint16)).save(tmp_path / "train" / label / name)
+    stats = ([0.5] * 3, [0.5] * 3)
+    for value_range, told in (((0, 4095), 0), (None, 1)):
+        tfms = tfms_from_stats(stats, 8, value_range=value_range)
+        data = ImageClassifierData.from_paths(tmp_path, tfms=tfms, val_name=None)
+        with caplog.at_level(logging.WARNING):
+            data.check_files()
+        assert len(caplog.records) == told
+    assert "the training pictures: no value is above 4000, of 65535" in caplog.text

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 
+from zoo.data.classes import Classes
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.picture_data import ImageData
@@ -33,6 +34,7 @@ from zoo.vision.data.split_rules import (
     by_random,
     by_rows,
 )
+from zoo.vision.data.targets.boxes import BoxTarget, checked_boxes
 from zoo.vision.data.targets.coding import Coded, Coding, coded_classes, coded_points, coded_values
 from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.files.checking import OnBroken, check
@@ -341,6 +343,29 @@ class Items:
             names: of the k points.
         """
         return self.label_by(points, target=coded_points(names))
+
+    def boxes_by(
+        self,
+        boxes: Callable[[Path], tuple[Any, Sequence[Any]]] | Sequence[tuple[Any, Sequence[Any]]],
+        classes: Sequence[str] | None = None,
+    ) -> Self:
+        """Boxes in each picture: detection.
+
+        Args:
+            boxes: takes a file to a pair (k x 4 numbers: left, top, right, bottom in its pixels; k names of
+                classes), or these pairs themselves; k may be 0.
+            classes: names in the order wanted; default: those seen, alphabetically.
+        """
+
+        def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
+            names = (
+                Classes.given(classes)
+                if classes is not None
+                else Classes.found([list(labels) for _, labels in raw], several=True)
+            )
+            return Coded(checked_boxes(raw, names, origin), BoxTarget(names.names))
+
+        return self.label_by(boxes, target=code)
 
     def _maps(self, found: Any, target: MaskTarget | PictureTarget, what: str) -> Self:
         def fixed(raw: Any, train: np.ndarray, origin: str) -> Coded:

@@ -119,7 +119,8 @@ class ImageClassifierData(ImageData):
             val_name: name of the validation folder; None: no validation, or `val_pct`.
             test_name: name of a folder of unlabelled pictures.
             num_workers: decoding processes; None chooses.
-            n_per_class: take only so many pictures of each class folder, for a quick trial.
+            n_per_class: take only so many pictures of each class folder, spread evenly over its sorted names,
+                for a quick trial.
             classes: only these class folders, in this order.
             val_pct: without a validation folder this share of the training pictures validates, of each class
                 the same; `seed` draws it.

@@ -20,6 +20,7 @@ from zoo.vision.data.targets.kinds import target_of
 from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.data.targets.values import ValueTarget
 from zoo.vision.files.checking import check_before_training
+from zoo.vision.files.ranges import tell_ranges
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 from zoo.vision.transforms.view import View
 
@@ -141,6 +142,8 @@ class ImageData(ModelData):
             return
         labelled = [ds.files for ds in (self.trn_ds, self.val_ds) if ds is not None]
         check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files)
+        if self.trn_ds is not None and self.tfms[0].value_range is None:
+            tell_ranges(self.trn_ds.files, "the training pictures")
         self._files_checked = True
 
     # ---- what the core asks

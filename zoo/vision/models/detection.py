@@ -263,12 +263,6 @@ def detection_batch(
     return pictures, boxes, labels, {"boxes": boxes, "labels": labels}
 
 
-def _example() -> tuple[nn.Module, tuple[Tensor, ...], Any]:
-    model = detector("ssdlite320_mobilenet_v3_large", 2)
-    boxes, labels = pad_boxes([[[2, 3, 40, 50]], [[10, 10, 60, 60], [0, 0, 9, 9]]], [[0], [1, 0]])
-    return model, (torch.randn(2, 3, 96, 96), boxes, labels), {"boxes": boxes, "labels": labels}
-
-
 @register_model("vision.detector")
 def detector(
     arch: str, n_classes: int, c_in: int = 3, *, max_detections: int = 100, min_score: float = 0.05
@@ -307,5 +301,5 @@ def detector(
             arch, weights=None, weights_backbone=None, num_classes=n_classes + 1, **options
         )
     if c_in != 3:
-        replace_first_conv(net.backbone, c_in)
+        replace_first_conv(net.get_submodule("backbone"), c_in)
     return Detector(net, BACKBONES[arch], max_detections, 1 if arch.startswith("ssd") else 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from torch import Tensor, nn
@@ -21,6 +21,60 @@ HEAD_DAMPING = 0.03
 """Of new heads, see `DampedLinear`; chosen by `benchmarks/small_pictures.py`."""
 
 Weights = str | PathLike[str] | Mapping[str, Tensor] | None
+
+
+def model_for(
+    head: Literal["pooled", "map", "boxes"],
+    arch: Callable[..., Any] | str,
+    n_out: int,
+    channels: int,
+    *,
+    scale: int = 1,
+    ps: float | Sequence[float] | None = None,
+    xtra_fc: Sequence[int] | None = None,
+    custom_head: nn.Module | None = None,
+    bn_final: bool = False,
+    weights: Weights = "default",
+    sz: int | tuple[int, int] | None = None,
+    seed: int | None = None,
+) -> nn.Module:
+    """The model that a kind of target needs: a vector a picture, a map of its pixels, or boxes.
+
+    Args:
+        head: what the target needs.
+        arch: an architecture; for boxes a detector of `zoo.vision.models.detection.BACKBONES`.
+        n_out: outputs a picture, a pixel or a box.
+        channels: of the pictures.
+        scale: of a map: its sides in those of the picture.
+        ps: as of `pretrained_model`, as are the arguments below; of pooled heads.
+        xtra_fc: likewise.
+        custom_head: likewise.
+        bn_final: likewise.
+        weights: "default", a file, a state dict, or None for random weights.
+        sz: of the pictures in pixels.
+        seed: of the new weights.
+
+    Raises:
+        ValueError: arguments of a pooled head for another one, and as `pretrained_model`.
+    """
+    if head == "pooled":
+        return pretrained_model(
+            arch, n_out, channels, ps=ps, xtra_fc=xtra_fc, custom_head=custom_head, bn_final=bn_final,
+            weights=weights, sz=sz, seed=seed,
+        )  # fmt: skip
+    given = {"ps": ps, "xtra_fc": xtra_fc, "custom_head": custom_head, "bn_final": bn_final or None}
+    of_pooled = [name for name, value in given.items() if value is not None]
+    kind = "a map of its pixels (masks, pictures)" if head == "map" else "boxes"
+    if of_pooled:
+        raise ValueError(
+            f"{of_pooled[0]} is of heads that give one answer a picture; these data ask for {kind}: leave it "
+            "out"
+        )
+    if head == "map":
+        return pretrained_unet(arch, n_out, channels, weights=weights, sz=sz, seed=seed, scale=scale)
+    if not isinstance(arch, str):
+        arch = getattr(arch, "__name__", repr(arch))
+    return pretrained_detector(arch, n_out, channels, weights=weights, seed=seed)
 
 
 def pretrained_model(

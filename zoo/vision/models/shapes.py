@@ -54,7 +54,7 @@ def smallest_size(body: nn.Module, c_in: int = 3) -> int | None:
     >>> smallest_size(nn.Sequential(nn.Conv2d(3, 4, 7), nn.MaxPool2d(2)))
     8
     """
-    works = [side for side in (16, 32, 64, 128, 224, 256, 299, 384, 512) if _reads(body, c_in, side, side)]
+    works = _usual_sides(body, c_in)
     if not works:
         return None
     low, high = 0, works[0]
@@ -84,11 +84,17 @@ def check_size(body: nn.Module, name: str, size: int | tuple[int, int], c_in: in
     try:
         run_shapes(body, c_in, height, width)
     except Exception as error:
-        smallest, given = smallest_size(body, c_in), str(size if isinstance(size, int) else (height, width))
+        given, works = str(size if isinstance(size, int) else (height, width)), _usual_sides(body, c_in)
+        smallest = smallest_size(body, c_in) if len(works) > 1 else None  # one alone is a fixed size
         if smallest is not None and min(height, width) < smallest:
             raise ValueError(f"{name} needs pictures of at least {smallest} pixels, sz is {given}") from error
-        hint = f"; it reads {smallest} x {smallest} pixels, for example" if smallest else ""
+        hint = f"; it reads {works[-1]} x {works[-1]} pixels, for example" if works else ""
         raise ValueError(f"{name} cannot read pictures of sz {given}{hint} ({error})") from error
+
+
+def _usual_sides(body: nn.Module, c_in: int) -> list[int]:
+    """Which of the usual sizes of pictures a network reads."""
+    return [side for side in (16, 32, 64, 128, 224, 256, 299, 384, 512) if _reads(body, c_in, side, side)]
 
 
 def _reads(body: nn.Module, c_in: int, height: int, width: int) -> bool:

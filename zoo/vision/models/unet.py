@@ -23,6 +23,7 @@ class UNetOptions(TypedDict, total=False):
     upsampling: Literal["shuffle", "bilinear"]
     n_convs: int
     p: float
+    scale: int
 
 
 _COARSEST, _FINEST = 256, 16
@@ -72,12 +73,13 @@ class UNet(nn.Module):
         upsampling: Literal["shuffle", "bilinear"] = "shuffle",
         n_convs: int = 2,
         p: float = 0.0,
+        scale: int = 1,
     ) -> None:
         super().__init__()
-        if n_out < 1 or n_convs < 1 or not 0 <= p < 1:
+        if n_out < 1 or n_convs < 1 or scale < 1 or not 0 <= p < 1:
             raise ValueError(
-                f"need n_out and n_convs of at least 1 and p in [0, 1), got n_out={n_out}, "
-                f"n_convs={n_convs}, p={p}"
+                f"need n_out, n_convs and scale of at least 1 and p in [0, 1), got n_out={n_out}, "
+                f"n_convs={n_convs}, scale={scale}, p={p}"
             )
         self.encoder = Encoder(body, c_in)
         self.cut = probe(body, c_in)[1]
@@ -90,13 +92,15 @@ class UNet(nn.Module):
             blocks.append(DecoderBlock(width, skip, out, gap, upsampling, 1 if last else n_convs))
             width = out
         self.decoder = nn.ModuleList(blocks)
-        self.head = nn.Sequential(nn.Dropout2d(p), nn.Conv2d(width, n_out, 1))
+        self.head = nn.Sequential(nn.Dropout2d(p), nn.Conv2d(width, n_out * scale**2, 1))
+        if scale > 1:
+            self.head.append(nn.PixelShuffle(scale))
         last_conv = self.head[1]
         nn.init.kaiming_normal_(last_conv.get_parameter("weight"), nonlinearity="linear")
         nn.init.zeros_(last_conv.get_parameter("bias"))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """N x channels x H x W -> N x n_out x H x W (no softmax)."""
+        """N x channels x H x W -> N x n_out x (scale H) x (scale W) (no softmax)."""
         maps = self.encoder(pictures)
         x = maps[-1]
         for block, skip in zip(self.decoder, [*maps[-2::-1], pictures], strict=True):
@@ -141,6 +145,7 @@ def unet(
     upsampling: Literal["shuffle", "bilinear"] = "shuffle",
     n_convs: int = 2,
     p: float = 0.0,
+    scale: int = 1,
 ) -> UNet:
     """A U-Net on a body with random weights; `pretrained_unet` gives it published ones.
 
@@ -156,9 +161,11 @@ def unet(
         upsampling: "shuffle" (pixel shuffle, ICNR) or "bilinear".
         n_convs: 3x3 convolutions a block; the last block, at the picture's own size, has one.
         p: dropout of whole channels before the last layer.
+        scale: sides of the answer in those of the picture, for super-resolution.
 
     Returns:
-        A module N x c_in x H x W -> N x n_out x H x W with the groups early body, late body and head.
+        A module N x c_in x H x W -> N x n_out x H x W (times `scale`) with the groups early body, late body
+        and head.
 
     Raises:
         ValueError: an unknown architecture, or arguments out of range.
@@ -167,7 +174,7 @@ def unet(
     torch.Size([1, 5, 45, 60])
     """
     body = build_body(arch_name(arch), c_in)
-    model = UNet(body, n_out, c_in, widths=widths, upsampling=upsampling, n_convs=n_convs, p=p)
+    model = UNet(body, n_out, c_in, widths=widths, upsampling=upsampling, n_convs=n_convs, p=p, scale=scale)
     if wants_channels_last(body):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

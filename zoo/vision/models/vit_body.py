@@ -104,4 +104,5 @@ def build_vit(name: str) -> VitBody:
     # the grid of the weights that torchvision has for it by default, which then need no interpolation
     default = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     side = default.meta["min_size"][0]
-    return VitBody(torchvision.models.get_model(name, weights=None, image_size=side))
+    vit: Any = torchvision.models.get_model(name, weights=None, image_size=side)
+    return VitBody(vit)

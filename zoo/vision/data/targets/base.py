@@ -56,6 +56,10 @@ class Target(ABC):
         """Targets of several pictures as those of a batch."""
         return default_collate(list(rows))
 
+    def collate_batch(self, pixels: Tensor, rows: Sequence[Any]) -> tuple[Any, ...]:
+        """The batch of these pictures and targets: inputs, then the target."""
+        return pixels, self.collate(rows)
+
     def rows(self, raw: Any) -> Tensor:
         """All targets at once, for those that do not follow the view."""
         return torch.stack([torch.as_tensor(self.row(one, None)) for one in raw])

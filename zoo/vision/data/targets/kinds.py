@@ -7,13 +7,14 @@ from typing import Any
 
 from zoo.errors import some
 from zoo.vision.data.targets.base import Target
+from zoo.vision.data.targets.boxes import BoxTarget
 from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.data.targets.values import PointsTarget, ValueTarget
 
 KINDS: dict[str, type[Target]] = {
     kind.kind: kind
-    for kind in (ClassTarget, TagsTarget, ValueTarget, PointsTarget, MaskTarget, PictureTarget)
+    for kind in (ClassTarget, TagsTarget, ValueTarget, PointsTarget, MaskTarget, PictureTarget, BoxTarget)
 }
 
 
