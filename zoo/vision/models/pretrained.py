@@ -17,7 +17,7 @@ from zoo.vision.models.transfer import TransferModel, transfer_model, with_custo
 from zoo.vision.models.unet import UNet, UNetOptions, unet
 from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 
-HEAD_DAMPING = 0.1
+HEAD_DAMPING = 0.03
 """Of new heads, see `DampedLinear`; chosen by `benchmarks/small_pictures.py`."""
 
 Weights = str | PathLike[str] | Mapping[str, Tensor] | None
