@@ -24,9 +24,11 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
+from zoo.vision.data.targets.base import TOLD
+from zoo.vision.data.targets.changes import begins_at_zero, check_same_kind, in_units_of
 from zoo.vision.data.targets.labelled import ClassTarget
 from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
-from zoo.vision.models.pretrained import Weights, model_for
+from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.view_means import MeanOfMaps, ViewTarget, points_in, views_of
@@ -117,6 +119,8 @@ class ConvLearner(FineTuning):
             sz=getattr(data, "sz", None),
             seed=chosen["seed"],
         )
+        if isinstance(model, TransferModel) and custom_head is None and begins_at_zero(target):
+            start_at_zero(model.head)
         learn = cls(data, model, **chosen)
         learn.freeze()
         learn.head_start = head_start
@@ -168,11 +172,14 @@ class ConvLearner(FineTuning):
     def set_data(self, data: ImageClassifierData) -> None:
         """Go on with other pictures or another size; the model, optimizer and history stay.
 
+        Values keep the mean and deviation that the model learned them with, whichever pictures train now.
+
         Raises:
-            ValueError: the classes, the number of labels a picture or the channels differ.
+            ValueError: the kind of target, its classes or names, or the channels differ.
         """
         old = self._pictures
         names = getattr(old, "classes", None)
+        check_same_kind(getattr(old, "target", None), getattr(data, "target", None))
         for name, what in (
             ("is_multi", "several labels per picture"),
             ("channels", "channels"),
@@ -184,7 +191,7 @@ class ConvLearner(FineTuning):
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
         if names is not None and list(data.classes or []) != list(names):
             raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
-        self.data = data
+        self.data = in_units_of(getattr(old, "target", None), data)
 
     @property
     def precompute(self) -> bool:
@@ -199,6 +206,11 @@ class ConvLearner(FineTuning):
             self._features = self._compute_features(self._pictures)
 
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
+        if getattr(getattr(data, "target", None), "follows", False):
+            raise ValueError(
+                f"precompute=True keeps one vector a picture, and {TOLD[data.target.kind]} follow each view of "
+                "it: train without precompute"
+            )
         if not isinstance(self.model, TransferModel) or not self.model.pooled:
             raise ValueError(
                 "precompute=True needs a model from ConvLearner.pretrained with the standard head"
@@ -271,6 +283,8 @@ class ConvLearner(FineTuning):
             answers += target.decode(
                 self.activation(outputs) if isinstance(outputs, Tensor) else outputs, views
             )
+        if not answers:
+            raise ValueError("there is nothing to predict: the input is empty")
         return answers
 
     def TTA(

@@ -6,6 +6,7 @@ Items.from_folder(...).split_by_random().label_by_folder().transform(tfms).data(
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,6 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 
-from zoo.data.classes import Classes
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.picture_data import ImageData
@@ -35,12 +35,21 @@ from zoo.vision.data.split_rules import (
     by_rows,
 )
 from zoo.vision.data.targets.boxes import BoxTarget, checked_boxes
-from zoo.vision.data.targets.coding import Coded, Coding, coded_classes, coded_points, coded_values
+from zoo.vision.data.targets.coding import (
+    Coded,
+    CodedClasses,
+    Coding,
+    coded_classes,
+    coded_points,
+    coded_values,
+)
 from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.files.checking import OnBroken, check
 from zoo.vision.files.file_list import FileList
 from zoo.vision.files.finding import find_pictures
 from zoo.vision.transforms.image_transform import TransformPair
+
+log = logging.getLogger(__name__)
 
 Label = Callable[[Path], Any]
 """Takes the file of a picture to its raw target."""
@@ -165,11 +174,11 @@ class Items:
 
     def filter(self, keep: Callable[[Path], bool]) -> Self:
         """Only the pictures for whose file `keep` is true."""
-        return self._only(np.array([bool(keep(file)) for file in self._files("filter")]))
+        return self._only(np.array([bool(keep(file)) for file in self.files("filter")]))
 
     def check(self, on_broken: OnBroken = "raise") -> Self:
         """Look at the headers of all files; broken ones are named in an error, or ("skip") left out."""
-        rows = check(self._files("check"), on_broken=on_broken, origin=self.origin)
+        rows = check(self.files("check"), on_broken=on_broken, origin=self.origin)
         return self._only(np.isin(np.arange(len(self)), rows))
 
     def _only(self, keep: np.ndarray) -> Self:
@@ -186,7 +195,16 @@ class Items:
 
     def split(self, rule: Split) -> Self:
         """By a rule of your own: takes the items and their labels (None for those that are no classes) to
-        true (validation) or false for each."""
+        true (validation) or false for each.
+
+        Raises:
+            TypeError: it cannot be called.
+        """
+        if not callable(rule):
+            raise TypeError(
+                "split takes a rule (items, classes) -> one boolean a picture, or use split_by_random, "
+                f"split_by_folder, ...; got {rule!r}"
+            )
         return self._with(_split=rule)
 
     def split_by_random(self, share: float = 0.2, *, seed: int = 42) -> Self:
@@ -242,7 +260,7 @@ class Items:
             target: what they mean, such as `coded_values()`; by default classes, several a picture where
                 they are lists.
         """
-        raw: Any = [labels(file) for file in self._files("label_by")] if callable(labels) else labels
+        raw: Any = [labels(file) for file in self.files("label_by")] if callable(labels) else labels
         if len(raw) != len(self):
             raise ValueError(f"{self.origin}: {len(self)} pictures but {len(raw)} labels")
         return self._with(_raw=raw, _coding=target or coded_classes(cat_separator=None))
@@ -290,7 +308,10 @@ class Items:
             pattern: a regular expression with a group, such as r"([^/]+)_\\d+\\.jpg$".
             classes: names in the order wanted.
         """
-        found = re.compile(pattern)
+        try:
+            found = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from None
         if found.groups < 1:
             raise ValueError(f"the pattern {pattern!r} has no group: put what is the label in (parentheses)")
 
@@ -358,12 +379,8 @@ class Items:
         """
 
         def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
-            names = (
-                Classes.given(classes)
-                if classes is not None
-                else Classes.found([list(labels) for _, labels in raw], several=True)
-            )
-            return Coded(checked_boxes(raw, names, origin), BoxTarget(names.names))
+            found, names = checked_boxes(raw, classes, origin)
+            return Coded(found, BoxTarget(names))
 
         return self.label_by(boxes, target=code)
 
@@ -373,6 +390,14 @@ class Items:
 
         done = self.label_by(found, target=fixed)
         assert done._raw is not None  # noqa: S101 (label_by has just set it)
+        for row, raw in enumerate(done._raw if isinstance(target, MaskTarget) else ()):
+            if not isinstance(raw, str | os.PathLike | np.ndarray):
+                picture = f"picture {row}" if isinstance(self.pictures, np.ndarray) else self.pictures[row]
+                hint = ": give np.asarray(picture)" if hasattr(raw, "getbands") else ""
+                raise TypeError(
+                    f"{picture}: expected a file or an array as {what}, got "
+                    f"{'None' if raw is None else type(raw).__name__}{hint}"
+                )
         files = [Path(raw) for raw in done._raw if isinstance(raw, str | os.PathLike)]
         missing = [file for file in files if not file.is_file()]
         if missing:
@@ -383,9 +408,18 @@ class Items:
 
     # ---- how they are seen, and the data
 
-    def transform(self, tfms: TransformPair) -> Self:
-        """The (train, valid) transforms, as of `tfms_from_model`."""
-        return self._with(_tfms=tfms)
+    def transform(self, tfms: TransformPair | None) -> Self:
+        """The (train, valid) transforms, as of `tfms_from_model`; None only decodes.
+
+        Raises:
+            TypeError: it is no pair of transforms.
+        """
+        tfms = (None, None) if tfms is None else tfms
+        if not isinstance(tfms, tuple | list) or len(tfms) != 2:
+            raise TypeError(
+                f"transform takes a pair (train, valid), as tfms_from_model gives, got a {type(tfms).__name__}"
+            )
+        return self._with(_tfms=tuple(tfms))
 
     def data(
         self,
@@ -410,18 +444,14 @@ class Items:
             raise ValueError(
                 "the pictures have no labels: use one of label_by..., masks_by, points_by, pictures_by"
             )
-        classes = _plain(self._raw)
-        valid = np.zeros(len(self), bool) if self._split is None else self._split(self, classes)
-        valid = np.asarray(valid, bool)
-        if valid.shape != (len(self),):
-            raise ValueError(f"the split gives {valid.shape} answers for {len(self)} pictures")
-        if valid.all():
-            raise ValueError(f"{self.origin}: the split leaves no picture for training")
+        valid = self._validating()
         train = np.flatnonzero(~valid)
         coded = self._coding(self._raw, train, self.origin)
-        channels = 3
-        if isinstance(self.pictures, np.ndarray):
-            channels = 1 if self.pictures.ndim == 3 else self.pictures.shape[3]
+        channels = _channels(self.pictures)
+        if isinstance(self.test, np.ndarray) and _channels(self.test) != channels:
+            raise ValueError(
+                f"the test pictures have {_channels(self.test)} channels, the others {channels}"
+            )
         whole = ImageDataset(self.pictures, coded.raw, None, channels=channels, target=coded.target)
         parts = [
             whole.only(train).with_tfm(self._tfms[0]),
@@ -433,6 +463,28 @@ class Items:
             path=self.root if path is None else path, channels=channels,
         )  # fmt: skip
 
+    def _validating(self) -> np.ndarray:
+        """For each picture whether it validates."""
+        if self._split is None:
+            return np.zeros(len(self), bool)
+        told = np.asarray(
+            self._split(self, _plain(self._raw) if isinstance(self._coding, CodedClasses) else None)
+        )
+        odd = [] if told.dtype == bool else [one for one in told.ravel().tolist() if one not in (0, 1)]
+        if odd:
+            raise ValueError(
+                f"the split gives numbers such as {odd[-1]}, expected true or false for each picture; "
+                "split_by_rows takes row numbers"
+            )
+        valid = told.astype(bool)
+        if valid.shape != (len(self),):
+            raise ValueError(f"the split gives {valid.shape} answers for {len(self)} pictures")
+        if valid.all():
+            raise ValueError(f"{self.origin}: the split leaves no picture for training")
+        if not valid.any():
+            log.warning("%s: no picture validates by this split", self.origin)
+        return valid
+
     # ---- helpers of the steps
 
     def __len__(self) -> int:
@@ -442,7 +494,15 @@ class Items:
         """The path of a file below the root, with / between folders."""
         return (file.relative_to(self.root) if file.is_relative_to(self.root) else file).as_posix()
 
-    def _files(self, step: str) -> FileList:
+    def files(self, step: str) -> FileList:
+        """The picture files.
+
+        Args:
+            step: what needs them, for the error.
+
+        Raises:
+            TypeError: the pictures are in memory.
+        """
         if isinstance(self.pictures, np.ndarray):
             raise TypeError(
                 f"{step} needs picture files; these pictures are in memory: give a sequence instead"
@@ -472,7 +532,13 @@ class Items:
         return f"Items({len(self)} pictures{', ' if done else ''}{', '.join(done)})"
 
 
-def _plain(raw: Sequence[Any]) -> np.ndarray | None:
+def _channels(pictures: FileList | np.ndarray) -> int:
+    if not isinstance(pictures, np.ndarray):
+        return 3
+    return 1 if pictures.ndim == 3 else pictures.shape[3]
+
+
+def _plain(raw: Any) -> np.ndarray | None:
     """Raw targets as names of classes, for a split by class; None where they are nothing of that kind."""
     kinds = (str, int, np.integer, bool, np.bool_)
     if isinstance(raw, np.ndarray) and (raw.ndim != 1 or raw.dtype.kind == "f"):

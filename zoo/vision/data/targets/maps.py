@@ -16,10 +16,10 @@ from torch import Tensor
 from zoo.errors import did_you_mean, some
 from zoo.losses import CrossEntropyFlat, L1Flat
 from zoo.metrics import accuracy, dice, iou
-from zoo.vision.data.targets.base import Head, Target
+from zoo.vision.data.targets.base import Head, Target, check_proportions
 from zoo.vision.pictures import as_pixels
 from zoo.vision.transforms.view import View
-from zoo.vision.transforms.warp import VOID, pixels_tensor, warp_mask, warp_picture
+from zoo.vision.transforms.warp import VOID, picture_size, pixels_tensor, warp_mask, warp_picture
 
 
 def open_mask(source: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
@@ -89,6 +89,8 @@ class MaskTarget(Target):
     follows: ClassVar[bool] = True
 
     def __init__(self, codes: Sequence[str] | Mapping[int, str], void: str | Sequence[str] = ()) -> None:
+        if isinstance(codes, str):
+            raise TypeError(f"codes takes a list of names, or a dict from values to names, got {codes!r}")
         named = dict(codes) if isinstance(codes, Mapping) else dict(enumerate(codes))
         self.codes = {int(value): str(name) for value, name in named.items()}
         self.void = [void] if isinstance(void, str) else [str(name) for name in void]
@@ -128,9 +130,8 @@ class MaskTarget(Target):
         found = self._numbers[np.where(inside, values, 0)]
         strange = ~inside | (found < 0)
         if strange.any():
-            name = f"array of shape {values.shape}" if isinstance(raw, np.ndarray) else os.fspath(raw)
             raise ValueError(
-                f"mask {name} holds the values {some(np.unique(values[strange]).tolist())}, for which codes "
+                f"mask {_name(raw)} holds the values {some(np.unique(values[strange]).tolist())}, for which codes "
                 f"has no name; it has {some(f'{value}: {told}' for value, told in self.codes.items())}"
             )
         return found.astype(np.uint8)
@@ -138,7 +139,9 @@ class MaskTarget(Target):
     def row(self, raw: Any, view: View | None) -> Tensor:
         if view is None:
             raise TypeError("masks follow the view of their picture, which is not given")
-        return torch.from_numpy(warp_mask(self.numbers(raw), view))
+        numbers = self.numbers(raw)
+        check_proportions(numbers.shape, f"mask {_name(raw)}", view.source)  # type: ignore[arg-type]
+        return torch.from_numpy(warp_mask(numbers, view))
 
     def default_loss(self) -> Callable:
         return CrossEntropyFlat(axis=1, ignore_index=VOID)
@@ -191,7 +194,7 @@ class PictureTarget(Target):
     follows: ClassVar[bool] = True
 
     def __init__(self, scale: int = 1, channels: Literal[1, 3] = 3) -> None:
-        if scale < 1:
+        if scale < 1 or scale != int(scale):
             raise ValueError(f"scale must be a whole number from 1, got {scale}")
         self.scale, self.channels = int(scale), channels
 
@@ -203,6 +206,7 @@ class PictureTarget(Target):
         if view is None:
             raise TypeError("pictures as targets follow the view of their input, which is not given")
         item = as_pixels(raw, channels=self.channels)
+        check_proportions(picture_size(item), f"target picture {_name(raw)}", view.source)
         seen = pixels_tensor(warp_picture(item, view.enlarged(self.scale)))
         return seen.float() / 255 if seen.dtype == torch.uint8 else seen
 
@@ -232,6 +236,13 @@ class PictureTarget(Target):
 
     def kept(self, settings: Mapping[str, Any], arrays: Mapping[str, Tensor], base: Path) -> Any:
         return kept_files(settings, arrays, base)
+
+
+def _name(raw: Any) -> str:
+    """What a mask or picture is called in errors."""
+    if isinstance(raw, str | os.PathLike):
+        return os.fspath(raw)  # type: ignore[return-value]
+    return f"array of shape {raw.shape}" if isinstance(raw, np.ndarray) else f"of the type {type(raw).__name__}"
 
 
 def psnr(preds: Tensor, targets: Tensor) -> float:

@@ -199,8 +199,10 @@ def check_numbers(values: Any, origin: str) -> np.ndarray:
     try:
         rows = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
+        unlike = "inhomogeneous" in str(error)
         raise ValueError(
-            f"{origin}: expected a number (or as many numbers) for each picture: {error}"
+            f"{origin}: expected a number, or as many numbers for each picture"
+            + (": the rows have different lengths" if unlike else f": {error}")
         ) from None
     rows = rows.reshape(len(rows), -1)
     bad = np.flatnonzero(~np.isfinite(rows).all(1))
