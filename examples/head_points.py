@@ -16,7 +16,7 @@ import numpy as np
 from zoo import set_seed
 from zoo.datasets import local_dataset
 from zoo.vision import ConvLearner, Items, RandomFlip, RandomLighting, RandomRotate, tfms_from_model
-from zoo.vision.data.targets.maps import open_mask
+from zoo.vision.targets.maps import open_mask
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument(

@@ -10,10 +10,10 @@ from PIL import Image
 
 from zoo import ModelData, TensorLoader, load_learner
 from zoo.vision import ConvLearner, Items, RandomFlip, RandomRotate, imagenet_stats, tfms_from_stats
-from zoo.vision.data.targets.boxes import Boxes, BoxTarget
-from zoo.vision.mean_precision import MeanAveragePrecision
 from zoo.vision.models.unet import UNet
-from zoo.vision.view_means import MeanOfMaps
+from zoo.vision.targets.boxes import Boxes, BoxTarget
+from zoo.vision.targets.mean_precision import MeanAveragePrecision
+from zoo.vision.targets.view_means import MeanOfMaps
 
 BODY = "squeezenet1_1"
 

@@ -15,6 +15,7 @@ from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
@@ -24,21 +25,22 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
-from zoo.vision.data.targets.base import TOLD
-from zoo.vision.data.targets.changes import begins_at_zero, check_same_kind, in_units_of
-from zoo.vision.data.targets.labelled import ClassTarget
 from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
-from zoo.vision.view_means import MeanOfMaps, ViewTarget, points_in, views_of
+from zoo.vision.seeing.looking import Seeing
+from zoo.vision.targets.base import TOLD
+from zoo.vision.targets.changes import begins_at_zero, check_same_kind, in_units_of
+from zoo.vision.targets.labelled import ClassTarget
+from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(FineTuning):
+class ConvLearner(Seeing, FineTuning):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
@@ -227,6 +229,16 @@ class ConvLearner(FineTuning):
             )
         return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
 
+    def _feature_data(self) -> ImageClassifierData | None:
+        """The pictures with loaders of the body's activations; None for networks without such a body."""
+        if self._features is not None:
+            return self._features
+        if not isinstance(self.model, TransferModel) or not self.model.pooled:
+            return None
+        with preserve_modes(self.model):
+            data = self._pictures
+            return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
+
     def freeze_to(self, n: int) -> None:
         """Freeze the groups before number `n` and train the rest.
 
@@ -365,8 +377,8 @@ class ConvLearner(FineTuning):
             is_test: the test pictures.
             seed: another number shows other pictures.
         """
-        from zoo.vision.show import show_results
-        from zoo.vision.show_targets import show_answers
+        from zoo.vision.seeing.show import show_results
+        from zoo.vision.seeing.show_targets import show_answers
 
         data = self._pictures
         dataset = data.test_ds if is_test else data.val_ds

@@ -19,6 +19,7 @@ import pandas as pd
 
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.sources.arrays import check_array
 from zoo.vision.data.sources.folders import existing_folder, read_flat_folder
@@ -34,8 +35,11 @@ from zoo.vision.data.split_rules import (
     by_random,
     by_rows,
 )
-from zoo.vision.data.targets.boxes import BoxTarget, checked_boxes
-from zoo.vision.data.targets.coding import (
+from zoo.vision.files.checking import OnBroken, check
+from zoo.vision.files.file_list import FileList
+from zoo.vision.files.finding import find_pictures
+from zoo.vision.targets.boxes import BoxTarget, checked_boxes
+from zoo.vision.targets.coding import (
     Coded,
     CodedClasses,
     Coding,
@@ -43,10 +47,7 @@ from zoo.vision.data.targets.coding import (
     coded_points,
     coded_values,
 )
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
-from zoo.vision.files.checking import OnBroken, check
-from zoo.vision.files.file_list import FileList
-from zoo.vision.files.finding import find_pictures
+from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.transforms.image_transform import TransformPair
 
 log = logging.getLogger(__name__)
@@ -458,7 +459,7 @@ class Items:
             whole.only(np.flatnonzero(valid)).with_tfm(self._tfms[1]) if valid.any() else None,
             None if self.test is None else ImageDataset(self.test, None, self._tfms[1], channels=channels),
         ]
-        return ImageData.of_target(
+        return ImageClassifierData.of_target(
             coded.target, *parts, tfms=self._tfms, bs=bs, num_workers=num_workers, seed=seed,
             path=self.root if path is None else path, channels=channels,
         )  # fmt: skip

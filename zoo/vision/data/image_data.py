@@ -21,8 +21,8 @@ from zoo.vision.data.sources.names import split_names
 from zoo.vision.data.sources.tables import names_and_labels, open_table, table_column
 from zoo.vision.data.split_rules import rows_of_column
 from zoo.vision.data.splits import SplitPictures
-from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.files.checking import OnBroken
+from zoo.vision.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.transforms.image_transform import TransformPair
 
 if TYPE_CHECKING:
@@ -289,3 +289,6 @@ class ImageClassifierData(ImageData):
             channels=split.channels,
             **loading,
         )
+
+
+ImageData.of_classes = ImageClassifierData

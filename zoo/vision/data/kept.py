@@ -17,7 +17,7 @@ from zoo.data.prepared import PLACE
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import Normalize, picture_loader
-from zoo.vision.data.targets.base import Target
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms import augment
 from zoo.vision.transforms.image_transform import ImageTransform
 

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
-from zoo.vision.data.targets.base import Target
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
 _MOST_WORKERS = 8

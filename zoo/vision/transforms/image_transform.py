@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.vision.files.depths import checked_range
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
 from zoo.vision.transforms.augment import RandomGeometry, RandomTransform, name_of
 from zoo.vision.transforms.view import CropMode, PadMode, Size, View
@@ -50,6 +51,9 @@ class ImageTransform:
     pad_mode: PadMode = "reflect"
     crop: CropMode = "center"
     value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value_range", checked_range(self.value_range))
 
     def __call__(self, picture: Picture, seed: int | None = None, *, channels: int = 3) -> Tensor:
         """The normalised C x height x width float tensor of one picture.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.metrics import mae, rmse
-from zoo.vision.data.targets.base import Target
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms.view import View
 
 

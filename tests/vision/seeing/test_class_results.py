@@ -1,5 +1,8 @@
 """What the results say, and that figures are returned and never shown."""
 
+import io
+import time
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -56,6 +59,71 @@ def test_every_plot_is_a_figure(results, tmp_path):
         drawn.savefig(tmp_path / f"{number}.png", dpi=40)
     titles = [axis.get_title() for axis in figures[3].axes]
     assert titles == ["blue 0.95\ntruth: red", "blue 0.70\ntruth: red"]
+
+
+def test_classes_that_do_not_exist_and_more_than_there_are(results, caplog):
+    for label, error in ((7, ValueError), (-1, ValueError), (True, TypeError), (0.5, TypeError)):
+        with pytest.raises(error, match="class"):
+            results.most_correct(label)
+    with pytest.raises(ValueError, match="n must be"):
+        results.most_correct(n=0)
+    assert not caplog.text
+    assert len(results.most_incorrect("red", 5)) == 2
+    assert "5 asked for, there are 2 wrong pictures of class 'red'" in caplog.text
+    with pytest.raises(ValueError, match="no validation picture 6"):
+        results.plot_rows([6])
+    with pytest.raises(ValueError, match="needs the network"):
+        results.plot_most_incorrect(heat=True)
+
+
+def test_top_losses_and_tables(results):
+    top = results.top_losses(2)
+    assert top.row.tolist() == [5, 2]
+    assert top.loss.round(3).tolist() == np.round(-np.log([0.05, 0.29]), 3).tolist()
+    assert top[["file", "prediction", "truth"]].values.tolist() == [
+        ["5", "blue", "red"],
+        ["2", "red", "blue"],
+    ]
+    table = results.per_class().set_index("label")
+    assert table.loc["red", ["pictures", "recall"]].tolist() == [3, pytest.approx(1 / 3)]
+    assert table.loc["blue", "precision"] == pytest.approx(2 / 4)
+    assert results.suspicious_labels().row.tolist() == [5, 2, 3]
+
+
+def test_a_hundred_and_twenty_classes_stay_readable_and_quick():
+    k = 120
+    x, y = np.zeros((k, 8, 8, 3), np.uint8), [f"breed {i} of $5 or $6" for i in range(k)]
+    tfms = tfms_from_stats(imagenet_stats, 8)
+    data = ImageClassifierData.from_arrays(".", (x, y), (x, y), tfms=tfms)
+    results = ImageModelResults(data, np.log(np.full((k, k), 1 / k)))
+    started = time.process_time()
+    drawn = results.plot_confusion_matrix()
+    assert time.process_time() - started < 2
+    assert drawn.get_size_inches().max() <= 20
+    assert not drawn.axes[0].texts
+    assert len(drawn.axes[0].get_xticks()) <= 60
+    few = results.plot_confusion_matrix(most=10)
+    assert "10 most confused of 120" in few.axes[0].get_title()
+    few.savefig(io.BytesIO(), dpi=40)  # names with dollar signs are no formulas
+    results.plot_most_incorrect(n=2).savefig(io.BytesIO(), dpi=40)
+    with pytest.raises(ValueError, match="most must be"):
+        results.plot_confusion_matrix(most=1)
+
+
+def test_the_report_needs_nothing_else(data, tmp_path):
+    learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False)
+    page = learn.results().report(tmp_path / "new" / "report.html", 3, heat=True).read_text(encoding="utf8")
+    for told in (
+        "Classes",
+        "Confusion matrix",
+        "Most uncertain",
+        "Where it looked",
+        "data:image/png;base64,",
+    ):
+        assert told in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "color-scheme: light dark" in page
 
 
 def test_batches_and_results_of_a_learner(data):

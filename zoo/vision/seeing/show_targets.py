@@ -14,15 +14,15 @@ from torch import Tensor
 from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
-from zoo.vision.data.dataset import ImageDataset
-from zoo.vision.data.targets.base import Target
-from zoo.vision.data.targets.boxes import BoxTarget
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
-from zoo.vision.data.targets.values import PointsTarget
+from zoo.vision.seeing.show import Rows
+from zoo.vision.targets.base import Target
+from zoo.vision.targets.boxes import BoxTarget
+from zoo.vision.targets.maps import MaskTarget, PictureTarget
+from zoo.vision.targets.values import PointsTarget
 from zoo.vision.transforms.warp import VOID
 
 
-def show_targets(dataset: ImageDataset, target: Target, n: int = 9, *, epoch: int = 0) -> Figure:
+def show_targets(dataset: Rows, target: Target, n: int = 9, *, epoch: int = 0) -> Figure:
     """Random pictures as augmented in `epoch`, with their targets."""
     rows = np.random.default_rng(epoch).permutation(len(dataset))[:n].tolist()
     seen = [dataset[SampleKey(row, mix_seeds(epoch, row))] for row in rows]
@@ -34,7 +34,7 @@ def show_targets(dataset: ImageDataset, target: Target, n: int = 9, *, epoch: in
 
 
 def show_answers(
-    dataset: ImageDataset, target: Target, outputs_of: Callable[[Any], Any], n: int = 9, *, seed: int = 0
+    dataset: Rows, target: Target, outputs_of: Callable[[Any], Any], n: int = 9, *, seed: int = 0
 ) -> Figure:
     """Random pictures with their targets, and beside each what a model says.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.vision.data.targets.base import TOLD, Target
-from zoo.vision.data.targets.maps import PictureTarget
-from zoo.vision.data.targets.values import PointsTarget, ValueTarget
+from zoo.vision.targets.base import TOLD, Target
+from zoo.vision.targets.maps import PictureTarget
+from zoo.vision.targets.values import PointsTarget, ValueTarget
 
 
 def begins_at_zero(target: Target | None) -> bool:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.vision.data.targets.base import Target
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms.view import View
 
 

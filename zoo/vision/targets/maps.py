@@ -16,8 +16,8 @@ from torch import Tensor
 from zoo.errors import did_you_mean, some
 from zoo.losses import CrossEntropyFlat, L1Flat
 from zoo.metrics import accuracy, dice, iou
-from zoo.vision.data.targets.base import Head, Target, check_proportions
 from zoo.vision.pictures import as_pixels
+from zoo.vision.targets.base import Head, Target, check_proportions
 from zoo.vision.transforms.view import View
 from zoo.vision.transforms.warp import VOID, picture_size, pixels_tensor, warp_mask, warp_picture
 

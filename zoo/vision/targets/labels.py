@@ -22,6 +22,7 @@ from zoo.data.classes import (
     names_without_rows,
     split_label,
 )
+from zoo.vision.files.names import tell_look_alikes
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ def encode_labels(
     else:
         y = chosen.numbers([cell[0] if cell else None for cell in cells], origin)
     check_enough(chosen.names, f"{origin}: there are", least=1)
+    if classes is None:
+        tell_look_alikes(chosen.names, origin)
     return Labels(y, chosen.names, multi)
 
 

@@ -39,8 +39,18 @@ def picture_grid(
         axis.set_axis_off()
     for axis, picture, title in zip(axes, pictures, titles, strict=False):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        axis.set_title(title, fontsize=9)
+        lines = "\n".join(shortened(line, 34) for line in title.split("\n"))
+        axis.set_title(lines, fontsize=9, parse_math=False)  # a dollar sign in a name begins no formula
     return drawn
+
+
+def shortened(text: str, most: int) -> str:
+    """A long name cut at its end.
+
+    >>> shortened("a" * 30, 8), shortened("cat", 8)
+    ('aaaaaaa…', 'cat')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def view(dataset: Rows, row: int, *, seed: int = 0) -> np.ndarray:

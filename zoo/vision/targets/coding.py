@@ -11,10 +11,10 @@ import numpy as np
 
 from zoo.data.classes import Labels
 from zoo.errors import some
-from zoo.vision.data.targets.base import Target
-from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
-from zoo.vision.data.targets.labels import classes_with_rows, classes_without_rows, encode_labels
-from zoo.vision.data.targets.values import PointsTarget, ValueTarget, check_numbers
+from zoo.vision.targets.base import Target
+from zoo.vision.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.targets.labels import classes_with_rows, classes_without_rows, encode_labels
+from zoo.vision.targets.values import PointsTarget, ValueTarget, check_numbers
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.errors import some
-from zoo.vision.data.targets.base import Target
-from zoo.vision.data.targets.boxes import BoxTarget
-from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
-from zoo.vision.data.targets.values import PointsTarget, ValueTarget
+from zoo.vision.targets.base import Target
+from zoo.vision.targets.boxes import BoxTarget
+from zoo.vision.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.targets.maps import MaskTarget, PictureTarget
+from zoo.vision.targets.values import PointsTarget, ValueTarget
 
 KINDS: dict[str, type[Target]] = {
     kind.kind: kind

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from zoo.data.classes import Classes
-from zoo.vision.data.targets.base import Head, Misfit, Target
-from zoo.vision.mean_precision import MeanAveragePrecision
 from zoo.vision.models.detection import pad_boxes, sum_of_losses
+from zoo.vision.targets.base import Head, Misfit, Target
+from zoo.vision.targets.mean_precision import MeanAveragePrecision
 from zoo.vision.transforms.view import View
 from zoo.vision.transforms.warp import warp_boxes
 
