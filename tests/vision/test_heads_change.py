@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.vision import ConvLearner, Items, RandomFlip, RandomRotate, coded_values, imagenet_stats, tfms_from_stats
+from zoo import Ensemble
+from zoo.losses import CrossEntropyFlat
+from zoo.vision import (
+    ConvLearner,
+    Items,
+    RandomFlip,
+    RandomRotate,
+    coded_values,
+    imagenet_stats,
+    tfms_from_stats,
+)
 
 MOVING = tfms_from_stats(imagenet_stats, 32, aug_tfms=[RandomFlip(), RandomRotate(10)])
 X = np.random.default_rng(0).integers(0, 255, (16, 40, 40, 3)).astype(np.uint8)
@@ -87,3 +97,62 @@ def test_values_have_the_same_units_in_every_answer(tmp_path):
     assert np.allclose(truth, learn.data.val_y, atol=1e-3)
     assert abs(mean - learn.predict()).max() < 3 * AREA.std()
     assert torch.is_tensor(learn.data.target.rows(learn.data.val_y))
+
+
+def test_metrics_by_name_are_told_in_units(tmp_path):
+    learn = learner(area(), tmp_path, metrics=["rmse", "mae", "r2"])
+    told = learn.evaluate()
+    said, truth = learn.predict_with_targs()
+    assert told["rmse"] == pytest.approx(float(np.sqrt(np.square(said - truth).mean())), rel=1e-4)
+    assert told["mae"] == pytest.approx(float(np.abs(said - truth).mean()), rel=1e-4)
+    assert learn.score(said, truth)["rmse"] == pytest.approx(told["rmse"], rel=1e-4)
+    points = ITEMS.split_by_random().points_by(np.full((16, 1, 2), 5.0))
+    assert "point_distance" in learner(points, tmp_path, metrics=["point_distance"]).evaluate()
+
+
+def masks(tfms=MOVING, **options):
+    rows = (X[..., 0] > 128).astype(np.uint8) + (X[..., 1] > 200)
+    items = ITEMS.split_by_random(0.25).masks_by(rows, ["a", "b", "c"], **options)
+    return items.transform(tfms).data(bs=8, seed=0)
+
+
+def test_losses_of_torch_read_masks(tmp_path):
+    options = {"weights": None, "seed": 0, "progress": False, "path": tmp_path}
+    loss = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 1.0]))
+    learn = ConvLearner.pretrained("squeezenet1_1", masks(), loss_fn=loss, **options)
+    own = CrossEntropyFlat(axis=1, weight=torch.tensor([1.0, 5.0, 1.0]), ignore_index=255)
+    ours = ConvLearner.pretrained("squeezenet1_1", masks(), loss_fn=own, **options)
+    assert learn.evaluate()["valid_loss"] == pytest.approx(ours.evaluate()["valid_loss"], rel=1e-4)
+    assert learn.predict().shape == (4, 3, 32, 32)
+    for data in (masks(void="c"), masks(tfms_from_stats(imagenet_stats, 32, crop="letterbox"))):
+        learn = ConvLearner.pretrained("squeezenet1_1", data, loss_fn=torch.nn.CrossEntropyLoss(), **options)
+        with pytest.raises(ValueError, match="ignore_index=255"):
+            learn.fit(1e-3, 1)
+
+
+def test_means_of_learners_answer_in_the_picture(tmp_path):
+    data = masks()
+    options = {"weights": None, "progress": False, "path": tmp_path}
+    members = [ConvLearner.pretrained("squeezenet1_1", data, seed=seed, **options) for seed in (0, 1)]
+    wide = np.repeat(X[0], 2, 1)
+    answer = Ensemble(members).predict_one(wide)
+    assert answer.numbers.shape == (40, 80)
+    twice = Ensemble([members[0], ConvLearner.pretrained("squeezenet1_1", data, seed=0, **options)])
+    assert (twice.predict_one(wide).numbers == members[0].predict_one(wide).numbers).all()
+    items = ITEMS.split_by_random(0.25).points_by(np.full((16, 1, 2), 20.0)).transform(MOVING)
+    points = [
+        ConvLearner.pretrained("squeezenet1_1", items.data(bs=8, seed=0), seed=seed, **options)
+        for seed in (0, 1)
+    ]
+    mean = np.mean([one.predict_one(wide) for one in points], 0)
+    assert np.allclose(Ensemble(points).predict_one(wide), mean, atol=1e-3)
+
+
+def test_a_callable_that_wants_names_is_told(tmp_path):
+    def named(*, image):
+        return image
+
+    tfms = tfms_from_stats(imagenet_stats, 32, aug_tfms=[named])
+    data = ITEMS.label_by([0, 1] * 8).transform(tfms).data(bs=8, seed=0)
+    with pytest.raises(TypeError, match=r"transform named is called with one picture .*image=picture"):
+        next(iter(data.train_dl))

@@ -31,7 +31,7 @@ from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.seeing.looking import Seeing
 from zoo.vision.targets.base import TOLD
-from zoo.vision.targets.changes import begins_at_zero, check_same_kind, in_units_of
+from zoo.vision.targets.changes import begins_at_zero, check_same_kind, check_void, in_units_of
 from zoo.vision.targets.labelled import ClassTarget
 from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
 from zoo.vision.views import mean_of_views
@@ -299,6 +299,13 @@ class ConvLearner(Seeing, FineTuning):
             raise ValueError("there is nothing to predict: the input is empty")
         return answers
 
+    def _answers_in(self, items: Any, outputs: Tensor) -> Any:
+        target = getattr(self._pictures, "target", None)
+        if target is None or not target.follows:
+            return None
+        views = [view for _, seen in self._pictures.views_from_raw(items) for view in seen]
+        return target.decode(self.activation(outputs), views)
+
     def TTA(
         self, n_aug: int = 4, is_test: bool = False, *, log: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -340,7 +347,7 @@ class ConvLearner(Seeing, FineTuning):
         for view in range(n_aug):
             views = picture_loader(augmented, data.bs, num_workers=data.num_workers, seed=mix_seeds(0, view))
             mean.add(self._outputs(views)[0], self, f"view {view}")
-        return mean_of_views(mean.answers(log=log)), targets.numpy()
+        return mean_of_views(mean.answers(log=log)), self._invert(targets.numpy())
 
     def _mean_where_seen(self, n_aug: int, is_test: bool, log: bool) -> tuple[np.ndarray, np.ndarray]:
         """The mean over views of answers that lie in the picture: each goes back to where it was seen."""
@@ -432,6 +439,7 @@ class _ReadyToTrain(Callback):
                 "the head's batch norm cannot train on batches of a single picture: use bs=2 or more and at "
                 "least 2 training pictures"
             )
+        check_void(state.learner._pictures, state.loss_fn)
         check = getattr(state.learner._pictures, "check_files", None)
         if check is not None:
             check()

@@ -450,9 +450,7 @@ class Items:
         coded = self._coding(self._raw, train, self.origin)
         channels = _channels(self.pictures)
         if isinstance(self.test, np.ndarray) and _channels(self.test) != channels:
-            raise ValueError(
-                f"the test pictures have {_channels(self.test)} channels, the others {channels}"
-            )
+            raise ValueError(f"the test pictures have {_channels(self.test)} channels, the others {channels}")
         whole = ImageDataset(self.pictures, coded.raw, None, channels=channels, target=coded.target)
         parts = [
             whole.only(train).with_tfm(self._tfms[0]),

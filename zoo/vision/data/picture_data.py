@@ -185,6 +185,9 @@ class ImageData(ModelData):
         """Those of the target."""
         return self.target.default_metrics()
 
+    def named_metrics(self) -> dict[str, Any]:
+        return self.target.named_metrics()
+
     def with_target(self, target: Target) -> ImageData:
         """The same pictures whose raw targets are read by another target of the same kind."""
         parts = (self.trn_ds, self.val_ds, self.test_ds)

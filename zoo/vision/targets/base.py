@@ -55,7 +55,11 @@ def check_proportions(size: Size, name: str, source: Size) -> None:
         raise Misfit(
             f"{name} is {width} x {height} pixels, but its picture is {source[1]} x {source[0]}: they need "
             "the same proportions"
-            + (" (pictures are turned upright by their EXIF data, masks are taken as they are)" if turned else "")
+            + (
+                " (pictures are turned upright by their EXIF data, masks are taken as they are)"
+                if turned
+                else ""
+            )
         )
 
 
@@ -112,6 +116,10 @@ class Target(ABC):
 
     def default_metrics(self) -> list[Any]:
         return []
+
+    def named_metrics(self) -> dict[str, Any]:
+        """Metrics that may be given by name, besides those of `zoo.metrics`, or in their place."""
+        return {}
 
     def decode(self, outputs: Any, views: Sequence[View]) -> Any:
         """Activated outputs as answers in the user's terms; only of targets that follow the view.

@@ -93,6 +93,9 @@ class BoxTarget(Target):
     def default_metrics(self) -> list[Any]:
         return [MeanAveragePrecision()] if MeanAveragePrecision.is_there() else []
 
+    def named_metrics(self) -> dict[str, Any]:
+        return {"mAP": MeanAveragePrecision(), "mAP@0.5": MeanAveragePrecision(0.5)}
+
     def decode(self, outputs: Any, views: Sequence[View]) -> list[Boxes]:
         """Boxes in pixels of each picture."""
         answers = []

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from zoo.vision.targets.base import TOLD, Target
-from zoo.vision.targets.maps import PictureTarget
+from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.targets.values import PointsTarget, ValueTarget
+from zoo.vision.transforms.warp import VOID
 
 
 def begins_at_zero(target: Target | None) -> bool:
@@ -39,9 +42,7 @@ def check_same_kind(old: Target | None, new: Target | None) -> None:
     if old.kind != new.kind:
         if {old.kind, new.kind} == {"class", "tags"}:
             return  # told as several labels per picture
-        raise ValueError(
-            f"the new data have {TOLD[new.kind]}, the model was made for {TOLD[old.kind]}"
-        )
+        raise ValueError(f"the new data have {TOLD[new.kind]}, the model was made for {TOLD[old.kind]}")
     before, after = (getattr(target, "names", None) for target in (old, new))
     if before != after:
         raise ValueError(f"the new data have the names {after}, the model was made for {before}")
@@ -65,3 +66,29 @@ def in_units_of(old: Target | None, data: Any) -> Any:
         return data
     same = (old.mean == new.mean).all() and (old.std == new.std).all()
     return data if same else data.with_target(old)
+
+
+def check_void(data: Any, loss_fn: Any) -> None:
+    """Refuse a loss that would count the pixels of masks that do not count.
+
+    Args:
+        data: pictures with their targets.
+        loss_fn: the loss of a learner.
+
+    Raises:
+        ValueError: a cross entropy of torch without `ignore_index=255`, where masks hold such pixels.
+
+    Example:
+        >>> check_void(None, nn.CrossEntropyLoss())
+    """
+    target = getattr(data, "target", None)
+    if not isinstance(target, MaskTarget) or not isinstance(loss_fn, nn.CrossEntropyLoss):
+        return
+    crops = [f"crop={tfm.crop!r}" for tfm in data.tfms if tfm.crop == "letterbox"]
+    pads = [f"pad_mode={tfm.pad_mode!r}" for tfm in data.tfms if tfm.pad_mode == "constant"]
+    why = [*(f"void={name!r}" for name in target.void), *crops, *pads]
+    if why and loss_fn.ignore_index != VOID:
+        raise ValueError(
+            f"pixels of masks that do not count ({why[0]}) are {VOID} in the targets, and this loss counts "
+            f"them: CrossEntropyLoss(..., ignore_index={VOID})"
+        )

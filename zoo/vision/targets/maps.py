@@ -216,6 +216,9 @@ class PictureTarget(Target):
     def default_metrics(self) -> list[Any]:
         return [psnr]
 
+    def named_metrics(self) -> dict[str, Any]:
+        return {"psnr": psnr}
+
     def decode(self, outputs: Any, views: Sequence[View]) -> list[np.ndarray]:
         """H x W x channels uint8 of each picture as the network saw it, enlarged `scale` times."""
         values = torch.as_tensor(outputs).clamp(0, 1).mul(255).round().to(torch.uint8)
@@ -242,7 +245,9 @@ def _name(raw: Any) -> str:
     """What a mask or picture is called in errors."""
     if isinstance(raw, str | os.PathLike):
         return os.fspath(raw)  # type: ignore[return-value]
-    return f"array of shape {raw.shape}" if isinstance(raw, np.ndarray) else f"of the type {type(raw).__name__}"
+    return (
+        f"array of shape {raw.shape}" if isinstance(raw, np.ndarray) else f"of the type {type(raw).__name__}"
+    )
 
 
 def psnr(preds: Tensor, targets: Tensor) -> float:

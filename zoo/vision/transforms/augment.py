@@ -205,12 +205,11 @@ class RandomCall(RandomTransform):
             try:
                 found = self.function(item)
             except TypeError as error:
-                error.add_note(
-                    f"the transform {name_of(self)} is called with one picture (a Pillow image, or a C x H x W "
-                    "tensor) as its only argument; wrap a library that wants names: "
+                raise TypeError(
+                    f"{error}; the transform {name_of(self)} is called with one picture (a Pillow image, or a "
+                    "C x H x W tensor) as its only argument; wrap a library that wants names: "
                     "aug_tfms=[lambda picture: transform(image=picture)['image']]"
-                )
-                raise
+                ) from error
         return self._checked(found, item)
 
     def _checked(self, found: Any, given: Pixels) -> Pixels:
