@@ -78,7 +78,7 @@ class TestSplits:
     def test_groups(self):
         frame = pd.DataFrame({"file": [f"{i}" for i in range(4)], "film": ["a", "a", None, "b"]})
         items = Items(ITEMS.pictures[:4], frame=frame)
-        with pytest.raises(ValueError, match="column 'film' names no group in 1 rows .* from 0: 2"):
+        with pytest.raises(ValueError, match=r"column 'film' names no group in 1 rows .* from 0: 2"):
             items.split_by_group("film").label_by([0, 1] * 2).data()
         with pytest.raises(ValueError, match="only one group, '1'"):
             Items(ITEMS.pictures[:4], frame=frame.assign(film=1)).split_by_group("film").label_by(
@@ -116,9 +116,9 @@ class TestMasks:
             ITEMS.masks_by(MASKS, "ab")
 
     def test_pictures_as_targets(self):
-        with pytest.raises(ValueError, match="target picture array .* is 20 x 20 pixels"):
+        with pytest.raises(ValueError, match=r"target picture array .* is 20 x 20 pixels"):
             first(ITEMS.pictures_by(NOISE[:, :, :20]))
-        with pytest.raises(ValueError, match="scale must be a whole number from 1, got 1.5"):
+        with pytest.raises(ValueError, match=r"scale must be a whole number from 1, got 1\.5"):
             ITEMS.pictures_by(NOISE, scale=1.5)
 
 

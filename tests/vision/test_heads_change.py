@@ -86,7 +86,7 @@ def test_nothing_to_predict_is_told(tmp_path):
     learn = learner(ITEMS.split_by_random().points_by(np.full((16, 1, 2), 5.0)), tmp_path)
     with pytest.raises(ValueError, match="nothing to predict"):
         learn.predict_batch([])
-    with pytest.raises(ValueError, match="precompute=True .* points follow"):
+    with pytest.raises(ValueError, match=r"precompute=True .* points follow"):
         learn.precompute = True
 
 

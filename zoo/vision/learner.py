@@ -210,8 +210,8 @@ class ConvLearner(Seeing, FineTuning):
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
         if getattr(getattr(data, "target", None), "follows", False):
             raise ValueError(
-                f"precompute=True keeps one vector a picture, and {TOLD[data.target.kind]} follow each view of "
-                "it: train without precompute"
+                f"precompute=True keeps one vector a picture, and {TOLD[data.target.kind]} follow each view "
+                "of it: train without precompute"
             )
         if not isinstance(self.model, TransferModel) or not self.model.pooled:
             raise ValueError(

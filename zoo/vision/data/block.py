@@ -418,7 +418,8 @@ class Items:
         tfms = (None, None) if tfms is None else tfms
         if not isinstance(tfms, tuple | list) or len(tfms) != 2:
             raise TypeError(
-                f"transform takes a pair (train, valid), as tfms_from_model gives, got a {type(tfms).__name__}"
+                "transform takes a pair (train, valid), as tfms_from_model gives, got a "
+                f"{type(tfms).__name__}"
             )
         return self._with(_tfms=tuple(tfms))
 

@@ -172,8 +172,8 @@ def checked_boxes(
     there = np.concatenate([np.zeros((0, 4)), *(corners for corners, _ in found)])
     if len(there) and there.max() <= 1:
         raise ValueError(
-            f"{origin}: all boxes lie between {there.min():g} and {there.max():g}, which looks like shares of "
-            "the sides: boxes are left, top, right, bottom in pixels; multiply by width and height"
+            f"{origin}: all boxes lie between {there.min():g} and {there.max():g}, which looks like shares "
+            "of the sides: boxes are left, top, right, bottom in pixels; multiply by width and height"
         )
     return found, named.names
 

@@ -85,7 +85,7 @@ def coded_points(names: Sequence[str] | None = None) -> Coding:
             )
         numbers = check_numbers(np.stack(rows), origin)
         k = numbers.shape[1] // 2
-        if 0 <= numbers.min() and numbers.max() <= 1:
+        if numbers.min() >= 0 and numbers.max() <= 1:
             log.warning(
                 "%s: all points lie between %g and %g; points are x and y in pixels: if these are shares of "
                 "the sides, multiply by width and height",
@@ -124,7 +124,8 @@ def check_classes(
         if only_valid:
             raise ValueError(
                 f"{origin}: label {some(map(repr, only_valid))} exists only in the validation pictures, "
-                "so it cannot be learned: choose validation pictures that leave training pictures of every class"
+                "so it cannot be learned: choose validation pictures that leave training pictures of every "
+                "class"
             )
     if unseen:
         log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))

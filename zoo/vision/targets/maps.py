@@ -44,6 +44,7 @@ def open_mask(source: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
         raise ValueError(
             f"mask {name}: expected one whole number a pixel (a grey or palette picture, or H x W integers), "
             f"got {values.dtype} of shape {values.shape}"
+            + ("; masks_by may give an array: the number of each colour" if values.ndim == 3 else "")
         )
     return values
 
@@ -131,8 +132,8 @@ class MaskTarget(Target):
         strange = ~inside | (found < 0)
         if strange.any():
             raise ValueError(
-                f"mask {_name(raw)} holds the values {some(np.unique(values[strange]).tolist())}, for which codes "
-                f"has no name; it has {some(f'{value}: {told}' for value, told in self.codes.items())}"
+                f"mask {_name(raw)} holds the values {some(np.unique(values[strange]).tolist())}, for which "
+                f"codes has no name; it has {some(f'{value}: {told}' for value, told in self.codes.items())}"
             )
         return found.astype(np.uint8)
 

@@ -206,8 +206,8 @@ class RandomCall(RandomTransform):
                 found = self.function(item)
             except TypeError as error:
                 raise TypeError(
-                    f"{error}; the transform {name_of(self)} is called with one picture (a Pillow image, or a "
-                    "C x H x W tensor) as its only argument; wrap a library that wants names: "
+                    f"{error}; the transform {name_of(self)} is called with one picture (a Pillow image, or "
+                    "a C x H x W tensor) as its only argument; wrap a library that wants names: "
                     "aug_tfms=[lambda picture: transform(image=picture)['image']]"
                 ) from error
         return self._checked(found, item)
@@ -235,8 +235,8 @@ class RandomCall(RandomTransform):
         if isinstance(found, torch.Tensor) and found.is_floating_point():
             check_unit_range(
                 found.detach().numpy(),
-                f"the transform {name_of(self)} (pictures are normalised after aug_tfms, with the statistics of "
-                "tfms_from_stats: leave out your own Normalize)",
+                f"the transform {name_of(self)} (pictures are normalised after aug_tfms, with the statistics "
+                "of tfms_from_stats: leave out your own Normalize)",
             )
         return found
 

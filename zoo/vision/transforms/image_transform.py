@@ -118,8 +118,8 @@ class ImageTransform:
             if followed and picture_size(item) != view.size:
                 height, width = picture_size(item)
                 raise ValueError(
-                    f"the transform {name_of(transform)} gave {width} x {height} pixels where {view.size[1]} x "
-                    f"{view.size[0]} went in, and the targets in the picture (mask, points, boxes) cannot "
+                    f"the transform {name_of(transform)} gave {width} x {height} pixels where "
+                    f"{view.size[1]} x {view.size[0]} went in, and the targets in the picture (mask, points, boxes) cannot "
                     "follow it: use the library's transforms for what moves pixels"
                 )
         if picture_size(item) != view.size:
