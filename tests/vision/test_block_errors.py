@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from torchvision import transforms as T
 
+from zoo import load_data
 from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.vision import Items, RandomFlip, coded_classes, coded_values, imagenet_stats, tfms_from_stats
 
@@ -197,3 +198,11 @@ class TestTransforms:
     def test_a_pattern_that_is_none(self, files):
         with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
             Items.from_folder(files / "pictures").label_by_regex("(")
+
+
+def test_a_list_of_masks_is_kept_by_saved_data(tmp_path):
+    items = ITEMS.split_by_random(0.25).masks_by(list(MASKS), ["ground", "thing"]).transform(TFMS)
+    data = items.data(bs=4, seed=0)
+    data.save(tmp_path / "d")
+    ours, theirs = next(iter(data.valid_dl))[1], next(iter(load_data(tmp_path / "d").valid_dl))[1]
+    assert (ours == theirs).all()

@@ -277,8 +277,11 @@ def keep_files(raw: Any, name_of: Callable[[Path], str]) -> tuple[dict[str, Any]
     """Targets that are files or one array, as saved data keep them."""
     if isinstance(raw, np.ndarray):
         return {}, {"targets": torch.from_numpy(raw)}
+    arrays = [one for one in raw if isinstance(one, np.ndarray)]
+    if len(arrays) == len(raw) and len({(one.shape, one.dtype) for one in arrays}) == 1:
+        return {}, {"targets": torch.from_numpy(np.stack(arrays))}
     if not all(isinstance(one, str | os.PathLike) for one in raw):
-        raise TypeError("its targets are neither files nor one array, which save cannot keep")
+        raise TypeError("its targets are neither files nor arrays of one size, which save cannot keep")
     return {"target_files": [name_of(Path(one)) for one in raw]}, {}
 
 

@@ -119,7 +119,8 @@ class ImageTransform:
                 height, width = picture_size(item)
                 raise ValueError(
                     f"the transform {name_of(transform)} gave {width} x {height} pixels where "
-                    f"{view.size[1]} x {view.size[0]} went in, and the targets in the picture (mask, points, boxes) cannot "
+                    f"{view.size[1]} x {view.size[0]} went in, and the targets "
+                    "in the picture (mask, points, boxes) cannot "
                     "follow it: use the library's transforms for what moves pixels"
                 )
         if picture_size(item) != view.size:
