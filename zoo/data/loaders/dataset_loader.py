@@ -43,8 +43,10 @@ class DatasetLoader(Sealed):
 
     The dataset is indexed with `SampleKey`s: ordinary row numbers that also carry a seed, a pure function of
     `(seed, epoch, row)`. Python's, numpy's and torch's generators start from it for every row, so random
-    augmentation depends neither on the number of workers nor on what was drawn before. What a row raises is
-    raised by the pass with the number of the row, alike with and without workers.
+    augmentation depends neither on the number of workers nor on what was drawn before. A dataset that draws
+    from the seed of its keys alone says so by a true attribute `seeds_itself`, and the generators stay as
+    they are. What a row raises is raised by the pass with the number of the row, alike with and without
+    workers.
 
     Args:
         dataset: anything with `__len__` and `__getitem__` returning `(inputs..., target)`.
@@ -164,6 +166,8 @@ class _Seeded:
 
     def __getitem__(self, key: SampleKey) -> Any:
         try:
+            if getattr(self.dataset, "seeds_itself", False):
+                return self.dataset[key]
             with seeded(key.seed):
                 return self.dataset[key]
         except Exception as error:

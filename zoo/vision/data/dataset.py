@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from zoo.vision.data.targets.base import Target
 from zoo.vision.files.file_list import FileList
+from zoo.vision.transforms.augment import RandomCall
 from zoo.vision.transforms.image_transform import ImageTransform
 
 PLAIN = ImageTransform(size=None)
@@ -58,6 +59,14 @@ class ImageDataset(Dataset):
             return pixels, -1
         raw = self.y[index]
         return pixels, torch.as_tensor(raw) if self.target is None else self.target.row(raw, view)
+
+    @property
+    def seeds_itself(self) -> bool:
+        """Whether all that is drawn for a row comes from the seed of its key: the code of users may draw from
+        Python's, numpy's and torch's own generators."""
+        parts = [type(self), type(self.tfm), *(type(one) for one in self.tfm.augment)]
+        parts += [] if self.target is None else [type(self.target)]
+        return all(one.__module__.startswith("zoo.") for one in parts) and RandomCall not in parts
 
     def with_tfm(self, tfm: ImageTransform | None) -> ImageDataset:
         """The same pictures with another transform."""

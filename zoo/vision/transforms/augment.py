@@ -172,8 +172,10 @@ class RandomLighting(RandomTransform):
     def apply(self, item: Pixels, params: tuple[float, float]) -> Pixels:
         brightness, contrast = params
         if isinstance(item, Image.Image):
-            lit: Pixels = F.adjust_brightness(cast("Any", item), brightness)
-            return F.adjust_contrast(lit, contrast)
+            middle = _mean_grey(item)
+            lit = brightness * (middle + contrast * (_LEVELS - middle))
+            table = np.rint(lit.clip(0, 255)).astype(np.uint8).tolist()
+            return item.point(table * len(item.getbands()))
         values = item.float() * brightness
         values = (values - values.mean()) * contrast + values.mean()
         return (
@@ -181,6 +183,15 @@ class RandomLighting(RandomTransform):
             if item.dtype == torch.uint8
             else values.clamp_(0, 1)
         )
+
+
+_LEVELS = np.arange(256.0)
+
+
+def _mean_grey(item: Image.Image) -> float:
+    """The mean of a picture's grey values (0.299 R + 0.587 G + 0.114 B)."""
+    counts = np.array((item if item.mode == "L" else item.convert("L")).histogram())
+    return float(counts @ _LEVELS / counts.sum())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,10 +14,13 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from zoo.vision.transforms.view import PadMode, Size, View
+from zoo.vision.transforms.view import PadMode, Size, View, times
 
 Pixels: TypeAlias = Any
 """A Pillow image or a C x H x W tensor; torchvision's functions take both but are typed for one."""
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Top, left, bottom and right in whole pixels."""
 
 VOID = 255
 """Value of mask pixels that stand for nothing: those that no picture covers, and those that do not count."""
@@ -38,8 +43,9 @@ def picture_size(item: Pixels) -> Size:
 def warp_picture(item: Pixels, view: View) -> Pixels:
     """What a view shows of a picture.
 
-    Scaling is antialiased and done once; where the view turns by odd angles or warps, there is one bilinear
-    step more.
+    A view whose pixels are pixels of the scaled picture is cut from that, which is scaled with antialiasing.
+    Where it turns by odd angles or warps, its pixels are taken from the picture itself in one bilinear step,
+    after the picture was reduced by a whole factor, by the means of squares, where it is much larger.
 
     Args:
         item: a Pillow image, or a C x H x W tensor (uint8 or float), of any size that has the proportions of
@@ -52,12 +58,33 @@ def warp_picture(item: Pixels, view: View) -> Pixels:
     top, left, bottom, right = view.window(0 if view.on_grid else 2)
     if view.on_grid:
         return _on_grid(_window(item, view, top, left, bottom, right), view)
-    far = _FARTHEST * max(view.size)
-    top, left = max(top, -far), max(left, -far)
-    bottom, right = min(bottom, view.scaled[0] + far), min(right, view.scaled[1] + far)
-    seen = _window(item, view, top, left, bottom, right)
-    matrix = np.reshape([1, 0, -left, 0, 1, -top, 0, 0, 1], (3, 3)) @ np.reshape(view.matrix, (3, 3))
-    return _warped(seen, matrix / matrix[2, 2], view.size)
+    have = picture_size(item)
+    factor_y, factor_x = reductions(have, view.scaled)
+    size = -(-have[0] // factor_y), -(-have[1] // factor_x)  # of the reduced picture
+    scale_y, scale_x = have[0] / factor_y / view.scaled[0], have[1] / factor_x / view.scaled[1]
+    far = _FARTHEST * max(view.size) + max(size)
+    reach = (
+        max(math.floor(top * scale_y), -far), max(math.floor(left * scale_x), -far),
+        min(math.ceil(bottom * scale_y), size[0] + far), min(math.ceil(right * scale_x), size[1] + far),
+    )  # fmt: skip
+    inside = _seen(reach, size, view.pad_mode)
+    part = _reduced_part(item, (factor_y, factor_x), size, inside)
+    if view.pad_mode == "constant" and isinstance(item, Image.Image):
+        reach = inside  # Pillow's own fill is black
+    elif inside != reach:
+        part = _padded(part, reach, inside, size, view.pad_mode)
+    onto = times((scale_x, 0, -reach[1], 0, scale_y, -reach[0], 0, 0, 1), view.matrix)
+    return _warped(part, onto, view.size)
+
+
+def reductions(have: Size, scaled: Size) -> tuple[int, int]:
+    """Whole factors by which a picture is reduced before it is scaled and warped in one bilinear step, so
+    that this shrinks it by at most one and a half.
+
+    >>> reductions((180, 180), (128, 128)), reductions((400, 200), (128, 128))
+    ((1, 1), (3, 2))
+    """
+    return max(1, int(have[0] / scaled[0] + 0.5)), max(1, int(have[1] / scaled[1] + 0.5))
 
 
 def warp_mask(mask: np.ndarray, view: View, *, outside: int = VOID) -> np.ndarray:
@@ -120,10 +147,18 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 def _window(item: Pixels, view: View, top: int, left: int, bottom: int, right: int) -> Pixels:
     """A part of the scaled picture, padded where it reaches beyond the edges."""
-    height, width = view.scaled
-    inside = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
     reach = top, left, bottom, right
-    if inside != reach and view.pad_mode == "reflect":  # what is mirrored lies farther inside
+    inside = _seen(reach, view.scaled, view.pad_mode)
+    part = _scaled_part(item, view, *inside)
+    return part if inside == reach else _padded(part, reach, inside, view.scaled, view.pad_mode)
+
+
+def _seen(reach: Box, size: Size, mode: PadMode) -> Box:
+    """The part of a picture of a size that is needed for all pixels from top, left to bottom, right."""
+    top, left, bottom, right = reach
+    height, width = size
+    inside = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    if inside != reach and mode == "reflect":  # what is mirrored lies farther inside
         inside = (
             min(inside[0], max(0, height - 1 - (bottom - height))),
             min(inside[1], max(0, width - 1 - (right - width))),
@@ -131,14 +166,36 @@ def _window(item: Pixels, view: View, top: int, left: int, bottom: int, right: i
             max(inside[3], min(width, 1 - left)),
         )
     if inside[2] <= inside[0] or inside[3] <= inside[1]:  # seen from so far that only the edge is left
-        inside = (0, 0, height, width)
-    part = _scaled_part(item, view, *inside)
-    if inside == reach:
-        return part
+        return 0, 0, height, width
+    return inside
+
+
+def _padded(part: Pixels, reach: Box, inside: Box, size: Size, mode: PadMode) -> Pixels:
+    """A part of a picture, grown beyond the edges of the picture as far as is reached."""
     return _gathered(
-        part, _places(top, bottom, height, view.pad_mode, inside[0], inside[2]),
-        _places(left, right, width, view.pad_mode, inside[1], inside[3]), view.pad_mode == "constant",
+        part, _places(reach[0], reach[2], size[0], mode, inside[0], inside[2]),
+        _places(reach[1], reach[3], size[1], mode, inside[1], inside[3]), mode == "constant",
     )  # fmt: skip
+
+
+def _reduced_part(item: Pixels, factors: tuple[int, int], size: Size, inside: Box) -> Pixels:
+    """A part of a picture that is reduced by whole factors (y, x) to a size."""
+    top, left, bottom, right = inside
+    factor_y, factor_x = factors
+    whole = inside == (0, 0, *size)
+    if isinstance(item, Image.Image):
+        if factors == (1, 1):
+            return item if whole else item.crop((left, top, right, bottom))
+        box = (
+            left * factor_x, top * factor_y, min(right * factor_x, item.width),
+            min(bottom * factor_y, item.height),
+        )  # fmt: skip
+        return item.reduce((factor_x, factor_y), box)
+    part = item[:, top * factor_y : bottom * factor_y, left * factor_x : right * factor_x]
+    if factors == (1, 1):
+        return part
+    means = nnf.avg_pool2d(part.float(), factors, ceil_mode=True, count_include_pad=False)
+    return means.round_().to(torch.uint8) if part.dtype == torch.uint8 else means
 
 
 def _scaled_part(item: Pixels, view: View, top: int, left: int, bottom: int, right: int) -> Pixels:
@@ -201,7 +258,7 @@ def _gathered(
     black: bool,
 ) -> Pixels:
     if isinstance(part, Image.Image):
-        pixels = np.asarray(part)[rows[0]][:, columns[0]]
+        pixels = _taken(_taken(np.asarray(part), rows[0], 0), columns[0], 1)
         if black:
             pixels[rows[1]] = 0
             pixels[:, columns[1]] = 0
@@ -211,6 +268,23 @@ def _gathered(
         values[:, torch.from_numpy(rows[1])] = 0
         values[:, :, torch.from_numpy(columns[1])] = 0
     return values
+
+
+def _taken(pixels: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+    """`pixels.take(places, axis)`, of places that go on by one but for some at both ends."""
+    inner = np.flatnonzero(np.diff(places) == 1)
+    if not len(inner) or not (np.diff(inner) == 1).all():
+        return pixels.take(places, axis)
+    first, last = int(inner[0]), int(inner[-1]) + 1
+    whole = slice(int(places[first]), int(places[last]) + 1)
+    return np.concatenate(
+        [
+            pixels.take(places[:first], axis),
+            pixels[whole] if axis == 0 else pixels[:, whole],
+            pixels.take(places[last + 1 :], axis),
+        ],
+        axis,
+    )
 
 
 def _on_grid(part: Pixels, view: View) -> Pixels:
@@ -229,17 +303,16 @@ def _on_grid(part: Pixels, view: View) -> Pixels:
     return part.flip(axes) if axes else part
 
 
-def _warped(part: Pixels, matrix: np.ndarray, size: Size) -> Pixels:
+def _warped(part: Pixels, numbers: Sequence[float], size: Size) -> Pixels:
+    """Take every pixel of the result where nine numbers (see `View.matrix`) say, bilinearly."""
     height, width = size
     if isinstance(part, Image.Image):
-        numbers = matrix.ravel().tolist()
         affine = numbers[6] == numbers[7] == 0
         method = Image.Transform.AFFINE if affine else Image.Transform.PERSPECTIVE
-        return part.transform(
-            (width, height), method, numbers[: 6 if affine else 8], Image.Resampling.BILINEAR
-        )
+        data = tuple(numbers[: 6 if affine else 8])
+        return part.transform((width, height), method, data, Image.Resampling.BILINEAR)
     grid_y, grid_x = np.mgrid[0:height, 0:width] + 0.5
-    at = np.stack([grid_x, grid_y, np.ones_like(grid_x)], -1) @ matrix.T
+    at = np.stack([grid_x, grid_y, np.ones_like(grid_x)], -1) @ np.reshape(numbers, (3, 3)).T
     at = at[..., :2] / at[..., 2:]
     grid = torch.from_numpy(at / [part.shape[2], part.shape[1]] * 2 - 1).float()
     values = nnf.grid_sample(part[None].float(), grid[None], align_corners=False, padding_mode="border")[0]
@@ -257,4 +330,8 @@ def _nearest(places: np.ndarray, scaled: int, n: int, mode: PadMode) -> tuple[np
 
 def pixels_tensor(item: Pixels) -> Tensor:
     """A Pillow image or tensor as a C x H x W tensor, contiguous."""
-    return F.pil_to_tensor(item) if isinstance(item, Image.Image) else item.contiguous()
+    if not isinstance(item, Image.Image):
+        return item.contiguous()
+    pixels = np.asarray(item)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return torch.from_numpy(np.array(pixels, order="C"))  # a copy: Pillow's memory is read-only
