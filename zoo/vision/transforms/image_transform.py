@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
-from zoo.vision.transforms.augment import RandomGeometry, RandomTransform
+from zoo.vision.transforms.augment import RandomGeometry, RandomLighting, RandomTransform
 from zoo.vision.transforms.view import CropMode, PadMode, Size, View
-from zoo.vision.transforms.warp import picture_size, pixels_tensor, warp_picture
+from zoo.vision.transforms.warp import as_image, picture_size, pixels_tensor, warp_picture, warp_pixels
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,16 @@ class ImageTransform:
         item = as_pixels(picture, channels=channels, min_size=shortest)
         width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
         view = self.view((height, width), rng)
-        item = warp_picture(item, view)
-        for transform in self.augment if rng is not None else ():
-            if isinstance(transform, RandomGeometry):
+        steps = [one for one in self.augment if rng is not None and not isinstance(one, RandomGeometry)]
+        is_image = isinstance(item, Image.Image)  # what code of users is given, and ours need not be
+        item = warp_picture(item, view) if steps and not _takes_tensors(steps[0]) else warp_pixels(item, view)
+        for step in steps:
+            params = step.draw(rng, *view.size)  # type: ignore[arg-type]
+            if params is None:
                 continue
-            params = transform.draw(rng, *view.size)
-            if params is not None:
-                item = transform.apply(item, params)
+            if is_image and isinstance(item, Tensor) and not _takes_tensors(step):
+                item = as_image(item)
+            item = step.apply(item, params)
         if picture_size(item) != view.size:
             item = warp_picture(item, View.fit(picture_size(item), view.size))
         return pixels_tensor(item), view
@@ -157,6 +161,10 @@ class ImageTransform:
             interpolation=str(state["interpolation"]),
             crop=state["crop"],
         )
+
+
+def _takes_tensors(step: RandomTransform) -> bool:
+    return type(step) is RandomLighting
 
 
 TransformPair: TypeAlias = tuple[ImageTransform | None, ImageTransform | None]

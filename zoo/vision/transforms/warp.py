@@ -31,7 +31,6 @@ _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
 }
 _MUCH_UNSEEN = 4  # times the seen area: then only what is seen is scaled
-_FARTHEST = 4  # times the longer side of the result: no view looks farther beyond the edges
 
 
 def picture_size(item: Pixels) -> Size:
@@ -55,26 +54,102 @@ def warp_picture(item: Pixels, view: View) -> Pixels:
     Returns:
         The same kind, of height and width `view.size`.
     """
-    top, left, bottom, right = view.window(0 if view.on_grid else 2)
     if view.on_grid:
-        return _on_grid(_window(item, view, top, left, bottom, right), view)
+        return _on_grid(_window(item, view, *view.window()), view)
+    values = warp_pixels(item, view)
+    if not isinstance(item, Image.Image):
+        return values
+    return as_image(values)
+
+
+def as_image(pixels: Tensor) -> Image.Image:
+    """A C x H x W tensor of 1 or 3 channels (uint8) as a Pillow image."""
+    array = pixels.numpy()
+    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+def warp_pixels(item: Pixels, view: View) -> Tensor:
+    """What a view shows of a picture as a C x H x W tensor: `pixels_tensor(warp_picture(item, view))`."""
+    if view.on_grid:
+        return pixels_tensor(warp_picture(item, view))
     have = picture_size(item)
-    factor_y, factor_x = reductions(have, view.scaled)
-    size = -(-have[0] // factor_y), -(-have[1] // factor_x)  # of the reduced picture
-    scale_y, scale_x = have[0] / factor_y / view.scaled[0], have[1] / factor_x / view.scaled[1]
-    far = _FARTHEST * max(view.size) + max(size)
+    factors = reductions(have, view.scaled)
+    size = -(-have[0] // factors[0]), -(-have[1] // factors[1])  # of the reduced picture
+    scale_y, scale_x = have[0] / factors[0] / view.scaled[0], have[1] / factors[1] / view.scaled[1]
+    top, left, bottom, right = view.window(2)
     reach = (
-        max(math.floor(top * scale_y), -far), max(math.floor(left * scale_x), -far),
-        min(math.ceil(bottom * scale_y), size[0] + far), min(math.ceil(right * scale_x), size[1] + far),
+        math.floor(top * scale_y), math.floor(left * scale_x),
+        math.ceil(bottom * scale_y), math.ceil(right * scale_x),
     )  # fmt: skip
     inside = _seen(reach, size, view.pad_mode)
-    part = _reduced_part(item, (factor_y, factor_x), size, inside)
-    if view.pad_mode == "constant" and isinstance(item, Image.Image):
-        reach = inside  # Pillow's own fill is black
-    elif inside != reach:
-        part = _padded(part, reach, inside, size, view.pad_mode)
-    onto = times((scale_x, 0, -reach[1], 0, scale_y, -reach[0], 0, 0, 1), view.matrix)
-    return _warped(part, onto, view.size)
+    part = _reduced_part(item, factors, size, inside)
+    onto = times((scale_x, 0, -inside[1], 0, scale_y, -inside[0], 0, 0, 1), view.matrix)
+    if isinstance(part, Image.Image):
+        pixels = np.asarray(part)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        part = torch.from_numpy(pixels.astype(np.float32))
+        whole = True
+    else:
+        whole, part = part.dtype == torch.uint8, part.float()
+    height, width = part.shape[1:]
+    places = places_of(times(to_unit((height, width), view.pad_mode), onto), view.size)
+    values = sampled(part[None], torch.from_numpy(places)[None], view.pad_mode)[0]
+    if not whole:
+        return values
+    array = values.numpy()
+    return torch.from_numpy(np.rint(array, out=array).astype(np.uint8))
+
+
+def places_of(matrix: Sequence[float], size: Size) -> np.ndarray:
+    """Where the centres of all pixels of a result lie, height x width x 2 of x and y (float32).
+
+    Args:
+        matrix: nine numbers, as of a `View`.
+        size: of the result.
+    """
+    a, b, c, d, e, f, g, h, i = matrix
+    x = np.arange(size[1]) + 0.5
+    y = np.arange(size[0])[:, None] + 0.5
+    found = np.empty((*size, 2), np.float32)
+    if g == h == 0:
+        np.add(a * x + c, b * y, out=found[..., 0], casting="same_kind")
+        np.add(d * x + f, e * y, out=found[..., 1], casting="same_kind")
+        return found
+    depth = (g * x + i) + h * y
+    found[..., 0] = ((a * x + c) + b * y) / depth
+    found[..., 1] = ((d * x + f) + e * y) / depth
+    return found
+
+
+def to_unit(size: Size, mode: PadMode) -> tuple[float, ...]:
+    """The matrix from pixels of a picture, where pixel i covers the range from i to i + 1, to the coordinates
+    of `sampled`, which reach from -1 to 1.
+
+    >>> to_unit((4, 4), "edge")[:3]
+    (0.5, 0, -1.0)
+    """
+    height, width = size
+    if mode == "reflect":  # about the centres of the first and the last pixel
+        x, y = 2 / max(1, width - 1), 2 / max(1, height - 1)
+        return (x, 0, -1.0 - x / 2, 0, y, -1.0 - y / 2, 0, 0, 1)
+    return (2 / width, 0, -1.0, 0, 2 / height, -1.0, 0, 0, 1)
+
+
+def sampled(pictures: Tensor, places: Tensor, mode: PadMode) -> Tensor:
+    """Pictures at places between their pixels, bilinearly.
+
+    Args:
+        pictures: N x C x H x W, float.
+        places: N x h x w x 2 of x and y, see `to_unit`; float.
+        mode: what is seen beyond the edges; mirrored without repeating the edge, as often as is needed.
+
+    Returns:
+        N x C x h x w, float.
+    """
+    if mode == "reflect":
+        return nnf.grid_sample(pictures, places, padding_mode="reflection", align_corners=True)
+    beyond = "zeros" if mode == "constant" else "border"
+    return nnf.grid_sample(pictures, places, padding_mode=beyond, align_corners=False)
 
 
 def reductions(have: Size, scaled: Size) -> tuple[int, int]:
@@ -301,22 +376,6 @@ def _on_grid(part: Pixels, view: View) -> Pixels:
     part = part.transpose(1, 2) if turned else part
     axes = [axis for axis, mirrored in ((1, mirror_y), (2, mirror_x)) if mirrored]
     return part.flip(axes) if axes else part
-
-
-def _warped(part: Pixels, numbers: Sequence[float], size: Size) -> Pixels:
-    """Take every pixel of the result where nine numbers (see `View.matrix`) say, bilinearly."""
-    height, width = size
-    if isinstance(part, Image.Image):
-        affine = numbers[6] == numbers[7] == 0
-        method = Image.Transform.AFFINE if affine else Image.Transform.PERSPECTIVE
-        data = tuple(numbers[: 6 if affine else 8])
-        return part.transform((width, height), method, data, Image.Resampling.BILINEAR)
-    grid_y, grid_x = np.mgrid[0:height, 0:width] + 0.5
-    at = np.stack([grid_x, grid_y, np.ones_like(grid_x)], -1) @ np.reshape(numbers, (3, 3)).T
-    at = at[..., :2] / at[..., 2:]
-    grid = torch.from_numpy(at / [part.shape[2], part.shape[1]] * 2 - 1).float()
-    values = nnf.grid_sample(part[None].float(), grid[None], align_corners=False, padding_mode="border")[0]
-    return values.round_().clamp_(0, 255).to(torch.uint8) if part.dtype == torch.uint8 else values
 
 
 def _nearest(places: np.ndarray, scaled: int, n: int, mode: PadMode) -> tuple[np.ndarray, np.ndarray | None]:
