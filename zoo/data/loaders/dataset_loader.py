@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -31,7 +32,11 @@ class SampleKey(int):
 
 
 class BatchPlan(Protocol):
-    """Decides which rows make up the batches of an epoch, for example rows of similar length."""
+    """Decides which rows make up the batches of an epoch, for example rows of similar length.
+
+    One in which a row can come several times an epoch has a true attribute `repeats`, so that it is augmented
+    anew each time; one that can be made for another batch size has a method `with_bs(bs)`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -104,7 +109,7 @@ class DatasetLoader(Sealed):
         Raises:
             TypeError: if a plan decides on the batches.
         """
-        if self.plan is not None:
+        if self.plan is not None and not hasattr(self.plan, "with_bs"):
             raise TypeError("DatasetLoader: the plan decides on the batches, not bs: make the loader anew")
         other = DatasetLoader(
             self.dataset,
@@ -115,6 +120,7 @@ class DatasetLoader(Sealed):
             collate_fn=self._collate_fn,
             batch_transform=self.batch_transform,
             drop_last=drops_last(self, bs),
+            plan=None if self.plan is None else self.plan.with_bs(bs),  # type: ignore[attr-defined]
         )
         other.epoch, other.start_batch, other.next_epoch = self.epoch, self.start_batch, self.next_epoch
         return other
@@ -193,12 +199,29 @@ class _EpochSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         loader = self._owner()
-        share = loader.share
-        batches = loader.batch_rows() if share is None else map(share, loader.batch_rows())
-        return _keyed(batches, loader.seed, loader.epoch, loader.start_batch)
+        again = Counter[int]() if getattr(loader.plan, "repeats", False) else None
+        return _keyed(loader.batch_rows(), loader.share, loader.seed, loader.epoch, loader.start_batch, again)
 
 
-def _keyed(batches: Iterable[Sequence[int]], seed: int, epoch: int, first: int) -> Iterator[list[SampleKey]]:
+def _keyed(
+    batches: Iterable[Sequence[int]],
+    share: Callable[[Sequence], Sequence] | None,
+    seed: int,
+    epoch: int,
+    first: int,
+    again: Counter[int] | None,
+) -> Iterator[list[SampleKey]]:
+    """Keys of the batches from `first` on; with `again`, which counts how often each row has come, a row's
+    further seeds are others."""
     for number, rows in enumerate(batches):
-        if number >= first:
-            yield [SampleKey(row, mix_seeds(seed, epoch, row)) for row in rows]
+        if again is not None:
+            keys = []
+            for row in rows:
+                parts = (seed, epoch, row, again[row]) if again[row] else (seed, epoch, row)
+                keys.append(SampleKey(row, mix_seeds(*parts)))
+                again[row] += 1
+            if number >= first:
+                yield list(keys if share is None else share(keys))
+        elif number >= first:
+            own = rows if share is None else share(rows)
+            yield [SampleKey(row, mix_seeds(seed, epoch, row)) for row in own]

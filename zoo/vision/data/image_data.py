@@ -43,6 +43,7 @@ class ImageClassifierData(ImageData):
         num_workers: decoding processes; None chooses.
         path: base folder; learners keep weights and caches below it.
         seed: of the order and the augmentation; None draws one from torch's global generator.
+        balance: draw training pictures of rare classes more often.
 
     Attributes:
         trn_ds, val_ds, test_ds: the datasets; `.fnames` and `.y` give file names and targets.
@@ -67,6 +68,7 @@ class ImageClassifierData(ImageData):
         path: str | os.PathLike[str] | None = None,
         channels: int = 3,
         seed: int | None = None,
+        balance: bool = False,
     ) -> None:
         super().__init__(
             train_ds,
@@ -79,6 +81,7 @@ class ImageClassifierData(ImageData):
             path=path,
             channels=channels,
             seed=seed,
+            balance=balance,
         )
         if train_ds is not None and not is_multi and len(self.target.classes or []) == 1:
             warnings.warn(
@@ -102,6 +105,7 @@ class ImageClassifierData(ImageData):
         *,
         n_per_class: int | None = None,
         seed: int | None = None,
+        balance: bool = False,
     ) -> Self:
         """Read ``path/train/CLASS/*.jpg`` and ``path/valid/CLASS/*.jpg``.
 
@@ -116,13 +120,14 @@ class ImageClassifierData(ImageData):
             num_workers: decoding processes; None chooses.
             n_per_class: take only the first so many pictures of each class folder, for a quick trial.
             seed: of the order and the augmentation.
+            balance: draw training pictures of rare classes more often.
 
         Raises:
             FileNotFoundError: a folder is missing.
             ValueError: an empty class folder, or a class that only validation has.
         """
         split = split_folders(Path(path), trn_name, val_name, test_name, limit=n_per_class)
-        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed)
+        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed, balance=balance)
 
     @classmethod
     @takes(TableOptions, TABLE_DEFAULTS)
@@ -222,7 +227,7 @@ class ImageClassifierData(ImageData):
             origin: names the table in errors.
         """
         chosen = completed(RowOptions, ROW_DEFAULTS, options, "ImageClassifierData.from_names_and_labels")
-        loading = {name: chosen.pop(name) for name in ("num_workers", "seed")}
+        loading = {name: chosen.pop(name) for name in ("num_workers", "seed", "balance")}
         split = split_names(Path(path), names, labels, val_idxs, classes=classes, origin=origin, **chosen)
         return cls._of(split, tfms, path=path, bs=bs, **loading)
 
@@ -239,6 +244,7 @@ class ImageClassifierData(ImageData):
         test: np.ndarray | None = None,
         num_workers: int | None = None,
         seed: int | None = None,
+        balance: bool = False,
     ) -> Self:
         """From pictures in memory; uint8 arrays are kept as they are, without a copy.
 
@@ -253,9 +259,10 @@ class ImageClassifierData(ImageData):
             test: pictures without labels.
             num_workers: processes that transform; None chooses.
             seed: of the order and the augmentation.
+            balance: draw training pictures of rare classes more often.
         """
         split = split_arrays(trn, val, test, classes)
-        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed)
+        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed, balance=balance)
 
     @classmethod
     def _of(cls, split: SplitPictures, tfms: TransformPair, **loading: Any) -> Self:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.data.prepared import PLACE
 from zoo.errors import some
@@ -64,12 +65,15 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
         TypeError: if it is no loader of the library, or transforms with code of the user.
     """
     known = (
-        type(loader) is DatasetLoader and type(loader.batch_transform) is Normalize and loader.plan is None
+        type(loader) is DatasetLoader
+        and type(loader.batch_transform) is Normalize
+        and type(loader.plan) in (type(None), BalancedPlan)
     )
     if not known or type(loader.dataset) is not ImageDataset:
         raise TypeError(f"it is a {type(loader).__name__} of your own; save keeps loaders of pictures")
     dataset = loader.dataset
     settings = {name: getattr(loader, name) for name in ("bs", "shuffle", "seed", "drop_last", *PLACE)}
+    settings |= {} if loader.plan is None else {"balance": True}
     settings["transform"] = transform_state(dataset.tfm)
 
     def name_of(file: Path) -> str:
@@ -123,7 +127,12 @@ def kept_pictures(
     tfm = transform_from(settings["transform"])
     dataset = ImageDataset(items, targets, tfm, channels=channels, target=target)
     loader = picture_loader(
-        dataset, settings["bs"], shuffle=settings["shuffle"], num_workers=num_workers, seed=settings["seed"]
+        dataset,
+        settings["bs"],
+        shuffle=settings["shuffle"],
+        num_workers=num_workers,
+        seed=settings["seed"],
+        balance=settings.get("balance", False),
     )
     vars(loader).update({name: settings[name] for name in ("drop_last", *PLACE)})
     return loader

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
@@ -85,10 +86,12 @@ def picture_loader(
     shuffle: bool = False,
     num_workers: int | None = None,
     seed: int | None = None,
+    balance: bool = False,
 ) -> DatasetLoader:
     """A loader of (normalised pictures, targets).
 
-    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
+    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train. With
+    `balance` rare classes are drawn more often.
     """
     return DatasetLoader(
         dataset,
@@ -100,5 +103,6 @@ def picture_loader(
         if dataset.target is None or dataset.y is None
         else partial(collate_pictures, target=dataset.target),
         batch_transform=Normalize(dataset.tfm),
+        plan=BalancedPlan(dataset.y, bs) if balance else None,
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )

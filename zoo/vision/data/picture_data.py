@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from zoo.data.class_weights import balanced_weights, named_weights
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.model_data import ModelData, arrays_of
+from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.loaders import picture_loader
@@ -43,6 +47,7 @@ class ImageData(ModelData):
         path: base folder; learners keep weights and caches below it.
         channels: channels of a picture.
         seed: of the order and the augmentation; None draws one from torch's global generator.
+        balance: whether training pictures of rare classes are drawn more often, see `BalancedPlan`.
 
     Attributes:
         trn_ds, val_ds, test_ds: the datasets; `.fnames` and `.y` give file names and raw targets.
@@ -68,6 +73,7 @@ class ImageData(ModelData):
         path: str | os.PathLike[str] | None = None,
         channels: int = 3,
         seed: int | None = None,
+        balance: bool = False,
     ) -> None:
         if bs < 1:
             raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
@@ -75,10 +81,21 @@ class ImageData(ModelData):
             ds if ds is None or ds.target is target else ds.with_target(target)
             for ds in (train_ds, valid_ds, test_ds)
         )
+        if balance and not isinstance(target, ClassTarget):
+            raise ValueError(
+                f"balance=True needs classes or labels; the target is of the kind {target.kind!r}"
+            )
         train_dl, valid_dl, test_dl = (
             None
             if ds is None
-            else picture_loader(ds, bs, shuffle=ds is train_ds, num_workers=num_workers, seed=seed)
+            else picture_loader(
+                ds,
+                bs,
+                shuffle=ds is train_ds,
+                num_workers=num_workers,
+                seed=seed,
+                balance=balance and ds is train_ds,
+            )
             for ds in (train_ds, valid_ds, test_ds)
         )
         super().__init__(train_dl, valid_dl, test_dl, path=Path(path) if path is not None else None)
@@ -142,6 +159,48 @@ class ImageData(ModelData):
         labelled = [ds.files for ds in (self.trn_ds, self.val_ds) if ds is not None]
         check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files)
         self._files_checked = True
+
+    def class_weights(self, weights: str | Mapping[Any, float] = "balanced") -> Tensor:
+        """One weight a class for a loss, such as `CrossEntropyFlat(weight=data.class_weights())`.
+
+        Args:
+            weights: "balanced" gives rare classes as much say as frequent ones, pictures / (classes *
+                pictures of the class) (King & Zeng 2001); or weights by class name, 1 for those that are not
+                named.
+
+        Returns:
+            Float32 of shape (classes,), in the order of `classes`.
+
+        Raises:
+            ValueError: there are no classes, several labels a picture, no training pictures, a class without
+                one, or names that are no class.
+
+        Example:
+            >>> from zoo.vision import ImageClassifierData
+            >>> pictures = np.zeros((8, 4, 4), np.uint8)
+            >>> data = ImageClassifierData.from_arrays(".", (pictures, ["cat"] * 6 + ["dog"] * 2))
+            >>> data.class_weights().tolist()
+            [0.6666666865348816, 2.0]
+        """
+        if self.task != "classification" or self.classes is None:
+            kind = self.task or self.target.kind
+            raise ValueError(
+                f"class_weights is for one class a picture, these data are for {kind}"
+                + ("; balance=True draws rare labels more often" if self.is_multi else "")
+            )
+        if not isinstance(weights, str):
+            return named_weights(weights, self.classes)
+        if weights != "balanced":
+            raise ValueError(f"class_weights: expected 'balanced' or weights by class name, got {weights!r}")
+        numbers = torch.from_numpy(np.asarray(self.trn_y))
+        counts = torch.bincount(numbers, minlength=self.c)
+        empty = [self.classes[i] for i in torch.nonzero(counts == 0).ravel().tolist()]
+        if empty:
+            raise ValueError(
+                f"class_weights: no training picture is of the class {some(map(repr, empty))}: give weights "
+                "by name"
+            )
+        return balanced_weights(counts)
 
     # ---- what the core asks
 
@@ -257,6 +316,10 @@ class ImageData(ModelData):
         )
         data.train_dl, data.valid_dl, data.test_dl = train, valid, test
         return data
+
+    def __repr__(self) -> str:
+        plan = getattr(self.train_dl, "plan", None)
+        return super().__repr__()[:-1] + (", classes balanced)" if isinstance(plan, BalancedPlan) else ")")
 
     def show_batch(self, n: int = 9, *, epoch: int = 0) -> Figure:
         """Draw `n` training pictures as the model sees them (augmented), with their targets.
