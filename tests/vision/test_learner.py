@@ -216,11 +216,12 @@ class TestPrecompute:
     def test_cache_is_reused_and_follows_pictures_size_and_weights(self, data, tmp_path, monkeypatch):
         import zoo.vision.precompute as module
 
-        extracted = []
+        extracted, counted = [], []
         original = module._extract
 
         def counting(*args):
             extracted.append(args[5])
+            counted.append(len(args[4]))
             return original(*args)
 
         monkeypatch.setattr(module, "_extract", counting)
@@ -238,6 +239,7 @@ class TestPrecompute:
         Image.fromarray(gradient(40, 48)).save(picture)
         learner(data, weights=state, precompute=True)
         assert extracted[4:] == [f"{ARCH} features of train"]
+        assert counted[-1] == 1  # the rows of the other pictures are taken over
         bigger = ImageClassifierData.from_paths(
             data.path, bs=4, tfms=tfms_from_model(ARCH, 48), num_workers=0
         )
@@ -288,7 +290,7 @@ class TestPrecompute:
         import zoo.vision.precompute as module
 
         def interrupted(*args):
-            Path(args[3]).write_bytes(b"half")
+            args[3][0] = 1
             raise KeyboardInterrupt
 
         monkeypatch.setattr(module, "_extract", interrupted)

@@ -88,8 +88,9 @@ def read_csv(
     else:  # a column is of one kind, whatever stands in which stretch of it
         plain["low_memory"] = False
     try:
+        closed = header and len(sep) == 1 and _rows_are_closed(file, sep)
         # the first two rows alone: a longer second row is an error here and would pass as an index below
-        head = pd.read_csv(file, header=None, nrows=2, dtype=str, **plain)
+        head = pd.read_csv(file, header=None, nrows=1 if closed else 2, dtype=str, **plain)
         names = head.iloc[0].tolist() if header else list(range(head.shape[1]))
         first = 0 if header else None
         told = pd.read_csv(file, header=first, nrows=0 if header else 1, **plain).columns
@@ -99,6 +100,7 @@ def read_csv(
             header=first,
             dtype={given: kind for given, kind in kinds.items() if kind is not None},
             na_values=_missing_cells(kinds, missing),
+            **({"index_col": False, "usecols": range(len(names))} if closed else {}),
             **plain,
         )
     except UnicodeDecodeError as error:
@@ -157,6 +159,19 @@ def _check_lengths(file: Path, sep: str, names: list[Any]) -> None:
                     f"{file}: line {rows.line_num} has {len(row)} fields where the first has {len(names)}: "
                     f"{some(map(repr, row))}; complete the row or take it out"
                 )
+
+
+def _rows_are_closed(file: Path, sep: str) -> bool:
+    """Whether every row but the line of column names ends with a separator, as some programs write them."""
+    with _opened(file) as text:
+        rows = (row for row in csv.reader(text, delimiter=sep) if row)
+        fields = len(next(rows, []))
+        seen = False
+        for row in rows:
+            if len(row) != fields + 1 or row[-1]:
+                return False
+            seen = True
+    return seen
 
 
 def _opened(file: Path) -> IO[str]:

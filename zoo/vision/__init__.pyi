@@ -1,5 +1,11 @@
 from .activations import SaveFeatures as SaveFeatures
+from .data.block import Items as Items
 from .data.image_data import ImageClassifierData as ImageClassifierData
+from .data.picture_data import ImageData as ImageData
+from .data.targets.coding import coded_classes as coded_classes
+from .data.targets.coding import coded_points as coded_points
+from .data.targets.coding import coded_values as coded_values
+from .data.targets.maps import Mask as Mask
 from .files.checking import verify_images as verify_images
 from .files.download import download_images as download_images
 from .files.ranges import value_range_of as value_range_of

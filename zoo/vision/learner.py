@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
 from zoo.data.loaders.seeding import mix_seeds
@@ -21,9 +21,11 @@ from zoo.keywords import completed, takes
 from zoo.learner import Learner
 from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
+from zoo.vision.data.targets.labelled import ClassTarget
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -293,12 +295,25 @@ class ConvLearner(Learner):
             seed: another number shows other pictures.
         """
         from zoo.vision.show import show_results
+        from zoo.vision.show_targets import show_answers
 
         data = self._pictures
         dataset = data.test_ds if is_test else data.val_ds
         if dataset is None:
             raise ValueError(f"there are no {'test' if is_test else 'validation'} pictures to show")
+        if not isinstance(data.target, ClassTarget):
+            return show_answers(dataset, data.target, self._outputs_of_rows(dataset), n, seed=seed)
         return show_results(dataset, data.classes, self.predict_batch, n, seed=seed)
+
+    def _outputs_of_rows(self, dataset: ImageDataset) -> Callable[[Sequence[int]], Tensor]:
+        """Activated outputs for some rows of a dataset, by their numbers."""
+
+        def outputs(rows: Sequence[int]) -> Tensor:
+            data = self._pictures
+            loader = picture_loader(dataset.only(np.asarray(rows)), data.bs, num_workers=0, seed=0)
+            return self.activation(self._outputs(loader, targets=False)[0])
+
+        return outputs
 
 
 class _ReadyToTrain(Callback):

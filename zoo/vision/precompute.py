@@ -1,42 +1,42 @@
 """Activations of a frozen body, computed once and kept on disk.
 
-The file name holds a hash of everything the activations depend on: the pictures, the validation transform,
-the architecture and the body's weights. Files are written under a temporary name and renamed when complete.
+The file name holds a hash of everything the activations depend on: the content of the pictures, the
+validation transform, the architecture and the body's weights. Pictures that moved, or of which some changed,
+keep what was computed for the rest (see `feature_store`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
 import logging
 import os
-import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.callbacks.progress import find_cell, progress_bar
 from zoo.data.loaders.batches import device_batches
+from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.datasets import cache_dir
-from zoo.distributed.group import write_once
-from zoo.storage.files import atomic_write
+from zoo.distributed.group import world_size, write_once
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
+from zoo.vision.feature_store import FeatureStore
 from zoo.vision.files.checking import broken_error, verify_images
+from zoo.vision.files.content import content_keys
 from zoo.vision.models.transfer import TransferModel
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
-_STALE_SECONDS = 3600
-_KEEP_IN_MEMORY = 2 * 1024**3
+_FORMAT = 2
+_BATCH, _PIXELS = 32, 224 * 224
+_FLUSH = 2048
 
 
 def feature_data(
@@ -97,78 +97,94 @@ def cached_features(
     name: str,
     progress: bool,
 ) -> np.ndarray:
-    """Rows x features (float32) of a dataset, read from the cache or computed and written to it."""
+    """Rows x features (float32) of a dataset, read from the cache or computed and written to it.
+
+    Only pictures whose content no file of the cache holds are computed.
+    """
     spec = getattr(model, "model_spec", None)
     arch = spec.args["arch"] if spec is not None else "body"
-    parts = [_FORMAT, dataset.content_key(), dataset.tfm.to_state(), arch, weights]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-    file = _writable(folder) / f"{arch}-{name}-{key}.npy"
-    shape = (len(dataset), model.head_inputs)
-    cached = _read(file, shape)
-    if cached is not None:
-        return cached
-    _sweep(file.parent)
-    loader = picture_loader(dataset, bs, num_workers=num_workers, seed=0)
+    parts = [_FORMAT, dataset.channels, dataset.tfm.to_state(), arch, weights]
+    kind = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    store = FeatureStore(_writable(folder), f"{arch}-{kind}", model.head_inputs)
+    keys = content_keys(dataset.items)
 
-    def extract() -> None:
-        with atomic_write(file) as temporary:
-            _extract(loader, model, device, temporary, len(dataset), f"{arch} features of {name}", progress)
+    def compute(out: np.ndarray, rows: np.ndarray) -> None:
+        loader = picture_loader(
+            dataset, _batch_size(bs, dataset.tfm.size), num_workers=num_workers, seed=0, rows=rows
+        )
+        _extract(loader, model, device, out, rows, f"{arch} features of {name}", progress)
 
     try:
-        write_once(file, extract)
+        if world_size() == 1:
+            return store.get(name, keys, compute)
+        file = store.file(name, keys)
+        write_once(file, lambda: store.get(name, keys, compute, must_write=True))
     except ValueError:
         broken = verify_images(dataset.files)
         if not broken:
             raise
         raise broken_error(broken) from None
-    written = _read(file, shape)
+    written = store.read(file, keys)
     if written is None:
         raise OSError(f"the activations written to {file} cannot be read back")
     return written
 
 
-@torch.no_grad()
+def _batch_size(bs: int, size: tuple[int, int] | None) -> int:
+    """Small batches of a training waste a body that only runs forward; at least 32 of 224 x 224 pixels."""
+    if size is None:
+        return bs
+    return max(bs, min(_BATCH, _BATCH * _PIXELS // max(1, size[0] * size[1])))
+
+
+@torch.inference_mode()
 def _extract(
-    loader, model: TransferModel, device: torch.device, target: Path, rows: int, label: str, progress: bool
+    loader: DatasetLoader,
+    model: TransferModel,
+    device: torch.device,
+    out: np.ndarray,
+    rows: np.ndarray,
+    label: str,
+    progress: bool,
 ) -> None:
+    """Fill `out[rows]` with the features of the pictures that a loader gives, in the order of `rows`.
+
+    A device is waited for once in a few thousand pictures, so that it always has work.
+    """
+    was_training = model.training
     model.eval()
-    out: np.memmap | None = None
-    done = 0
+    layout = _layout(model.body)
     cell = find_cell() if progress else None
-    with progress_bar(rows, label, unit="picture", cell=cell, shown=progress) as bar:
-        for pictures, _ in device_batches(loader, device, training=False):
-            values = model.features(pictures).float().cpu().numpy()
-            if out is None:
-                out = np.lib.format.open_memmap(target, "w+", np.float32, (rows, values.shape[1]))
-            out[done : done + len(values)] = values
+    waiting: list[Tensor] = []
+    done = 0
+
+    def keep() -> None:
+        nonlocal done
+        if waiting:
+            values = torch.cat(waiting).float().cpu().numpy()
+            out[rows[done : done + len(values)]] = values
             done += len(values)
-            bar.update(len(values))
-    if out is not None:
-        out.flush()
+            waiting.clear()
 
-
-def _sweep(folder: Path) -> None:
-    """Remove what runs that were killed while writing left behind."""
-    for file in folder.glob(".*.npy.*.tmp"):
-        with contextlib.suppress(OSError):  # another run may be faster, or own the file
-            if time.time() - file.stat().st_mtime > _STALE_SECONDS:
-                file.unlink()
-
-
-def _read(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """A complete cache file, or None when there is none that fits."""
-    if not file.is_file():
-        return None
     try:
-        mode = None if file.stat().st_size <= _KEEP_IN_MEMORY else "c"
-        values = np.load(file, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as err:
-        log.warning("cache file %s is damaged (%s); it is computed again", file, err)
-        return None
-    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float32:
-        log.warning("cache file %s does not fit the data; it is computed again", file)
-        return None
-    return values
+        with progress_bar(len(rows), label, unit="picture", cell=cell, shown=progress) as bar:
+            for pictures, *_ in device_batches(loader, device, training=False):
+                waiting.append(model.features(pictures.contiguous(memory_format=layout)))
+                if sum(map(len, waiting)) >= _FLUSH:
+                    keep()
+                bar.update(len(pictures))
+            keep()
+    finally:
+        model.train(was_training)
+
+
+def _layout(body: nn.Module) -> torch.memory_format:
+    """Channels-last where the body's weights are."""
+    for weight in body.parameters():
+        if weight.ndim == 4 and weight.shape[1] > 1 and max(weight.shape[2:]) > 1:
+            last = weight.is_contiguous(memory_format=torch.channels_last)
+            return torch.channels_last if last and not weight.is_contiguous() else torch.contiguous_format
+    return torch.contiguous_format
 
 
 def _writable(folder: Path) -> Path:

@@ -46,10 +46,9 @@ class RowError:
 
     def throw(self) -> None:
         """Raise an error of the same kind, with the row in its text and the first one as its cause."""
-        made = self._made()
-        if self.error is not None:
-            raise made from self.error
-        raise made from WorkerTraceback(self.trace)
+        # No name for the new error: it would stand in a circle with its own traceback, whose frames hold
+        # loaders, and these wait for their workers when the collector has to find them.
+        raise self._made() from self.error or WorkerTraceback(self.trace)
 
     def _made(self) -> Exception:
         try:
@@ -97,5 +96,9 @@ def raised(batches: Iterable[Any]) -> Iterator[Any]:
     """
     for batch in batches:
         if isinstance(batch, RowError):
-            batch.throw()
+            break
         yield batch
+    else:
+        return
+    del batches
+    batch.throw()

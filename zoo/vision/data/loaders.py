@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 
 from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.cores import usable_cores
-from zoo.data.loaders.dataset_loader import DatasetLoader
+from zoo.data.loaders.dataset_loader import BatchPlan, DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
@@ -57,6 +57,20 @@ class Normalize:
         return (self.tfm.normalize(batch[0]), *batch[1:])
 
 
+class _RowsInOrder:
+    """A plan of batches: some rows, one after another."""
+
+    def __init__(self, rows: np.ndarray, bs: int) -> None:
+        self.rows, self.bs = rows, bs
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.bs)
+
+    def batches(self, epoch: int, seed: int) -> list[list[int]]:
+        starts = range(0, len(self.rows), self.bs)
+        return [self.rows[start : start + self.bs].tolist() for start in starts]
+
+
 def default_num_workers(dataset: ImageDataset) -> int:
     """Decoding processes: the cores this process may use, less one for the training where there are three or
     more, at most eight; none where starting them costs more than they save or cannot be forked.
@@ -87,12 +101,26 @@ def picture_loader(
     num_workers: int | None = None,
     seed: int | None = None,
     balance: bool = False,
+    rows: np.ndarray | None = None,
 ) -> DatasetLoader:
     """A loader of (normalised pictures, targets).
 
-    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train. With
-    `balance` rare classes are drawn more often.
+    A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
+
+    Args:
+        dataset: pictures with their transform.
+        bs: pictures per batch.
+        shuffle: draw a new order every epoch.
+        num_workers: decoding processes; None chooses.
+        seed: of the order and the augmentation; None draws one.
+        balance: draw rare classes more often.
+        rows: read only these rows, in this order; not with `shuffle` or `balance`.
     """
+    plan: BatchPlan | None = BalancedPlan(dataset.y, bs) if balance else None
+    if rows is not None:
+        plan = _RowsInOrder(rows, bs)
+    if rows is not None and shuffle:
+        raise ValueError("picture_loader: rows come in the order given, so shuffle=True does not go with them")
     return DatasetLoader(
         dataset,
         bs,
@@ -102,7 +130,7 @@ def picture_loader(
         collate_fn=collate_pictures
         if dataset.target is None or dataset.y is None
         else partial(collate_pictures, target=dataset.target),
+        plan=plan,
         batch_transform=Normalize(dataset.tfm),
-        plan=BalancedPlan(dataset.y, bs) if balance else None,
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )

@@ -270,12 +270,12 @@ class ImageData(ModelData):
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> ImageData:
         """A data object without pictures that reads new ones as the exported one did."""
         tfm = ImageTransform.from_state(state["transform"])
-        return cls._of_target(
+        return cls.of_target(
             target_of(state), tfms=(tfm, tfm), bs=int(state["bs"]), channels=int(state["channels"])
         )
 
     @staticmethod
-    def _of_target(target: Target, *datasets: ImageDataset | None, **options: Any) -> ImageData:
+    def of_target(target: Target, *datasets: ImageDataset | None, **options: Any) -> ImageData:
         """Data of the class that goes with the target."""
         if not isinstance(target, ClassTarget):
             return ImageData(*(datasets or (None,)), target=target, **options)
@@ -304,7 +304,7 @@ class ImageData(ModelData):
             for part, settings in loaders.items()
         }
         train, valid, test = (opened.get(part) for part in ("train", "valid", "test"))
-        data = cls._of_target(
+        data = cls.of_target(
             target,
             *(None if loader is None else loader.dataset for loader in (train, valid, test)),
             tfms=(transform_from(state["tfms"][0]), transform_from(state["tfms"][1])),

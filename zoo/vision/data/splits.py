@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.data.classes import Labels
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.transforms.image_transform import TransformPair
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,22 @@ def validation_rows(
         raise ValueError(f"val_idxs: row {some(outside)} is outside the {n} rows of {origin} (0 to {n - 1})")
     there = set(kept.tolist())
     return np.array([row for row in dict.fromkeys(rows.tolist()) if row in there], dtype=np.int64)
+
+
+def without_stranded(labels: Labels, valid_rows: np.ndarray, kept: np.ndarray, origin: str) -> np.ndarray:
+    """The validation rows without those whose class would be left without a training picture."""
+    if labels.multi:
+        return valid_rows
+    train = np.setdiff1d(kept, valid_rows)
+    there = set(labels.y[train].tolist())
+    stranded = [row for row in valid_rows.tolist() if int(labels.y[row]) not in there]
+    first = {int(labels.y[row]): row for row in reversed(stranded)}
+    if not first:
+        return valid_rows
+    names = [labels.classes[number] for number in sorted(first)]
+    log.warning(
+        "%s: %s would have no training picture, so one of each is taken from the validation pictures",
+        origin,
+        some(map(repr, names)),
+    )
+    return valid_rows[~np.isin(valid_rows, list(first.values()))]

@@ -171,7 +171,7 @@ def _read(top: str, real: str, below: str, seen: set[str], found: list[str], lef
     folders: list[tuple[str, bool]] = []
     files: list[str] = []
     with os.scandir(os.path.join(top, below)) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=_name):
             name = entry.name
             if entry.is_dir():
                 folders.append((name, entry.is_symlink()))
@@ -179,8 +179,8 @@ def _read(top: str, real: str, below: str, seen: set[str], found: list[str], lef
                 left.add(reason, os.path.join(below, name))
             else:
                 files.append(name)
-    found += [os.path.join(top, below, name) for name in sorted(files)]
-    for name, is_link in sorted(folders):
+    found += [os.path.join(top, below, name) for name in files]
+    for name, is_link in folders:
         inner = os.path.join(below, name)
         if is_system_folder(name):
             left.add(HIDDEN if name.startswith(".") else SYSTEM, inner)
@@ -196,6 +196,10 @@ def _read(top: str, real: str, below: str, seen: set[str], found: list[str], lef
                 _read(top, own, inner, seen, found, left)
             except OSError as err:
                 left.add(UNREADABLE, f"{inner}: {err.strerror}")
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def is_above(other: str, folder: str) -> bool:

@@ -26,6 +26,7 @@ DECODE_ERRORS = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    Warning,  # where a program turns warnings into errors
 )
 """What Pillow's decoders raise for broken content."""
 

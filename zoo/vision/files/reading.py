@@ -124,6 +124,6 @@ def to_rgb(
         return img
     if img.mode in _PLAIN_MODES and "transparency" not in img.info:
         return img.convert("RGB")
-    rgba = img.convert("RGBA")
+    rgba = (img.convert("LA") if img.mode == "La" else img).convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, rgba).convert("RGB")

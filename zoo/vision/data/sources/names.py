@@ -15,8 +15,10 @@ from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
-from zoo.vision.data.splits import SplitPictures, validation_rows
-from zoo.vision.data.targets.labels import classes_with_rows, classes_without_rows, encode_labels
+from zoo.vision.data.splits import SplitPictures, validation_rows, without_stranded
+from zoo.vision.data.targets.coding import check_classes
+from zoo.vision.data.targets.labels import encode_labels
+from zoo.vision.files.names import on_disk
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,12 @@ def split_names(
         raise ValueError(f"{origin} has no rows")
     if len(labels) != len(files):
         raise ValueError(f"{origin}: {len(files)} file names but {len(labels)} labels")
+    files = on_disk(files)[0]  # names that differ only in Unicode composition
     kept = existing_rows(files, on_missing, origin)
     encoded = encode_labels(labels, cat_separator=cat_separator, classes=classes, origin=origin)
     valid_rows = validation_rows(val_idxs, len(files), kept, origin)
+    if val_idxs is None:
+        valid_rows = without_stranded(encoded, valid_rows, kept, origin)
     train_rows = np.setdiff1d(kept, valid_rows)
     if not len(train_rows):
         raise ValueError(f"{origin}: val_idxs leaves no training rows")
@@ -81,32 +86,9 @@ def existing_rows(files: Sequence[Path], on_missing: OnMissing, origin: str) -> 
     return np.flatnonzero(exists)
 
 
-def check_classes(
-    labels: Labels, train_rows: np.ndarray, valid_rows: np.ndarray, *, chosen: bool, origin: str
-) -> None:
-    """Refuse classes that only validation has, unless the user chose them; tell of others without rows."""
-    unseen = classes_without_rows(labels, train_rows)
-    if not chosen and not labels.multi:
-        present = set(classes_with_rows(labels, valid_rows))
-        only_valid = [name for name in unseen if name in present]
-        if only_valid:
-            raise ValueError(
-                f"{origin}: label {some(map(repr, only_valid))} exists only in the validation pictures, "
-                "so it cannot be learned: choose val_idxs that leave training pictures of every class"
-            )
-    if unseen:
-        log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))
-
-
 def check_files(files: Sequence[Path], origin: str) -> np.ndarray:
-    """Which files exist; true or false for each."""
-    listed: dict[Path, set[str]] = {}
-    exists = np.zeros(len(files), bool)
-    for i, file in enumerate(files):
-        if file.parent not in listed:
-            listed[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
-        exists[i] = file.name in listed[file.parent]
-    return exists
+    """Which files exist, true or false for each; a link that leads nowhere does not."""
+    return on_disk(files)[1]
 
 
 def missing_files_error(files: Sequence[Path], exists: np.ndarray, origin: str) -> FileNotFoundError:

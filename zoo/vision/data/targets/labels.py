@@ -12,10 +12,10 @@ import pandas as pd
 from zoo.data.classes import (
     Classes,
     Labels,
-    are_numbers,
     check_enough,
     class_name,
     is_missing,
+    is_number,
     is_several,
     label_rows,
     names_with_rows,
@@ -51,6 +51,7 @@ def encode_labels(
            [0., 1., 1.]], dtype=float32)
     """
     rows = label_rows(labels, origin)
+    _check_kind(rows, classes is not None, origin)
     chosen = None if classes is None else Classes.given(classes)
     if rows and all(isinstance(row, list | tuple) for row in rows):
         if len(rows[0]) > 1 and _is_indicator(rows):
@@ -64,13 +65,74 @@ def encode_labels(
     cells = [_trimmed(row) if listed else split_label(row, cat_separator) for row in rows]
     multi = listed or any(len(cell) > 1 for cell in cells)
     if chosen is None:
-        chosen = Classes.found(cells, several=True, by_value=not listed and are_numbers(rows))
+        names = {name for cell in cells for name in cell if not is_missing(name)}
+        by_value = not listed and bool(names) and all(is_number(class_name(name)) for name in names)
+        chosen = Classes.found(cells, several=True, by_value=by_value)
+    if multi and not listed:
+        _tell_several(rows, cells, cat_separator, origin)
     if multi:
         y = chosen.marks(cells, origin)
     else:
         y = chosen.numbers([cell[0] if cell else None for cell in cells], origin)
     check_enough(chosen.names, f"{origin}: there are", least=1)
     return Labels(y, chosen.names, multi)
+
+
+def _check_kind(rows: Sequence[Any], chosen: bool, origin: str) -> None:
+    """Refuse what is no label: numbers to predict, coordinates, Python lists as text.
+
+    Raises:
+        ValueError: tells what it looks like, and what to do.
+    """
+    texts = [row for row in rows if isinstance(row, str)]
+    listed = [row for row in texts if row.strip().startswith("[") and row.strip().endswith("]")]
+    if listed and len(listed) == len(texts):
+        raise ValueError(
+            f"{origin}: the labels are Python lists as text, such as {listed[0]!r}: pass lists, for a column "
+            "df[column].map(ast.literal_eval), or text with labels separated by cat_separator"
+        )
+    numbers = [part for row in texts for part in row.split()]
+    spread = any(len(row.split()) > 1 for row in texts)
+    if spread and len(texts) == len(rows) and not chosen and all(map(is_number, numbers)):
+        if (
+            not all(float(number).is_integer() for number in numbers)
+            or len({len(row.split()) for row in texts}) == 1
+        ):
+            raise ValueError(
+                f"{origin}: cells such as {next(row for row in texts if len(row.split()) > 1)!r} hold numbers, "
+                "not labels: for points or boxes use Items with points_by or boxes_by; for labels that are "
+                "numbers name them, classes=[...]"
+            )
+    plain = [row for row in rows if not is_missing(row)]
+    values = {float(row) for row in plain if is_number(class_name(row))} if are_values(plain) else set()
+    if not chosen and len(values) > max(5, len(plain) // 2) and not all(v.is_integer() for v in values):
+        raise ValueError(
+            f"{origin}: these look like values to predict, not classes: {len(values)} different numbers in "
+            f"{len(plain)} rows. For values use Items with label_by_column(..., values=True) or "
+            "label_by(values, target=coded_values()); to keep them as classes name these, classes=[...]"
+        )
+
+
+def are_values(rows: Sequence[Any]) -> bool:
+    """Whether all rows are numbers, or texts of numbers."""
+    return bool(rows) and all(
+        not is_several(row) and not isinstance(row, bool | np.bool_) and is_number(class_name(row))
+        for row in rows
+    )
+
+
+def _tell_several(rows: Sequence[Any], cells: Sequence[Any], separator: str | None, origin: str) -> None:
+    """Say that one cell with several labels makes every picture one that may have several."""
+    several = [number for number, cell in enumerate(cells) if len(cell) > 1]
+    few = len(several) * 2 < len(cells)  # else it is meant so
+    log.log(
+        logging.WARNING if few else logging.INFO,
+        "%s: row %d holds several labels (%r), so every picture may have several; cat_separator=None keeps "
+        "cells whole",
+        origin,
+        several[0],
+        rows[several[0]],
+    )
 
 
 def _is_indicator(rows: list[Any]) -> bool:

@@ -1,0 +1,155 @@
+"""Which pictures validate: rules that take items and their classes to true or false for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from zoo.data.splits import get_cv_idxs, stratified_idxs
+from zoo.errors import some
+
+
+class Pictures(Protocol):
+    """What a rule sees of the items."""
+
+    pictures: Any
+    root: Path
+    origin: str
+
+    def __len__(self) -> int: ...
+
+    def name_of(self, file: Path) -> str: ...
+
+    def column(self, name: str | int, what: str) -> pd.Series: ...
+
+
+Split: TypeAlias = Callable[[Any, np.ndarray | None], np.ndarray]
+"""Takes items, and the class of each where they have one, to an array of booleans: True validates."""
+
+_YES = {"true", "1", "1.0", "yes", "valid", "validation", "val", "dev"}
+_NO = {"false", "0", "0.0", "no", "train", "training", ""}
+
+
+def by_random(share: float = 0.2, seed: int = 42) -> Split:
+    """A random share; of classes the same share each, and each keeps a picture for training.
+
+    Example:
+        >>> rule = by_random(0.5)
+        >>> rule([None] * 4, np.array(["a", "a", "b", "b"])).tolist().count(True)
+        2
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the share of the pictures that validate lies between 0 and 1, got {share}")
+
+    def rule(items: Any, classes: np.ndarray | None) -> np.ndarray:
+        n = len(items)
+        rows = get_cv_idxs(n, share, seed) if classes is None else stratified_idxs(classes, share, seed)
+        return np.isin(np.arange(n), rows)
+
+    return rule
+
+
+def by_group(group: str | Callable[[Path], Any], share: float = 0.2, seed: int = 42) -> Split:
+    """A random share of the groups, of all pictures of a group or none."""
+    if not 0 < share < 1:
+        raise ValueError(f"the share of the groups that validate lies between 0 and 1, got {share}")
+
+    def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
+        if callable(group):
+            groups = np.array([str(group(file)) for file in items.pictures])
+        else:
+            groups = items.column(group, "groups").astype(str).to_numpy()
+        names = np.unique(groups)
+        if len(names) < 2:
+            raise ValueError(f"{items.origin}: there is only one group, {names[0]!r}, so none can validate")
+        drawn = get_cv_idxs(len(names), max(share, 1 / len(names) + 1e-9), seed)
+        return np.isin(groups, names[drawn])
+
+    return rule
+
+
+def by_folder(train: str = "train", valid: str = "valid") -> Split:
+    """By the names of folders below the root."""
+
+    def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
+        parts = [items.name_of(file).split("/")[:-1] for file in items.pictures]
+        is_valid = np.array([valid in names for names in parts])
+        is_train = np.array([train in names for names in parts])
+        odd = np.flatnonzero(is_valid == is_train)
+        if len(odd):
+            names = [items.name_of(items.pictures[int(row)]) for row in odd[:3]]
+            raise ValueError(
+                f"{items.origin}: {len(odd)} pictures lie neither in '{train}' nor in '{valid}', or in both: "
+                f"{some(names, 3)}; read only these folders with folders=['{train}', '{valid}']"
+            )
+        return is_valid
+
+    return rule
+
+
+def by_file(names: str | os.PathLike[str]) -> Split:
+    """By the lines of a text file, each the name of a picture that validates."""
+
+    def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
+        listing = next((p for p in (Path(names), items.root / names) if p.is_file()), None)
+        if listing is None:
+            raise FileNotFoundError(f"the file of names {names} does not exist (nor below {items.root})")
+        lines = {line.strip() for line in listing.read_text("utf-8-sig").splitlines() if line.strip()}
+        found = np.zeros(len(items), bool)
+        used: set[str] = set()
+        for row, file in enumerate(items.pictures):
+            known = {items.name_of(file), file.name, file.stem} & lines
+            found[row] = bool(known)
+            used |= known
+        absent = sorted(lines - used)
+        if absent:
+            raise ValueError(
+                f"{listing}: {len(absent)} of {len(lines)} names are none of the pictures: {some(absent, 3)}"
+            )
+        return found
+
+    return rule
+
+
+def by_column(column: str | int) -> Split:
+    """By the cells of a column: true, 1, "valid" and the like validate."""
+
+    def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
+        cells = items.column(column, "split")
+        told = [str(cell).strip().lower() for cell in cells]
+        strange = sorted({cell for cell in told if cell not in _YES | _NO})
+        if strange:
+            raise ValueError(
+                f"{items.origin}: column {column!r} says which pictures validate with true and false, "
+                f"1 and 0, or valid and train; it holds {some(map(repr, strange))}"
+            )
+        return np.array([cell in _YES for cell in told])
+
+    return rule
+
+
+def by_function(is_valid: Callable[[Path], bool]) -> Split:
+    """By a function of the file."""
+    return lambda items, classes: np.array([bool(is_valid(file)) for file in items.pictures])
+
+
+def by_rows(rows: Sequence[int] | np.ndarray) -> Split:
+    """These row numbers."""
+
+    def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
+        numbers = np.asarray(rows)
+        if numbers.dtype == bool:
+            raise ValueError("split_by_rows takes row numbers, got booleans; use numpy.flatnonzero(mask)")
+        outside = [int(row) for row in numbers if not 0 <= row < len(items)]
+        if outside:
+            raise ValueError(
+                f"split_by_rows: row {some(outside)} is outside the {len(items)} rows of {items.origin}"
+            )
+        return np.isin(np.arange(len(items)), numbers)
+
+    return rule
