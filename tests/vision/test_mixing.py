@@ -150,12 +150,14 @@ def test_balanced_batches_draw_all_classes_alike_and_anew_each_epoch() -> None:
     targets = np.array([0] * 60 + [1] * 25 + [2] * 5)
     plan = BalancedPlan(targets, bs=16)
     first, again, second = (np.concatenate(plan.batches(epoch, 7)) for epoch in (0, 0, 1))
-    assert np.array_equal(first, again) and not np.array_equal(first, second)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
     assert np.bincount(targets[first]).tolist() == [30, 30, 30]
     assert np.bincount(first).max() == 6
     assert len(np.unique(first[targets[first] == 0])) == 30  # no picture of a frequent class twice
     assert [len(batch) for batch in plan.batches(0, 7)] == [16] * 5 + [10]
-    assert len(plan) == 6 and len(plan.with_bs(89)) == 1
+    assert len(plan) == 6
+    assert len(plan.with_bs(89)) == 1
 
 
 def test_rare_labels_are_drawn_more_often() -> None:
@@ -192,7 +194,8 @@ def test_a_row_that_comes_again_is_seen_anew() -> None:
         for row, picture in zip(rows, pixels, strict=True):
             views.setdefault(row, []).append(picture)
     often = [seen for seen in views.values() if len(seen) > 1]
-    assert often and all(not torch.equal(seen[0], seen[1]) for seen in often)
+    assert often
+    assert all(not torch.equal(seen[0], seen[1]) for seen in often)
     start = [batch[0] for batch in loader]
     loader.set_epoch(0, 1)
     assert all(torch.equal(a, b[0]) for a, b in zip(start[1:], loader, strict=True))
@@ -203,7 +206,8 @@ def test_balanced_data_are_kept(tmp_path) -> None:
     opened = zoo.load_data(data.save(tmp_path / "kept"))
     assert "classes balanced" in repr(opened)
     for ours, theirs in zip(data.train_dl, opened.train_dl, strict=True):
-        assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
 
 
 def test_class_weights() -> None:

@@ -18,7 +18,6 @@ from zoo.engine.layer_groups import GroupSpec
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
-from zoo.learner import Learner
 from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.dataset import ImageDataset
@@ -29,13 +28,14 @@ from zoo.vision.data.targets.labelled import ClassTarget
 from zoo.vision.models.pretrained import Weights, pretrained_model
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
+from zoo.vision.sizes import SizedLearner
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(Learner):
+class ConvLearner(SizedLearner):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:

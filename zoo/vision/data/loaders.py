@@ -120,7 +120,9 @@ def picture_loader(
     if rows is not None:
         plan = _RowsInOrder(rows, bs)
     if rows is not None and shuffle:
-        raise ValueError("picture_loader: rows come in the order given, so shuffle=True does not go with them")
+        raise ValueError(
+            "picture_loader: rows come in the order given, so shuffle=True does not go with them"
+        )
     return DatasetLoader(
         dataset,
         bs,
@@ -134,3 +136,36 @@ def picture_loader(
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )
+
+
+def reloaded(
+    loader: DatasetLoader, dataset: ImageDataset, *, bs: int | None = None, num_workers: int | None = None
+) -> DatasetLoader:
+    """A loader of other pictures with the order, place and settings of a loader.
+
+    Args:
+        loader: made by `picture_loader`.
+        dataset: as many rows, with their transform.
+        bs: another batch size.
+        num_workers: decoding processes; None: as many as the loader has.
+
+    Raises:
+        TypeError: the loader is of another kind.
+    """
+    if not isinstance(loader, DatasetLoader) or not isinstance(loader.plan, BalancedPlan | None):
+        raise TypeError(
+            f"the loader of these pictures, a {type(loader).__name__}, was made by code of yours, and cannot "
+            "be made anew for others"
+        )
+    found = picture_loader(
+        dataset,
+        loader.bs if bs is None else bs,
+        shuffle=loader.shuffle,
+        num_workers=loader.num_workers if num_workers is None else num_workers,
+        seed=loader.seed,
+        balance=loader.plan is not None,
+    )
+    found.epoch, found.start_batch, found.next_epoch = loader.epoch, loader.start_batch, loader.next_epoch
+    if found.bs == loader.bs:
+        found.drop_last = loader.drop_last
+    return found
