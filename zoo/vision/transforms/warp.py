@@ -42,9 +42,10 @@ def picture_size(item: Pixels) -> Size:
 def warp_picture(item: Pixels, view: View) -> Pixels:
     """What a view shows of a picture.
 
-    A view whose pixels are pixels of the scaled picture is cut from that, which is scaled with antialiasing.
-    Where it turns by odd angles or warps, its pixels are taken from the picture itself in one bilinear step,
-    after the picture was reduced by a whole factor, by the means of squares, where it is much larger.
+    A plain view is cut from the scaled picture, which is scaled with antialiasing; one drawn at random is cut
+    from the picture itself where it is not scaled nor turned by odd angles. The pixels of all others are
+    taken from the picture in one bilinear step, after it was reduced by a whole factor, by the means of
+    squares, where it is much larger.
 
     Args:
         item: a Pillow image, or a C x H x W tensor (uint8 or float), of any size that has the proportions of
@@ -54,7 +55,7 @@ def warp_picture(item: Pixels, view: View) -> Pixels:
     Returns:
         The same kind, of height and width `view.size`.
     """
-    if view.on_grid:
+    if _is_cut(item, view):
         return _on_grid(_window(item, view, *view.window()), view)
     values = warp_pixels(item, view)
     if not isinstance(item, Image.Image):
@@ -70,7 +71,7 @@ def as_image(pixels: Tensor) -> Image.Image:
 
 def warp_pixels(item: Pixels, view: View) -> Tensor:
     """What a view shows of a picture as a C x H x W tensor: `pixels_tensor(warp_picture(item, view))`."""
-    if view.on_grid:
+    if _is_cut(item, view):
         return pixels_tensor(warp_picture(item, view))
     have = picture_size(item)
     factors = reductions(have, view.scaled)
@@ -150,6 +151,11 @@ def sampled(pictures: Tensor, places: Tensor, mode: PadMode) -> Tensor:
         return nnf.grid_sample(pictures, places, padding_mode="reflection", align_corners=True)
     beyond = "zeros" if mode == "constant" else "border"
     return nnf.grid_sample(pictures, places, padding_mode=beyond, align_corners=False)
+
+
+def _is_cut(item: Pixels, view: View) -> bool:
+    """Whether a view is cut from the picture, scaled with antialiasing where nothing is drawn at random."""
+    return view.on_grid and (view.plain or picture_size(item) == view.scaled)
 
 
 def reductions(have: Size, scaled: Size) -> tuple[int, int]:
