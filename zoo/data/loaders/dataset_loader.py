@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ class DatasetLoader(Sealed):
             generator=torch.Generator(),
         )
 
-    def with_bs(self, bs: int, *, num_workers: int | None = None) -> DatasetLoader:
+    def with_bs(self, bs: int, *, num_workers: int | None = None) -> Self:
         """The same rows in batches of another size, decoded by as many processes unless told otherwise;
         where it shuffles, no batch of a single row is left over.
 
@@ -111,7 +111,7 @@ class DatasetLoader(Sealed):
         """
         if self.plan is not None and not hasattr(self.plan, "with_bs"):
             raise TypeError("DatasetLoader: the plan decides on the batches, not bs: make the loader anew")
-        other = DatasetLoader(
+        other = type(self)(
             self.dataset,
             at_least_one(bs, "DatasetLoader"),
             self.shuffle,

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from zoo.data.loaders.balanced import BalancedPlan
-from zoo.data.loaders.dataset_loader import DatasetLoader
 from zoo.data.prepared import PLACE
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import Normalize, picture_loader
+from zoo.vision.data.resident import PictureLoader
 from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms import augment
 from zoo.vision.transforms.image_transform import ImageTransform
@@ -65,7 +65,7 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
         TypeError: if it is no loader of the library, or transforms with code of the user.
     """
     known = (
-        type(loader) is DatasetLoader
+        type(loader) is PictureLoader
         and type(loader.batch_transform) is Normalize
         and type(loader.plan) in (type(None), BalancedPlan)
     )
@@ -74,6 +74,7 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
     dataset = loader.dataset
     settings = {name: getattr(loader, name) for name in ("bs", "shuffle", "seed", "drop_last", *PLACE)}
     settings |= {} if loader.plan is None else {"balance": True}
+    settings |= {} if loader.resident is None else {"resident": loader.resident}
     settings["transform"] = transform_state(dataset.tfm)
 
     def name_of(file: Path) -> str:
@@ -107,7 +108,7 @@ def kept_pictures(
     channels: int,
     num_workers: int | None,
     target: Target,
-) -> DatasetLoader:
+) -> PictureLoader:
     """The loader that `keep_pictures` described.
 
     Raises:
@@ -133,6 +134,7 @@ def kept_pictures(
         num_workers=num_workers,
         seed=settings["seed"],
         balance=settings.get("balance", False),
+        resident=settings.get("resident"),
     )
     vars(loader).update({name: settings[name] for name in ("drop_last", *PLACE)})
     return loader

@@ -15,6 +15,7 @@ from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import BatchPlan, DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.resident import PictureLoader
 from zoo.vision.data.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
@@ -102,7 +103,8 @@ def picture_loader(
     seed: int | None = None,
     balance: bool = False,
     rows: np.ndarray | None = None,
-) -> DatasetLoader:
+    resident: bool | None = False,
+) -> PictureLoader:
     """A loader of (normalised pictures, targets).
 
     A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
@@ -115,6 +117,7 @@ def picture_loader(
         seed: of the order and the augmentation; None draws one.
         balance: draw rare classes more often.
         rows: read only these rows, in this order; not with `shuffle` or `balance`.
+        resident: whether pictures are kept in memory, see `PictureLoader`; None: where they fit.
     """
     plan: BatchPlan | None = BalancedPlan(dataset.y, bs) if balance else None
     if rows is not None:
@@ -123,7 +126,7 @@ def picture_loader(
         raise ValueError(
             "picture_loader: rows come in the order given, so shuffle=True does not go with them"
         )
-    return DatasetLoader(
+    found = PictureLoader(
         dataset,
         bs,
         shuffle,
@@ -136,11 +139,13 @@ def picture_loader(
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )
+    found.resident = resident
+    return found
 
 
 def reloaded(
     loader: DatasetLoader, dataset: ImageDataset, *, bs: int | None = None, num_workers: int | None = None
-) -> DatasetLoader:
+) -> PictureLoader:
     """A loader of other pictures with the order, place and settings of a loader.
 
     Args:
@@ -164,6 +169,7 @@ def reloaded(
         num_workers=loader.num_workers if num_workers is None else num_workers,
         seed=loader.seed,
         balance=loader.plan is not None,
+        resident=getattr(loader, "resident", False),
     )
     found.epoch, found.start_batch, found.next_epoch = loader.epoch, loader.start_batch, loader.next_epoch
     if found.bs == loader.bs:

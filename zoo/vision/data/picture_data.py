@@ -21,6 +21,7 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.loaders import picture_loader, reloaded
 from zoo.vision.data.raw import raw_batches
+from zoo.vision.data.resident import PictureLoader
 from zoo.vision.data.targets.base import Target
 from zoo.vision.data.targets.kinds import target_of
 from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
@@ -97,6 +98,7 @@ class ImageData(ModelData):
                 num_workers=num_workers,
                 seed=seed,
                 balance=balance and ds is train_ds,
+                resident=None,
             )
             for ds in (train_ds, valid_ds, test_ds)
         )
@@ -108,6 +110,20 @@ class ImageData(ModelData):
         self._files_checked = False
 
     # ---- what is inside
+
+    @property
+    def resident(self) -> bool | None:
+        """Whether pictures are kept in memory once they were read, see `PictureLoader`: None, as at first,
+        where they fit; assign True or False to decide it.
+        """
+        found = [getattr(dl, "resident", False) for dl in (self.train_dl, self.valid_dl, self.test_dl) if dl]
+        return found[0] if found else None
+
+    @resident.setter
+    def resident(self, value: bool | None) -> None:
+        for loader in (self.train_dl, self.valid_dl, self.test_dl):
+            if isinstance(loader, PictureLoader):
+                loader.resident = value
 
     @property
     def c(self) -> int:

@@ -172,7 +172,7 @@ class Copies:
         return {"copy": copy, "before": list(before), "after": [small.height, small.width], "stamp": stamp}
 
     def _shrunk(self, file: Path) -> tuple[Image.Image | None, Size, str]:
-        """The small picture, None where the file is taken as it is; the size of the file's, and its format."""
+        """The small picture, None where the file is kept; the size of the file's, and its format."""
         if self.mask:
             values = open_mask(file)
             before = values.shape[0], values.shape[1]

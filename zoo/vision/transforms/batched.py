@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +19,6 @@ from zoo.vision.transforms.augment import (
     RandomLighting,
     RandomPerspective,
     RandomRotate,
-    RandomTransform,
 )
 from zoo.vision.transforms.draws import Draws, draws_agree
 from zoo.vision.transforms.image_transform import ImageTransform
@@ -25,7 +26,9 @@ from zoo.vision.transforms.view import Size
 
 _KNOWN = (RandomFlip, RandomDihedral, RandomRotate, RandomPerspective, RandomLighting)
 _MODES = ("reflect", "constant", "edge")
-_TURNS = np.stack([np.linalg.matrix_power(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), k) for k in range(4)])
+_TURNS = np.stack(
+    [np.linalg.matrix_power(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), k) for k in range(4)]
+)
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
@@ -52,6 +55,11 @@ class BatchViews:
     mode: np.ndarray
     lights: list[np.ndarray]
 
+    def take(self, rows: np.ndarray) -> BatchViews:
+        """Some of them."""
+        lights = [factors[rows] for factors in self.lights]
+        return BatchViews(self.scaled[rows], self.size, self.matrix[rows], self.mode[rows], lights)
+
     @property
     def on_grid(self) -> np.ndarray:
         """(rows,) of bool: pixels of the result are pixels of the scaled picture."""
@@ -75,7 +83,7 @@ def batch_views(tfm: ImageTransform, sources: np.ndarray, seeds: np.ndarray) -> 
     assert tfm.size is not None  # noqa: S101 (of which can_batch is true)
     draws, rows = Draws(seeds), len(seeds)
     zoom = draws.uniform(1.0, tfm.max_zoom)
-    moves = [(one, *_drawn(one, draws, tfm.size)) for one in tfm.augment if isinstance(one, RandomGeometry)]
+    moves = [(one, *_drawn(one, draws)) for one in tfm.augment if isinstance(one, RandomGeometry)]
     turned = np.zeros(rows, bool)
     for _, chosen, _, turns in moves:
         turned ^= chosen & turns
@@ -108,8 +116,11 @@ def batch_views(tfm: ImageTransform, sources: np.ndarray, seeds: np.ndarray) -> 
     return BatchViews(scaled, tfm.size, matrix, mode, lights)
 
 
-def _drawn(one: RandomTransform, draws: Draws, size: Size):  # noqa: ANN202
-    """Which rows are moved, a function of sizes (rows, 2) that gives the matrices, which are quarter turns."""
+Moved: TypeAlias = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray]
+
+
+def _drawn(one: RandomGeometry, draws: Draws) -> Moved:
+    """Which rows are moved; what takes sizes (rows, 2) to the matrices; which rows are turned by quarters."""
     rows = len(draws)
     no_turn = np.zeros(rows, bool)
     if isinstance(one, RandomFlip):
@@ -203,9 +214,10 @@ def cut_pixels(pictures: Tensor, views: BatchViews) -> Tensor:
     step_x, step_y = np.where(turned, width, 1)[:, None], np.where(turned, 1, width)[:, None]
     base = np.arange(rows)[:, None] * (height * width)
     device = pictures.device
-    place = torch.from_numpy(base + inner_y * step_y).to(device)[:, :, None] + torch.from_numpy(
-        inner_x * step_x
-    ).to(device)[:, None, :]
+    place = (
+        torch.from_numpy(base + inner_y * step_y).to(device)[:, :, None]
+        + torch.from_numpy(inner_x * step_x).to(device)[:, None, :]
+    )
     flat = pictures.reshape(rows * height * width, -1)
     found = flat.index_select(0, place.reshape(-1)).view(rows, *views.size, -1)
     if beyond_x is not None and beyond_y is not None:
