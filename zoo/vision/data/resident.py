@@ -19,8 +19,8 @@ from zoo.vision.transforms.draws import mixed_seeds
 
 log = logging.getLogger(__name__)
 
-_TOGETHER = 8
-"""Pictures that are warped together on a CPU, whose caches hold no more."""
+_TOGETHER = 1 << 17
+"""Pixels that are warped together on a CPU, whose caches hold no more."""
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 """Row numbers and, where something is drawn, the seed of each."""
@@ -177,7 +177,8 @@ def seen_together(store: UniformStore | RaggedStore, rows: np.ndarray, views: Ba
     exact = views.on_grid & (sizes == views.scaled).all(1) & (sizes == pictures.shape[1:3]).all(1)
     if exact.all() and not views.lights:
         return cut_pixels(pictures, views)
-    together = _TOGETHER if pictures.device.type == "cpu" else len(rows)
+    together = max(1, _TOGETHER // (views.size[0] * views.size[1]))
+    together = together if pictures.device.type == "cpu" else len(rows)
     found = torch.empty(
         (len(rows), pictures.shape[3], *views.size), dtype=torch.uint8, device=pictures.device
     )
