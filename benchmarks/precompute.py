@@ -28,7 +28,8 @@ from zoo.data.loaders.device import default_device
 from zoo.datasets import local_dataset
 from zoo.vision import ImageClassifierData, tfms_from_model
 from zoo.vision.data.loaders import default_num_workers, picture_loader
-from zoo.vision.models.transfer import TransferModel, transfer_model
+from zoo.vision.models.pretrained import pretrained_model
+from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,6 +55,15 @@ class Files(Dataset):
 
     def __getitem__(self, row: int) -> Tensor:
         return self.tfm(decode_image(str(self.files[row]), ImageReadMode.RGB))
+
+
+def weights_of(arch: str, data: str) -> Path | None:
+    """The trained weights among the data; None (random ones) where there are none."""
+    try:
+        file = local_dataset(Path(data), "weights") / f"{arch}.pth"
+    except FileNotFoundError:
+        return None
+    return file if file.is_file() else None
 
 
 def waited(device: torch.device) -> float:
@@ -99,9 +109,12 @@ def main() -> None:
     )
     data.train_dl.shuffle = False
     dataset = data.trn_ds
+    if dataset is None:
+        raise SystemExit(f"{path} holds no pictures")
     workers = default_num_workers(dataset) if args.workers is None else args.workers
-    torch.manual_seed(0)
-    model = transfer_model(args.arch, 2).to(device).eval()
+    torch.set_flush_denormal(True)
+    model = pretrained_model(args.arch, 2, 3, weights=weights_of(args.arch, args.data), seed=0)
+    model.to(device).eval()
     layout = torch.channels_last if _is_last(model.body) else torch.contiguous_format
     tfm = data.tfms[1]
     decoded = [
@@ -124,12 +137,15 @@ def main() -> None:
             started = waited(device)
             features = feature_data(data, model, device, Path(folder), progress=False)
             seconds["zoo"].append(waited(device) - started)
-    assert np.isfinite(features.train_dl.tensors[0].cpu().numpy()).all()
+    if not np.isfinite(features.train_dl.tensors[0].cpu().numpy()).all():
+        raise SystemExit("the activations are no numbers")
     rates = {name: len(dataset) / statistics.median(times) for name, times in seconds.items()}
     print(f"{args.arch}, {args.size} px, {len(dataset)} pictures, {workers} decoding processes, {device}")
     rows = [[name, f"{rate:.0f}", f"{rate / rates['bare body']:.2f}"] for name, rate in rates.items()]
     print_table(["way", "pictures/s", "of bare"], rows)
-    write_result(args.out, "precompute", {"arguments": {**vars(args), "out": None}, "pictures_a_second": rates})
+    write_result(
+        args.out, "precompute", {"arguments": {**vars(args), "out": None}, "pictures_a_second": rates}
+    )
 
 
 def _is_last(body: nn.Module) -> bool:

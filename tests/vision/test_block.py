@@ -26,8 +26,8 @@ from zoo.vision import (
     imagenet_stats,
     tfms_from_stats,
 )
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget, open_mask
-from zoo.vision.data.targets.values import PointsTarget, ValueTarget
+from zoo.vision.targets.maps import MaskTarget, PictureTarget, open_mask
+from zoo.vision.targets.values import PointsTarget, ValueTarget
 from zoo.vision.transforms.warp import VOID
 
 TFMS = tfms_from_stats(imagenet_stats, 16)

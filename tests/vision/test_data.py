@@ -20,7 +20,7 @@ from zoo.vision import (
     transforms_top_down,
 )
 from zoo.vision.data.loaders import collate_pictures
-from zoo.vision.data.targets.labels import encode_labels
+from zoo.vision.targets.labels import encode_labels
 
 TFMS = tfms_from_stats(imagenet_stats, 32)
 

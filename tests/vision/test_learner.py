@@ -117,7 +117,7 @@ class TestPretrained:
         assert learn.predict().shape == (12, 2)
         with pytest.raises(ValueError, match="standard head"):
             learn.precompute = True
-        with pytest.raises(ValueError, match="leave out ps and xtra_fc"):
+        with pytest.raises(ValueError, match="leave out ps, xtra_fc and bn_final"):
             learner(data, custom_head=head, ps=0.1)
 
     @pytest.mark.parametrize("channels", [1, 4])

@@ -226,7 +226,7 @@ def test_class_weights() -> None:
 def test_balance_needs_classes() -> None:
     from zoo.vision.data.dataset import ImageDataset
     from zoo.vision.data.picture_data import ImageData
-    from zoo.vision.data.targets.values import ValueTarget
+    from zoo.vision.targets.values import ValueTarget
 
     values = np.arange(8.0)[:, None]
     rows = ImageDataset(np.zeros((8, 4, 4), np.uint8), values, None, channels=1)

@@ -12,8 +12,8 @@ from tests.vision.helpers import gradient, link_slice
 from zoo.vision import ImageClassifierData, imagenet_stats, tfms_from_stats, transforms_side_on
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.picture_data import ImageData
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
-from zoo.vision.data.targets.values import PointsTarget
+from zoo.vision.targets.maps import MaskTarget, PictureTarget
+from zoo.vision.targets.values import PointsTarget
 
 TFMS = tfms_from_stats(imagenet_stats, 24, aug_tfms=transforms_side_on)
 

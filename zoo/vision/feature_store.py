@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -119,32 +120,34 @@ class FeatureStore:
         """
         try:
             with file.open("rb") as opened:
-                size = os.fstat(opened.fileno()).st_size
-                np.lib.format.read_magic(opened)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
-                start = opened.tell()
-                whole = (
-                    len(shape) == 2
-                    and (shape[1], dtype) == (self.width, np.dtype(np.float32))
-                    and size == start + shape[0] * (self.width * 4 + KEY_BYTES)
-                )
-                if whole:
-                    opened.seek(size - shape[0] * KEY_BYTES)
-                    keys = np.frombuffer(opened.read(), f"V{KEY_BYTES}")
-                    if self.file("", keys).name[-28:] == file.name[-28:]:
-                        if tell and size <= _KEEP_IN_MEMORY:
-                            opened.seek(start)
-                            return np.fromfile(opened, np.float32, shape[0] * shape[1]).reshape(shape), keys
-                        return np.memmap(file, np.float32, "c", start, shape), keys
+                found = self._parts(file, opened, tell)
         except FileNotFoundError:
             return None
         except (ValueError, OSError, EOFError) as err:
             if tell:
                 log.warning("cache file %s is damaged (%s); it is computed again", file, err)
             return None
-        if tell:
+        if found is None and tell:
             log.warning("cache file %s does not fit the data; it is computed again", file)
-        return None
+        return found
+
+    def _parts(self, file: Path, opened: BinaryIO, read: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        size = os.fstat(opened.fileno()).st_size
+        np.lib.format.read_magic(opened)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
+        start = opened.tell()
+        if len(shape) != 2 or (shape[1], dtype) != (self.width, np.dtype(np.float32)):
+            return None
+        if size != start + shape[0] * (self.width * 4 + KEY_BYTES):
+            return None
+        opened.seek(size - shape[0] * KEY_BYTES)
+        keys = np.frombuffer(opened.read(), f"V{KEY_BYTES}")
+        if self.file("", keys).name[-28:] != file.name[-28:]:
+            return None
+        if not read or size > _KEEP_IN_MEMORY:
+            return np.memmap(file, np.float32, "c", start, shape), keys
+        opened.seek(start)
+        return np.fromfile(opened, np.float32, shape[0] * shape[1]).reshape(shape), keys
 
     def _fill(
         self, out: np.ndarray, keys: np.ndarray, compute: Callable[[np.ndarray, np.ndarray], None] | None

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 import numpy as np
 from torch import Tensor, nn
 
-import zoo.vision.models.resnet_small as _own_models  # noqa: F401 (registers it, so that archives can name it)
+import zoo.vision.models.registered as _own_models  # noqa: F401 (archives can name what is registered)
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.modes import preserve_modes
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
@@ -24,18 +25,21 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
-from zoo.vision.data.targets.labelled import ClassTarget
-from zoo.vision.models.pretrained import Weights, pretrained_model
+from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
+from zoo.vision.models.pretrained import Weights, model_for
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
+from zoo.vision.seeing.looking import Seeing
 from zoo.vision.sizes import SizedLearner
+from zoo.vision.targets.labelled import ClassTarget
+from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(SizedLearner):
+class ConvLearner(SizedLearner, Seeing, FineTuning):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:
@@ -61,17 +65,23 @@ class ConvLearner(SizedLearner):
         precompute: bool = False,
         custom_head: nn.Module | None = None,
         weights: Weights = "default",
+        bn_final: bool = False,
+        n_out: int | None = None,
+        head_start: bool | None = None,
         **options: Unpack[LearnerOptions],
     ) -> Self:
-        """A classifier on a pretrained body. It starts frozen: only the new head trains.
+        """A model on a pretrained body for what the data ask for. It starts frozen: only the new part trains.
 
-        The body is cut before the classifier's pooling. The head: maximum and mean over the feature map, then
-        [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`, then BatchNorm, Dropout, Linear. Layer
-        groups: early body, late body, head.
+        The body is cut before the classifier's pooling. For classes, labels, values and points the head is:
+        maximum and mean over the feature map, then [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`,
+        then BatchNorm, Dropout, Linear. For masks and pictures as targets it is the decoder of a U-Net, for
+        boxes the model is a detector of torchvision. Layer groups: early body, late body, head.
 
         Args:
-            arch: a torchvision constructor such as `torchvision.models.resnet34`, or its name.
-            data: the pictures, with transforms from `tfms_from_model(arch, sz)`.
+            arch: a torchvision constructor such as `torchvision.models.resnet34`, its name, or that of a
+                model of timm; for boxes a key of `zoo.vision.models.detection.BACKBONES`.
+            data: the pictures, with transforms from `tfms_from_model(arch, sz)`; or loaders of your own with
+                `n_out`.
             ps: dropout probabilities of the head's linear layers; a number or one each; default 0.25 and 0.5
                 last.
             xtra_fc: sizes of the head's hidden layers; default [512]; [] for none.
@@ -80,6 +90,14 @@ class ConvLearner(SizedLearner):
             custom_head: your own head; it reads the N x C x H x W feature map (no precompute, no export).
             weights: "default" (torchvision's download), a file (.pth or .safetensors of the classifier, or
                 its body), a state dict, or None for random weights.
+            bn_final: whether batch norm without much inertia follows the last layer.
+            n_out: outputs of the model, where the data do not tell.
+            head_start: whether the new head begins its first fit as logistic regression on the activations of
+                the training pictures (for classes and labels), from which it learns on; that equals some
+                hundred steps. None: with up to 5,000 pictures; True: with any number. Without cached
+                activations it takes one more pass over the pictures. False: it begins with random weights.
+
+        Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`.
 
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
@@ -87,18 +105,28 @@ class ConvLearner(SizedLearner):
             OSError: the weights could not be downloaded.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, options, "ConvLearner.pretrained")
-        model = pretrained_model(
+        target = getattr(data, "target", None)
+        model = model_for(
+            "pooled" if target is None else target.head,
             arch,
-            data.c,
-            data.channels,
+            outputs_of(data, n_out),
+            getattr(data, "channels", 3),
+            scale=getattr(target, "scale", 1),
             ps=ps,
             xtra_fc=xtra_fc,
             custom_head=custom_head,
+            bn_final=bn_final,
             weights=weights,
+            sz=getattr(data, "sz", None),
             seed=chosen["seed"],
         )
         learn = cls(data, model, **chosen)
         learn.freeze()
+        learn.head_start = head_start
+        learn._head_is_new()
+        body = getattr(model, "body", getattr(model, "encoder", None))
+        if weights is not None and isinstance(body, nn.Module) and statistics_are_folded(body):
+            learn.groups.bn_freeze(True)
         if precompute:
             learn.precompute = True
         return learn
@@ -190,6 +218,16 @@ class ConvLearner(SizedLearner):
             )
         return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
 
+    def _feature_data(self) -> ImageClassifierData | None:
+        """The pictures with loaders of the body's activations; None for networks without such a body."""
+        if self._features is not None:
+            return self._features
+        if not isinstance(self.model, TransferModel) or not self.model.pooled:
+            return None
+        with preserve_modes(self.model):
+            data = self._pictures
+            return feature_data(data, self.model, self.device, self.path / "tmp", progress=self.progress)
+
     def freeze_to(self, n: int) -> None:
         """Freeze the groups before number `n` and train the rest.
 
@@ -242,7 +280,10 @@ class ConvLearner(SizedLearner):
             return super().predict_batch(items)
         answers: list[Any] = []
         for batch, views in self._pictures.views_from_raw(items):
-            answers += target.decode(self.activation(self._forward_batches([(batch,)])), views)
+            outputs = self._forward_batches([(batch,)])
+            answers += target.decode(
+                self.activation(outputs) if isinstance(outputs, Tensor) else outputs, views
+            )
         return answers
 
     def TTA(
@@ -277,6 +318,8 @@ class ConvLearner(SizedLearner):
                 stacklevel=2,
             )
             n_aug = 0
+        if data.target.follows:
+            return self._mean_where_seen(n_aug, is_test, log)
         outputs, targets = self._outputs(loader)
         mean = MeanAnswers(replace(self.activation, temperature=1.0), self)  # each view has its own already
         mean.add(outputs, self, "the plain view")
@@ -286,6 +329,33 @@ class ConvLearner(SizedLearner):
             mean.add(self._outputs(views)[0], self, f"view {view}")
         return mean_of_views(mean.answers(log=log)), targets.numpy()
 
+    def _mean_where_seen(self, n_aug: int, is_test: bool, log: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The mean over views of answers that lie in the picture: each goes back to where it was seen."""
+        data = self._pictures
+        if data.target.head == "boxes":
+            raise ValueError("TTA() has no mean of boxes: predict() gives those of the plain view")
+        dataset = data.test_ds if is_test else data.val_ds
+        _, targets = self._outputs(data.test_dl if is_test else data.valid_dl)
+        seen = ImageDataset(dataset.items, np.arange(len(dataset)), dataset.tfm, channels=data.channels)
+        maps, points, plain = MeanOfMaps(), [], []
+        for view in range(n_aug + 1):
+            tfm = dataset.tfm if view == 0 else data.tfms[0]
+            rows = seen.with_tfm(tfm).with_target(ViewTarget())
+            seed = 0 if view == 0 else mix_seeds(0, view - 1)
+            loader = picture_loader(rows, data.bs, num_workers=data.num_workers, seed=seed)
+            outputs, numbers = self._outputs(loader)
+            views = views_of(numbers)
+            plain = plain or views
+            if data.target.head == "map":
+                maps.add(self.activation(outputs), views, plain)
+            else:
+                points.append(points_in(outputs.double().numpy(), views, plain))
+        if data.target.head == "map":
+            mean = maps.result()
+            kept = mean.clamp(min=1e-12).log() if log and self.activation.kind != "identity" else mean
+            return kept.numpy(), targets.numpy()
+        return np.mean(points, 0).astype(np.float32), targets.numpy()
+
     def show_results(self, n: int = 9, *, is_test: bool = False, seed: int = 0) -> Figure:
         """Draw random validation (or test) pictures with the model's answers.
 
@@ -294,8 +364,8 @@ class ConvLearner(SizedLearner):
             is_test: the test pictures.
             seed: another number shows other pictures.
         """
-        from zoo.vision.show import show_results
-        from zoo.vision.show_targets import show_answers
+        from zoo.vision.seeing.show import show_results
+        from zoo.vision.seeing.show_targets import show_answers
 
         data = self._pictures
         dataset = data.test_ds if is_test else data.val_ds
@@ -305,15 +375,35 @@ class ConvLearner(SizedLearner):
             return show_answers(dataset, data.target, self._outputs_of_rows(dataset), n, seed=seed)
         return show_results(dataset, data.classes, self.predict_batch, n, seed=seed)
 
-    def _outputs_of_rows(self, dataset: ImageDataset) -> Callable[[Sequence[int]], Tensor]:
+    def _outputs_of_rows(self, dataset: ImageDataset) -> Callable[[Sequence[int]], Any]:
         """Activated outputs for some rows of a dataset, by their numbers."""
 
-        def outputs(rows: Sequence[int]) -> Tensor:
+        def outputs(rows: Sequence[int]) -> Any:
             data = self._pictures
             loader = picture_loader(dataset.only(np.asarray(rows)), data.bs, num_workers=0, seed=0)
-            return self.activation(self._outputs(loader, targets=False)[0])
+            found = self._outputs(loader, targets=False)[0]
+            return self.activation(found) if isinstance(found, Tensor) else found
 
         return outputs
+
+
+def outputs_of(data: Any, n_out: int | None) -> int:
+    """How many outputs a model for these data needs.
+
+    Raises:
+        ValueError: `n_out` contradicts the data, or neither tells.
+    """
+    known = getattr(data, "c", None)
+    if known is None and getattr(data, "classes", None) is not None:
+        known = len(data.classes)
+    if n_out is None and known is None:
+        raise ValueError(
+            f"{type(data).__name__} does not tell how many outputs a model needs: pass n_out=, the number of "
+            "classes or values"
+        )
+    if n_out is not None and known is not None and n_out != known:
+        raise ValueError(f"n_out={n_out}, but the data have {known}: leave n_out out")
+    return int(known if n_out is None else n_out)
 
 
 class _ReadyToTrain(Callback):

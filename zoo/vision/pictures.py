@@ -18,10 +18,9 @@ from zoo.vision.files.reading import FULL_SIZE as FULL_SIZE
 from zoo.vision.files.reading import open_image as open_image
 from zoo.vision.files.reading import to_rgb as to_rgb
 
-Picture: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | np.ndarray | "
-    "torch.Tensor"
-)
+Encoded: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
+"""A picture file, or its content."""
+Picture: TypeAlias = "Encoded | Image.Image | np.ndarray | torch.Tensor"
 """What a user may hand over as one picture."""
 
 
@@ -64,8 +63,8 @@ def as_pixels(
     if isinstance(picture, np.ndarray):
         return _array_pixels(picture, channels, value_range)
     raise TypeError(
-        f"expected a picture as path, bytes, open file, Pillow image or array, got {type(picture).__module__}."
-        f"{type(picture).__name__}"
+        f"expected a picture as path, bytes, open file, Pillow image or array, got "
+        f"{type(picture).__module__}.{type(picture).__name__}"
     )
 
 

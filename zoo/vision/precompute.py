@@ -65,10 +65,10 @@ def feature_data(
         if dataset is None:
             continue
         plain = dataset.with_tfm(data.tfms[1].without_augmentation())
+        targets = plain.targets()  # refused before anything is computed where there are none without a view
         values = cached_features(
             plain, model, weights, device, folder, data.bs, data.num_workers, name, progress
         )
-        targets = torch.full((len(plain),), -1) if plain.y is None else torch.from_numpy(plain.y)
         old = getattr(data, f"{name}_dl")
         loader = TensorLoader(
             values, targets, bs=data.bs, shuffle=old.shuffle, seed=old.seed, drop_last=old.drop_last
@@ -107,10 +107,11 @@ def cached_features(
     kind = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     store = FeatureStore(_writable(folder), f"{arch}-{kind}", model.head_inputs)
     keys = content_keys(dataset.items)
+    pictures = ImageDataset(dataset.items, None, dataset.tfm, channels=dataset.channels)
 
     def compute(out: np.ndarray, rows: np.ndarray) -> None:
         loader = picture_loader(
-            dataset, _batch_size(bs, dataset.tfm.size), num_workers=num_workers, seed=0, rows=rows
+            pictures, _batch_size(bs, dataset.tfm.size), num_workers=num_workers, seed=0, rows=rows
         )
         _extract(loader, model, device, out, rows, f"{arch} features of {name}", progress)
 

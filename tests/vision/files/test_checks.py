@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -19,13 +20,24 @@ from zoo.vision.files.checking import check, check_before_training, check_header
 from zoo.vision.files.stamps import Remembered
 
 KINDS = {
-    ".jpg": ("JPEG", {}), ".progressive.jpg": ("JPEG", {"progressive": True}), ".png": ("PNG", {}),
-    ".gif": ("GIF", {}), ".bmp": ("BMP", {}), ".webp": ("WEBP", {}), ".lossless.webp": ("WEBP", {"lossless": True}),
-    ".tif": ("TIFF", {}), ".lzw.tif": ("TIFF", {"compression": "tiff_lzw"}),
-    ".deflate.tif": ("TIFF", {"compression": "tiff_adobe_deflate"}), ".jpeg.tif": ("TIFF", {"compression": "jpeg"}),
-    ".ppm": ("PPM", {}), ".tga": ("TGA", {}), ".rle.tga": ("TGA", {"compression": "tga_rle"}),
-    ".jp2": ("JPEG2000", {}), ".avif": ("AVIF", {}), ".mpo.jpg": ("MPO", {}),
-}  # fmt: skip
+    ".jpg": ("JPEG", {}),
+    ".progressive.jpg": ("JPEG", {"progressive": True}),
+    ".mpo.jpg": ("MPO", {}),
+    ".png": ("PNG", {}),
+    ".gif": ("GIF", {}),
+    ".bmp": ("BMP", {}),
+    ".webp": ("WEBP", {}),
+    ".lossless.webp": ("WEBP", {"lossless": True}),
+    ".tif": ("TIFF", {}),
+    ".lzw.tif": ("TIFF", {"compression": "tiff_lzw"}),
+    ".deflate.tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ".jpeg.tif": ("TIFF", {"compression": "jpeg"}),
+    ".ppm": ("PPM", {}),
+    ".tga": ("TGA", {}),
+    ".rle.tga": ("TGA", {"compression": "tga_rle"}),
+    ".jp2": ("JPEG2000", {}),
+    ".avif": ("AVIF", {}),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +51,11 @@ def save_all(folder: Path, mode: str = "RGB") -> list[Path]:
         img = Image.fromarray(noise).convert(mode)
         if kind == "GIF" and mode in ("RGB", "L"):
             img = img.quantize()
-        try:
+        if mode == "RGB":
             img.save(folder / f"whole{ending}", kind, **options)
-        except (OSError, KeyError, ValueError) as err:  # not every kind holds every mode
-            assert mode != "RGB", err
+            continue
+        with contextlib.suppress(OSError, KeyError, ValueError):  # not every kind holds every mode
+            img.save(folder / f"whole{ending}", kind, **options)
     return sorted(folder.iterdir())
 
 
@@ -76,7 +89,9 @@ def test_the_first_bytes_of_all_kinds(tmp_path):
 
 
 def test_long_metadata_before_the_size_of_a_jpeg(tmp_path):
-    Image.fromarray(gradient()).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + bytes(60000), comment=b"x" * 60000)
+    Image.fromarray(gradient()).save(
+        tmp_path / "a.jpg", exif=b"Exif\0\0" + bytes(60000), comment=b"x" * 60000
+    )
     assert check_headers([tmp_path / "a.jpg"]) == {}
 
 
@@ -167,7 +182,9 @@ def test_damaged_tiff_offsets(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(gradient()).save(buffer, "TIFF")
     content = bytearray(buffer.getvalue())
-    place = content.find(struct.pack("<HHI", 273, 4, 1)) if struct.pack("<HHI", 273, 4, 1) in content else None
+    place = (
+        content.find(struct.pack("<HHI", 273, 4, 1)) if struct.pack("<HHI", 273, 4, 1) in content else None
+    )
     if place is None:
         pytest.skip("Pillow writes the place of the strip in another way")
     content[place + 8 : place + 12] = struct.pack("<I", 10**6)

@@ -1,4 +1,4 @@
-"""Grey pictures of more than 8 bits: scaled by what the file declares or the user says, never by themselves."""
+"""Deep grey pictures: scaled by what the file declares or the user says, never by their own values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.vision import open_image, value_range_of
+from zoo.vision import ImageClassifierData, open_image, tfms_from_stats, value_range_of
 from zoo.vision.files import depths
 from zoo.vision.files.ranges import tell_ranges
 from zoo.vision.pictures import as_pixels
@@ -42,13 +42,16 @@ def tiff(values: np.ndarray, bits: int, photometric: int = 1, sample_format: int
         raw = values.astype(values.dtype.newbyteorder(order)).tobytes()
     tags = [
         (256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
-        (273, 4, 10 + 10 * 12 + 4), (277, 3, 1), (278, 4, height), (279, 4, len(raw)), (339, 3, sample_format),
+        (273, 4, 10 + 10 * 12 + 4), (277, 3, 1), (278, 4, height), (279, 4, len(raw)),
+        (339, 3, sample_format),
     ]  # fmt: skip
     mark = b"II*\0" if order == "<" else b"MM\0*"
 
     def entry(tag, kind, value):
         short = kind == 3 and order == ">"
-        return struct.pack(f"{order}HHI", tag, kind, 1) + struct.pack(f"{order}I", value << 16 if short else value)
+        return struct.pack(f"{order}HHI", tag, kind, 1) + struct.pack(
+            f"{order}I", value << 16 if short else value
+        )
 
     body = b"".join(entry(*tag) for tag in tags)
     return mark + struct.pack(f"{order}IH", 8, len(tags)) + body + struct.pack(f"{order}I", 0) + raw
@@ -69,7 +72,7 @@ def test_declared_12_bits():
     assert np.abs(np.asarray(open_image(tiff(values, 12)))[..., 0] - GREY).max() <= 1
 
 
-@pytest.mark.parametrize("order", ["<"])
+@pytest.mark.parametrize("order", ["<"])  # Pillow reads the other order with white as the largest only
 def test_white_is_zero(order):
     values = (RAMP * 65535).astype(np.uint16)
     plain, inverted = (np.asarray(open_image(tiff(values, 16, kind, order=order)))[..., 0] for kind in (1, 0))
@@ -196,7 +199,9 @@ def test_a_large_deep_picture_is_converted_in_little_memory():
     assert peak < 35e6  # as 64-bit floats the picture alone would take 32 MB, twice
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "La"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "La"]
+)
 def test_every_mode_of_8_bits_comes_out_as_rgb(mode):
     made = Image.new("RGB", (5, 4), (200, 40, 90))
     img = made.convert("LA").convert("La") if mode == "La" else made.convert("RGBA").convert(mode)
@@ -209,3 +214,18 @@ def test_deep_colour_is_read_as_pillow_reads_it():
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4), (255, 0, 128)).save(buffer, "PNG")
     assert open_image(buffer.getvalue()).getpixel((0, 0)) == (255, 0, 128)
+
+
+def test_a_training_tells_of_a_small_range_before_it_begins(tmp_path, caplog):
+    for label in "ab":
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for name in ("0.png", "1.png"):
+            Image.fromarray((RAMP * 4000).astype(np.uint16)).save(tmp_path / "train" / label / name)
+    stats = ([0.5] * 3, [0.5] * 3)
+    for value_range, told in (((0, 4095), 0), (None, 1)):
+        tfms = tfms_from_stats(stats, 8, value_range=value_range)
+        data = ImageClassifierData.from_paths(tmp_path, tfms=tfms, val_name=None)
+        with caplog.at_level(logging.WARNING):
+            data.check_files()
+        assert len(caplog.records) == told
+    assert "the training pictures: no value is above 4000, of 65535" in caplog.text

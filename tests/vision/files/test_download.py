@@ -61,8 +61,14 @@ def address():
 
 
 def test_good_pictures_are_kept_and_others_are_told(address, tmp_path, caplog):
-    good = [f"{address}{path}" for path in ("/cat.jpg", "/png_named.jpg", "/dog two.webp?x=1&y=2", "/moved.jpg", "/café.png")]
-    bad = [f"{address}{path}" for path in ("/page.jpg", "/cut.jpg", "/empty.jpg", "/big.jpg", "/half.jpg", "/no.jpg")]
+    good = [
+        f"{address}{path}"
+        for path in ("/cat.jpg", "/png_named.jpg", "/dog two.webp?x=1&y=2", "/moved.jpg", "/café.png")
+    ]
+    bad = [
+        f"{address}{path}"
+        for path in ("/page.jpg", "/cut.jpg", "/empty.jpg", "/big.jpg", "/half.jpg", "/no.jpg")
+    ]
     bad += ["file:///etc/passwd", "no address", "http://[bad"]
     done = download_images([*good, *bad, good[0]], tmp_path / "in", max_bytes=100_000, timeout=5)
     assert list(done.files) == good
@@ -73,7 +79,9 @@ def test_good_pictures_are_kept_and_others_are_told(address, tmp_path, caplog):
         assert open_image(file).size == (60, 40)
     reasons = list(done.failed.values())
     assert all(reason and "\n" not in reason for reason in reasons)
-    for part, reason in zip(["known kind", "", "known kind", "max_bytes=100000", "of", "404"], reasons, strict=False):
+    for part, reason in zip(
+        ["known kind", "", "known kind", "max_bytes=100000", "of", "404"], reasons, strict=False
+    ):
         assert part in reason
     assert "9 of 14 pictures could not be downloaded" in caplog.text
 

@@ -242,5 +242,7 @@ class TestLearners:
 
     def test_names_that_are_not_utf8(self, tmp_path):
         path = two_class_folders(tmp_path, n=3)
-        os.rename(path / "train" / "red" / "001.png", os.fsencode(path / "train" / "red" / "caf") + b"\xe9.png")
+        os.rename(
+            path / "train" / "red" / "001.png", os.fsencode(path / "train" / "red" / "caf") + b"\xe9.png"
+        )
         assert len(self.learner(path).data.train_dl.tensors[0]) == 6

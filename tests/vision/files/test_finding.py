@@ -52,10 +52,21 @@ def test_a_plugin_makes_heic_a_picture(folders, monkeypatch):
 
 
 def test_what_systems_make_is_no_data(folders, caplog):
-    for name in ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", "#recycle", ".ipynb_checkpoints", ".git"):
+    for name in (
+        "@eaDir",
+        "__MACOSX",
+        "$RECYCLE.BIN",
+        "lost+found",
+        "#recycle",
+        ".ipynb_checkpoints",
+        ".git",
+    ):
         for place in ("train", "train/red", "valid/blue"):
             (folders / place / name).mkdir()
-            shutil.copy(folders / "train" / "red" / os.listdir(folders / "train" / "red")[0], folders / place / name / "t.png")
+            shutil.copy(
+                folders / "train" / "red" / os.listdir(folders / "train" / "red")[0],
+                folders / place / name / "t.png",
+            )
     for name in (".DS_Store", "._a.png", "Thumbs.db", "desktop.ini", "notes.txt", "labels.csv"):
         for place in ("train", "train/red"):
             (folders / place / name).write_bytes(b"x")

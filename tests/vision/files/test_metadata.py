@@ -125,7 +125,7 @@ def test_a_large_jpeg_is_read_reduced_and_others_are_refused_with_the_remedy(tmp
     assert open_image(tmp_path / "a.jpg", min_size=64).size == (600, 500)
     assert open_image((tmp_path / "a.jpg").read_bytes(), min_size=64).size == (600, 500)
     for name, least in (("a.jpg", None), ("a.jpg", 900), ("a.png", 64), ("p.jpg", 64)):
-        with pytest.raises(ValueError, match=rf"{name}: it is too large.*PIL\.Image\.MAX_IMAGE_PIXELS") as err:
+        with pytest.raises(ValueError, match=rf"{name}: it is too large.*PIL\.Image\.MAX_IMAGE_PIXELS") as e:
             open_image(tmp_path / name, min_size=least)
-        assert "Remove" not in str(err.value)
-        assert ".." not in str(err.value).replace(str(tmp_path), "")
+        assert "Remove" not in str(e.value)
+        assert ".." not in str(e.value).replace(str(tmp_path), "")

@@ -27,14 +27,14 @@ def encoded(seed=0, kind="PNG") -> bytes:
 
 
 def rows(items, **keywords) -> torch.Tensor:
-    return torch.cat([batch for (batch,) in raw_batches(items, TFM, channels=3, bs=4, **keywords)])
+    return torch.cat([batch for batch, *_ in raw_batches(items, TFM, channels=3, bs=4, **keywords)])
 
 
 def test_everything_that_can_be_read(tmp_path):
     content = encoded()
     (tmp_path / "a.png").write_bytes(content)
     expected = rows([content])
-    spooled = tempfile.SpooledTemporaryFile()
+    spooled = tempfile.SpooledTemporaryFile()  # noqa: SIM115
     spooled.write(content)
     with (tmp_path / "a.png").open("rb") as file, spooled:
         at_end = io.BytesIO(content)
@@ -84,7 +84,10 @@ def test_errors_tell_the_place_of_what_has_no_name(tmp_path, num_threads):
     for bad, kind, text in cases:
         with pytest.raises(kind, match=text):
             rows([good] * 5 + [bad] + [good] * 5, num_threads=num_threads)
-    with (tmp_path / "cut.png").open("rb") as file, pytest.raises(ValueError, match=r"number 0 .*cut\.png'\)"):
+    with (
+        (tmp_path / "cut.png").open("rb") as file,
+        pytest.raises(ValueError, match=r"number 0 .*cut\.png'\)"),
+    ):
         rows(file, num_threads=num_threads)
 
 

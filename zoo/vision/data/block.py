@@ -16,8 +16,10 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 
+from zoo.data.classes import Classes
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.sources.arrays import check_array
 from zoo.vision.data.sources.folders import existing_folder, read_flat_folder
@@ -33,11 +35,12 @@ from zoo.vision.data.split_rules import (
     by_random,
     by_rows,
 )
-from zoo.vision.data.targets.coding import Coded, Coding, coded_classes, coded_points, coded_values
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.files.checking import OnBroken, check
 from zoo.vision.files.file_list import FileList
 from zoo.vision.files.finding import find_pictures
+from zoo.vision.targets.boxes import BoxTarget, checked_boxes
+from zoo.vision.targets.coding import Coded, Coding, coded_classes, coded_points, coded_values
+from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.transforms.image_transform import TransformPair
 
 Label = Callable[[Path], Any]
@@ -342,6 +345,29 @@ class Items:
         """
         return self.label_by(points, target=coded_points(names))
 
+    def boxes_by(
+        self,
+        boxes: Callable[[Path], tuple[Any, Sequence[Any]]] | Sequence[tuple[Any, Sequence[Any]]],
+        classes: Sequence[str] | None = None,
+    ) -> Self:
+        """Boxes in each picture: detection.
+
+        Args:
+            boxes: takes a file to a pair (k x 4 numbers: left, top, right, bottom in its pixels; k names of
+                classes), or these pairs themselves; k may be 0.
+            classes: names in the order wanted; default: those seen, alphabetically.
+        """
+
+        def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
+            names = (
+                Classes.given(classes)
+                if classes is not None
+                else Classes.found([list(labels) for _, labels in raw], several=True)
+            )
+            return Coded(checked_boxes(raw, names, origin), BoxTarget(names.names))
+
+        return self.label_by(boxes, target=code)
+
     def _maps(self, found: Any, target: MaskTarget | PictureTarget, what: str) -> Self:
         def fixed(raw: Any, train: np.ndarray, origin: str) -> Coded:
             return Coded(raw, target)
@@ -403,7 +429,7 @@ class Items:
             whole.only(np.flatnonzero(valid)).with_tfm(self._tfms[1]) if valid.any() else None,
             None if self.test is None else ImageDataset(self.test, None, self._tfms[1], channels=channels),
         ]
-        return ImageData.of_target(
+        return ImageClassifierData.of_target(
             coded.target, *parts, tfms=self._tfms, bs=bs, num_workers=num_workers, seed=seed,
             path=self.root if path is None else path, channels=channels,
         )  # fmt: skip

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.vision.data.targets.base import Target
 from zoo.vision.files.file_list import FileList
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms.augment import RandomCall
 from zoo.vision.transforms.image_transform import ImageTransform
 
@@ -118,17 +115,3 @@ class ImageDataset(Dataset):
         if isinstance(self.items, np.ndarray):
             return [str(i) for i in range(len(self))]
         return [str(p) for p in self.items]
-
-    def content_key(self) -> str:
-        """A hash of the pictures: names, sizes and times of files, or bytes in memory."""
-        digest = hashlib.sha256()
-        if isinstance(self.items, np.ndarray):
-            digest.update(f"{self.items.shape}{self.items.dtype}".encode())
-            for start in range(0, len(self), 4096):
-                digest.update(np.ascontiguousarray(self.items[start : start + 4096]).tobytes())
-        else:
-            for path in self.items:
-                stat = os.stat(path)
-                digest.update(f"{os.path.abspath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        digest.update(json.dumps([self.channels, len(self)]).encode())
-        return digest.hexdigest()

@@ -18,9 +18,11 @@ from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.sources.arrays import split_arrays
 from zoo.vision.data.sources.folders import split_folders
 from zoo.vision.data.sources.names import split_names
-from zoo.vision.data.sources.tables import names_and_labels, open_table
+from zoo.vision.data.sources.tables import names_and_labels, open_table, table_column
+from zoo.vision.data.split_rules import rows_of_column
 from zoo.vision.data.splits import SplitPictures
-from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.files.checking import OnBroken
+from zoo.vision.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.transforms.image_transform import TransformPair
 
 if TYPE_CHECKING:
@@ -104,6 +106,9 @@ class ImageClassifierData(ImageData):
         num_workers: int | None = None,
         *,
         n_per_class: int | None = None,
+        classes: Sequence[str] | None = None,
+        val_pct: float | None = None,
+        on_broken: OnBroken = "raise",
         seed: int | None = None,
         balance: bool = False,
     ) -> Self:
@@ -115,19 +120,29 @@ class ImageClassifierData(ImageData):
             tfms: (train, valid) transforms, see `tfms_from_model`. With (None, None) all pictures must have
                 one size.
             trn_name: name of the training folder; its sub-folders are the classes, in alphabetical order.
-            val_name: name of the validation folder; None: no validation.
+            val_name: name of the validation folder; None: no validation, or `val_pct`.
             test_name: name of a folder of unlabelled pictures.
             num_workers: decoding processes; None chooses.
-            n_per_class: take only the first so many pictures of each class folder, for a quick trial.
-            seed: of the order and the augmentation.
+            n_per_class: take only so many pictures of each class folder, spread evenly over its sorted names,
+                for a quick trial.
+            classes: only these class folders, in this order.
+            val_pct: without a validation folder this share of the training pictures validates, of each class
+                the same; `seed` draws it.
+            on_broken: "raise" names pictures that cannot be read before a training begins; "skip" leaves them
+                out now, as far as their headers tell, and logs how many.
+            seed: of the order, the augmentation and the split.
             balance: draw training pictures of rare classes more often.
 
         Raises:
             FileNotFoundError: a folder is missing.
             ValueError: an empty class folder, or a class that only validation has.
         """
-        split = split_folders(Path(path), trn_name, val_name, test_name, limit=n_per_class)
-        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed, balance=balance)
+        split = split_folders(
+            Path(path), trn_name, val_name, test_name,
+            limit=n_per_class, classes=classes, val_pct=val_pct, seed=seed,
+        )  # fmt: skip
+        loading = {"num_workers": num_workers, "seed": seed, "on_broken": on_broken, "balance": balance}
+        return cls._of(split, tfms, path=path, bs=bs, **loading)
 
     @classmethod
     @takes(TableOptions, TABLE_DEFAULTS)
@@ -195,7 +210,12 @@ class ImageClassifierData(ImageData):
         """
         chosen = completed(TableOptions, TABLE_DEFAULTS, options, "ImageClassifierData.from_df")
         columns = {name: chosen.pop(name) for name in COLUMN_DEFAULTS}
+        valid_col = columns.pop("valid_col")
         names, labels = names_and_labels(df, folder, origin=origin, **columns)
+        if valid_col is not None:
+            if val_idxs is not None:
+                raise ValueError("valid_col and val_idxs both say which pictures validate: leave one out")
+            val_idxs = rows_of_column(table_column(df, valid_col, "split", origin), origin)
         return cls.from_names_and_labels(path, names, labels, bs, tfms, val_idxs, origin=origin, **chosen)
 
     @classmethod
@@ -209,7 +229,6 @@ class ImageClassifierData(ImageData):
         tfms: TransformPair = (None, None),
         val_idxs: Sequence[int] | np.ndarray | None = None,
         *,
-        classes: Sequence[str] | None = None,
         origin: str = "names",
         **options: Unpack[RowOptions],
     ) -> Self:
@@ -223,12 +242,11 @@ class ImageClassifierData(ImageData):
             bs: pictures per batch.
             tfms: (train, valid) transforms.
             val_idxs: row numbers of the validation pictures, as of `from_csv`.
-            classes: class names in the order wanted; default: those seen, alphabetically.
             origin: names the table in errors.
         """
         chosen = completed(RowOptions, ROW_DEFAULTS, options, "ImageClassifierData.from_names_and_labels")
-        loading = {name: chosen.pop(name) for name in ("num_workers", "seed", "balance")}
-        split = split_names(Path(path), names, labels, val_idxs, classes=classes, origin=origin, **chosen)
+        loading = {name: chosen.pop(name) for name in ("num_workers", "seed", "on_broken", "balance")}
+        split = split_names(Path(path), names, labels, val_idxs, origin=origin, **chosen)
         return cls._of(split, tfms, path=path, bs=bs, **loading)
 
     @classmethod
@@ -265,8 +283,11 @@ class ImageClassifierData(ImageData):
         return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed, balance=balance)
 
     @classmethod
-    def _of(cls, split: SplitPictures, tfms: TransformPair, **loading: Any) -> Self:
+    def _of(
+        cls, split: SplitPictures, tfms: TransformPair, *, on_broken: OnBroken = "raise", **loading: Any
+    ) -> Self:
         """Transform what a source found, and load it; `loading` is for the constructor."""
+        split = split.readable(on_broken)
         return cls(
             *split.transformed(tfms),
             classes=split.classes,
@@ -275,3 +296,6 @@ class ImageClassifierData(ImageData):
             channels=split.channels,
             **loading,
         )
+
+
+ImageData.of_classes = ImageClassifierData

@@ -18,7 +18,7 @@ from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import Normalize, picture_loader
 from zoo.vision.data.resident import PictureLoader
-from zoo.vision.data.targets.base import Target
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms import augment
 from zoo.vision.transforms.image_transform import ImageTransform
 

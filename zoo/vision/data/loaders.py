@@ -16,13 +16,13 @@ from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import BatchPlan, DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.resident import PictureLoader
-from zoo.vision.data.targets.base import Target
+from zoo.vision.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
 _MOST_WORKERS = 8
 
 
-def collate_pictures(rows: list[tuple[Tensor, Any]], target: Target | None = None) -> tuple[Tensor, Any]:
+def collate_pictures(rows: list[tuple[Tensor, Any]], target: Target | None = None) -> tuple[Any, ...]:
     """Stack rows to (N x C x H x W pixels, targets); pictures of different sizes are a clear error.
 
     Args:
@@ -43,7 +43,7 @@ def collate_pictures(rows: list[tuple[Tensor, Any]], target: Target | None = Non
     if target is None:
         pixels, targets = default_collate(rows)
         return pixels, targets
-    return torch.stack([pixels for pixels, _ in rows]), target.collate([found for _, found in rows])
+    return target.collate_batch(torch.stack([pixels for pixels, _ in rows]), [found for _, found in rows])
 
 
 class Normalize:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.check.report import DataReport
 from zoo.data.class_weights import balanced_weights, named_weights
 from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.model_data import ModelData, arrays_of
@@ -22,11 +23,12 @@ from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, t
 from zoo.vision.data.loaders import picture_loader, reloaded
 from zoo.vision.data.raw import raw_batches
 from zoo.vision.data.resident import PictureLoader
-from zoo.vision.data.targets.base import Target
-from zoo.vision.data.targets.kinds import target_of
-from zoo.vision.data.targets.labelled import ClassTarget, TagsTarget
-from zoo.vision.data.targets.values import ValueTarget
 from zoo.vision.files.checking import check_before_training
+from zoo.vision.files.ranges import tell_ranges
+from zoo.vision.targets.base import Target
+from zoo.vision.targets.kinds import target_of
+from zoo.vision.targets.labelled import ClassTarget, TagsTarget
+from zoo.vision.targets.values import ValueTarget
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 from zoo.vision.transforms.view import View
 
@@ -61,6 +63,7 @@ class ImageData(ModelData):
     """
 
     domain: ClassVar[str] = "vision"
+    of_classes: ClassVar[Callable[..., ImageData] | None] = None  # with the constructors of classifiers
     learned_mappings: ClassVar[frozenset[str]] = frozenset({"normalisation"})
 
     def __init__(
@@ -162,6 +165,28 @@ class ImageData(ModelData):
         named = {"train": self.trn_ds, "valid": self.val_ds, "test": self.test_ds}
         return {name: ds.fnames for name, ds in named.items() if ds is not None}
 
+    def only(self, rows: Any) -> Self:
+        """The same data with some of the training pictures; validation and test pictures stay.
+
+        Args:
+            rows: numbers of training pictures, or true and false for each.
+
+        Returns:
+            New data, for `learn.set_data(data.only(rows))`; these stay as they are.
+
+        Raises:
+            ValueError: for numbers that do not exist, or none.
+        """
+        from zoo.vision.data.only import only_rows
+
+        return only_rows(self, rows)
+
+    def check(self) -> DataReport:
+        """Look at every picture once before training, see `zoo.check_data`; nothing is changed."""
+        from zoo.vision.seeing.check import check_pictures
+
+        return super().check() if self.trn_ds is None else check_pictures(self)
+
     def check_files(self) -> None:
         """Look at every picture file's header once, so that a broken one stops a training before it begins.
 
@@ -176,6 +201,8 @@ class ImageData(ModelData):
             return
         labelled = [ds.files for ds in (self.trn_ds, self.val_ds) if ds is not None]
         check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files)
+        if self.trn_ds is not None and self.tfms[0].value_range is None:
+            tell_ranges(self.trn_ds.files, "the training pictures")
         self._files_checked = True
 
     def class_weights(self, weights: str | Mapping[Any, float] = "balanced") -> Tensor:
@@ -336,12 +363,10 @@ class ImageData(ModelData):
     @staticmethod
     def of_target(target: Target, *datasets: ImageDataset | None, **options: Any) -> ImageData:
         """Data of the class that goes with the target."""
-        if not isinstance(target, ClassTarget):
+        if not isinstance(target, ClassTarget) or ImageData.of_classes is None:
             return ImageData(*(datasets or (None,)), target=target, **options)
-        from zoo.vision.data.image_data import ImageClassifierData
-
         kind: dict[str, Any] = {"classes": target.classes, "is_multi": isinstance(target, TagsTarget)}
-        return ImageClassifierData(*(datasets or (None,)), **kind, **options)
+        return ImageData.of_classes(*(datasets or (None,)), **kind, **options)
 
     def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The same with the augmentation of training."""
@@ -387,8 +412,8 @@ class ImageData(ModelData):
             n: number of pictures.
             epoch: another number shows other views.
         """
-        from zoo.vision.show import show_batch
-        from zoo.vision.show_targets import show_targets
+        from zoo.vision.seeing.show import show_batch
+        from zoo.vision.seeing.show_targets import show_targets
 
         if self.trn_ds is None:
             raise ValueError("there are no training pictures to show")

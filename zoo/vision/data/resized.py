@@ -19,16 +19,16 @@ from zoo.data.loaders.cores import usable_cores
 from zoo.datasets import cache_dir
 from zoo.storage.files import atomic_write
 from zoo.vision.data.dataset import ImageDataset
-from zoo.vision.data.targets.base import Target
-from zoo.vision.data.targets.labelled import ClassTarget
-from zoo.vision.data.targets.maps import MaskTarget, PictureTarget, open_mask
-from zoo.vision.data.targets.values import PointsTarget, ValueTarget
 from zoo.vision.files.checking import broken_error, shown
 from zoo.vision.files.content import content_keys
 from zoo.vision.files.depths import is_deep
 from zoo.vision.files.file_list import FileList
 from zoo.vision.files.opening import JPEG_FORMATS, opened
 from zoo.vision.files.reading import FULL_SIZE, open_image
+from zoo.vision.targets.base import Target
+from zoo.vision.targets.labelled import ClassTarget
+from zoo.vision.targets.maps import MaskTarget, PictureTarget, open_mask
+from zoo.vision.targets.values import PointsTarget, ValueTarget
 from zoo.vision.transforms.image_transform import ImageTransform
 from zoo.vision.transforms.view import Size, View
 from zoo.vision.transforms.warp import warp_mask

@@ -120,17 +120,30 @@ def by_column(column: str | int) -> Split:
     """By the cells of a column: true, 1, "valid" and the like validate."""
 
     def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
-        cells = items.column(column, "split")
-        told = [str(cell).strip().lower() for cell in cells]
-        strange = sorted({cell for cell in told if cell not in _YES | _NO})
-        if strange:
-            raise ValueError(
-                f"{items.origin}: column {column!r} says which pictures validate with true and false, "
-                f"1 and 0, or valid and train; it holds {some(map(repr, strange))}"
-            )
-        return np.array([cell in _YES for cell in told])
+        rows = rows_of_column(items.column(column, "split"), items.origin)
+        return np.isin(np.arange(len(items)), rows)
 
     return rule
+
+
+def rows_of_column(cells: pd.Series, origin: str) -> np.ndarray:
+    """The row numbers whose cell is true, 1, "valid" and the like.
+
+    Raises:
+        ValueError: for cells that say something else.
+
+    Example:
+        >>> rows_of_column(pd.Series(["train", "valid", "train"], name="part"), "the table")
+        array([1])
+    """
+    told = [str(cell).strip().lower() for cell in cells]
+    strange = sorted({cell for cell in told if cell not in _YES | _NO})
+    if strange:
+        raise ValueError(
+            f"{origin}: column {cells.name!r} says which pictures validate with true and false, 1 and 0, or "
+            f"valid and train; it holds {some(map(repr, strange))}"
+        )
+    return np.flatnonzero([cell in _YES for cell in told])
 
 
 def by_function(is_valid: Callable[[Path], bool]) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from zoo.data.classes import Labels
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.files.checking import OnBroken, check
 from zoo.vision.transforms.image_transform import TransformPair
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,20 @@ class SplitPictures:
         """The three parts, the first with the training transform, the others with the other one."""
         valid, test = (None if part is None else part.with_tfm(tfms[1]) for part in (self.valid, self.test))
         return self.train.with_tfm(tfms[0]), valid, test
+
+    def readable(self, on_broken: OnBroken) -> SplitPictures:
+        """Without the pictures that cannot be read, if these are to be skipped.
+
+        Raises:
+            ValueError: for another word than "raise" and "skip", or where a part has no picture left.
+        """
+        if on_broken == "raise":  # named before a training begins
+            return self
+        parts = [
+            part if part is None or not len(part.files) else part.only(check(part.files, on_broken=on_broken))
+            for part in (self.train, self.valid, self.test)
+        ]
+        return replace(self, train=parts[0], valid=parts[1], test=parts[2])
 
 
 def validation_rows(

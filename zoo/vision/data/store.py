@@ -258,7 +258,7 @@ class StoredRows:
             return tfm.pixels(item, channels=self.dataset.channels).numpy(), (0, 0)
         assert tfm.size is not None  # noqa: S101 (make_store)
         side = int(np.ceil(max(tfm.size) * tfm.max_zoom))
-        picture = as_pixels(item, channels=self.dataset.channels, min_size=side)
+        picture = as_pixels(item, channels=self.dataset.channels, min_size=side, value_range=tfm.value_range)
         width, height = picture.info.get(FULL_SIZE, picture.size)
         needed = np.max(_scaled((height, width), tfm, tfm.max_zoom), 0).tolist()
         if picture.height > needed[0] and picture.width > needed[1]:

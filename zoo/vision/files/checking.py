@@ -151,7 +151,7 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 
 def _broken_rows(files: FileList, verdict: Callable[[bytes], str | None]) -> dict[int, str]:
-    """Rows of broken files with the reason; many files a task, as a task costs more than looking at a file."""
+    """Rows of broken files with the reason; many files a task, as a task costs more than a file."""
     names = list(files.names())
     starts = range(0, len(names), _CHUNK)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from zoo.vision.files.stamps import Remembered
 
 KEY_BYTES = 16
 _CHUNK = 64
+_AT_ONCE = 1 << 22
 _keys: Remembered[bytes] = Remembered()
 
 
@@ -62,20 +64,24 @@ def content_key(pictures: Sequence[Path] | np.ndarray) -> str:
 
 
 def _file_key(name: bytes) -> bytes:
+    known = _keys.get(os.stat(name))
+    if known is not None:
+        return known
     with open(name, "rb", buffering=0) as file:
         stat = os.fstat(file.fileno())
-        known = _keys.get(stat)
-        if known is None:
-            known = hashlib.file_digest(file, _hash).digest()
-            _keys.put(stat, known)
-    return known
+        if stat.st_size <= _AT_ONCE:  # file_digest makes a buffer, which costs more than a small file
+            key = _digest(file.read())
+        else:
+            key = hashlib.file_digest(file, _hash).digest()
+    _keys.put(stat, key)
+    return key
 
 
 def _hash() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=KEY_BYTES)
 
 
-def _digest(*parts: bytes | np.ndarray) -> bytes:
+def _digest(*parts: Any) -> bytes:
     digest = _hash()
     for part in parts:
         digest.update(part)

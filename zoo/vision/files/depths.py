@@ -7,8 +7,9 @@ set.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -109,9 +110,9 @@ def _known_range(values: np.ndarray, mode: str) -> ValueRange:
     if least < -slack or most > top + slack:
         kind = "float samples" if mode == "F" else "32-bit samples"
         raise DepthError(
-            f"its {kind} reach from {least:g} to {most:g}, and nothing tells which values are black and white "
-            f"(without a word they are taken from 0 to {top:g}): pass value_range=(black, white), one for all "
-            f"pictures of the set, for example value_range={_suggested(least, most)}"
+            f"its {kind} reach from {least:g} to {most:g}, and nothing tells which values are black and "
+            f"white (without a word 0 and {top:g}): pass value_range=(black, white), one for all pictures of "
+            f"the set, for example value_range={_suggested(least, most)}"
         )
     return 0.0, top
 
@@ -145,8 +146,8 @@ def _table(value_range: ValueRange, inverted: bool, clear: int | None) -> np.nda
     return table
 
 
-def _declared_bits(tags: object) -> int | None:
-    bits = _first(getattr(tags, "get", dict().get)(_BITS_PER_SAMPLE))
+def _declared_bits(tags: Mapping[int, Any]) -> int | None:
+    bits = _first(tags.get(_BITS_PER_SAMPLE))
     return bits if isinstance(bits, int) and 0 < bits <= 64 else None
 
 

@@ -26,8 +26,8 @@ def check_class_names(names: Iterable[str], where: str | os.PathLike[str]) -> No
     >>> check_class_names(["caf\\udce9"], "train")
     Traceback (most recent call last):
     ...
-    ValueError: train: the name of the class folder b'caf\\xe9' is not UTF-8, so no saved model could keep it. \
-Rename it (all such names at once: convmv -f latin1 -t utf8 -r --notest FOLDER)
+    ValueError: train: the name of the class folder b'caf\\xe9' is not UTF-8, so no saved model could keep \
+it. Rename it (all such names at once: convmv -f latin1 -t utf8 -r --notest FOLDER)
     """
     for name in names:
         try:

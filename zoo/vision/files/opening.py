@@ -88,10 +88,11 @@ def drafted(img: Image.Image, min_size: int | None) -> Image.Image:
         if scale < 1:
             img.draft(None, (int(np.ceil(img.width * scale)), int(np.ceil(img.height * scale))))
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and full[0] * full[1] > 2 * limit:
-        # all of a progressive JPEG lies in memory before it is reduced
-        if img.width * img.height > limit or "progressive" in img.info:
-            raise TooLargeError(_too_large(f"{full[0]} x {full[1]} pixels"))
+    if limit is None or full[0] * full[1] <= 2 * limit:
+        return img
+    # all of a progressive JPEG lies in memory before it is reduced
+    if img.width * img.height > limit or "progressive" in img.info:
+        raise TooLargeError(_too_large(f"{full[0]} x {full[1]} pixels"))
     return img
 
 

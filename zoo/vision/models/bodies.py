@@ -1,120 +1,104 @@
-"""Convolutional bodies cut from torchvision classifiers."""
+"""Bodies: classifiers without their pooling and last layers, by name."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from zoo.engine.modes import preserve_modes
-from zoo.errors import did_you_mean
 from zoo.inspect.hooks import Hooks
+from zoo.vision.models.architectures import OWN, TIMM
+from zoo.vision.models.channels import replace_first_conv
+from zoo.vision.models.efficientnet_lite import efficientnet_lite0
+from zoo.vision.models.shapes import run_zeros
+from zoo.vision.models.timm_body import timm_body
+from zoo.vision.models.vit_body import build_vit
 
 HEAD_NAMES = frozenset({"avgpool", "classifier", "fc", "head", "heads"})
-_UNSUPPORTED = {
-    "inception_v3": "it has an auxiliary classifier in its middle",
-    "googlenet": "it has auxiliary classifiers in its middle",
-    "vit_": "it reads one fixed picture size and has no feature map",
-    "maxvit_": "it reads one fixed picture size",
-}
-
-
-def arch_name(arch: Callable[..., Any] | str) -> str:
-    """The torchvision name of an architecture given as constructor or name.
-
-    >>> arch_name(torchvision.models.resnet34)
-    'resnet34'
-    """
-    known = torchvision.models.list_models(module=torchvision.models)
-    name = arch if isinstance(arch, str) else getattr(arch, "__name__", repr(arch))
-    if name not in known:
-        raise ValueError(
-            f"architecture '{name}' is not one of torchvision's classifiers{did_you_mean(name, known)}; "
-            f"for your own "
-            "model use ConvLearner.from_model_data(model, data) and tfms_from_stats(stats, sz)"
-        )
-    return name
-
-
-def pretraining_preset(arch: Callable[..., Any] | str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Channel means, standard deviations and interpolation an architecture's published weights expect."""
-    preset = torchvision.models.get_model_weights(arch_name(arch)).DEFAULT.transforms()  # type: ignore[attr-defined]
-    return tuple(preset.mean), tuple(preset.std), preset.interpolation.value
+AUXILIARY_NAMES = frozenset({"aux1", "aux2", "AuxLogits"})
+_WITH_AUXILIARIES = {"googlenet", "inception_v3"}
+_PROBE_SIDES = (96, 224, 256, 320, 384, 512, 600)
 
 
 def build_body(name: str, c_in: int = 3) -> nn.Sequential:
-    """The part of a classifier before its pooling, with random weights; parameter names stay torchvision's.
+    """The part of a classifier before its pooling, with random weights; parameter names stay as published.
+
+    Pictures N x c_in x H x W become a feature map N x C x h x w. The units of a body (see `body_units`) are
+    in order from input to output. Transformers whose tokens lie on a grid give that grid; their class token
+    works inside and is left out of the map, and position embeddings follow the size of the picture.
 
     Args:
-        name: a torchvision architecture.
+        name: an architecture, as `zoo.vision.models.architectures.arch_name` writes it.
         c_in: channels of the pictures; the first convolution is adapted.
     """
-    for prefix, reason in _UNSUPPORTED.items():
-        if name.startswith(prefix):
-            raise ValueError(
-                f"architecture '{name}' cannot be cut into body and head: {reason}; "
-                "try a resnet, efficientnet, convnext, regnet or mobilenet"
-            )
+    if name in OWN:
+        return efficientnet_lite0(c_in)
+    if name.startswith(TIMM):
+        return timm_body(name.removeprefix(TIMM), c_in)
+    body = build_vit(name) if name.startswith("vit_") else _cut(name)
+    if c_in != 3:
+        replace_first_conv(body, c_in)
+    return body
+
+
+def _cut(name: str) -> nn.Sequential:
+    plain: dict[str, Any] = {"weights": None}
+    if name in _WITH_AUXILIARIES:
+        plain |= {"aux_logits": False, "init_weights": False}
     kept: OrderedDict[str, nn.Module] = OrderedDict()
-    for child_name, child in torchvision.models.get_model(name, weights=None).named_children():
+    if name in _WITH_AUXILIARIES:
+        kept["rescale"] = SymmetricScale()
+    for child_name, child in torchvision.models.get_model(name, **plain).named_children():
         if child_name in HEAD_NAMES:
             break
         kept[child_name] = child
     if name.startswith("densenet"):
         kept["relu"] = nn.ReLU(inplace=True)
-    body = nn.Sequential(kept)
-    if c_in != 3:
-        _replace_first_conv(body, c_in)
-    return body
+    return nn.Sequential(kept)
 
 
-def first_conv(body: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Name and module of the convolution that reads the picture."""
-    for name, module in body.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return name, module
-    raise ValueError(f"{type(body).__name__} has no convolution")
+def wants_channels_last(body: nn.Module) -> bool:
+    """Whether a body has depthwise convolutions, which run faster in channels-last layout."""
+    return any(isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels for m in body.modules())
 
 
-def adapt_first_weight(weight: Tensor, c_in: int) -> Tensor:
-    """Filters for 3 channels turned into filters for `c_in` channels with the same response to grey pictures.
+class SymmetricScale(nn.Module):
+    """Pictures normalised with ImageNet's statistics on the scale [-1, 1], which the published weights of
+    googlenet and inception_v3 read (torchvision's `transform_input`).
 
-    One channel: the sum over the colours (a grey picture equals its RGB copy). Others: the colours repeat,
-    scaled by 3 / c_in.
-
-    Args:
-        weight: out x 3 x height x width.
-        c_in: channels wanted.
+    More than three channels are scaled as the colours in turn; a single one by the mean of the colours.
     """
-    if c_in == 1:
-        return weight.sum(1, keepdim=True)
-    repeats = -(-c_in // 3)
-    return weight.repeat(1, repeats, 1, 1)[:, :c_in] * (3 / c_in)
+
+    means, stds = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """N x channels x H x W in, the same shape out."""
+        n = pictures.shape[1]
+        means, stds = (
+            torch.tensor(v, dtype=pictures.dtype, device=pictures.device) for v in (self.means, self.stds)
+        )
+        if n == 1:
+            means, stds = means.mean(0, keepdim=True), stds.mean(0, keepdim=True)
+        means, stds = (v.repeat(-(-n // 3))[:n, None, None] for v in (means, stds))
+        return (pictures * stds + means - 0.5) / 0.5
 
 
-def _replace_first_conv(body: nn.Module, c_in: int) -> None:
-    name, old = first_conv(body)
-    new = nn.Conv2d(
-        c_in,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        old.dilation,  # type: ignore[arg-type]
-        old.groups,
-        bias=old.bias is not None,
-        padding_mode=old.padding_mode,
-    )
-    with torch.no_grad():
-        new.weight.copy_(adapt_first_weight(old.weight, c_in))
-        if old.bias is not None and new.bias is not None:
-            new.bias.copy_(old.bias)
-    parent, _, leaf = name.rpartition(".")
-    setattr(body.get_submodule(parent), leaf, new)
+def body_units(body: nn.Sequential) -> list[Any]:
+    """The steps of a body in order: its children, plain sequences opened once.
+
+    A body that does not run its children one after the other names its units itself (`units()`); parameters
+    of its own are then among them.
+    """
+    own = getattr(body, "units", None)
+    if own is not None:
+        return own()
+    units: list[nn.Module] = []
+    for child in body.children():
+        units += list(child.children()) if type(child) is nn.Sequential else [child]
+    return units
 
 
 def probe(body: nn.Sequential, c_in: int, size: int = 96) -> tuple[int, int]:
@@ -123,22 +107,27 @@ def probe(body: nn.Sequential, c_in: int, size: int = 96) -> tuple[int, int]:
     The units (see `body_units`) before that one form the early body, the rest the late body.
     """
     units = body_units(body)
+    own = getattr(body, "early_units", None)
+    named = {str(n): unit for n, unit in enumerate(units) if own is None}
     sides: list[int] = []
 
     def remember(name: str, output: Tensor) -> None:
         sides.append(min(output.shape[-2:]))
 
-    named = {str(number): unit for number, unit in enumerate(units)}
-    with Hooks(named, remember), torch.no_grad(), preserve_modes(body):
-        features = body.eval()(torch.zeros(1, c_in, size, size))
-    late = [i for i, side in enumerate(sides) if side * 8 < size]
+    side, features = size, None
+    for side in [size, *(s for s in _PROBE_SIDES if s > size)]:
+        sides.clear()
+        try:
+            with Hooks(named, remember):
+                features = run_zeros(body, c_in, side, side)
+            break
+        except Exception:
+            if side == max(size, _PROBE_SIDES[-1]):
+                raise
+    if features is None:
+        raise AssertionError("a shape or an error")
+    if own is not None:
+        return features.shape[1], own
+    late = [i for i, at in enumerate(sides) if at * 8 < side]
     cut = late[0] if late and 0 < late[0] < len(units) else max(1, len(units) // 2)
     return features.shape[1], cut
-
-
-def body_units(body: nn.Sequential) -> list[nn.Module]:
-    """The steps of a body in order: its children, plain sequences opened once."""
-    units: list[nn.Module] = []
-    for child in body.children():
-        units += list(child.children()) if type(child) is nn.Sequential else [child]
-    return units

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
-from zoo.vision.models.bodies import arch_name, body_units, build_body, probe
+from zoo.vision.models.architectures import arch_name
+from zoo.vision.models.bodies import body_units, build_body, probe
 
 
 def concat_pool(features: Tensor) -> Tensor:
@@ -37,8 +38,38 @@ def head_dropouts(ps: float | Sequence[float] | None, n_layers: int) -> list[flo
     return values
 
 
+class DampedLinear(nn.Linear):
+    """A linear layer of `damping` times its inputs, `y = W (damping x) + b`, with weights as much larger.
+
+    It computes what a linear layer does and takes smaller steps: Adam moves every weight by about the rate,
+    so that 0.01 moves the sum over 2,500 normalised inputs by 20, and by 2 with a damping of 0.1. (What a
+    multiplier does to the steps of Adam: Yang et al. 2022, "Tensor Programs V", lemma J.1.)
+
+    Example:
+        >>> layer = DampedLinear(3, 1, damping=0.1)
+        >>> _ = nn.init.ones_(layer.weight), nn.init.zeros_(layer.bias)
+        >>> round(layer(torch.ones(1, 3)).item(), 6)
+        0.3
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, damping: float) -> None:
+        super().__init__(in_features, out_features)
+        self.damping = damping
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input * self.damping, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, damping={self.damping}"
+
+
 def make_head(
-    n_in: int, n_out: int, xtra_fc: Sequence[int] = (512,), ps: float | Sequence[float] | None = None
+    n_in: int,
+    n_out: int,
+    xtra_fc: Sequence[int] = (512,),
+    ps: float | Sequence[float] | None = None,
+    *,
+    damping: float = 1.0,
 ) -> nn.Sequential:
     """[BatchNorm, Dropout, Linear, ReLU] per hidden layer, then BatchNorm, Dropout, Linear.
 
@@ -47,6 +78,7 @@ def make_head(
         n_out: number of classes.
         xtra_fc: sizes of the hidden layers; () for none.
         ps: dropout of every linear layer; one number is used for all; 0 adds no dropout layer.
+        damping: below 1 the linear layers are `DampedLinear`, which begin with the same outputs.
 
     Returns:
         A head with Kaiming-initialised linear layers (He et al. 2015).
@@ -62,10 +94,20 @@ def make_head(
         layers.append(nn.BatchNorm1d(sizes[i]))
         if p > 0:
             layers.append(nn.Dropout(p))
-        layers.append(kaiming_head(nn.Linear(sizes[i], sizes[i + 1])))
+        layers.append(_linear(sizes[i], sizes[i + 1], damping))
         if i < len(sizes) - 2:
             layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def _linear(n_in: int, n_out: int, damping: float) -> nn.Linear:
+    """A layer whose outputs begin with the size of its inputs."""
+    if damping == 1:
+        return kaiming_head(nn.Linear(n_in, n_out))
+    layer = kaiming_head(DampedLinear(n_in, n_out, damping=damping))
+    with torch.no_grad():
+        layer.weight.div_(damping)
+    return layer
 
 
 class TransferModel(nn.Module):
@@ -124,19 +166,26 @@ def transfer_model(
     c_in: int = 3,
     xtra_fc: Sequence[int] = (512,),
     ps: float | Sequence[float] | None = None,
+    bn_final: bool = False,
+    damping: float = 1.0,
 ) -> TransferModel:
-    """A torchvision body with random weights and a fresh head.
+    """A body with random weights and a fresh head.
 
     Args:
-        arch: torchvision name.
+        arch: name of an architecture.
         n_classes: outputs.
         c_in: channels of the pictures.
         xtra_fc: sizes of the head's hidden layers.
         ps: the head's dropout, see `make_head`.
+        bn_final: whether batch norm (momentum 0.01) follows the last layer.
+        damping: of the head's linear layers; archives that do not name it have plain ones.
     """
     body = _body(arch_name(arch), c_in)
     n_features, cut = probe(body, c_in)
-    return TransferModel(body, make_head(2 * n_features, n_classes, xtra_fc, ps), cut)
+    head = make_head(2 * n_features, n_classes, xtra_fc, ps, damping=damping)
+    if bn_final:
+        head.append(nn.BatchNorm1d(n_classes, momentum=0.01))
+    return TransferModel(body, head, cut)
 
 
 def with_custom_head(arch: str, head: nn.Module, c_in: int = 3) -> TransferModel:

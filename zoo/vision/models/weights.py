@@ -1,7 +1,8 @@
-"""Weights of torchvision's classifiers, downloaded or from a file, for bodies cut from them."""
+"""Published weights of classifiers, downloaded or from a file, for bodies cut from them."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import urllib.error
 import warnings
@@ -17,7 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zoo.errors import did_you_mean, some
-from zoo.vision.models.bodies import HEAD_NAMES, adapt_first_weight, first_conv
+from zoo.vision.models.architectures import OWN, TIMM, import_timm
+from zoo.vision.models.bodies import AUXILIARY_NAMES, HEAD_NAMES
+from zoo.vision.models.channels import adapt_first_weight, first_conv
 
 
 def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -53,7 +56,18 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def published_weights(name: str) -> dict[str, Tensor]:
-    """Torchvision's default weights, from its download cache or the network."""
+    """The default weights of an architecture, from a download cache, the network or an installed package.
+
+    Args:
+        name: as `arch_name` writes it.
+
+    Raises:
+        OSError: they could not be had; the message tells how to go on without the network.
+    """
+    if name in OWN:
+        return read_state_dict(_packaged_file(name))
+    if name.startswith(TIMM):
+        return _timm_weights(name)
     entry = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     try:
         return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
@@ -65,13 +79,40 @@ def published_weights(name: str) -> dict[str, Tensor]:
         ) from err
 
 
+def _packaged_file(name: str) -> Path:
+    """The file of weights that a package on the index carries."""
+    package = f"{name}_pytorch_model"
+    spec = importlib.util.find_spec(package)
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    for file in (file for place in places for file in sorted(Path(place).glob("models/*.pth"))):
+        return file
+    raise OSError(
+        f"the weights of {name} come in a package of their own, which is not installed: pip install "
+        f"{package}; or pass weights='path/to/file.pth', or weights=None to start from random weights"
+    )
+
+
+def _timm_weights(name: str) -> dict[str, Tensor]:
+    bare = name.removeprefix(TIMM)
+    timm = import_timm(bare)
+    try:
+        return dict(timm.create_model(bare, pretrained=True).state_dict())
+    except Exception as err:  # its hub client raises errors of many packages
+        raise OSError(
+            f"could not download the weights of {name} ({type(err).__name__}: {err}). Offline: pass "
+            "weights='path/to/file.safetensors' (timm's state dict), or weights=None "
+            "to start from random weights"
+        ) from err
+
+
 def load_body_weights(body: nn.Sequential, state: Mapping[str, Tensor], c_in: int, origin: str) -> None:
     """Copy a classifier's (or only its body's) weights into a body.
 
     Args:
         body: from `build_body`.
         state: torchvision's names; weights of the classifier part are left out. Names relative to
-            ``features`` are accepted too.
+            ``features`` are accepted too. A body with `adapt_state` translates what it knows of others'
+            names and shapes first.
         c_in: channels of the pictures.
         origin: named in errors.
 
@@ -79,15 +120,22 @@ def load_body_weights(body: nn.Sequential, state: Mapping[str, Tensor], c_in: in
         ValueError: a weight is missing, has another shape, or is unknown; nothing is copied then.
     """
     wanted = body.state_dict()
-    given = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)", r"\1\2", k): v for k, v in state.items()}
-    if wanted.keys().isdisjoint(given) and len(list(body.children())) in (1, 2):
+    adapt = getattr(body, "adapt_state", dict)
+    given = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)", r"\1\2", k): v for k, v in adapt(state).items()
+    }
+    if (
+        type(body) is nn.Sequential
+        and wanted.keys().isdisjoint(given)
+        and len(list(body.children())) in (1, 2)
+    ):
         prefix = next(iter(body.named_children()))[0]
         given = {f"{prefix}.{k}": v for k, v in given.items()}
     if c_in != 3:
         key = first_conv(body)[0] + ".weight"
         if key in given and given[key].shape[1] == 3:
             given[key] = adapt_first_weight(given[key], c_in)
-    head = tuple(f"{name}." for name in HEAD_NAMES)
+    head = tuple(f"{name}." for name in HEAD_NAMES | AUXILIARY_NAMES)
     missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
     unknown = [k for k in given if k not in wanted and not k.startswith(head)]
     misshapen = [

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zoo.vision.files.depths import checked_range
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
 from zoo.vision.transforms.augment import RandomGeometry, RandomLighting, RandomTransform
 from zoo.vision.transforms.view import CropMode, PadMode, Size, View
@@ -36,6 +37,8 @@ class ImageTransform:
         pad: pixels added on each side before the crop.
         pad_mode: what is seen beyond the edges: "reflect", "constant" (black) or "edge"; a turn or warp that
             has one of its own decides for its view.
+        value_range: the values that are black and white in pictures of more than 8 bits and of floats, the
+            same for all pictures of a set; None takes what the files declare.
         crop: "random", "center", "squash" (change the aspect ratio) or "letterbox" (add borders).
     """
 
@@ -48,6 +51,10 @@ class ImageTransform:
     pad: int = 0
     pad_mode: PadMode = "reflect"
     crop: CropMode = "center"
+    value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value_range", checked_range(self.value_range))
 
     def __call__(self, picture: Picture, seed: int | None = None, *, channels: int = 3) -> Tensor:
         """The normalised C x height x width float tensor of one picture.
@@ -83,7 +90,7 @@ class ImageTransform:
         if rng is None and self.is_random:
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         shortest = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
-        item = as_pixels(picture, channels=channels, min_size=shortest)
+        item = as_pixels(picture, channels=channels, min_size=shortest, value_range=self.value_range)
         width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
         view = self.view((height, width), rng)
         steps = [one for one in self.augment if rng is not None and not isinstance(one, RandomGeometry)]
@@ -148,6 +155,7 @@ class ImageTransform:
             "std": list(self.std),
             "interpolation": self.interpolation,
             "crop": self.without_augmentation().crop,
+            **({} if self.value_range is None else {"value_range": list(self.value_range)}),
         }
 
     @classmethod
@@ -160,6 +168,7 @@ class ImageTransform:
             std=tuple(float(v) for v in state["std"]),
             interpolation=str(state["interpolation"]),
             crop=state["crop"],
+            value_range=tuple(state["value_range"]) if state.get("value_range") else None,
         )
 
 

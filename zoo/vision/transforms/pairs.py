@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 
 from zoo.errors import did_you_mean
-from zoo.vision.models.bodies import pretraining_preset
+from zoo.vision.models.architectures import pretraining_preset
 from zoo.vision.transforms.augment import RandomCall, RandomTransform
 from zoo.vision.transforms.image_transform import ImageTransform
 from zoo.vision.transforms.view import CropMode, PadMode
@@ -31,6 +31,7 @@ def tfms_from_stats(
     pad_mode: PadMode = "reflect",
     crop: CropMode | None = None,
     interpolation: str = "bilinear",
+    value_range: tuple[float, float] | None = None,
 ) -> tuple[ImageTransform, ImageTransform]:
     """The (train, valid) pair of transforms for given channel statistics.
 
@@ -47,6 +48,8 @@ def tfms_from_stats(
         crop: "random" or "center" crops of training pictures (default: random if anything else is random or
             padded); "squash" or "letterbox" use the whole picture, in validation too.
         interpolation: "bilinear", "bicubic" or "nearest".
+        value_range: the values that are black and white in pictures of more than 8 bits and of floats, the
+            same for all pictures of a set, such as (0, 4095); None takes what the files declare.
 
     Returns:
         A pair of `ImageTransform`; each can be called on one picture.
@@ -74,7 +77,9 @@ def tfms_from_stats(
     augment = tuple(_as_random(t) for t in aug_tfms or ())
     if crop is None:
         crop = "random" if augment or pad or (max_zoom or 1) > 1 else "center"
-    valid = ImageTransform(size, mean, std, interpolation, crop="center" if crop == "random" else crop)
+    valid = ImageTransform(
+        size, mean, std, interpolation, crop="center" if crop == "random" else crop, value_range=value_range
+    )
     train = replace(
         valid, augment=augment, max_zoom=float(max_zoom or 1.0), pad=pad, pad_mode=pad_mode, crop=crop
     )
@@ -90,6 +95,7 @@ def tfms_from_model(
     pad: int = 0,
     pad_mode: PadMode = "reflect",
     crop: CropMode | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> tuple[ImageTransform, ImageTransform]:
     """Like `tfms_from_stats`, with the statistics and interpolation the architecture was pretrained with.
 
@@ -101,6 +107,7 @@ def tfms_from_model(
         pad: likewise.
         pad_mode: likewise.
         crop: likewise.
+        value_range: likewise.
 
     >>> train, valid = tfms_from_model("efficientnet_b0", 224)
     >>> valid.interpolation
@@ -116,6 +123,7 @@ def tfms_from_model(
         pad_mode=pad_mode,
         crop=crop,
         interpolation=interpolation,
+        value_range=value_range,
     )
 
 

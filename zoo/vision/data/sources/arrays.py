@@ -11,8 +11,8 @@ from zoo.data.classes import label_rows
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.splits import SplitPictures
-from zoo.vision.data.targets.labels import encode_labels
 from zoo.vision.pictures import check_unit_range
+from zoo.vision.targets.labels import encode_labels
 
 
 def split_arrays(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.splits import stratified_idxs
 from zoo.errors import did_you_mean, some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.splits import SplitPictures
@@ -31,16 +32,38 @@ log = logging.getLogger(__name__)
 
 
 def split_folders(
-    path: Path, trn_name: str, val_name: str | None, test_name: str | None, *, limit: int | None = None
+    path: Path,
+    trn_name: str,
+    val_name: str | None,
+    test_name: str | None,
+    *,
+    limit: int | None = None,
+    classes: Sequence[str] | None = None,
+    val_pct: float | None = None,
+    seed: int | None = None,
 ) -> SplitPictures:
-    """Pictures below folders for training, validation (a folder a class each) and test (unlabelled)."""
-    files, y, classes = read_class_folders(existing_folder(path, trn_name, "training"), limit=limit)
+    """Pictures below folders for training, validation (a folder a class each) and test (unlabelled); see
+    `ImageClassifierData.from_paths` for the arguments.
+    """
+    source = existing_folder(path, trn_name, "training")
+    files, y, known = read_class_folders(source, classes, limit=limit, only=classes is not None)
     train, valid = ImageDataset(files, y, None), None
-    if val_name is not None:
-        folder = existing_folder(path, val_name, "validation")
-        files, y, _ = read_class_folders(folder, classes, limit=limit)
+    if val_pct is not None and val_name is not None and (path / val_name).is_dir():
+        raise ValueError(
+            f"{path / val_name} exists, and val_pct={val_pct} splits the training folder: pass val_name=None "
+            "to leave the validation folder out, or leave val_pct out"
+        )
+    if val_pct is not None:
+        rows = stratified_idxs(y, val_pct, 42 if seed is None else seed)
+        if not len(rows):
+            raise ValueError(f"val_pct={val_pct} of {len(y)} pictures leaves none to validate on")
+        train, valid = train.only(np.setdiff1d(np.arange(len(y)), rows)), train.only(rows)
+    elif val_name is not None:
+        hint = "; val_pct=0.2 validates on a fifth of the training pictures"
+        folder = existing_folder(path, val_name, "validation", hint)
+        files, y, _ = read_class_folders(folder, known, limit=limit, only=classes is not None)
         valid = ImageDataset(files, y, None)
-    return SplitPictures(train, valid, unlabelled(path, test_name), classes)
+    return SplitPictures(train, valid, unlabelled(path, test_name), known)
 
 
 def unlabelled(path: Path, name: str | None) -> ImageDataset | None:
@@ -50,7 +73,7 @@ def unlabelled(path: Path, name: str | None) -> ImageDataset | None:
     return ImageDataset(read_flat_folder(existing_folder(path, name, "test")), None, None)
 
 
-def existing_folder(path: Path, name: str, what: str) -> Path:
+def existing_folder(path: Path, name: str, what: str, hint: str = "") -> Path:
     """`path / name`, or a `FileNotFoundError` that suggests a near miss."""
     if not path.is_dir():
         raise FileNotFoundError(f"folder {path} does not exist")
@@ -59,7 +82,7 @@ def existing_folder(path: Path, name: str, what: str) -> Path:
         present = sorted(p.name for p in path.iterdir() if p.is_dir())
         raise FileNotFoundError(
             f"no {what} folder '{name}' in {path}{did_you_mean(name, present)}; folders there: "
-            f"{some(present) or 'none'}"
+            f"{some(present) or 'none'}{hint}"
         )
     return folder
 
@@ -70,6 +93,7 @@ def read_class_folders(
     *,
     limit: int | None = None,
     allow_empty: bool = False,
+    only: bool = False,
 ) -> tuple[FileList, np.ndarray, list[str]]:
     """Pictures of a folder that holds one folder per class.
 
@@ -83,6 +107,7 @@ def read_class_folders(
             folder whose name differs only in Unicode composition belongs to the class.
         limit: largest number of pictures of one class, spread evenly over its sorted files.
         allow_empty: whether a class may have no pictures; it is told in the log.
+        only: whether folders of other classes are passed over, which is told in the log.
 
     Returns:
         Paths, class numbers (int64), class names.
@@ -99,6 +124,8 @@ def read_class_folders(
     check_class_names(names, folder)
     tell_look_alikes(names, str(folder))
     known = list(classes if classes is not None else names)
+    if only:
+        names = _chosen(names, known, folder)
     numbers = _class_numbers(names, known, folder)
     files: list[str] = []
     rows: list[np.ndarray] = []
@@ -150,6 +177,23 @@ def _class_folders(folder: Path) -> tuple[list[str], LeftOut]:
             else:
                 names.append(entry.name)
     return names, left
+
+
+def _chosen(names: Sequence[str], classes: Sequence[str], folder: Path) -> list[str]:
+    """The folders of the classes that were asked for."""
+    wanted = {unicodedata.normalize("NFC", name) for name in classes}
+    absent = wanted - {unicodedata.normalize("NFC", name) for name in names}
+    if absent:
+        first = min(absent)
+        raise ValueError(
+            f"{folder}: there is no class folder {first!r}{did_you_mean(first, names)}; there are: "
+            f"{some(names)}"
+        )
+    found = [name for name in names if unicodedata.normalize("NFC", name) in wanted]
+    others = [name for name in names if name not in found]
+    if others:
+        log.info("%s: class folders passed over: %s", folder, some(others))
+    return found
 
 
 def _class_numbers(names: Sequence[str], known: Sequence[str], folder: Path) -> dict[str, int]:

@@ -16,9 +16,9 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.options import OnMissing
 from zoo.vision.data.sources.folders import unlabelled
 from zoo.vision.data.splits import SplitPictures, validation_rows, without_stranded
-from zoo.vision.data.targets.coding import check_classes
-from zoo.vision.data.targets.labels import encode_labels
 from zoo.vision.files.names import on_disk
+from zoo.vision.targets.coding import check_classes
+from zoo.vision.targets.labels import encode_labels
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,152 @@
+"""Where a network looked: the map is right, lies over the right place, and leaves no trace."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import nn
+
+from tests.vision.helpers import two_class_arrays
+from zoo import load_learner
+from zoo.vision import ConvLearner, ImageClassifierData, imagenet_stats, tfms_from_stats
+from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.seeing.feature_map import FeatureMap
+
+PLAIN = ((0.0,) * 3, (1.0,) * 3)
+
+
+class Bright(nn.Module):
+    """Two classes, "dark" and "light": mean brightness over cells of 4 x 4 pixels."""
+
+    def __init__(self, channels_last: bool = False) -> None:
+        super().__init__()
+        self.cells = nn.AvgPool2d(4)
+        self.order = nn.Identity() if not channels_last else ToLast()
+        self.linear = nn.Linear(3, 2, bias=False)
+        self.last = channels_last
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.tensor([[-1.0, -1, -1], [1.0, 1, 1]]))
+
+    def forward(self, x):
+        maps = self.order(self.cells(x))
+        return self.linear(maps.mean((1, 2) if self.last else (2, 3)))
+
+
+class ToLast(nn.Module):
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1)
+
+
+def bright_learner(crop=None, size=32, **options):
+    x = np.zeros((4, size, size, 3), np.uint8)
+    tfms = tfms_from_stats(PLAIN, size, crop=crop)
+    data = ImageClassifierData.from_arrays(None, (x, ["dark", "light"] * 2), tfms=tfms, bs=2)
+    return ConvLearner.from_model_data(Bright(**options), data, progress=False, device="cpu")
+
+
+def spot(height, width, top, left, side=8):
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[top : top + side, left : left + side] = 255
+    return picture
+
+
+def peak(found):
+    """Centre of gravity of the brightest part."""
+    return np.argwhere(found > 0.8).mean(0)
+
+
+def test_it_is_the_class_activation_map_where_the_network_ends_in_a_mean_and_a_linear_layer():
+    learn = bright_learner()
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    found = learn.activation_map(picture, "light")
+    maps = learn.model.cells(torch.from_numpy(picture.transpose(2, 0, 1) / 255.0).float()[None])
+    weights = learn.model.linear.weight[1]
+    cam = (maps * weights[None, :, None, None]).sum(1, keepdim=True)  # Zhou et al. 2016, equation 2
+    by_hand = F.interpolate(cam, (32, 32), mode="bilinear", align_corners=False)[0, 0].detach().numpy()
+    assert found.shape == (32, 32)
+    assert np.allclose(found, by_hand / by_hand.max(), atol=1e-5)
+    assert np.allclose(learn.activation_map(picture, 1, method="gradcam"), found, atol=1e-5)  # equal weights
+
+
+@pytest.mark.parametrize("crop", ["center", "squash", "letterbox"])
+@pytest.mark.parametrize("shape", [(32, 32), (40, 120), (90, 50)])
+def test_the_map_lies_over_the_picture_as_given(crop, shape):
+    learn = bright_learner(crop)
+    height, width = shape
+    top, left = height // 2 - 10, width // 2 - 2
+    found = learn.activation_map(spot(height, width, top, left), "light")
+    assert found.shape == shape
+    assert found.min() >= 0
+    assert found.max() == 1
+    assert np.abs(peak(found) - [top + 3.5, left + 3.5]).max() < max(shape) / 8  # cells of 4 of 32 places
+    if crop == "center" and shape == (40, 120):
+        assert not found[:, :38].any()
+        assert not found[:, 82:].any()
+
+
+def test_maps_with_channels_last_are_understood():
+    found = bright_learner(channels_last=True).activation_map(spot(32, 32, 4, 20), "light")
+    assert np.abs(peak(found) - [7.5, 23.5]).max() < 4
+
+
+def test_nothing_is_left_behind_and_no_gradient_need_be_on():
+    learn = bright_learner()
+    learn.model.train()
+    learn.model.linear.eval()
+    for parameter in learn.model.parameters():
+        parameter.requires_grad = False
+    picture = spot(32, 32, 4, 4)
+    with torch.no_grad():
+        first = learn.activation_map(picture, "light")
+    with torch.inference_mode():
+        second = learn.activation_map(picture, "light")
+    assert np.array_equal(first, second)
+    assert learn.model.training
+    assert not learn.model.linear.training
+    assert not any(module._forward_hooks for module in learn.model.modules())
+    assert all(p.grad is None and not p.requires_grad for p in learn.model.parameters())
+    with pytest.raises(ValueError, match="did you mean 'light'"):
+        learn.activation_map(picture, "ligt")
+    assert not any(module._forward_hooks for module in learn.model.modules())
+
+
+def test_nothing_speaks_for_a_class():
+    assert not bright_learner().activation_map(spot(32, 32, 4, 4), "dark").any()
+
+
+@pytest.mark.parametrize("arch", ["squeezenet1_1", "densenet121", "mobilenet_v2", "resnet18"])
+def test_frozen_bodies_and_exported_learners(arch, tmp_path):
+    x, y = two_class_arrays(8, 64)
+    data = ImageClassifierData.from_arrays(None, (x, y), tfms=tfms_from_stats(imagenet_stats, 64), bs=4)
+    learn = ConvLearner.pretrained(
+        arch, data, weights=None, xtra_fc=[], seed=0, progress=False, path=tmp_path
+    )
+    found = learn.activation_map(x[0])
+    assert found.shape == (64, 64)
+    learn.export(tmp_path / "model.zip")
+    again = load_learner(tmp_path / "model.zip", device=learn.device)
+    assert np.allclose(again.activation_map(x[0]), found, atol=1e-5)
+
+
+def test_own_networks_and_figures():
+    x, y = two_class_arrays(4)
+    data = ImageClassifierData.from_arrays(None, (x, y), tfms=tfms_from_stats(imagenet_stats, 16), bs=2)
+    learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False)
+    drawn = learn.plot_activation_map(x[0], "red", method="gradcam")
+    assert isinstance(drawn, Figure)
+    assert "what speaks for red" in drawn.axes[1].get_title()
+    with pytest.raises(ValueError, match="alpha"):
+        learn.plot_activation_map(x[0], alpha=2)
+    with pytest.raises(ValueError, match="method must be"):
+        learn.activation_map(x[0], method="cam")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no class number 2"):
+        learn.activation_map(x[0], 2)
+
+
+def test_networks_without_a_feature_map_say_why():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
+    with pytest.raises(ValueError, match="no feature map"):
+        FeatureMap.of(flat, torch.zeros(1, 3, 16, 16))
+    with pytest.raises(ValueError, match="answers with pictures"):
+        FeatureMap.of(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1)), torch.zeros(1, 3, 16, 16))

@@ -1,0 +1,165 @@
+"""What a learner on a pretrained body does by itself: where its head starts, which statistics stay."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.loaders.batches import device_batches
+from zoo.data.loaders.seeding import preserve_rng
+from zoo.distributed import group as distributed
+from zoo.engine.modes import preserve_modes
+from zoo.learner import Learner
+from zoo.training.recipes import check_fine_tune
+from zoo.vision.data.loaders import picture_loader
+from zoo.vision.models.head_start import layers_of, start_head
+from zoo.vision.models.transfer import TransferModel
+
+log = logging.getLogger(__name__)
+
+START_ROWS = 5_000
+"""A head starts from logistic regression by itself where there are at most so many training pictures; with
+more, its steps are many enough."""
+
+FEW_ROWS = 2_000
+"""`fine_tune` keeps the statistics of the body's batch norm by itself where there are at most so many."""
+
+
+class FineTuning(Learner):
+    """The part of a `ConvLearner` that concerns a pretrained body and its new head.
+
+    Attributes:
+        head_start: whether a new head begins its first fit as logistic regression on the activations of the
+            training pictures: True, False, or None for where it pays (see `ConvLearner.pretrained`).
+    """
+
+    head_start: bool | None = None
+    _new_head: str | None = None  # what the head holds while it is new
+    _statistics_chosen = False
+
+    def _checked_head_start(self, head_start: Any) -> bool | None:
+        if head_start is not None and not isinstance(head_start, bool):
+            raise TypeError(
+                f"head_start is True, False, or None to start the head where it pays, got {head_start!r}"
+            )
+        return head_start
+
+    def bn_freeze(self, on: bool) -> None:
+        """Keep the running statistics of all groups but the last fixed, even where they are trained.
+
+        From the start it is on where the weights have batch norm that is folded into the convolutions: to
+        estimate its statistics anew would undo what the body knows.
+        """
+        self._statistics_chosen = True
+        super().bn_freeze(on)
+
+    def fine_tune(
+        self, epochs: int, lr: float = 1e-3, *, freeze_epochs: int = 1, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
+
+        As `Learner.fine_tune`, and with up to 2,000 training pictures the statistics of the body's batch norm
+        are kept, as after `bn_freeze(True)`: few batches estimate them badly. `bn_freeze(False)` before the
+        call lets them move.
+
+        Args:
+            epochs: of the second stage.
+            lr: rate of the head; the first groups train at `lr / 200` in the second stage.
+            freeze_epochs: of the first stage; 0 leaves it out.
+            options: as in `Learner.fine_tune`.
+        """
+        check_fine_tune(self, epochs, lr, freeze_epochs)
+        if not self._statistics_chosen and isinstance(self.model, TransferModel):
+            rows = _rows(self.data)
+            if 0 < rows <= FEW_ROWS:
+                log.info("%d training pictures: the statistics of the body's batch norm are kept", rows)
+                super().bn_freeze(True)
+        return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, **options)
+
+    def _run(self, *given: Any, **options: Any) -> list[dict[str, Any]]:
+        self._start_new_head()
+        return super()._run(*given, **options)
+
+    def _head_is_new(self) -> None:
+        """Remember what the head holds before it has been trained."""
+        model = self.model
+        if isinstance(model, TransferModel) and model.pooled and layers_of(model.head):
+            self._new_head = _digest(model.head)
+
+    @torch.no_grad()
+    def _start_new_head(self) -> None:
+        """Start a head that is still new, where it pays: one pass over the pictures without augmentation."""
+        data, model = self.data, self.model
+        if not self._head_may_start() or not isinstance(model, TransferModel):
+            return
+        if getattr(self, "_features", None) is not None:
+            features, targets = data.train_dl.tensors
+        else:
+            check = getattr(data, "check_files", None)
+            if check is not None:
+                check()
+            plain = data.trn_ds.with_tfm(data.tfms[1].without_augmentation())
+            loader = picture_loader(plain, data.bs, num_workers=data.num_workers, seed=0)
+            rows: list[tuple[Tensor, Tensor]] = []
+            with preserve_modes(model), preserve_rng():
+                model.eval()
+                for pictures, answers in device_batches(loader, self.device, training=False):
+                    rows.append((model.features(pictures).float().cpu(), answers.cpu()))
+            features, targets = map(torch.cat, zip(*rows, strict=True))
+        start_head(model.head, features, targets)
+        self._new_head = None
+        self._weights_changed("head_start")
+        if self.progress and distributed.is_main():
+            print(f"the head starts from logistic regression on {len(targets):,} pictures", flush=True)
+
+    def _head_may_start(self) -> bool:
+        """Whether the head still has its random weights, and shall start elsewhere."""
+        data = self.data
+        if self._new_head is None or self.head_start is False:
+            return False
+        if getattr(data, "task", None) not in ("classification", "multilabel"):
+            return False
+        rows = _rows(data)
+        if min(rows, getattr(data.train_dl, "bs", 2)) < 2 or (self.head_start is None and rows > START_ROWS):
+            return False
+        if _digest(self.model.get_submodule("head")) == self._new_head:
+            return True
+        self._new_head = None
+        return False
+
+
+def statistics_are_folded(body: nn.Module) -> bool:
+    """Whether all batch norm layers of a trained body have the mean 0 and the variance 1 (less an epsilon):
+    they were folded into the convolutions before them, as converters to formats for phones do.
+
+    Example:
+        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+        True
+        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1)))
+        False
+    """
+    norms = [m for m in body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    known = [(m.running_mean, m.running_var) for m in norms]
+    return bool(known) and all(
+        mean is not None and var is not None and not mean.any() and bool(((var - 1).abs() < 1e-4).all())
+        for mean, var in known
+    )
+
+
+def _rows(data: Any) -> int:
+    """Training pictures; 0 where they cannot be counted or are not there."""
+    pictures = getattr(data, "trn_ds", None)
+    return 0 if pictures is None else len(pictures)
+
+
+def _digest(module: nn.Module) -> str:
+    """A hash of all parameters and buffers but the count of batches."""
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

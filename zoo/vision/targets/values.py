@@ -1,0 +1,209 @@
+"""Targets that are numbers: values of the whole picture, or points in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.metrics import mae, rmse
+from zoo.vision.targets.base import Target
+from zoo.vision.transforms.view import View
+
+
+class ValueTarget(Target):
+    """One or more numbers a picture (an age, a vector).
+
+    A network learns them with mean 0 and standard deviation 1 over the training pictures; everything that is
+    told (metrics, predictions) is in the units of the values.
+
+    Args:
+        names: of the values.
+        mean: of each.
+        std: of each; above 0.
+
+    Raises:
+        ValueError: for values that are missing or infinite (`fitted`).
+
+    Example:
+        >>> target = ValueTarget.fitted(np.array([[10.0], [30.0]]))
+        >>> target.row([40.0]), target.inverse(np.array([[2.0]]))
+        (tensor([2.]), array([[40.]], dtype=float32))
+    """
+
+    kind: ClassVar[str] = "values"
+    task: ClassVar[str | None] = "regression"
+
+    def __init__(self, names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+        self.names = [str(name) for name in names]
+        self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+
+    @classmethod
+    def fitted(
+        cls,
+        values: Any,
+        names: Sequence[str] | None = None,
+        *,
+        standardize: bool = True,
+        origin: str = "values",
+    ) -> Self:
+        """The target of these training values.
+
+        Args:
+            values: (rows,) or (rows, n) numbers.
+            names: of the n values.
+            standardize: whether a network learns them with mean 0 and deviation 1.
+            origin: for errors.
+        """
+        rows = check_numbers(values, origin)
+        n = rows.shape[1]
+        names = [f"value {i}" if n > 1 else "value" for i in range(n)] if names is None else names
+        if len(names) != n:
+            raise ValueError(f"{origin}: {n} values a picture but {len(names)} names")
+        if not standardize:
+            return cls(names, np.zeros(n), np.ones(n))
+        std = rows.std(0)
+        return cls(names, rows.mean(0), np.where(std > 1e-9 * np.abs(rows).max(0).clip(1e-30), std, 1.0))
+
+    @property
+    def n_out(self) -> int:
+        return len(self.names)
+
+    def row(self, raw: Any, view: View | None = None) -> Tensor:
+        return torch.as_tensor(
+            ((np.asarray(raw, np.float64).reshape(-1) - self.mean) / self.std), dtype=torch.float32
+        )
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Outputs of a network, (rows, n), in the units of the values."""
+        return (np.asarray(values).reshape(-1, self.n_out) * self.std + self.mean).astype(np.float32)
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """The inverse of `inverse`."""
+        return ((np.asarray(values).reshape(-1, self.n_out) - self.mean) / self.std).astype(np.float32)
+
+    def default_metrics(self) -> list[Any]:
+        return [self.in_units(rmse), self.in_units(mae)]
+
+    def in_units(self, metric: Any) -> Any:
+        """A metric of numbers in the units of the values, whatever the network learns."""
+        return InUnits(metric, self)
+
+    def text(self, value: Any) -> str:
+        told = self.inverse(np.asarray(value))[0]
+        if self.n_out == 1:
+            return f"{told[0]:.4g}"
+        shown = [f"{name} {v:.4g}" for name, v in zip(self.names, told, strict=True)]
+        return ", ".join(shown[:4]) + (" ..." if len(shown) > 4 else "")
+
+    def to_state(self) -> dict[str, Any]:
+        numbers = {"mean": self.mean.tolist(), "std": self.std.tolist()}
+        return {"kind": self.kind, "names": self.names, **numbers}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        return cls(state["names"], state["mean"], state["std"])
+
+
+class InUnits:
+    """A metric that is told in the units of the values.
+
+    Args:
+        metric: a function of predictions and targets.
+        target: knows the units.
+    """
+
+    def __init__(self, metric: Any, target: ValueTarget) -> None:
+        self.metric, self.target = metric, target
+        self.__name__ = getattr(metric, "__name__", type(metric).__name__)
+
+    def __call__(self, preds: Tensor, targets: Tensor) -> float:
+        told = (torch.from_numpy(self.target.inverse(part.numpy())) for part in (preds.cpu(), targets.cpu()))
+        return self.metric(*told)
+
+
+class PointsTarget(Target):
+    """Points in a picture; raw targets are (k, 2) of x and y in its pixels, float32.
+
+    A network learns them in [-1, 1] of what it sees (-1 the left or upper edge, 1 the right or lower one);
+    they follow every view, and answers to raw pictures are in the pixels of these.
+
+    Args:
+        names: of the points, in order.
+
+    Example:
+        >>> PointsTarget(["nose"]).row([[15.0, 5.0]], View.fit((10, 20), (10, 20)))
+        tensor([0.5000, 0.0000])
+    """
+
+    kind: ClassVar[str] = "points"
+    task: ClassVar[str | None] = "regression"
+    follows: ClassVar[bool] = True
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = [str(name) for name in names]
+
+    @property
+    def n_out(self) -> int:
+        return 2 * len(self.names)
+
+    def row(self, raw: Any, view: View | None) -> Tensor:
+        if view is None:
+            raise TypeError("points follow the view of their picture, which is not given")
+        height, width = view.size
+        seen = view.from_source(np.asarray(raw, np.float64).reshape(-1, 2)) / [width, height] * 2 - 1
+        return torch.as_tensor(seen.ravel(), dtype=torch.float32)
+
+    def decode(self, outputs: Any, views: Sequence[View]) -> list[np.ndarray]:
+        """(k, 2) of x and y in pixels of each picture."""
+        values = np.asarray(outputs, np.float64).reshape(len(views), -1, 2)
+        return [
+            view.to_source((points + 1) / 2 * [view.size[1], view.size[0]]).astype(np.float32)
+            for points, view in zip(values, views, strict=True)
+        ]
+
+    def default_metrics(self) -> list[Any]:
+        return [rmse, point_distance]
+
+    def text(self, value: Any) -> str:
+        return ""
+
+    def to_state(self) -> dict[str, Any]:
+        return {"kind": self.kind, "names": self.names}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        return cls(state["names"])
+
+
+def point_distance(preds: Tensor, targets: Tensor) -> float:
+    """Mean distance between points and where they were predicted, in halves of the picture's sides.
+
+    Args:
+        preds: (rows, 2 k) of x and y in [-1, 1].
+        targets: likewise.
+
+    Example:
+        >>> point_distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.4]]))
+        0.5
+    """
+    apart = (preds.float() - targets.float()).reshape(-1, 2)
+    return round(apart.norm(dim=1).mean().item(), 7)
+
+
+def check_numbers(values: Any, origin: str) -> np.ndarray:
+    """Numbers, (rows, n) float64; or an error that names the first row that holds none."""
+    try:
+        rows = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{origin}: expected a number (or as many numbers) for each picture: {error}"
+        ) from None
+    rows = rows.reshape(len(rows), -1)
+    bad = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(bad):
+        raise ValueError(f"{origin}: {len(bad)} rows have no finite number (first row, from 0: {bad[0]})")
+    return rows
