@@ -48,6 +48,9 @@ parser.add_argument("--rows", type=int, default=8000, help="pictures in memory")
 parser.add_argument("--parts", nargs="+", choices=["memory", "files"], default=["memory", "files"])
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--workers", type=int, default=2)
+parser.add_argument(
+    "--threads", type=int, default=0, help="of torch in the main process; 0: as many as workers"
+)
 parser.add_argument("--bs", type=int, default=64)
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -254,7 +257,7 @@ def memory_part(args: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     args = parser.parse_args()
     logging.disable(logging.WARNING)
-    torch.set_num_threads(max(1, args.workers))
+    torch.set_num_threads(args.threads or max(1, args.workers))
     try:
         import fastai.vision.all  # noqa: F401
 

@@ -101,7 +101,7 @@ def test_mixup_takes_labels_and_numbers(target, task, n_out) -> None:
 
 
 def test_cutmix_refuses_what_has_no_share_of_pixels() -> None:
-    with pytest.raises(TypeError, match="regression.*Mixup takes others"):
+    with pytest.raises(TypeError, match=r"regression.*Mixup takes others"):
         learner(torch.rand(24, 1), "regression", n_out=1).fit(1e-2, 1, callbacks=[Cutmix()])
     flat = zoo.Learner(
         zoo.ModelData(zoo.TensorLoader(torch.rand(8, 3), torch.arange(8) % 2, bs=4)),
@@ -214,7 +214,7 @@ def test_class_weights() -> None:
     data = rare()
     assert data.class_weights().tolist() == pytest.approx([24 / 40, 24 / 8])
     assert data.class_weights({"red": 2.0}).tolist() == [1.0, 2.0]
-    with pytest.raises(ValueError, match="no class 'rad' .did you mean 'red'"):
+    with pytest.raises(ValueError, match=r"no class 'rad' .did you mean 'red'"):
         data.class_weights({"rad": 2.0})
     loss = CrossEntropyFlat(weight=data.class_weights(), label_smoothing=0.1)
     learn = ConvLearner.from_model_data(

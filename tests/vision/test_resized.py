@@ -12,6 +12,7 @@ from tests.vision.helpers import gradient, link_slice
 from zoo.vision import ImageClassifierData, imagenet_stats, tfms_from_stats, transforms_side_on
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.picture_data import ImageData
+from zoo.vision.targets.boxes import BoxTarget
 from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.targets.values import PointsTarget
 
@@ -161,6 +162,12 @@ def test_masks_and_points_and_pictures_follow(tmp_path) -> None:
     points = np.array([[[30.0, 20.0], [90.0, 60.0]]] * 3, np.float32)
     located = ImageData(ImageDataset(files, points, TFMS[1]), target=PointsTarget(["a", "b"]), path=tmp_path)
     np.testing.assert_allclose(located.resize(40).trn_ds.y[0], [[15, 10], [45, 30]])
+
+    boxed = [(np.array([[30.0, 20.0, 90.0, 60.0]]), np.array([0]))] * 3
+    found = ImageData(ImageDataset(files, boxed, TFMS[1]), target=BoxTarget(["pet"]), path=tmp_path).resize(
+        40
+    )
+    np.testing.assert_allclose(found.trn_ds.y[0][0], [[15, 10, 45, 30]])
 
     larger = PictureTarget(scale=2)
     pairs = ImageData(ImageDataset(files, files, TFMS[0]), target=larger, path=tmp_path, tfms=TFMS).resize(30)

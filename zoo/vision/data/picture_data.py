@@ -252,8 +252,8 @@ class ImageData(ModelData):
 
         Copies whose shorter side is `size` are written once, below `path`/tmp/resized, in the folders of the
         originals; later calls take those that are there, as long as the originals hold what they held.
-        Pictures that are no larger are taken as they are. Masks, points and target pictures are shrunk
-        likewise; transforms, order and augmentation stay. Pictures in memory are shrunk in memory.
+        Pictures that are no larger are taken as they are. Masks, points, boxes and target pictures
+        are shrunk likewise; transforms, order and augmentation stay. Pictures in memory are shrunk in memory.
 
         Args:
             size: pixels of the shorter side; at least that of the transforms, and a little more where these

@@ -26,6 +26,7 @@ from zoo.vision.files.file_list import FileList
 from zoo.vision.files.opening import JPEG_FORMATS, opened
 from zoo.vision.files.reading import FULL_SIZE, open_image
 from zoo.vision.targets.base import Target
+from zoo.vision.targets.boxes import BoxTarget
 from zoo.vision.targets.labelled import ClassTarget
 from zoo.vision.targets.maps import MaskTarget, PictureTarget, open_mask
 from zoo.vision.targets.values import PointsTarget, ValueTarget
@@ -41,7 +42,7 @@ _QUALITY = 95
 
 
 def resized_dataset(dataset: ImageDataset, size: int, base: Path) -> ImageDataset:
-    """The same rows, of pictures whose shorter side is `size`; masks, points and target pictures follow.
+    """The same rows, of pictures whose shorter side is `size`; masks, points, boxes and target pictures follow.
 
     Pictures that are no larger, and deep grey ones (16 bits and more), are taken as they are. Copies of JPEG
     files are JPEG files of quality 95, others PNG files; they lie in the folders of the originals below
@@ -67,7 +68,9 @@ def resized_dataset(dataset: ImageDataset, size: int, base: Path) -> ImageDatase
         sizes: Sequence[tuple[Size, Size]] = [(before, after)] * len(items)
     else:
         copies = Copies(_folder(base) / str(size), base, size)
-        items, broken, sizes = copies.of(dataset.items, need_sizes=isinstance(dataset.target, PointsTarget))
+        items, broken, sizes = copies.of(
+            dataset.items, need_sizes=isinstance(dataset.target, PointsTarget | BoxTarget)
+        )
         if broken and dataset.y is not None:
             raise broken_error(broken)
         if broken:
@@ -260,6 +263,11 @@ def _shrunk_targets(
         return y
     if isinstance(target, PointsTarget):
         return _shrunk_points(y, sizes)
+    if isinstance(target, BoxTarget):
+        return [
+            (np.asarray(boxes, np.float64).reshape(-1, 4) * (2 * _factor(*pair)), labels)
+            for (boxes, labels), pair in zip(y, sizes, strict=True)
+        ]
     if isinstance(target, MaskTarget):
         return _maps(y, base, size, "masks", lambda values: _shrunk_mask(values, size))
     if isinstance(target, PictureTarget):
@@ -267,11 +275,15 @@ def _shrunk_targets(
     raise TypeError(f"resize does not know how to shrink targets of the kind {target.kind!r}")
 
 
+def _factor(before: Size, after: Size) -> tuple[float, float]:
+    """How much x and y shrink."""
+    return after[1] / before[1], after[0] / before[0]
+
+
 def _shrunk_points(y: Any, sizes: Sequence[tuple[Size, Size]]) -> Any:
-    factors = [(after[1] / before[1], after[0] / before[0]) for before, after in sizes]
     rows = [
-        (np.asarray(raw, np.float64).reshape(-1, 2) * factor).astype(np.float32)
-        for raw, factor in zip(y, factors, strict=True)
+        (np.asarray(raw, np.float64).reshape(-1, 2) * _factor(*pair)).astype(np.float32)
+        for raw, pair in zip(y, sizes, strict=True)
     ]
     return np.stack(rows) if isinstance(y, np.ndarray) else rows
 
