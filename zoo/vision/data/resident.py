@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.data.loaders.dataset_loader import DatasetLoader, _EpochSampler
 from zoo.data.loaders.seeding import epoch_order
+from zoo.data.loaders.tensor_loader import GATHER_BYTES
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.store import FixedStore, RaggedStore, Store, StoredRows, UniformStore, make_store
 from zoo.vision.transforms.batched import BatchViews, batch_views, cut_pixels, lit, sample_pixels
@@ -107,17 +108,35 @@ class PictureLoader(DatasetLoader):
     def _kept_batches(self, store: Store, batches: Sequence[Batch]) -> Iterator[tuple]:
         if self._targets is None:
             self._targets = self.dataset.targets()
+        if isinstance(store, FixedStore) and store.complete:
+            yield from self._gathered(store, [rows for rows, _ in batches])
+            return
         arrivals = self._arrivals(store, batches)
         for rows, seeds in batches:
             next(arrivals, None)
             if store.complete:
                 store.move(self._device)
             pixels = store.batch(rows) if isinstance(store, FixedStore) else self._seen(store, rows, seeds)
-            if self._device.type == "cuda" and pixels.device.type == "cpu":
-                pixels = pixels.pin_memory()
-            if self._targets.device != pixels.device:
-                self._targets = self._targets.to(pixels.device)
-            yield pixels, self._targets[torch.from_numpy(rows).to(pixels.device)]
+            yield self._with_targets(pixels, rows)
+
+    def _gathered(self, store: FixedStore, batches: Sequence[np.ndarray]) -> Iterator[tuple]:
+        """Rows of several small batches are picked together."""
+        store.move(self._device)
+        together = max(1, GATHER_BYTES * self.n_rows // max(1, store.nbytes * self.bs))
+        for start in range(0, len(batches), together):
+            own = batches[start : start + together]
+            rows = np.concatenate(own)
+            sizes = [len(batch) for batch in own]
+            parts = (part.split(sizes) for part in self._with_targets(store.batch(rows), rows))
+            yield from zip(*parts, strict=True)
+
+    def _with_targets(self, pixels: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        assert self._targets is not None  # noqa: S101 (_kept_batches)
+        if self._device.type == "cuda" and pixels.device.type == "cpu":
+            pixels = pixels.pin_memory()
+        if self._targets.device != pixels.device:
+            self._targets = self._targets.to(pixels.device)
+        return pixels, self._targets[torch.from_numpy(rows).to(pixels.device)]
 
     def _seen(self, store: Any, rows: np.ndarray, seeds: np.ndarray | None) -> Tensor:
         assert seeds is not None  # noqa: S101 (_batches)

@@ -42,7 +42,7 @@ _QUALITY = 95
 
 
 def resized_dataset(dataset: ImageDataset, size: int, base: Path) -> ImageDataset:
-    """The same rows, of pictures whose shorter side is `size`; masks, points, boxes and target pictures follow.
+    """The same rows, of pictures whose shorter side is `size`; masks, points, boxes, target pictures follow.
 
     Pictures that are no larger, and deep grey ones (16 bits and more), are taken as they are. Copies of JPEG
     files are JPEG files of quality 95, others PNG files; they lie in the folders of the originals below
