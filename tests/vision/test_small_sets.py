@@ -251,7 +251,7 @@ class TestRealPictures:
             frozen.append(learn.fit(1e-2, 3)[-1]["accuracy"])
         peer = LogisticRegression(max_iter=1000).fit(x, y).score(v, truth)
         assert peer > 0.8  # else this test shows nothing
-        assert np.mean(frozen) >= peer - 0.01
+        assert np.mean(frozen) >= peer - 0.02  # about one standard error on so few photos
         assert np.ptp(frozen) < 0.04
         tuned = learn.fine_tune(1, freeze_epochs=0)[-1]["accuracy"]
         assert tuned >= frozen[-1] - 0.02

@@ -76,8 +76,8 @@ class FineTuning(Learner):
         if not self._statistics_chosen and isinstance(self.model, TransferModel):
             rows = _rows(self.data)
             if 0 < rows <= FEW_ROWS:
-                log.info("%d training pictures: the statistics of the body's batch norm are kept", rows)
                 super().bn_freeze(True)
+                self._tell(f"{rows:,} training pictures: the statistics of the body's batch norm are kept")
         return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, **options)
 
     def _run(self, *given: Any, **options: Any) -> list[dict[str, Any]]:
@@ -112,9 +112,12 @@ class FineTuning(Learner):
             features, targets = map(torch.cat, zip(*rows, strict=True))
         start_head(model.head, features, targets)
         self._new_head = None
-        self._weights_changed("head_start")
+        self._tell(f"the head starts from logistic regression on {len(targets):,} pictures")
+
+    def _tell(self, what: str) -> None:
+        log.info(what)
         if self.progress and distributed.is_main():
-            print(f"the head starts from logistic regression on {len(targets):,} pictures", flush=True)
+            print(what, flush=True)
 
     def _head_may_start(self) -> bool:
         """Whether the head still has its random weights, and shall start elsewhere."""

@@ -393,7 +393,7 @@ def outputs_of(data: Any, n_out: int | None) -> int:
     Raises:
         ValueError: `n_out` contradicts the data, or neither tells.
     """
-    known = getattr(data, "c", None)
+    known: Any = getattr(data, "c", None)
     if known is None and getattr(data, "classes", None) is not None:
         known = len(data.classes)
     if n_out is None and known is None:
@@ -403,7 +403,7 @@ def outputs_of(data: Any, n_out: int | None) -> int:
         )
     if n_out is not None and known is not None and n_out != known:
         raise ValueError(f"n_out={n_out}, but the data have {known}: leave n_out out")
-    return int(known if n_out is None else n_out)
+    return known if n_out is None else n_out
 
 
 class _ReadyToTrain(Callback):

@@ -19,6 +19,7 @@ STRENGTH = 2.5
 """Inverse strength of the penalty, over the number of standardised inputs (so that it does not depend on
 their number); chosen by `benchmarks/small_pictures.py` on one half of the cats and dogs."""
 
+_RANDOM = 0.3  # share of the random weights that stays beside the directions of the logits
 _RIDGE = 0.1  # of the read-out, over the rows
 _LEAST_SPREAD = 0.1  # of an input, over the typical one: pictures to come may light up what was dark
 
@@ -51,8 +52,8 @@ def start_head(head: nn.Module, features: np.ndarray | Tensor, targets: np.ndarr
     """Let a standard head begin as logistic regression on its inputs, in place.
 
     In evaluation mode it gives nearly the logits of an L2-regularised logistic regression (one for all
-    classes, or one a label) on the standardised activations. The weights that it had stay in it as further
-    directions, so heads of other seeds still differ.
+    classes, or one a label) on the standardised activations. A share of its random weights stays in it as
+    further directions, so heads of other seeds still differ.
 
     Args:
         head: from `make_head`, not yet trained.
@@ -93,7 +94,7 @@ def start_head(head: nn.Module, features: np.ndarray | Tensor, targets: np.ndarr
         else:
             weight, bias = _least_squares(inputs, logits)
         if number < len(layers) - 1:
-            weight = damping * linear.weight.cpu() + _mixed(weight, logits, linear.out_features)
+            weight = _RANDOM * damping * linear.weight.cpu() + _mixed(weight, logits, linear.out_features)
             bias = torch.zeros(linear.out_features)
         linear.weight.copy_(weight / damping)
         linear.bias.copy_(bias)

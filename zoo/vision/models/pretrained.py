@@ -17,7 +17,7 @@ from zoo.vision.models.transfer import TransferModel, transfer_model, with_custo
 from zoo.vision.models.unet import UNet, UNetOptions, unet
 from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 
-HEAD_DAMPING = 0.1
+HEAD_DAMPING = 0.03
 """Of new heads, see `DampedLinear`; chosen by `benchmarks/small_pictures.py`."""
 
 Weights = str | PathLike[str] | Mapping[str, Tensor] | None
@@ -72,9 +72,8 @@ def model_for(
         )
     if head == "map":
         return pretrained_unet(arch, n_out, channels, weights=weights, sz=sz, seed=seed, scale=scale)
-    if not isinstance(arch, str):
-        arch = getattr(arch, "__name__", repr(arch))
-    return pretrained_detector(arch, n_out, channels, weights=weights, seed=seed)
+    name = arch if isinstance(arch, str) else getattr(arch, "__name__", repr(arch))
+    return pretrained_detector(name, n_out, channels, weights=weights, seed=seed)
 
 
 def pretrained_model(

@@ -42,7 +42,7 @@ class DampedLinear(nn.Linear):
     """A linear layer of `damping` times its inputs, `y = W (damping x) + b`, with weights as much larger.
 
     It computes what a linear layer does and takes smaller steps: Adam moves every weight by about the rate,
-    so that 0.01 moves the sum over 2,500 normalised inputs by 20, and by 2 with a damping of 0.1. (What a
+    so that 0.01 moves the sum over 2,500 normalised inputs by 20, and by 0.6 with a damping of 0.03. (What a
     multiplier does to the steps of Adam: Yang et al. 2022, "Tensor Programs V", lemma J.1.)
 
     Example:

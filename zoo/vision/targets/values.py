@@ -37,7 +37,7 @@ class ValueTarget(Target):
     kind: ClassVar[str] = "values"
     task: ClassVar[str | None] = "regression"
 
-    def __init__(self, names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, names: Sequence[str], mean: Any, std: Any) -> None:
         self.names = [str(name) for name in names]
         self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
 

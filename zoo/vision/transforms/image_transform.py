@@ -93,11 +93,12 @@ class ImageTransform:
         item = as_pixels(picture, channels=channels, min_size=shortest, value_range=self.value_range)
         width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
         view = self.view((height, width), rng)
-        steps = [one for one in self.augment if rng is not None and not isinstance(one, RandomGeometry)]
         is_image = isinstance(item, Image.Image)  # what code of users is given, and ours need not be
-        item = warp_picture(item, view) if steps and not _takes_tensors(steps[0]) else warp_pixels(item, view)
-        for step in steps:
-            params = step.draw(rng, *view.size)  # type: ignore[arg-type]
+        item = warp_pixels(item, view) if all(map(_takes_tensors, self.augment)) else warp_picture(item, view)
+        for step in self.augment:
+            if rng is None or isinstance(step, RandomGeometry):
+                continue
+            params = step.draw(rng, *view.size)
             if params is None:
                 continue
             if is_image and isinstance(item, Tensor) and not _takes_tensors(step):
@@ -121,7 +122,7 @@ class ImageTransform:
                     moves.append((transform, params))
         size = self.size
         if size is not None and sum(move.turns(params) for move, params in moves) % 2:
-            size = size[::-1]  # so that the size is covered after a quarter turn
+            size = size[1], size[0]  # so that the size is covered after a quarter turn
         found = View.fit(source, size, crop=self.crop, zoom=zoom, rng=rng, **fixed)
         for move, params in moves:
             found = move.onto(found, params)
@@ -173,7 +174,7 @@ class ImageTransform:
 
 
 def _takes_tensors(step: RandomTransform) -> bool:
-    return type(step) is RandomLighting
+    return type(step) is RandomLighting or isinstance(step, RandomGeometry)
 
 
 TransformPair: TypeAlias = tuple[ImageTransform | None, ImageTransform | None]
