@@ -119,7 +119,11 @@ def picture_loader(
         rows: read only these rows, in this order; not with `shuffle` or `balance`.
         resident: whether pictures are kept in memory, see `PictureLoader`; None: where they fit.
     """
-    plan: BatchPlan | None = BalancedPlan(dataset.y, bs) if balance else None
+    plan: BatchPlan | None = None
+    if balance:
+        if dataset.y is None:
+            raise ValueError("picture_loader: balance=True needs labels, and these pictures have none")
+        plan = BalancedPlan(dataset.y, bs)
     if rows is not None:
         plan = _RowsInOrder(rows, bs)
     if rows is not None and shuffle:

@@ -194,7 +194,7 @@ class Copies:
             return None, after, ""
         with opened(file) as img:
             kind = "JPEG" if img.format in JPEG_FORMATS else str(img.format)
-        return picture.resize(after[::-1], Image.Resampling.LANCZOS), (height, width), kind
+        return picture.resize((after[1], after[0]), Image.Resampling.LANCZOS), (height, width), kind
 
     def _name(self, file: Path) -> str:
         """Where the copy of a file lies in the folder."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zoo.vision.data.dataset import ImageDataset
@@ -259,6 +260,7 @@ class StoredRows:
         assert tfm.size is not None  # noqa: S101 (make_store)
         side = int(np.ceil(max(tfm.size) * tfm.max_zoom))
         picture = as_pixels(item, channels=self.dataset.channels, min_size=side, value_range=tfm.value_range)
+        assert isinstance(picture, Image.Image)  # noqa: S101 (files hold 8-bit pictures of 1 or 3 channels)
         width, height = picture.info.get(FULL_SIZE, picture.size)
         needed = np.max(_scaled((height, width), tfm, tfm.max_zoom), 0).tolist()
         if picture.height > needed[0] and picture.width > needed[1]:
