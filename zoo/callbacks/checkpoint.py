@@ -18,7 +18,16 @@ from zoo.distributed import group as distributed
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.storage.mapping import Described, describe, first_rows
-from zoo.storage.module_state import has_extra_state, holds, make_room, matched, own_names, tensors_of, unmade
+from zoo.storage.module_state import (
+    has_extra_state,
+    holds,
+    make_room,
+    matched,
+    own_names,
+    tensors_of,
+    unmade,
+    with_later,
+)
 
 if TYPE_CHECKING:
     from zoo.storage.resume import Run
@@ -255,7 +264,7 @@ def _fitting(module: nn.Module, tensors: dict[str, Tensor], empty: list[str]) ->
     """The tensors of a checkpoint under the names of a module, checked to fit."""
     own = tensors_of(module)
     open_names = unmade(module)
-    found = matched(tensors, [*own, *open_names])
+    found = with_later(module, matched(tensors, [*own, *open_names]))
     wrong = sorted((own.keys() ^ found.keys()) - set(open_names) - set(empty))
     fits = (name for name in own if name in found)
     wrong += [n for n in fits if own[n].shape != found[n].shape or not holds(own[n], found[n])]

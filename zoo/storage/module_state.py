@@ -48,6 +48,35 @@ def matched(tensors: Mapping[str, Any], expected: list[str]) -> dict[str, Any]:
     return found if len(found) == len(tensors) else dict(tensors)
 
 
+def with_later(module: nn.Module, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of a file with those that a module has got since older versions wrote theirs.
+
+    A module declares them in `added_later`, a dict from the name of a tensor to the number that it stood for
+    before it was there.
+
+    Args:
+        module: may be wrapped.
+        tensors: by the module's own names.
+
+    Example:
+        >>> class Scaled(nn.Linear):
+        ...     added_later = {"scale": 1.0}
+        ...     def __init__(self):
+        ...         super().__init__(1, 1)
+        ...         self.register_buffer("scale", torch.tensor(0.5))
+        >>> with_later(nn.Sequential(Scaled()), {"0.weight": torch.ones(1, 1)})
+        {'0.weight': tensor([[1.]]), '0.scale': tensor(1.)}
+    """
+    later = {
+        f"{place}.{name}".removeprefix("."): value
+        for place, part in module.named_modules()
+        for name, value in getattr(part, "added_later", {}).items()
+    }
+    names = own_names(module, list(later))
+    missing = {own: torch.tensor(value) for own, value in zip(names, later.values(), strict=True)}
+    return {**tensors, **{own: value for own, value in missing.items() if own not in tensors}}
+
+
 def holds(own: Tensor, value: Tensor) -> bool:
     """Whether a tensor can take the values of another one, in its own format: rounding is no loss, but for
     whole numbers and truth values; infinity in the place of a number, and a lost imaginary part, are.

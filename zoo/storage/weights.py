@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from zoo.errors import some
 from zoo.storage.archive import identity, parse_names, save_state
-from zoo.storage.module_state import holds, make_room, matched, own_names, state_of, unmade
+from zoo.storage.module_state import holds, make_room, matched, own_names, state_of, unmade, with_later
 
 _UNMADE = "zoo.unmade"
 
@@ -59,7 +59,7 @@ def load_weights(
     names = own_names(model, list(state))
     expected = dict(zip(names, state.values(), strict=True))
     open_names = unmade(model)
-    found = matched(tensors, [*names, *open_names])
+    found = with_later(model, matched(tensors, [*names, *open_names]))
     gone = [name for name in names if name not in found and name in empty]
     missing = [name for name in names if name not in found and name not in gone]
     extra = [name for name in found if name not in expected and name not in open_names]

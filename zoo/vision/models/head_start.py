@@ -87,7 +87,7 @@ def start_head(head: nn.Module, features: np.ndarray | Tensor, targets: np.ndarr
         )
     logits: Tensor | None = None
     for number, (norm, linear) in enumerate(layers):
-        inputs, damping = _standardised(norm, inputs), getattr(linear, "damping", 1.0)
+        inputs, damping = _standardised(norm, inputs), float(getattr(linear, "damping", 1.0))
         if logits is None:
             weight, bias = logistic(inputs.numpy(), answers, n_out)
             logits = inputs @ weight.T + bias

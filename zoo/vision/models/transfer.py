@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -52,15 +53,18 @@ class DampedLinear(nn.Linear):
         0.3
     """
 
+    damping: Tensor
+    added_later: ClassVar[dict[str, float]] = {"damping": 1.0}  # weights of older versions are plain
+
     def __init__(self, in_features: int, out_features: int, *, damping: float) -> None:
         super().__init__(in_features, out_features)
-        self.damping = damping
+        self.register_buffer("damping", torch.tensor(float(damping)))
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input * self.damping, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, damping={self.damping}"
+        return f"{super().extra_repr()}, damping={self.damping.item():.3g}"
 
 
 def make_head(
