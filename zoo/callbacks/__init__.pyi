@@ -10,6 +10,8 @@ from .gradients import Accumulate as Accumulate
 from .gradients import ClipGradients as ClipGradients
 from .logging import CSVLogger as CSVLogger
 from .logging import TensorBoardLogger as TensorBoardLogger
+from .mixing import Cutmix as Cutmix
+from .mixing import Mixup as Mixup
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from .precision import Autocast as Autocast
 from .progress import Progress as Progress

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.classes import class_place
-from zoo.errors import did_you_mean, some
+from zoo.data.class_weights import balanced_weights, named_weights
 from zoo_tabular.data.columnar import ColumnarModelData
 from zoo_tabular.data.row_weights import split_weights
 
@@ -45,20 +44,5 @@ def class_weights(data: ColumnarModelData, weights: str | Mapping[Any, float] = 
         if data.base is not None:  # of streamed rows
             return (1 / (data.n_out * data.base)).float()
         numbers, _ = split_weights(data.train_dl.tensors[-1].cpu().numpy(), data.task, data.n_out)
-        counts = torch.bincount(torch.from_numpy(numbers), minlength=data.n_out)
-        return counts.sum() / (len(counts) * counts.float())
-    places = {name: class_place(name, data.classes) for name in weights}
-    strange = [
-        f"{name!r}{did_you_mean(str(name), data.classes)}" for name, place in places.items() if place is None
-    ]
-    if strange:
-        raise ValueError(
-            f"class_weights: no class {some(strange)}; there are {some(map(repr, data.classes))}"
-        )
-    if len(set(places.values())) < len(places):
-        raise ValueError(f"class_weights: a class has more than one weight in {dict(weights)}")
-    by_place = {place: float(weights[name]) for name, place in places.items()}
-    chosen = torch.tensor([by_place.get(place, 1.0) for place in range(len(data.classes))])
-    if not (torch.isfinite(chosen).all() and (chosen >= 0).all() and chosen.any()):
-        raise ValueError(f"class_weights: weights must be 0 or more, and not all 0, got {dict(weights)}")
-    return chosen
+        return balanced_weights(torch.bincount(torch.from_numpy(numbers), minlength=data.n_out))
+    return named_weights(weights, data.classes)

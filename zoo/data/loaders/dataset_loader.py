@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -31,7 +32,11 @@ class SampleKey(int):
 
 
 class BatchPlan(Protocol):
-    """Decides which rows make up the batches of an epoch, for example rows of similar length."""
+    """Decides which rows make up the batches of an epoch, for example rows of similar length.
+
+    One in which a row can come several times an epoch has a true attribute `repeats`, so that it is augmented
+    anew each time; one that can be made for another batch size has a method `with_bs(bs)`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -43,8 +48,10 @@ class DatasetLoader(Sealed):
 
     The dataset is indexed with `SampleKey`s: ordinary row numbers that also carry a seed, a pure function of
     `(seed, epoch, row)`. Python's, numpy's and torch's generators start from it for every row, so random
-    augmentation depends neither on the number of workers nor on what was drawn before. What a row raises is
-    raised by the pass with the number of the row, alike with and without workers.
+    augmentation depends neither on the number of workers nor on what was drawn before. A dataset that draws
+    from the seed of its keys alone says so by a true attribute `seeds_itself`, and the generators stay as
+    they are. What a row raises is raised by the pass with the number of the row, alike with and without
+    workers.
 
     Args:
         dataset: anything with `__len__` and `__getitem__` returning `(inputs..., target)`.
@@ -95,16 +102,16 @@ class DatasetLoader(Sealed):
             generator=torch.Generator(),
         )
 
-    def with_bs(self, bs: int, *, num_workers: int | None = None) -> DatasetLoader:
+    def with_bs(self, bs: int, *, num_workers: int | None = None) -> Self:
         """The same rows in batches of another size, decoded by as many processes unless told otherwise;
         where it shuffles, no batch of a single row is left over.
 
         Raises:
             TypeError: if a plan decides on the batches.
         """
-        if self.plan is not None:
+        if self.plan is not None and not hasattr(self.plan, "with_bs"):
             raise TypeError("DatasetLoader: the plan decides on the batches, not bs: make the loader anew")
-        other = DatasetLoader(
+        other = type(self)(
             self.dataset,
             at_least_one(bs, "DatasetLoader"),
             self.shuffle,
@@ -113,6 +120,7 @@ class DatasetLoader(Sealed):
             collate_fn=self._collate_fn,
             batch_transform=self.batch_transform,
             drop_last=drops_last(self, bs),
+            plan=None if self.plan is None else self.plan.with_bs(bs),  # type: ignore[attr-defined]
         )
         other.epoch, other.start_batch, other.next_epoch = self.epoch, self.start_batch, self.next_epoch
         return other
@@ -164,6 +172,8 @@ class _Seeded:
 
     def __getitem__(self, key: SampleKey) -> Any:
         try:
+            if getattr(self.dataset, "seeds_itself", False):
+                return self.dataset[key]
             with seeded(key.seed):
                 return self.dataset[key]
         except Exception as error:
@@ -189,12 +199,29 @@ class _EpochSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         loader = self._owner()
-        share = loader.share
-        batches = loader.batch_rows() if share is None else map(share, loader.batch_rows())
-        return _keyed(batches, loader.seed, loader.epoch, loader.start_batch)
+        again = Counter[int]() if getattr(loader.plan, "repeats", False) else None
+        return _keyed(loader.batch_rows(), loader.share, loader.seed, loader.epoch, loader.start_batch, again)
 
 
-def _keyed(batches: Iterable[Sequence[int]], seed: int, epoch: int, first: int) -> Iterator[list[SampleKey]]:
+def _keyed(
+    batches: Iterable[Sequence[int]],
+    share: Callable[[Sequence], Sequence] | None,
+    seed: int,
+    epoch: int,
+    first: int,
+    again: Counter[int] | None,
+) -> Iterator[list[SampleKey]]:
+    """Keys of the batches from `first` on; with `again`, which counts how often each row has come, a row's
+    further seeds are others."""
     for number, rows in enumerate(batches):
-        if number >= first:
-            yield [SampleKey(row, mix_seeds(seed, epoch, row)) for row in rows]
+        if again is not None:
+            keys = []
+            for row in rows:
+                parts = (seed, epoch, row, again[row]) if again[row] else (seed, epoch, row)
+                keys.append(SampleKey(row, mix_seeds(*parts)))
+                again[row] += 1
+            if number >= first:
+                yield list(keys if share is None else share(keys))
+        elif number >= first:
+            own = rows if share is None else share(rows)
+            yield [SampleKey(row, mix_seeds(seed, epoch, row)) for row in own]

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from zoo.vision.files.file_list import FileList
 from zoo.vision.targets.base import TOLD, Misfit, Target
+from zoo.vision.transforms.augment import RandomCall
 from zoo.vision.transforms.image_transform import ImageTransform
 
 PLAIN = ImageTransform(size=None)
@@ -67,6 +68,14 @@ class ImageDataset(Dataset):
     @property
     def _follows(self) -> bool:
         return self.target is not None and self.target.follows
+
+    @property
+    def seeds_itself(self) -> bool:
+        """Whether all that is drawn for a row comes from the seed of its key: the code of users may draw from
+        Python's, numpy's and torch's own generators."""
+        parts = [type(self), type(self.tfm), *(type(one) for one in self.tfm.augment)]
+        parts += [] if self.target is None else [type(self.target)]
+        return all(one.__module__.startswith("zoo.") for one in parts) and RandomCall not in parts
 
     def with_tfm(self, tfm: ImageTransform | None) -> ImageDataset:
         """The same pictures with another transform."""

@@ -45,6 +45,7 @@ class ImageClassifierData(ImageData):
         num_workers: decoding processes; None chooses.
         path: base folder; learners keep weights and caches below it.
         seed: of the order and the augmentation; None draws one from torch's global generator.
+        balance: draw training pictures of rare classes more often.
 
     Attributes:
         trn_ds, val_ds, test_ds: the datasets; `.fnames` and `.y` give file names and targets.
@@ -69,6 +70,7 @@ class ImageClassifierData(ImageData):
         path: str | os.PathLike[str] | None = None,
         channels: int = 3,
         seed: int | None = None,
+        balance: bool = False,
     ) -> None:
         super().__init__(
             train_ds,
@@ -81,6 +83,7 @@ class ImageClassifierData(ImageData):
             path=path,
             channels=channels,
             seed=seed,
+            balance=balance,
         )
         if train_ds is not None and not is_multi and len(self.target.classes or []) == 1:
             warnings.warn(
@@ -107,6 +110,7 @@ class ImageClassifierData(ImageData):
         val_pct: float | None = None,
         on_broken: OnBroken = "raise",
         seed: int | None = None,
+        balance: bool = False,
     ) -> Self:
         """Read ``path/train/CLASS/*.jpg`` and ``path/valid/CLASS/*.jpg``.
 
@@ -127,6 +131,7 @@ class ImageClassifierData(ImageData):
             on_broken: "raise" names pictures that cannot be read before a training begins; "skip" leaves them
                 out now, as far as their headers tell, and logs how many.
             seed: of the order, the augmentation and the split.
+            balance: draw training pictures of rare classes more often.
 
         Raises:
             FileNotFoundError: a folder is missing.
@@ -136,7 +141,7 @@ class ImageClassifierData(ImageData):
             Path(path), trn_name, val_name, test_name,
             limit=n_per_class, classes=classes, val_pct=val_pct, seed=seed,
         )  # fmt: skip
-        loading = {"num_workers": num_workers, "seed": seed, "on_broken": on_broken}
+        loading = {"num_workers": num_workers, "seed": seed, "on_broken": on_broken, "balance": balance}
         return cls._of(split, tfms, path=path, bs=bs, **loading)
 
     @classmethod
@@ -240,7 +245,7 @@ class ImageClassifierData(ImageData):
             origin: names the table in errors.
         """
         chosen = completed(RowOptions, ROW_DEFAULTS, options, "ImageClassifierData.from_names_and_labels")
-        loading = {name: chosen.pop(name) for name in ("num_workers", "seed", "on_broken")}
+        loading = {name: chosen.pop(name) for name in ("num_workers", "seed", "on_broken", "balance")}
         split = split_names(Path(path), names, labels, val_idxs, origin=origin, **chosen)
         return cls._of(split, tfms, path=path, bs=bs, **loading)
 
@@ -257,6 +262,7 @@ class ImageClassifierData(ImageData):
         test: np.ndarray | None = None,
         num_workers: int | None = None,
         seed: int | None = None,
+        balance: bool = False,
     ) -> Self:
         """From pictures in memory; uint8 arrays are kept as they are, without a copy.
 
@@ -271,9 +277,10 @@ class ImageClassifierData(ImageData):
             test: pictures without labels.
             num_workers: processes that transform; None chooses.
             seed: of the order and the augmentation.
+            balance: draw training pictures of rare classes more often.
         """
         split = split_arrays(trn, val, test, classes)
-        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed)
+        return cls._of(split, tfms, path=path, bs=bs, num_workers=num_workers, seed=seed, balance=balance)
 
     @classmethod
     def _of(

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.loaders.dataset_loader import DatasetLoader
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.prepared import PLACE
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.loaders import Normalize, picture_loader
+from zoo.vision.data.resident import PictureLoader
 from zoo.vision.targets.base import Target
 from zoo.vision.transforms import augment
 from zoo.vision.transforms.image_transform import ImageTransform
@@ -64,12 +65,16 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
         TypeError: if it is no loader of the library, or transforms with code of the user.
     """
     known = (
-        type(loader) is DatasetLoader and type(loader.batch_transform) is Normalize and loader.plan is None
+        type(loader) is PictureLoader
+        and type(loader.batch_transform) is Normalize
+        and type(loader.plan) in (type(None), BalancedPlan)
     )
     if not known or type(loader.dataset) is not ImageDataset:
         raise TypeError(f"it is a {type(loader).__name__} of your own; save keeps loaders of pictures")
     dataset = loader.dataset
     settings = {name: getattr(loader, name) for name in ("bs", "shuffle", "seed", "drop_last", *PLACE)}
+    settings |= {} if loader.plan is None else {"balance": True}
+    settings |= {} if loader.resident is None else {"resident": loader.resident}
     settings["transform"] = transform_state(dataset.tfm)
 
     def name_of(file: Path) -> str:
@@ -103,7 +108,7 @@ def kept_pictures(
     channels: int,
     num_workers: int | None,
     target: Target,
-) -> DatasetLoader:
+) -> PictureLoader:
     """The loader that `keep_pictures` described.
 
     Raises:
@@ -123,7 +128,13 @@ def kept_pictures(
     tfm = transform_from(settings["transform"])
     dataset = ImageDataset(items, targets, tfm, channels=channels, target=target)
     loader = picture_loader(
-        dataset, settings["bs"], shuffle=settings["shuffle"], num_workers=num_workers, seed=settings["seed"]
+        dataset,
+        settings["bs"],
+        shuffle=settings["shuffle"],
+        num_workers=num_workers,
+        seed=settings["seed"],
+        balance=settings.get("balance", False),
+        resident=settings.get("resident"),
     )
     vars(loader).update({name: settings[name] for name in ("drop_last", *PLACE)})
     return loader

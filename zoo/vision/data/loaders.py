@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.cores import usable_cores
-from zoo.data.loaders.dataset_loader import DatasetLoader
+from zoo.data.loaders.dataset_loader import BatchPlan, DatasetLoader
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.resident import PictureLoader
 from zoo.vision.targets.base import Target
 from zoo.vision.transforms.image_transform import ImageTransform
 
@@ -102,8 +104,10 @@ def picture_loader(
     shuffle: bool = False,
     num_workers: int | None = None,
     seed: int | None = None,
+    balance: bool = False,
     rows: np.ndarray | None = None,
-) -> DatasetLoader:
+    resident: bool | None = False,
+) -> PictureLoader:
     """A loader of (normalised pictures, targets).
 
     A shuffled loader leaves out a last batch of a single picture, on which batch norm cannot train.
@@ -114,13 +118,22 @@ def picture_loader(
         shuffle: draw a new order every epoch.
         num_workers: decoding processes; None chooses.
         seed: of the order and the augmentation; None draws one.
-        rows: read only these rows, in this order; not with `shuffle`.
+        balance: draw rare classes more often.
+        rows: read only these rows, in this order; not with `shuffle` or `balance`.
+        resident: whether pictures are kept in memory, see `PictureLoader`; None: where they fit.
     """
+    plan: BatchPlan | None = None
+    if balance:
+        if dataset.y is None:
+            raise ValueError("picture_loader: balance=True needs labels, and these pictures have none")
+        plan = BalancedPlan(dataset.y, bs)
+    if rows is not None:
+        plan = _RowsInOrder(rows, bs)
     if rows is not None and shuffle:
         raise ValueError(
             "picture_loader: rows come in the order given, so shuffle=True does not go with them"
         )
-    return DatasetLoader(
+    found = PictureLoader(
         dataset,
         bs,
         shuffle,
@@ -129,7 +142,43 @@ def picture_loader(
         collate_fn=collate_pictures
         if dataset.target is None or dataset.y is None
         else partial(collate_pictures, target=dataset.target),
-        plan=None if rows is None else _RowsInOrder(rows, bs),
+        plan=plan,
         batch_transform=Normalize(dataset.tfm),
         drop_last=shuffle and len(dataset) > bs > 1 and len(dataset) % bs == 1,
     )
+    found.resident = resident
+    return found
+
+
+def reloaded(
+    loader: DatasetLoader, dataset: ImageDataset, *, bs: int | None = None, num_workers: int | None = None
+) -> PictureLoader:
+    """A loader of other pictures with the order, place and settings of a loader.
+
+    Args:
+        loader: made by `picture_loader`.
+        dataset: as many rows, with their transform.
+        bs: another batch size.
+        num_workers: decoding processes; None: as many as the loader has.
+
+    Raises:
+        TypeError: the loader is of another kind.
+    """
+    if not isinstance(loader, DatasetLoader) or not isinstance(loader.plan, BalancedPlan | None):
+        raise TypeError(
+            f"the loader of these pictures, a {type(loader).__name__}, was made by code of yours, and cannot "
+            "be made anew for others"
+        )
+    found = picture_loader(
+        dataset,
+        loader.bs if bs is None else bs,
+        shuffle=loader.shuffle,
+        num_workers=loader.num_workers if num_workers is None else num_workers,
+        seed=loader.seed,
+        balance=loader.plan is not None,
+        resident=getattr(loader, "resident", False),
+    )
+    found.epoch, found.start_batch, found.next_epoch = loader.epoch, loader.start_batch, loader.next_epoch
+    if found.bs == loader.bs:
+        found.drop_last = loader.drop_last
+    return found

@@ -20,6 +20,7 @@ class RowOptions(TypedDict, total=False):
     test_name: str | None
     num_workers: int | None
     seed: int | None
+    balance: bool
 
 
 class ColumnOptions(TypedDict, total=False):
@@ -49,6 +50,7 @@ class TableOptions(ColumnOptions, RowOptions, total=False):
         test_name: folder of unlabelled pictures, below `path`.
         num_workers: decoding processes; None chooses.
         seed: of the order and the augmentation.
+        balance: draw training pictures of rare classes more often.
     """
 
 
@@ -61,5 +63,6 @@ ROW_DEFAULTS: dict[str, Any] = {
     "test_name": None,
     "num_workers": None,
     "seed": None,
+    "balance": False,
 }
 TABLE_DEFAULTS: dict[str, Any] = {**COLUMN_DEFAULTS, **ROW_DEFAULTS}

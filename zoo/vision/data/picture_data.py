@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zoo.data.check.report import DataReport
+from zoo.data.class_weights import balanced_weights, named_weights
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.model_data import ModelData, arrays_of
+from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
-from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.loaders import picture_loader, reloaded
 from zoo.vision.data.raw import raw_batches
+from zoo.vision.data.resident import PictureLoader
 from zoo.vision.files.checking import check_before_training
 from zoo.vision.files.ranges import tell_ranges
 from zoo.vision.targets.base import TOLD, Target
@@ -49,6 +56,7 @@ class ImageData(ModelData):
         path: base folder; learners keep weights and caches below it.
         channels: channels of a picture.
         seed: of the order and the augmentation; None draws one from torch's global generator.
+        balance: whether training pictures of rare classes are drawn more often, see `BalancedPlan`.
 
     Attributes:
         trn_ds, val_ds, test_ds: the datasets; `.fnames` and `.y` give file names and raw targets.
@@ -75,6 +83,7 @@ class ImageData(ModelData):
         path: str | os.PathLike[str] | None = None,
         channels: int = 3,
         seed: int | None = None,
+        balance: bool = False,
     ) -> None:
         if bs < 1:
             raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
@@ -82,10 +91,22 @@ class ImageData(ModelData):
             ds if ds is None or ds.target is target else ds.with_target(target)
             for ds in (train_ds, valid_ds, test_ds)
         )
+        if balance and not isinstance(target, ClassTarget):
+            raise ValueError(
+                f"balance=True needs classes or labels; the target is of the kind {target.kind!r}"
+            )
         train_dl, valid_dl, test_dl = (
             None
             if ds is None
-            else picture_loader(ds, bs, shuffle=ds is train_ds, num_workers=num_workers, seed=seed)
+            else picture_loader(
+                ds,
+                bs,
+                shuffle=ds is train_ds,
+                num_workers=num_workers,
+                seed=seed,
+                balance=balance and ds is train_ds,
+                resident=None,
+            )
             for ds in (train_ds, valid_ds, test_ds)
         )
         super().__init__(train_dl, valid_dl, test_dl, path=Path(path) if path is not None else None)
@@ -98,6 +119,20 @@ class ImageData(ModelData):
         self._files_checked = False
 
     # ---- what is inside
+
+    @property
+    def resident(self) -> bool | None:
+        """Whether pictures are kept in memory once they were read, see `PictureLoader`: None, as at first,
+        where they fit; assign True or False to decide it.
+        """
+        found = [getattr(dl, "resident", False) for dl in (self.train_dl, self.valid_dl, self.test_dl) if dl]
+        return found[0] if found else None
+
+    @resident.setter
+    def resident(self, value: bool | None) -> None:
+        for loader in (self.train_dl, self.valid_dl, self.test_dl):
+            if isinstance(loader, PictureLoader):
+                loader.resident = value
 
     @property
     def c(self) -> int:
@@ -175,6 +210,89 @@ class ImageData(ModelData):
         if self.trn_ds is not None and self.tfms[0].value_range is None:
             tell_ranges(self.trn_ds.files, "the training pictures")
         self._files_checked = True
+
+    def class_weights(self, weights: str | Mapping[Any, float] = "balanced") -> Tensor:
+        """One weight a class for a loss, such as `CrossEntropyFlat(weight=data.class_weights())`.
+
+        Args:
+            weights: "balanced" gives rare classes as much say as frequent ones, pictures / (classes *
+                pictures of the class) (King & Zeng 2001); or weights by class name, 1 for those that are not
+                named.
+
+        Returns:
+            Float32 of shape (classes,), in the order of `classes`.
+
+        Raises:
+            ValueError: there are no classes, several labels a picture, no training pictures, a class without
+                one, or names that are no class.
+
+        Example:
+            >>> from zoo.vision import ImageClassifierData
+            >>> pictures = np.zeros((8, 4, 4), np.uint8)
+            >>> data = ImageClassifierData.from_arrays(".", (pictures, ["cat"] * 6 + ["dog"] * 2))
+            >>> data.class_weights().tolist()
+            [0.6666666865348816, 2.0]
+        """
+        if self.task != "classification" or self.classes is None:
+            kind = self.task or self.target.kind
+            raise ValueError(
+                f"class_weights is for one class a picture, these data are for {kind}"
+                + ("; balance=True draws rare labels more often" if self.is_multi else "")
+            )
+        if not isinstance(weights, str):
+            return named_weights(weights, self.classes)
+        if weights != "balanced":
+            raise ValueError(f"class_weights: expected 'balanced' or weights by class name, got {weights!r}")
+        numbers = torch.from_numpy(np.asarray(self.trn_y))
+        counts = torch.bincount(numbers, minlength=self.c)
+        empty = [self.classes[i] for i in torch.nonzero(counts == 0).ravel().tolist()]
+        if empty:
+            raise ValueError(
+                f"class_weights: no training picture is of the class {some(map(repr, empty))}: give weights "
+                "by name"
+            )
+        return balanced_weights(counts)
+
+    def resize(self, size: int) -> Self:
+        """The same data with shrunken pictures, which are read several times faster than large ones.
+
+        Copies whose shorter side is `size` are written once, below `path`/tmp/resized, in the folders of the
+        originals; later calls take those that are there, as long as the originals hold what they held.
+        Pictures that are no larger are taken as they are. Masks, points, boxes and target pictures
+        are shrunk likewise; transforms, order and augmentation stay. Pictures in memory are shrunk in memory.
+
+        Args:
+            size: pixels of the shorter side; at least that of the transforms, and a little more where these
+                enlarge (`max_zoom`).
+
+        Raises:
+            ValueError: for a size that is none; names all broken files with labels.
+            TypeError: for targets or loaders of your own, which cannot be made anew.
+            OSError: the copies cannot be written.
+
+        Example:
+            >>> from zoo.vision import ImageClassifierData
+            >>> large = (np.zeros((4, 60, 90, 3), np.uint8), [0, 1, 0, 1])
+            >>> ImageClassifierData.from_arrays(".", large).resize(20).trn_ds.items.shape
+            (4, 20, 30, 3)
+        """
+        from zoo.vision.data.resized import checked_side, resized_dataset
+
+        size, tfm = checked_side(size), self.tfms[0]
+        if tfm.size is not None and size < min(tfm.size):
+            warnings.warn(
+                f"pictures of {size} pixels are enlarged to the {min(tfm.size)} of the transforms",
+                UserWarning,
+                stacklevel=2,
+            )
+        found = copy.copy(self)
+        for part, name in (("trn", "train"), ("val", "valid"), ("test", "test")):
+            dataset = getattr(self, f"{part}_ds")
+            if dataset is not None:
+                small = resized_dataset(dataset, size, self.path)
+                setattr(found, f"{part}_ds", small)
+                setattr(found, f"{name}_dl", reloaded(getattr(self, f"{name}_dl"), small))
+        return found
 
     # ---- what the core asks
 
@@ -302,6 +420,10 @@ class ImageData(ModelData):
         )
         data.train_dl, data.valid_dl, data.test_dl = train, valid, test
         return data
+
+    def __repr__(self) -> str:
+        plan = getattr(self.train_dl, "plan", None)
+        return super().__repr__()[:-1] + (", classes balanced)" if isinstance(plan, BalancedPlan) else ")")
 
     def show_batch(self, n: int = 9, *, epoch: int = 0) -> Figure:
         """Draw `n` training pictures as the model sees them (augmented), with their targets.

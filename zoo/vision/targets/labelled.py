@@ -36,7 +36,7 @@ class ClassTarget(Target):
         return len(self.classes)
 
     def row(self, raw: Any, view: View | None = None) -> Tensor:
-        return torch.as_tensor(raw)
+        return torch.from_numpy(np.asarray(raw))
 
     def rows(self, raw: Any) -> Tensor:
         return torch.from_numpy(np.asarray(raw))

@@ -10,16 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as F
 
 from zoo.vision.pictures import check_unit_range
 from zoo.vision.transforms.view import PadMode, View, about_centres
-from zoo.vision.transforms.warp import Pixels, picture_size, warp_picture
+from zoo.vision.transforms.warp import Pixels, as_image, picture_size, pixels_tensor, warp_picture
 
 _FLIP = np.diag([-1.0, 1.0, 1.0])
 _TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a quarter turn to the left
@@ -158,7 +157,7 @@ class RandomPerspective(RandomGeometry):
 
 @dataclass(frozen=True)
 class RandomLighting(RandomTransform):
-    """Scale brightness and contrast by uniform factors in [1 - amount, 1 + amount]."""
+    """Scale brightness and contrast (about the mean grey) by uniform factors in [1 - amount, 1 + amount]."""
 
     brightness: float = 0.1
     contrast: float = 0.1
@@ -170,17 +169,21 @@ class RandomLighting(RandomTransform):
         )
 
     def apply(self, item: Pixels, params: tuple[float, float]) -> Pixels:
-        brightness, contrast = params
         if isinstance(item, Image.Image):
-            lit: Pixels = F.adjust_brightness(cast("Any", item), brightness)
-            return F.adjust_contrast(lit, contrast)
-        values = item.float() * brightness
-        values = (values - values.mean()) * contrast + values.mean()
-        return (
-            values.round_().clamp_(0, 255).to(torch.uint8)
-            if item.dtype == torch.uint8
-            else values.clamp_(0, 1)
-        )
+            return as_image(self.apply(pixels_tensor(item), params))
+        brightness, contrast = params
+        values = item.numpy()
+        grey = GREY if len(values) == 3 else np.full(len(values), 1 / len(values), np.float32)
+        middle = float(values.mean((1, 2), dtype=np.float32) @ grey)
+        lit = values * np.float32(brightness * contrast)
+        lit += np.float32(brightness * (1 - contrast) * middle)
+        if item.dtype != torch.uint8:
+            return torch.from_numpy(lit.clip(0, 1))
+        return torch.from_numpy(np.rint(lit, out=lit).clip(0, 255, out=lit).astype(np.uint8))
+
+
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""What red, green and blue count in a grey value (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zoo.vision.files.depths import checked_range
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
-from zoo.vision.transforms.augment import RandomGeometry, RandomTransform, name_of
+from zoo.vision.transforms.augment import RandomGeometry, RandomLighting, RandomTransform, name_of
 from zoo.vision.transforms.view import CropMode, PadMode, Size, View
-from zoo.vision.transforms.warp import picture_size, pixels_tensor, warp_picture
+from zoo.vision.transforms.warp import as_image, picture_size, pixels_tensor, warp_picture, warp_pixels
 
 
 @dataclass(frozen=True)
@@ -107,18 +108,21 @@ class ImageTransform:
         item = as_pixels(picture, channels=channels, min_size=shortest, value_range=self.value_range)
         width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
         view = self.view((height, width), rng)
-        item = warp_picture(item, view)
-        for transform in self.augment:
-            if rng is None or isinstance(transform, RandomGeometry):
+        is_image = isinstance(item, Image.Image)  # what code of users is given, and ours need not be
+        item = warp_pixels(item, view) if all(map(_takes_tensors, self.augment)) else warp_picture(item, view)
+        for step in self.augment:
+            if rng is None or isinstance(step, RandomGeometry):
                 continue
-            params = transform.draw(rng, *view.size)
+            params = step.draw(rng, *view.size)
             if params is None:
                 continue
-            item = transform.apply(item, params)
+            if is_image and isinstance(item, Tensor) and not _takes_tensors(step):
+                item = as_image(item)
+            item = step.apply(item, params)
             if followed and picture_size(item) != view.size:
                 height, width = picture_size(item)
                 raise ValueError(
-                    f"the transform {name_of(transform)} gave {width} x {height} pixels where "
+                    f"the transform {name_of(step)} gave {width} x {height} pixels where "
                     f"{view.size[1]} x {view.size[0]} went in, and the targets "
                     "in the picture (mask, points, boxes) cannot "
                     "follow it: use the library's transforms for what moves pixels"
@@ -190,6 +194,10 @@ class ImageTransform:
             crop=state["crop"],
             value_range=tuple(state["value_range"]) if state.get("value_range") else None,
         )
+
+
+def _takes_tensors(step: RandomTransform) -> bool:
+    return type(step) is RandomLighting or isinstance(step, RandomGeometry)
 
 
 TransformPair: TypeAlias = tuple[ImageTransform | None, ImageTransform | None]

@@ -102,10 +102,8 @@ class View:
             size: of the new result.
             pad_mode: what is seen beyond the edges; None: what this view says.
         """
-        total = np.reshape(self.matrix, (3, 3)) @ np.reshape(matrix, (3, 3))
         mode = self.pad_mode if pad_mode is None or self.pad_mode == "constant" else pad_mode
-        total = total / total[2, 2]
-        return replace(self, matrix=tuple(total.ravel().tolist()), size=size, pad_mode=mode, plain=False)
+        return replace(self, matrix=times(self.matrix, matrix), size=size, pad_mode=mode, plain=False)
 
     def enlarged(self, factor: int) -> View:
         """The same view, `factor` times as large, of the picture `factor` times as large."""
@@ -139,13 +137,17 @@ class View:
     def window(self, margin: int = 0) -> tuple[int, int, int, int]:
         """Top, left, bottom and right of what is seen of the scaled picture, in whole pixels."""
         height, width = self.size
-        corners = self.to_scaled([[0, 0], [width, 0], [0, height], [width, height]])
-        (left, top), (right, bottom) = corners.min(0), corners.max(0)
+        a, b, c, d, e, f, g, h, i = self.matrix
+        x, y = [], []
+        for right, down in ((0, 0), (width, 0), (0, height), (width, height)):
+            w = g * right + h * down + i
+            x.append((a * right + b * down + c) / w)
+            y.append((d * right + e * down + f) / w)
         return (
-            math.floor(top) - margin,
-            math.floor(left) - margin,
-            math.ceil(bottom) + margin,
-            math.ceil(right) + margin,
+            math.floor(min(y)) - margin,
+            math.floor(min(x)) - margin,
+            math.ceil(max(y)) + margin,
+            math.ceil(max(x)) + margin,
         )
 
 
@@ -169,10 +171,26 @@ def about_centres(matrix: np.ndarray, before: Size, after: Size) -> tuple[float,
     >>> about_centres(np.diag([-1.0, 1.0, 1.0]), (2, 6), (2, 6))[:3]
     (-1.0, 0.0, 6.0)
     """
-    there = np.reshape(translation(before[1] / 2, before[0] / 2), (3, 3))
-    back = np.reshape(translation(-after[1] / 2, -after[0] / 2), (3, 3))
-    total = there @ matrix @ back
-    return tuple((total / total[2, 2]).ravel().tolist())
+    there, back = translation(before[1] / 2, before[0] / 2), translation(-after[1] / 2, -after[0] / 2)
+    return times(times(there, np.ravel(matrix).tolist()), back)
+
+
+def times(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
+    """The product of two matrices of nine numbers, scaled so that the last number is 1.
+
+    Plain numbers: for so small a product numpy takes longer to begin than to multiply.
+
+    >>> times((1, 0, 5, 0, 1, 0, 0, 0, 1), (2, 0, 0, 0, 2, 0, 0, 0, 1))[:3]
+    (2.0, 0.0, 5.0)
+    """
+    a, b, c, d, e, f, g, h, i = first
+    j, k, l, m, n, o, p, q, r = second  # noqa: E741
+    w = g * l + h * o + i * r
+    return (
+        (a * j + b * m + c * p) / w, (a * k + b * n + c * q) / w, (a * l + b * o + c * r) / w,
+        (d * j + e * m + f * p) / w, (d * k + e * n + f * q) / w, (d * l + e * o + f * r) / w,
+        (g * j + h * m + i * p) / w, (g * k + h * n + i * q) / w, 1.0,
+    )  # fmt: skip
 
 
 def _centred(spare: int) -> int:

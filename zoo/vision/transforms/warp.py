@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,10 +14,13 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from zoo.vision.transforms.view import PadMode, Size, View
+from zoo.vision.transforms.view import PadMode, Size, View, times
 
 Pixels: TypeAlias = Any
 """A Pillow image or a C x H x W tensor; torchvision's functions take both but are typed for one."""
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Top, left, bottom and right in whole pixels."""
 
 VOID = 255
 """Value of mask pixels that stand for nothing: those that no picture covers, and those that do not count."""
@@ -26,7 +31,6 @@ _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
 }
 _MUCH_UNSEEN = 4  # times the seen area: then only what is seen is scaled
-_FARTHEST = 4  # times the longer side of the result: no view looks farther beyond the edges
 
 
 def picture_size(item: Pixels) -> Size:
@@ -38,8 +42,10 @@ def picture_size(item: Pixels) -> Size:
 def warp_picture(item: Pixels, view: View) -> Pixels:
     """What a view shows of a picture.
 
-    Scaling is antialiased and done once; where the view turns by odd angles or warps, there is one bilinear
-    step more.
+    A plain view is cut from the scaled picture, which is scaled with antialiasing; one drawn at random is cut
+    from the picture itself where it is not scaled nor turned by odd angles. The pixels of all others are
+    taken from the picture in one bilinear step, after it was reduced by a whole factor, by the means of
+    squares, where it is much larger.
 
     Args:
         item: a Pillow image, or a C x H x W tensor (uint8 or float), of any size that has the proportions of
@@ -49,15 +55,117 @@ def warp_picture(item: Pixels, view: View) -> Pixels:
     Returns:
         The same kind, of height and width `view.size`.
     """
-    top, left, bottom, right = view.window(0 if view.on_grid else 2)
-    if view.on_grid:
-        return _on_grid(_window(item, view, top, left, bottom, right), view)
-    far = _FARTHEST * max(view.size)
-    top, left = max(top, -far), max(left, -far)
-    bottom, right = min(bottom, view.scaled[0] + far), min(right, view.scaled[1] + far)
-    seen = _window(item, view, top, left, bottom, right)
-    matrix = np.reshape([1, 0, -left, 0, 1, -top, 0, 0, 1], (3, 3)) @ np.reshape(view.matrix, (3, 3))
-    return _warped(seen, matrix / matrix[2, 2], view.size)
+    if _is_cut(item, view):
+        return _on_grid(_window(item, view, *view.window()), view)
+    values = warp_pixels(item, view)
+    if not isinstance(item, Image.Image):
+        return values
+    return as_image(values)
+
+
+def as_image(pixels: Tensor) -> Image.Image:
+    """A C x H x W tensor of 1 or 3 channels (uint8) as a Pillow image."""
+    array = pixels.numpy()
+    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+def warp_pixels(item: Pixels, view: View) -> Tensor:
+    """What a view shows of a picture as a C x H x W tensor: `pixels_tensor(warp_picture(item, view))`."""
+    if _is_cut(item, view):
+        return pixels_tensor(warp_picture(item, view))
+    have = picture_size(item)
+    factors = reductions(have, view.scaled)
+    size = -(-have[0] // factors[0]), -(-have[1] // factors[1])  # of the reduced picture
+    scale_y, scale_x = have[0] / factors[0] / view.scaled[0], have[1] / factors[1] / view.scaled[1]
+    top, left, bottom, right = view.window(2)
+    reach = (
+        math.floor(top * scale_y), math.floor(left * scale_x),
+        math.ceil(bottom * scale_y), math.ceil(right * scale_x),
+    )  # fmt: skip
+    inside = _seen(reach, size, view.pad_mode)
+    part = _reduced_part(item, factors, size, inside)
+    onto = times((scale_x, 0, -inside[1], 0, scale_y, -inside[0], 0, 0, 1), view.matrix)
+    if isinstance(part, Image.Image):
+        pixels = np.asarray(part)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        part = torch.from_numpy(pixels.astype(np.float32))
+        whole = True
+    else:
+        whole, part = part.dtype == torch.uint8, part.float()
+    height, width = part.shape[1:]
+    places = places_of(times(to_unit((height, width), view.pad_mode), onto), view.size)
+    values = sampled(part[None], torch.from_numpy(places)[None], view.pad_mode)[0]
+    if not whole:
+        return values
+    array = values.numpy()
+    return torch.from_numpy(np.rint(array, out=array).astype(np.uint8))
+
+
+def places_of(matrix: Sequence[float], size: Size) -> np.ndarray:
+    """Where the centres of all pixels of a result lie, height x width x 2 of x and y (float32).
+
+    Args:
+        matrix: nine numbers, as of a `View`.
+        size: of the result.
+    """
+    a, b, c, d, e, f, g, h, i = matrix
+    x = np.arange(size[1]) + 0.5
+    y = np.arange(size[0])[:, None] + 0.5
+    found = np.empty((*size, 2), np.float32)
+    if g == h == 0:
+        np.add(a * x + c, b * y, out=found[..., 0], casting="same_kind")
+        np.add(d * x + f, e * y, out=found[..., 1], casting="same_kind")
+        return found
+    depth = (g * x + i) + h * y
+    found[..., 0] = ((a * x + c) + b * y) / depth
+    found[..., 1] = ((d * x + f) + e * y) / depth
+    return found
+
+
+def to_unit(size: Size, mode: PadMode) -> tuple[float, ...]:
+    """The matrix from pixels of a picture, where pixel i covers the range from i to i + 1, to the coordinates
+    of `sampled`, which reach from -1 to 1.
+
+    >>> to_unit((4, 4), "edge")[:3]
+    (0.5, 0, -1.0)
+    """
+    height, width = size
+    if mode == "reflect":  # about the centres of the first and the last pixel
+        x, y = 2 / max(1, width - 1), 2 / max(1, height - 1)
+        return (x, 0, -1.0 - x / 2, 0, y, -1.0 - y / 2, 0, 0, 1)
+    return (2 / width, 0, -1.0, 0, 2 / height, -1.0, 0, 0, 1)
+
+
+def sampled(pictures: Tensor, places: Tensor, mode: PadMode) -> Tensor:
+    """Pictures at places between their pixels, bilinearly.
+
+    Args:
+        pictures: N x C x H x W, float.
+        places: N x h x w x 2 of x and y, see `to_unit`; float.
+        mode: what is seen beyond the edges; mirrored without repeating the edge, as often as is needed.
+
+    Returns:
+        N x C x h x w, float.
+    """
+    if mode == "reflect":
+        return nnf.grid_sample(pictures, places, padding_mode="reflection", align_corners=True)
+    beyond = "zeros" if mode == "constant" else "border"
+    return nnf.grid_sample(pictures, places, padding_mode=beyond, align_corners=False)
+
+
+def _is_cut(item: Pixels, view: View) -> bool:
+    """Whether a view is cut from the picture, scaled with antialiasing where nothing is drawn at random."""
+    return view.on_grid and (view.plain or picture_size(item) == view.scaled)
+
+
+def reductions(have: Size, scaled: Size) -> tuple[int, int]:
+    """Whole factors by which a picture is reduced before it is scaled and warped in one bilinear step, so
+    that this shrinks it by at most one and a half.
+
+    >>> reductions((180, 180), (128, 128)), reductions((400, 200), (128, 128))
+    ((1, 1), (3, 2))
+    """
+    return max(1, int(have[0] / scaled[0] + 0.5)), max(1, int(have[1] / scaled[1] + 0.5))
 
 
 def warp_mask(mask: np.ndarray, view: View, *, outside: int = VOID) -> np.ndarray:
@@ -120,10 +228,18 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 def _window(item: Pixels, view: View, top: int, left: int, bottom: int, right: int) -> Pixels:
     """A part of the scaled picture, padded where it reaches beyond the edges."""
-    height, width = view.scaled
-    inside = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
     reach = top, left, bottom, right
-    if inside != reach and view.pad_mode == "reflect":  # what is mirrored lies farther inside
+    inside = _seen(reach, view.scaled, view.pad_mode)
+    part = _scaled_part(item, view, *inside)
+    return part if inside == reach else _padded(part, reach, inside, view.scaled, view.pad_mode)
+
+
+def _seen(reach: Box, size: Size, mode: PadMode) -> Box:
+    """The part of a picture of a size that is needed for all pixels from top, left to bottom, right."""
+    top, left, bottom, right = reach
+    height, width = size
+    inside = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    if inside != reach and mode == "reflect":  # what is mirrored lies farther inside
         inside = (
             min(inside[0], max(0, height - 1 - (bottom - height))),
             min(inside[1], max(0, width - 1 - (right - width))),
@@ -131,14 +247,36 @@ def _window(item: Pixels, view: View, top: int, left: int, bottom: int, right: i
             max(inside[3], min(width, 1 - left)),
         )
     if inside[2] <= inside[0] or inside[3] <= inside[1]:  # seen from so far that only the edge is left
-        inside = (0, 0, height, width)
-    part = _scaled_part(item, view, *inside)
-    if inside == reach:
-        return part
+        return 0, 0, height, width
+    return inside
+
+
+def _padded(part: Pixels, reach: Box, inside: Box, size: Size, mode: PadMode) -> Pixels:
+    """A part of a picture, grown beyond the edges of the picture as far as is reached."""
     return _gathered(
-        part, _places(top, bottom, height, view.pad_mode, inside[0], inside[2]),
-        _places(left, right, width, view.pad_mode, inside[1], inside[3]), view.pad_mode == "constant",
+        part, _places(reach[0], reach[2], size[0], mode, inside[0], inside[2]),
+        _places(reach[1], reach[3], size[1], mode, inside[1], inside[3]), mode == "constant",
     )  # fmt: skip
+
+
+def _reduced_part(item: Pixels, factors: tuple[int, int], size: Size, inside: Box) -> Pixels:
+    """A part of a picture that is reduced by whole factors (y, x) to a size."""
+    top, left, bottom, right = inside
+    factor_y, factor_x = factors
+    whole = inside == (0, 0, *size)
+    if isinstance(item, Image.Image):
+        if factors == (1, 1):
+            return item if whole else item.crop((left, top, right, bottom))
+        box = (
+            left * factor_x, top * factor_y, min(right * factor_x, item.width),
+            min(bottom * factor_y, item.height),
+        )  # fmt: skip
+        return item.reduce((factor_x, factor_y), box)
+    part = item[:, top * factor_y : bottom * factor_y, left * factor_x : right * factor_x]
+    if factors == (1, 1):
+        return part
+    means = nnf.avg_pool2d(part.float(), factors, ceil_mode=True, count_include_pad=False)
+    return means.round_().to(torch.uint8) if part.dtype == torch.uint8 else means
 
 
 def _scaled_part(item: Pixels, view: View, top: int, left: int, bottom: int, right: int) -> Pixels:
@@ -201,7 +339,7 @@ def _gathered(
     black: bool,
 ) -> Pixels:
     if isinstance(part, Image.Image):
-        pixels = np.asarray(part)[rows[0]][:, columns[0]]
+        pixels = _taken(_taken(np.asarray(part), rows[0], 0), columns[0], 1)
         if black:
             pixels[rows[1]] = 0
             pixels[:, columns[1]] = 0
@@ -211,6 +349,23 @@ def _gathered(
         values[:, torch.from_numpy(rows[1])] = 0
         values[:, :, torch.from_numpy(columns[1])] = 0
     return values
+
+
+def _taken(pixels: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+    """`pixels.take(places, axis)`, of places that go on by one but for some at both ends."""
+    inner = np.flatnonzero(np.diff(places) == 1)
+    if not len(inner) or not (np.diff(inner) == 1).all():
+        return pixels.take(places, axis)
+    first, last = int(inner[0]), int(inner[-1]) + 1
+    whole = slice(int(places[first]), int(places[last]) + 1)
+    return np.concatenate(
+        [
+            pixels.take(places[:first], axis),
+            pixels[whole] if axis == 0 else pixels[:, whole],
+            pixels.take(places[last + 1 :], axis),
+        ],
+        axis,
+    )
 
 
 def _on_grid(part: Pixels, view: View) -> Pixels:
@@ -229,23 +384,6 @@ def _on_grid(part: Pixels, view: View) -> Pixels:
     return part.flip(axes) if axes else part
 
 
-def _warped(part: Pixels, matrix: np.ndarray, size: Size) -> Pixels:
-    height, width = size
-    if isinstance(part, Image.Image):
-        numbers = matrix.ravel().tolist()
-        affine = numbers[6] == numbers[7] == 0
-        method = Image.Transform.AFFINE if affine else Image.Transform.PERSPECTIVE
-        return part.transform(
-            (width, height), method, numbers[: 6 if affine else 8], Image.Resampling.BILINEAR
-        )
-    grid_y, grid_x = np.mgrid[0:height, 0:width] + 0.5
-    at = np.stack([grid_x, grid_y, np.ones_like(grid_x)], -1) @ matrix.T
-    at = at[..., :2] / at[..., 2:]
-    grid = torch.from_numpy(at / [part.shape[2], part.shape[1]] * 2 - 1).float()
-    values = nnf.grid_sample(part[None].float(), grid[None], align_corners=False, padding_mode="border")[0]
-    return values.round_().clamp_(0, 255).to(torch.uint8) if part.dtype == torch.uint8 else values
-
-
 def _nearest(places: np.ndarray, scaled: int, n: int, mode: PadMode) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers of the pixels of a row of n that lie at places of the row scaled, and which lie beyond it
     (None where that does not matter)."""
@@ -257,4 +395,8 @@ def _nearest(places: np.ndarray, scaled: int, n: int, mode: PadMode) -> tuple[np
 
 def pixels_tensor(item: Pixels) -> Tensor:
     """A Pillow image or tensor as a C x H x W tensor, contiguous."""
-    return F.pil_to_tensor(item) if isinstance(item, Image.Image) else item.contiguous()
+    if not isinstance(item, Image.Image):
+        return item.contiguous()
+    pixels = np.asarray(item)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return torch.from_numpy(np.array(pixels, order="C"))  # a copy: Pillow's memory is read-only
