@@ -424,7 +424,7 @@ def outputs_of(data: Any, n_out: int | None) -> int:
         )
     if n_out is not None and known is not None and n_out != known:
         raise ValueError(f"n_out={n_out}, but the data have {known}: leave n_out out")
-    return known if n_out is None else n_out
+    return int(known) if n_out is None else n_out
 
 
 class _ReadyToTrain(Callback):

@@ -82,6 +82,8 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
 
     arrays: dict[str, Tensor] = {}
     if dataset.y is not None:
+        if dataset.target is None:
+            raise TypeError("its targets are of no kind that is known, so save cannot keep them")
         own, arrays = dataset.target.keep(dataset.y, name_of)
         settings |= own
     if isinstance(dataset.items, np.ndarray):

@@ -187,7 +187,7 @@ def _pair(one: Any, name: str) -> tuple[np.ndarray, list[Any]]:
     if isinstance(labels, str):
         raise ValueError(f"{name}: expected a list of classes, got {labels!r}")
     try:
-        corners = np.asarray(boxes, np.float64)
+        corners: np.ndarray = np.asarray(boxes, np.float64)
     except (TypeError, ValueError):
         corners = np.zeros(())
     if corners.size == 0:
