@@ -220,7 +220,8 @@ class Ensemble:
         mean = self._mean(lambda learner: learner.outputs_of(lambda data: data.batches_from_raw(items)))
         if mean.outputs is None:
             return mean.values
-        return self._decode(mean.outputs)
+        found = self._first._answers_in(items, mean.outputs)
+        return self._decode(mean.outputs) if found is None else found
 
     def outputs_of(self, batches: MakeBatches) -> Tensor:
         """The mean as raw outputs of the first member, for prepared batches; see `Predictor.outputs_of`.

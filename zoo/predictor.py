@@ -320,6 +320,11 @@ class Predictor(LearnerFiles):
             return self._invert(outputs.numpy())
         return (activation.log(outputs) if log else activation(outputs)).numpy()
 
+    def _answers_in(self, items: Any, outputs: Tensor) -> Any:
+        """Answers that lie in the raw inputs, such as places in a picture, from outputs for these; None where
+        outputs alone tell the answers."""
+        return None
+
     def _decode(self, outputs: Tensor) -> Any:
         """Raw outputs of several rows in the user's terms."""
         thresholds = None if self.calibration is None else self.calibration.thresholds

@@ -91,7 +91,7 @@ def test_archives_and_unlike_sizes(maps, tmp_path):
 def test_arguments_of_other_heads_are_refused(maps):
     with pytest.raises(ValueError, match="ps is of heads that give one answer a picture"):
         ConvLearner.pretrained(BODY, maps.data, weights=None, ps=0.2)
-    with pytest.raises(ValueError, match="precompute=True needs"):
+    with pytest.raises(ValueError, match="precompute=True keeps one vector a picture, and masks"):
         ConvLearner.pretrained(BODY, maps.data, weights=None, precompute=True)
 
 

@@ -26,11 +26,13 @@ from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
-from zoo.vision.models.pretrained import Weights, model_for
+from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.seeing.looking import Seeing
 from zoo.vision.sizes import SizedLearner
+from zoo.vision.targets.base import TOLD
+from zoo.vision.targets.changes import begins_at_zero, check_same_kind, check_void, in_units_of
 from zoo.vision.targets.labelled import ClassTarget
 from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
 from zoo.vision.views import mean_of_views
@@ -120,6 +122,8 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
             sz=getattr(data, "sz", None),
             seed=chosen["seed"],
         )
+        if isinstance(model, TransferModel) and custom_head is None and begins_at_zero(target):
+            start_at_zero(model.head)
         learn = cls(data, model, **chosen)
         learn.freeze()
         learn.head_start = head_start
@@ -171,11 +175,14 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
     def set_data(self, data: ImageClassifierData) -> None:
         """Go on with other pictures or another size; the model, optimizer and history stay.
 
+        Values keep the mean and deviation that the model learned them with, whichever pictures train now.
+
         Raises:
-            ValueError: the classes, the number of labels a picture or the channels differ.
+            ValueError: the kind of target, its classes or names, or the channels differ.
         """
         old = self._pictures
         names = getattr(old, "classes", None)
+        check_same_kind(getattr(old, "target", None), getattr(data, "target", None))
         for name, what in (
             ("is_multi", "several labels per picture"),
             ("channels", "channels"),
@@ -187,7 +194,7 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
         if names is not None and list(data.classes or []) != list(names):
             raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
-        self.data = data
+        self.data = in_units_of(getattr(old, "target", None), data)
 
     @property
     def precompute(self) -> bool:
@@ -202,6 +209,11 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
             self._features = self._compute_features(self._pictures)
 
     def _compute_features(self, data: ImageClassifierData) -> ImageClassifierData:
+        if getattr(getattr(data, "target", None), "follows", False):
+            raise ValueError(
+                f"precompute=True keeps one vector a picture, and {TOLD[data.target.kind]} follow each view "
+                "of it: train without precompute"
+            )
         if not isinstance(self.model, TransferModel) or not self.model.pooled:
             raise ValueError(
                 "precompute=True needs a model from ConvLearner.pretrained with the standard head"
@@ -284,7 +296,16 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
             answers += target.decode(
                 self.activation(outputs) if isinstance(outputs, Tensor) else outputs, views
             )
+        if not answers:
+            raise ValueError("there is nothing to predict: the input is empty")
         return answers
+
+    def _answers_in(self, items: Any, outputs: Tensor) -> Any:
+        target = getattr(self._pictures, "target", None)
+        if target is None or not target.follows:
+            return None
+        views = [view for _, seen in self._pictures.views_from_raw(items) for view in seen]
+        return target.decode(self.activation(outputs), views)
 
     def TTA(
         self, n_aug: int = 4, is_test: bool = False, *, log: bool = True
@@ -327,7 +348,7 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
         for view in range(n_aug):
             views = picture_loader(augmented, data.bs, num_workers=data.num_workers, seed=mix_seeds(0, view))
             mean.add(self._outputs(views)[0], self, f"view {view}")
-        return mean_of_views(mean.answers(log=log)), targets.numpy()
+        return mean_of_views(mean.answers(log=log)), self._invert(targets.numpy())
 
     def _mean_where_seen(self, n_aug: int, is_test: bool, log: bool) -> tuple[np.ndarray, np.ndarray]:
         """The mean over views of answers that lie in the picture: each goes back to where it was seen."""
@@ -419,6 +440,7 @@ class _ReadyToTrain(Callback):
                 "the head's batch norm cannot train on batches of a single picture: use bs=2 or more and at "
                 "least 2 training pictures"
             )
+        check_void(state.learner._pictures, state.loss_fn)
         check = getattr(state.learner._pictures, "check_files", None)
         if check is not None:
             check()

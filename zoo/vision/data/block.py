@@ -5,26 +5,23 @@ Items.from_folder(...).split_by_random().label_by_folder().transform(tfms).data(
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from zoo.data.classes import Classes
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.found import FoundPictures
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.picture_data import ImageData
-from zoo.vision.data.sources.arrays import check_array
-from zoo.vision.data.sources.folders import existing_folder, read_flat_folder
-from zoo.vision.data.sources.names import existing_rows
-from zoo.vision.data.sources.tables import names_and_labels, open_table, table_column
+from zoo.vision.data.sources.tables import table_column
 from zoo.vision.data.split_rules import (
     Split,
     by_column,
@@ -35,20 +32,27 @@ from zoo.vision.data.split_rules import (
     by_random,
     by_rows,
 )
-from zoo.vision.files.checking import OnBroken, check
 from zoo.vision.files.file_list import FileList
-from zoo.vision.files.finding import find_pictures
 from zoo.vision.targets.boxes import BoxTarget, checked_boxes
-from zoo.vision.targets.coding import Coded, Coding, coded_classes, coded_points, coded_values
+from zoo.vision.targets.coding import (
+    Coded,
+    CodedClasses,
+    Coding,
+    coded_classes,
+    coded_points,
+    coded_values,
+)
 from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.transforms.image_transform import TransformPair
+
+log = logging.getLogger(__name__)
 
 Label = Callable[[Path], Any]
 """Takes the file of a picture to its raw target."""
 
 
 @dataclass(frozen=True)
-class Items:
+class Items(FoundPictures):
     """Pictures on their way to `ImageData`. Every step gives a new object; the order of split and label does
     not matter, as both are carried out by `data`.
 
@@ -65,129 +69,30 @@ class Items:
         ImageClassifierData(train 8, valid 2)
     """
 
-    pictures: FileList | np.ndarray
-    root: Path = Path(".")
-    frame: pd.DataFrame | None = None
-    test: FileList | np.ndarray | None = None
-    origin: str = "the pictures"
     _split: Split | None = None
     _raw: Sequence[Any] | None = None
     _coding: Coding | None = None
     _tfms: TransformPair = (None, None)
 
-    # ---- where pictures come from
-
-    @classmethod
-    def from_folder(cls, path: str | os.PathLike[str], *, folders: Sequence[str] | None = None) -> Self:
-        """All pictures below a folder, in sorted order.
-
-        Args:
-            path: the folder.
-            folders: only these sub-folders of it, such as ["train", "valid"].
-
-        Raises:
-            FileNotFoundError: there is no such folder.
-            ValueError: there are no pictures in it.
-        """
-        root = Path(path)
-        if not root.is_dir():
-            raise FileNotFoundError(f"folder {root} does not exist")
-        tops = [root] if folders is None else [existing_folder(root, name, "picture") for name in folders]
-        files: list[str] = []
-        for top in tops:
-            found, left = find_pictures(top)
-            left.log(top)
-            files += [os.fsdecode(name) for name in found.names()]
-        if not files:
-            raise ValueError(f"{root} holds no pictures")
-        return cls(FileList(files), root, origin=str(root))
-
-    @classmethod
-    def from_csv(
-        cls,
-        path: str | os.PathLike[str],
-        folder: str,
-        csv_fname: str | os.PathLike[str],
-        *,
-        suffix: str = "",
-        id_col: str | int = 0,
-        on_missing: Literal["raise", "skip"] = "raise",
-    ) -> Self:
-        """The pictures that a CSV file names in one of its columns.
-
-        Args:
-            path: base folder.
-            folder: folder of the pictures, below `path`.
-            csv_fname: the table; relative to `path` unless it exists as given.
-            suffix: appended to each name, e.g. ".jpg".
-            id_col: column of the file names, by name or position.
-            on_missing: what is done with rows whose picture does not exist.
-        """
-        frame, origin = open_table(path, folder, csv_fname, suffix=suffix, id_col=id_col, skip_header=True)
-        options = {"suffix": suffix, "id_col": id_col, "on_missing": on_missing, "origin": origin}
-        return cls.from_df(path, folder, frame, **options)
-
-    @classmethod
-    def from_df(
-        cls,
-        path: str | os.PathLike[str],
-        folder: str,
-        df: pd.DataFrame,
-        *,
-        suffix: str = "",
-        id_col: str | int = 0,
-        on_missing: Literal["raise", "skip"] = "raise",
-        origin: str = "the data frame",
-    ) -> Self:
-        """Like `from_csv`, from a data frame, which is not changed."""
-        names, _ = names_and_labels(df, folder, suffix=suffix, id_col=id_col, label_col=id_col, origin=origin)
-        if not names:
-            raise ValueError(f"{origin} has no rows")
-        files = [Path(path) / name for name in names]
-        kept = existing_rows(files, on_missing, origin)
-        frame = df.iloc[kept].reset_index(drop=True)
-        return cls(FileList(files[row] for row in kept), Path(path), frame, origin=origin)
-
-    @classmethod
-    def from_arrays(cls, pictures: np.ndarray, path: str | os.PathLike[str] = ".") -> Self:
-        """Pictures in memory: rows x H x W [x channels], uint8 or float in [0, 1]."""
-        return cls(check_array(pictures, "pictures"), Path(path))
-
-    def with_test(self, pictures: str | os.PathLike[str] | np.ndarray) -> Self:
-        """Unlabelled pictures to be predicted: a folder, below the root or as given, or an array."""
-        if isinstance(pictures, np.ndarray):
-            return self._with(test=check_array(pictures, "test"))
-        folder = self.root / pictures if (self.root / pictures).is_dir() else Path(pictures)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"test folder {folder} does not exist")
-        return self._with(test=FileList(read_flat_folder(folder)))
-
-    # ---- which of them are looked at
-
-    def filter(self, keep: Callable[[Path], bool]) -> Self:
-        """Only the pictures for whose file `keep` is true."""
-        return self._only(np.array([bool(keep(file)) for file in self._files("filter")]))
-
-    def check(self, on_broken: OnBroken = "raise") -> Self:
-        """Look at the headers of all files; broken ones are named in an error, or ("skip") left out."""
-        rows = check(self._files("check"), on_broken=on_broken, origin=self.origin)
-        return self._only(np.isin(np.arange(len(self)), rows))
-
     def _only(self, keep: np.ndarray) -> Self:
-        if not keep.any():
-            raise ValueError(f"{self.origin}: not one of {len(self)} pictures is left")
-        rows = np.flatnonzero(keep)
         if self._raw is not None or self._split is not None:
             raise ValueError("choose the pictures (filter, check) before they are split and labelled")
-        pictures = self.pictures[rows] if isinstance(self.pictures, np.ndarray) else self.pictures.take(rows)
-        frame = None if self.frame is None else self.frame.iloc[rows].reset_index(drop=True)
-        return self._with(pictures=pictures, frame=frame)
+        return super()._only(keep)
 
     # ---- which of them validate
 
     def split(self, rule: Split) -> Self:
         """By a rule of your own: takes the items and their labels (None for those that are no classes) to
-        true (validation) or false for each."""
+        true (validation) or false for each.
+
+        Raises:
+            TypeError: it cannot be called.
+        """
+        if not callable(rule):
+            raise TypeError(
+                "split takes a rule (items, classes) -> one boolean a picture, or use split_by_random, "
+                f"split_by_folder, ...; got {rule!r}"
+            )
         return self._with(_split=rule)
 
     def split_by_random(self, share: float = 0.2, *, seed: int = 42) -> Self:
@@ -243,7 +148,7 @@ class Items:
             target: what they mean, such as `coded_values()`; by default classes, several a picture where
                 they are lists.
         """
-        raw: Any = [labels(file) for file in self._files("label_by")] if callable(labels) else labels
+        raw: Any = [labels(file) for file in self.files("label_by")] if callable(labels) else labels
         if len(raw) != len(self):
             raise ValueError(f"{self.origin}: {len(self)} pictures but {len(raw)} labels")
         return self._with(_raw=raw, _coding=target or coded_classes(cat_separator=None))
@@ -291,7 +196,10 @@ class Items:
             pattern: a regular expression with a group, such as r"([^/]+)_\\d+\\.jpg$".
             classes: names in the order wanted.
         """
-        found = re.compile(pattern)
+        try:
+            found = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from None
         if found.groups < 1:
             raise ValueError(f"the pattern {pattern!r} has no group: put what is the label in (parentheses)")
 
@@ -359,12 +267,8 @@ class Items:
         """
 
         def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
-            names = (
-                Classes.given(classes)
-                if classes is not None
-                else Classes.found([list(labels) for _, labels in raw], several=True)
-            )
-            return Coded(checked_boxes(raw, names, origin), BoxTarget(names.names))
+            found, names = checked_boxes(raw, classes, origin)
+            return Coded(found, BoxTarget(names))
 
         return self.label_by(boxes, target=code)
 
@@ -374,6 +278,14 @@ class Items:
 
         done = self.label_by(found, target=fixed)
         assert done._raw is not None  # noqa: S101 (label_by has just set it)
+        for row, raw in enumerate(done._raw if isinstance(target, MaskTarget) else ()):
+            if not isinstance(raw, str | os.PathLike | np.ndarray):
+                picture = f"picture {row}" if isinstance(self.pictures, np.ndarray) else self.pictures[row]
+                hint = ": give np.asarray(picture)" if hasattr(raw, "getbands") else ""
+                raise TypeError(
+                    f"{picture}: expected a file or an array as {what}, got "
+                    f"{'None' if raw is None else type(raw).__name__}{hint}"
+                )
         files = [Path(raw) for raw in done._raw if isinstance(raw, str | os.PathLike)]
         missing = [file for file in files if not file.is_file()]
         if missing:
@@ -384,9 +296,19 @@ class Items:
 
     # ---- how they are seen, and the data
 
-    def transform(self, tfms: TransformPair) -> Self:
-        """The (train, valid) transforms, as of `tfms_from_model`."""
-        return self._with(_tfms=tfms)
+    def transform(self, tfms: TransformPair | None) -> Self:
+        """The (train, valid) transforms, as of `tfms_from_model`; None only decodes.
+
+        Raises:
+            TypeError: it is no pair of transforms.
+        """
+        tfms = (None, None) if tfms is None else tfms
+        if not isinstance(tfms, tuple | list) or len(tfms) != 2:
+            raise TypeError(
+                "transform takes a pair (train, valid), as tfms_from_model gives, got a "
+                f"{type(tfms).__name__}"
+            )
+        return self._with(_tfms=tuple(tfms))
 
     def data(
         self,
@@ -411,18 +333,12 @@ class Items:
             raise ValueError(
                 "the pictures have no labels: use one of label_by..., masks_by, points_by, pictures_by"
             )
-        classes = _plain(self._raw)
-        valid = np.zeros(len(self), bool) if self._split is None else self._split(self, classes)
-        valid = np.asarray(valid, bool)
-        if valid.shape != (len(self),):
-            raise ValueError(f"the split gives {valid.shape} answers for {len(self)} pictures")
-        if valid.all():
-            raise ValueError(f"{self.origin}: the split leaves no picture for training")
+        valid = self._validating()
         train = np.flatnonzero(~valid)
         coded = self._coding(self._raw, train, self.origin)
-        channels = 3
-        if isinstance(self.pictures, np.ndarray):
-            channels = 1 if self.pictures.ndim == 3 else self.pictures.shape[3]
+        channels = _channels(self.pictures)
+        if isinstance(self.test, np.ndarray) and _channels(self.test) != channels:
+            raise ValueError(f"the test pictures have {_channels(self.test)} channels, the others {channels}")
         whole = ImageDataset(self.pictures, coded.raw, None, channels=channels, target=coded.target)
         parts = [
             whole.only(train).with_tfm(self._tfms[0]),
@@ -434,33 +350,27 @@ class Items:
             path=self.root if path is None else path, channels=channels,
         )  # fmt: skip
 
-    # ---- helpers of the steps
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def name_of(self, file: Path) -> str:
-        """The path of a file below the root, with / between folders."""
-        return (file.relative_to(self.root) if file.is_relative_to(self.root) else file).as_posix()
-
-    def _files(self, step: str) -> FileList:
-        if isinstance(self.pictures, np.ndarray):
-            raise TypeError(
-                f"{step} needs picture files; these pictures are in memory: give a sequence instead"
+    def _validating(self) -> np.ndarray:
+        """For each picture whether it validates."""
+        if self._split is None:
+            return np.zeros(len(self), bool)
+        told = np.asarray(
+            self._split(self, _plain(self._raw) if isinstance(self._coding, CodedClasses) else None)
+        )
+        odd = [] if told.dtype == bool else [one for one in told.ravel().tolist() if one not in (0, 1)]
+        if odd:
+            raise ValueError(
+                f"the split gives numbers such as {odd[-1]}, expected true or false for each picture; "
+                "split_by_rows takes row numbers"
             )
-        return self.pictures
-
-    def _table(self, step: str) -> pd.DataFrame:
-        if self.frame is None:
-            raise TypeError(f"{step} needs a table: begin with Items.from_csv or Items.from_df")
-        return self.frame
-
-    def column(self, name: str | int, what: str) -> pd.Series:
-        """A column of the table."""
-        return table_column(self._table(f"the {what}"), name, what, self.origin)
-
-    def _with(self, **changes: Any) -> Self:
-        return dataclasses.replace(self, **changes)
+        valid = told.astype(bool)
+        if valid.shape != (len(self),):
+            raise ValueError(f"the split gives {valid.shape} answers for {len(self)} pictures")
+        if valid.all():
+            raise ValueError(f"{self.origin}: the split leaves no picture for training")
+        if not valid.any():
+            log.warning("%s: no picture validates by this split", self.origin)
+        return valid
 
     def __repr__(self) -> str:
         done = [
@@ -473,7 +383,13 @@ class Items:
         return f"Items({len(self)} pictures{', ' if done else ''}{', '.join(done)})"
 
 
-def _plain(raw: Sequence[Any]) -> np.ndarray | None:
+def _channels(pictures: FileList | np.ndarray) -> int:
+    if not isinstance(pictures, np.ndarray):
+        return 3
+    return 1 if pictures.ndim == 3 else pictures.shape[3]
+
+
+def _plain(raw: Any) -> np.ndarray | None:
     """Raw targets as names of classes, for a split by class; None where they are nothing of that kind."""
     kinds = (str, int, np.integer, bool, np.bool_)
     if isinstance(raw, np.ndarray) and (raw.ndim != 1 or raw.dtype.kind == "f"):

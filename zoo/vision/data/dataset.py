@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo.vision.files.file_list import FileList
-from zoo.vision.targets.base import Target
+from zoo.vision.targets.base import TOLD, Misfit, Target
 from zoo.vision.transforms.augment import RandomCall
 from zoo.vision.transforms.image_transform import ImageTransform
 
@@ -51,11 +51,23 @@ class ImageDataset(Dataset):
         index = int(key)
         seed = getattr(key, "seed", None)
         rng = np.random.default_rng(seed) if seed is not None and self.tfm.is_random else None
-        pixels, view = self.tfm.seen(self.items[index], rng, channels=self.channels)
+        pixels, view = self.tfm.seen(
+            self.items[index], rng, channels=self.channels, followed=self.y is not None and self._follows
+        )
         if self.y is None:
             return pixels, -1
         raw = self.y[index]
-        return pixels, torch.as_tensor(raw) if self.target is None else self.target.row(raw, view)
+        if self.target is None:
+            return pixels, torch.as_tensor(raw)
+        try:
+            return pixels, self.target.row(raw, view)
+        except Misfit as error:
+            name = f"picture {index}" if isinstance(self.items, np.ndarray) else self.items[index]
+            raise ValueError(f"{name}: {error}") from None
+
+    @property
+    def _follows(self) -> bool:
+        return self.target is not None and self.target.follows
 
     @property
     def seeds_itself(self) -> bool:
@@ -99,8 +111,7 @@ class ImageDataset(Dataset):
             return torch.as_tensor(np.asarray(self.y))
         if self.target.follows:
             raise ValueError(
-                f"targets of the kind {self.target.kind!r} follow the view of their picture, so there are "
-                "none without it"
+                f"{TOLD[self.target.kind]} follow the view of their picture, so there are none without it"
             )
         return self.target.rows(self.y)
 

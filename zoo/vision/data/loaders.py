@@ -55,7 +55,10 @@ class Normalize:
     def __call__(
         self, batch: tuple, training: bool = False, generator: torch.Generator | None = None
     ) -> tuple:
-        return (self.tfm.normalize(batch[0]), *batch[1:])
+        *inputs, target = batch
+        if isinstance(target, Tensor) and target.dtype == torch.uint8:
+            target = target.long()  # masks, as losses read them
+        return (self.tfm.normalize(inputs[0]), *inputs[1:], target)
 
 
 class _RowsInOrder:

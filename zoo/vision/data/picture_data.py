@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +26,18 @@ from zoo.vision.data.raw import raw_batches
 from zoo.vision.data.resident import PictureLoader
 from zoo.vision.files.checking import check_before_training
 from zoo.vision.files.ranges import tell_ranges
-from zoo.vision.targets.base import Target
+from zoo.vision.targets.base import TOLD, Target
 from zoo.vision.targets.kinds import target_of
 from zoo.vision.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.targets.values import ValueTarget
+from zoo.vision.transforms.augment import RandomCall, name_of
 from zoo.vision.transforms.image_transform import ImageTransform, TransformPair
 from zoo.vision.transforms.view import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 
 class ImageData(ModelData):
@@ -110,6 +114,8 @@ class ImageData(ModelData):
         self.target, self.task, self.classes = target, target.task, target.classes
         self.tfms = (tfms[0] or ImageTransform(None), tfms[1] or ImageTransform(None))
         self.bs, self.num_workers, self.channels = bs, num_workers, channels
+        if target.follows:
+            _tell_callables(self.tfms[0], TOLD[target.kind])
         self._files_checked = False
 
     # ---- what is inside
@@ -297,6 +303,20 @@ class ImageData(ModelData):
         """Those of the target."""
         return self.target.default_metrics()
 
+    def named_metrics(self) -> dict[str, Any]:
+        return self.target.named_metrics()
+
+    def with_target(self, target: Target) -> ImageData:
+        """The same pictures whose raw targets are read by another target of the same kind."""
+        parts = (self.trn_ds, self.val_ds, self.test_ds)
+        found = ImageData(
+            *(None if part is None else part.with_target(target) for part in parts),
+            target=target, tfms=self.tfms, bs=self.bs, num_workers=self.num_workers, path=self.path,
+            channels=self.channels, seed=getattr(self.train_dl, "seed", None),
+        )  # fmt: skip
+        found._files_checked = self._files_checked
+        return found
+
     def invert_target(self, values: np.ndarray) -> np.ndarray:
         return self.target.inverse(values) if isinstance(self.target, ValueTarget) else values
 
@@ -420,3 +440,15 @@ class ImageData(ModelData):
         if isinstance(self.target, ClassTarget):
             return show_batch(self.trn_ds, self.classes, n, epoch=epoch)
         return show_targets(self.trn_ds, self.target, n, epoch=epoch)
+
+
+def _tell_callables(tfm: ImageTransform, what: str) -> None:
+    """Say which transforms cannot be followed by targets that lie in the picture."""
+    calls = [name_of(one) for one in tfm.augment if isinstance(one, RandomCall)]
+    if calls:
+        log.warning(
+            "%s changes the picture alone, %s do not follow it: right for colours, wrong for whatever moves "
+            "pixels, for which there are RandomFlip, RandomRotate, RandomDihedral, RandomPerspective",
+            ", ".join(calls),
+            what,
+        )

@@ -25,6 +25,8 @@ class Pictures(Protocol):
 
     def name_of(self, file: Path) -> str: ...
 
+    def files(self, step: str) -> Sequence[Path]: ...
+
     def column(self, name: str | int, what: str) -> pd.Series: ...
 
 
@@ -61,12 +63,20 @@ def by_group(group: str | Callable[[Path], Any], share: float = 0.2, seed: int =
 
     def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
         if callable(group):
-            groups = np.array([str(group(file)) for file in items.pictures])
+            groups = np.array([str(group(file)) for file in items.files("split_by_group")])
         else:
-            groups = items.column(group, "groups").astype(str).to_numpy()
+            cells = items.column(group, "groups")
+            absent = np.flatnonzero(cells.isna())
+            if len(absent):
+                raise ValueError(
+                    f"{items.origin}: column {cells.name!r} names no group in {len(absent)} rows (first row, "
+                    f"from 0: {absent[0]})"
+                )
+            groups = cells.astype(str).to_numpy()
         names = np.unique(groups)
         if len(names) < 2:
-            raise ValueError(f"{items.origin}: there is only one group, {names[0]!r}, so none can validate")
+            only = str(names[0])
+            raise ValueError(f"{items.origin}: there is only one group, {only!r}, so none can validate")
         drawn = get_cv_idxs(len(names), max(share, 1 / len(names) + 1e-9), seed)
         return np.isin(groups, names[drawn])
 
@@ -77,12 +87,13 @@ def by_folder(train: str = "train", valid: str = "valid") -> Split:
     """By the names of folders below the root."""
 
     def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
-        parts = [items.name_of(file).split("/")[:-1] for file in items.pictures]
+        files = items.files("split_by_folder")
+        parts = [items.name_of(file).split("/")[:-1] for file in files]
         is_valid = np.array([valid in names for names in parts])
         is_train = np.array([train in names for names in parts])
         odd = np.flatnonzero(is_valid == is_train)
         if len(odd):
-            names = [items.name_of(items.pictures[int(row)]) for row in odd[:3]]
+            names = [items.name_of(files[int(row)]) for row in odd[:3]]
             raise ValueError(
                 f"{items.origin}: {len(odd)} pictures lie neither in '{train}' nor in '{valid}', or in both: "
                 f"{some(names, 3)}; read only these folders with folders=['{train}', '{valid}']"
@@ -96,13 +107,14 @@ def by_file(names: str | os.PathLike[str]) -> Split:
     """By the lines of a text file, each the name of a picture that validates."""
 
     def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
+        files = items.files("split_by_file")
         listing = next((p for p in (Path(names), items.root / names) if p.is_file()), None)
         if listing is None:
             raise FileNotFoundError(f"the file of names {names} does not exist (nor below {items.root})")
         lines = {line.strip() for line in listing.read_text("utf-8-sig").splitlines() if line.strip()}
         found = np.zeros(len(items), bool)
         used: set[str] = set()
-        for row, file in enumerate(items.pictures):
+        for row, file in enumerate(files):
             known = {items.name_of(file), file.name, file.stem} & lines
             found[row] = bool(known)
             used |= known
@@ -148,7 +160,9 @@ def rows_of_column(cells: pd.Series, origin: str) -> np.ndarray:
 
 def by_function(is_valid: Callable[[Path], bool]) -> Split:
     """By a function of the file."""
-    return lambda items, classes: np.array([bool(is_valid(file)) for file in items.pictures])
+    return lambda items, classes: np.array(
+        [bool(is_valid(file)) for file in items.files("split_by_function")]
+    )
 
 
 def by_rows(rows: Sequence[int] | np.ndarray) -> Split:
@@ -158,6 +172,8 @@ def by_rows(rows: Sequence[int] | np.ndarray) -> Split:
         numbers = np.asarray(rows)
         if numbers.dtype == bool:
             raise ValueError("split_by_rows takes row numbers, got booleans; use numpy.flatnonzero(mask)")
+        if numbers.size and numbers.dtype.kind not in "iu":
+            raise ValueError(f"split_by_rows takes whole row numbers, got {numbers.dtype}")
         outside = [int(row) for row in numbers if not 0 <= row < len(items)]
         if outside:
             raise ValueError(

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any, Literal, Unpack
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from zoo.data.loaders.seeding import seeded
@@ -188,6 +189,28 @@ def pretrained_detector(
     if given is not None:
         model.load_backbone(*given)
     return model
+
+
+@torch.no_grad()
+def start_at_zero(head: nn.Module) -> None:
+    """Scale the last layer of a new head down, in place, so that it says nearly 0 before it is trained.
+
+    Numbers that are learned with mean 0, or as places in [-1, 1], then begin at their middle; with outputs of
+    deviation 1 and more the first steps would only make them small. Weights of 0 would tell the layers before
+    nothing.
+
+    Args:
+        head: of `make_head`; of one that ends with batch norm the scale of that is made small.
+
+    Example:
+        >>> from zoo.vision.models.transfer import make_head
+        >>> head = make_head(8, 2).eval()
+        >>> start_at_zero(head)
+        >>> bool(head(torch.ones(1, 8)).abs().max() < 0.2)
+        True
+    """
+    last = [m for m in head.modules() if isinstance(m, nn.Linear | nn.BatchNorm1d)][-1]
+    last.weight.mul_(0.01)
 
 
 def _state_of(name: str, weights: Weights) -> tuple[dict[str, Tensor], str] | None:

@@ -12,9 +12,55 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from zoo.vision.transforms.view import View
+from zoo.vision.transforms.view import Size, View
 
 Head = Literal["pooled", "map", "boxes"]
+
+
+TOLD = {
+    "class": "classes",
+    "tags": "labels",
+    "values": "values",
+    "points": "points",
+    "mask": "masks",
+    "picture": "pictures as targets",
+    "boxes": "boxes",
+    "view": "views",
+}
+"""The kinds of targets as messages name them."""
+
+
+class Misfit(ValueError):
+    """A target that cannot belong to its picture; whoever knows the picture puts its name before it."""
+
+
+def check_proportions(size: Size, name: str, source: Size) -> None:
+    """Refuse a mask, or another picture as target, that has other proportions than its picture.
+
+    Args:
+        size: height and width of the target.
+        name: of the target, for the error.
+        source: height and width of the picture.
+
+    Raises:
+        Misfit: one side is more than a pixel longer or shorter than the other side says.
+
+    Example:
+        >>> check_proportions((188, 250), "mask", (375, 500))
+    """
+    height, width = size
+    apart = min(abs(height - source[0] * width / source[1]), abs(width - source[1] * height / source[0]))
+    if apart > 1:
+        turned = size == source[::-1]
+        raise Misfit(
+            f"{name} is {width} x {height} pixels, but its picture is {source[1]} x {source[0]}: they need "
+            "the same proportions"
+            + (
+                " (pictures are turned upright by their EXIF data, masks are taken as they are)"
+                if turned
+                else ""
+            )
+        )
 
 
 class Target(ABC):
@@ -70,6 +116,10 @@ class Target(ABC):
 
     def default_metrics(self) -> list[Any]:
         return []
+
+    def named_metrics(self) -> dict[str, Any]:
+        """Metrics that may be given by name, besides those of `zoo.metrics`, or in their place."""
+        return {}
 
     def decode(self, outputs: Any, views: Sequence[View]) -> Any:
         """Activated outputs as answers in the user's terms; only of targets that follow the view.

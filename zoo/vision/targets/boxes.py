@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.data.classes import Classes
 from zoo.vision.models.detection import pad_boxes, sum_of_losses
-from zoo.vision.targets.base import Head, Target
+from zoo.vision.targets.base import Head, Misfit, Target
 from zoo.vision.targets.mean_precision import MeanAveragePrecision
 from zoo.vision.transforms.view import View
 from zoo.vision.transforms.warp import warp_boxes
@@ -65,6 +65,13 @@ class BoxTarget(Target):
     def row(self, raw: Any, view: View | None) -> dict[str, Tensor]:
         if view is None:
             raise TypeError("boxes follow the view of their picture, which is not given")
+        height, width = view.source
+        for left, top, right, bottom in np.asarray(raw[0], np.float64).reshape(-1, 4).tolist():
+            if left >= width or top >= height or right <= 0 or bottom <= 0:
+                raise Misfit(
+                    f"the box {[left, top, right, bottom]} lies outside of the picture, which is {width} x "
+                    f"{height} pixels: boxes are left, top, right, bottom in pixels of the upright picture"
+                )
         boxes, kept = warp_boxes(raw[0], view)
         return {
             "boxes": torch.from_numpy(boxes),
@@ -85,6 +92,9 @@ class BoxTarget(Target):
 
     def default_metrics(self) -> list[Any]:
         return [MeanAveragePrecision()] if MeanAveragePrecision.is_there() else []
+
+    def named_metrics(self) -> dict[str, Any]:
+        return {"mAP": MeanAveragePrecision(), "mAP@0.5": MeanAveragePrecision(0.5)}
 
     def decode(self, outputs: Any, views: Sequence[View]) -> list[Boxes]:
         """Boxes in pixels of each picture."""
@@ -123,24 +133,78 @@ class BoxTarget(Target):
         return [(boxes[a:b], labels[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
 
 
-def checked_boxes(raw: Sequence[Any], classes: Classes, origin: str) -> list[tuple[np.ndarray, np.ndarray]]:
+def checked_boxes(
+    raw: Sequence[Any], classes: Sequence[str] | None, origin: str
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[str]]:
     """Boxes and names of classes as users give them, a pair a picture, as raw targets.
 
+    Args:
+        raw: pairs (k x 4 numbers, k names of classes).
+        classes: names in the order wanted; None takes those seen, alphabetically.
+        origin: for errors.
+
+    Returns:
+        A pair (float32 boxes, class numbers) a picture, and the names of the classes.
+
     Raises:
-        ValueError: for boxes without area, or a class that is not known; the picture's number is told.
+        ValueError: for what is no pair, boxes without area or as shares of the sides, a class that is not
+            known, or no box at all; the picture's number is told.
+
+    Example:
+        >>> checked_boxes([([[0, 0, 4, 4]], ["cat"]), ([], [])], None, "the pictures")[1]
+        ['cat']
     """
+    pairs = [_pair(one, f"{origin}: picture {row}") for row, one in enumerate(raw)]
+    named = (
+        Classes.found([names for _, names in pairs], several=True)
+        if classes is None
+        else Classes.given(classes)
+    )
+    if not named.names:
+        raise ValueError(
+            f"{origin}: not one of {len(pairs)} pictures has a box: look at what boxes_by is given, or name "
+            "the classes, classes=[...]"
+        )
     found = []
-    for row, (boxes, labels) in enumerate(raw):
-        corners = np.asarray(boxes, np.float64).reshape(-1, 4)
-        names = list(labels)
-        if len(corners) != len(names):
-            raise ValueError(f"{origin}: picture {row} has {len(corners)} boxes but {len(names)} labels")
-        flat = ~np.isfinite(corners).all(1) | (corners[:, 2:] <= corners[:, :2]).any(1)
-        if flat.any():
-            raise ValueError(
-                f"{origin}: picture {row} has the box {corners[flat][0].tolist()}, which has no area: boxes "
-                "are left, top, right, bottom in pixels"
-            )
-        numbers = classes.numbers(names, f"{origin}, picture {row}") if names else np.zeros(0, np.int64)
+    for row, (corners, names) in enumerate(pairs):
+        numbers = named.numbers(names, f"{origin}, picture {row}") if names else np.zeros(0, np.int64)
         found.append((corners.astype(np.float32), numbers))
-    return found
+    there = np.concatenate([np.zeros((0, 4)), *(corners for corners, _ in found)])
+    if len(there) and there.max() <= 1:
+        raise ValueError(
+            f"{origin}: all boxes lie between {there.min():g} and {there.max():g}, which looks like shares "
+            "of the sides: boxes are left, top, right, bottom in pixels; multiply by width and height"
+        )
+    return found, named.names
+
+
+def _pair(one: Any, name: str) -> tuple[np.ndarray, list[Any]]:
+    """What belongs to one picture: k x 4 numbers and k names."""
+    try:
+        boxes, labels = one
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected a pair (boxes, classes), got {str(one)[:60]}") from None
+    if isinstance(labels, str):
+        raise ValueError(f"{name}: expected a list of classes, got {labels!r}")
+    try:
+        corners = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        corners = np.zeros(())
+    if corners.size == 0:
+        corners = np.zeros((0, 4))
+    if corners.ndim == 1 and corners.size == 4:
+        corners = corners[None]
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ValueError(
+            f"{name}: expected k x 4 numbers (left, top, right, bottom in pixels), got {str(boxes)[:60]}"
+        )
+    names = list(labels)
+    if len(corners) != len(names):
+        raise ValueError(f"{name} has {len(corners)} boxes but {len(names)} labels")
+    flat = ~np.isfinite(corners).all(1) | (corners[:, 2:] <= corners[:, :2]).any(1)
+    if flat.any():
+        raise ValueError(
+            f"{name} has the box {corners[flat][0].tolist()}, which has no area: boxes are left, top, right, "
+            "bottom in pixels; left, top, width, height are (left, top, left + width, top + height)"
+        )
+    return corners, names

@@ -31,16 +31,23 @@ Coding: TypeAlias = Callable[[Any, np.ndarray, str], Coded]
 """Takes what the user wrote for all pictures, the row numbers that train, and a name for errors."""
 
 
-def coded_classes(classes: Sequence[str] | None = None, cat_separator: str | None = " ") -> Coding:
-    """Classes, or several labels a picture; arguments as of `encode_labels`."""
+@dataclass(frozen=True)
+class CodedClasses:
+    """The coding of classes, and of several labels a picture; see `coded_classes`."""
 
-    def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
-        labels = encode_labels(raw, cat_separator=cat_separator, classes=classes, origin=origin)
+    classes: Sequence[str] | None = None
+    cat_separator: str | None = " "
+
+    def __call__(self, raw: Any, train: np.ndarray, origin: str) -> Coded:
+        labels = encode_labels(raw, cat_separator=self.cat_separator, classes=self.classes, origin=origin)
         valid = np.setdiff1d(np.arange(len(labels.y)), train)
-        check_classes(labels, train, valid, chosen=classes is not None, origin=origin)
+        check_classes(labels, train, valid, chosen=self.classes is not None, origin=origin)
         return Coded(labels.y, (TagsTarget if labels.multi else ClassTarget)(labels.classes))
 
-    return code
+
+def coded_classes(classes: Sequence[str] | None = None, cat_separator: str | None = " ") -> CodedClasses:
+    """Classes, or several labels a picture; arguments as of `encode_labels`."""
+    return CodedClasses(classes, cat_separator)
 
 
 def coded_values(names: Sequence[str] | None = None, *, standardize: bool = True) -> Coding:
@@ -50,6 +57,7 @@ def coded_values(names: Sequence[str] | None = None, *, standardize: bool = True
         names: of the numbers of a picture.
         standardize: whether a network learns them with mean 0 and deviation 1 over the training pictures.
     """
+    _check_names(names, "age")
 
     def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
         numbers = check_numbers(raw, origin)
@@ -65,9 +73,10 @@ def coded_points(names: Sequence[str] | None = None) -> Coding:
     Args:
         names: of the k points.
     """
+    _check_names(names, "nose")
 
     def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
-        rows = [np.asarray(one, np.float64).reshape(-1) for one in raw]
+        rows = [_numbers_of(one, f"{origin}: picture {row}") for row, one in enumerate(raw)]
         lengths = sorted({len(row) for row in rows})
         if len(lengths) > 1 or lengths[0] % 2 or not lengths[0]:
             raise ValueError(
@@ -76,12 +85,32 @@ def coded_points(names: Sequence[str] | None = None) -> Coding:
             )
         numbers = check_numbers(np.stack(rows), origin)
         k = numbers.shape[1] // 2
+        if numbers.min() >= 0 and numbers.max() <= 1:
+            log.warning(
+                "%s: all points lie between %g and %g; points are x and y in pixels: if these are shares of "
+                "the sides, multiply by width and height",
+                origin,
+                numbers.min(),
+                numbers.max(),
+            )
         named = [f"point {i}" for i in range(k)] if names is None else list(names)
         if len(named) != k:
             raise ValueError(f"{origin}: {k} points a picture but {len(named)} names")
         return Coded(numbers.reshape(-1, k, 2).astype(np.float32), PointsTarget(named))
 
     return code
+
+
+def _check_names(names: Sequence[str] | None, example: str) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"names takes a list of names, such as ['{example}'], got {names!r}")
+
+
+def _numbers_of(one: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(one, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected numbers, x and y of each point, got {str(one)[:60]}") from None
 
 
 def check_classes(
@@ -95,7 +124,8 @@ def check_classes(
         if only_valid:
             raise ValueError(
                 f"{origin}: label {some(map(repr, only_valid))} exists only in the validation pictures, "
-                "so it cannot be learned: choose val_idxs that leave training pictures of every class"
+                "so it cannot be learned: choose validation pictures that leave training pictures of every "
+                "class"
             )
     if unseen:
         log.warning("%s: no training picture has the label %s", origin, some(map(repr, unseen)))

@@ -17,9 +17,9 @@ from zoo.errors import did_you_mean, some
 from zoo.losses import CrossEntropyFlat, L1Flat
 from zoo.metrics import accuracy, dice, iou
 from zoo.vision.pictures import as_pixels
-from zoo.vision.targets.base import Head, Target
+from zoo.vision.targets.base import Head, Target, check_proportions
 from zoo.vision.transforms.view import View
-from zoo.vision.transforms.warp import VOID, pixels_tensor, warp_mask, warp_picture
+from zoo.vision.transforms.warp import VOID, picture_size, pixels_tensor, warp_mask, warp_picture
 
 
 def open_mask(source: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
@@ -44,6 +44,7 @@ def open_mask(source: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
         raise ValueError(
             f"mask {name}: expected one whole number a pixel (a grey or palette picture, or H x W integers), "
             f"got {values.dtype} of shape {values.shape}"
+            + ("; masks_by may give an array: the number of each colour" if values.ndim == 3 else "")
         )
     return values
 
@@ -89,6 +90,8 @@ class MaskTarget(Target):
     follows: ClassVar[bool] = True
 
     def __init__(self, codes: Sequence[str] | Mapping[int, str], void: str | Sequence[str] = ()) -> None:
+        if isinstance(codes, str):
+            raise TypeError(f"codes takes a list of names, or a dict from values to names, got {codes!r}")
         named = dict(codes) if isinstance(codes, Mapping) else dict(enumerate(codes))
         self.codes = {int(value): str(name) for value, name in named.items()}
         self.void = [void] if isinstance(void, str) else [str(name) for name in void]
@@ -128,17 +131,18 @@ class MaskTarget(Target):
         found = self._numbers[np.where(inside, values, 0)]
         strange = ~inside | (found < 0)
         if strange.any():
-            name = f"array of shape {values.shape}" if isinstance(raw, np.ndarray) else os.fspath(raw)
             raise ValueError(
-                f"mask {name} holds the values {some(np.unique(values[strange]).tolist())}, for which codes "
-                f"has no name; it has {some(f'{value}: {told}' for value, told in self.codes.items())}"
+                f"mask {_name(raw)} holds the values {some(np.unique(values[strange]).tolist())}, for which "
+                f"codes has no name; it has {some(f'{value}: {told}' for value, told in self.codes.items())}"
             )
         return found.astype(np.uint8)
 
     def row(self, raw: Any, view: View | None) -> Tensor:
         if view is None:
             raise TypeError("masks follow the view of their picture, which is not given")
-        return torch.from_numpy(warp_mask(self.numbers(raw), view))
+        numbers = self.numbers(raw)
+        check_proportions(numbers.shape, f"mask {_name(raw)}", view.source)  # type: ignore[arg-type]
+        return torch.from_numpy(warp_mask(numbers, view))
 
     def default_loss(self) -> Callable:
         return CrossEntropyFlat(axis=1, ignore_index=VOID)
@@ -191,7 +195,7 @@ class PictureTarget(Target):
     follows: ClassVar[bool] = True
 
     def __init__(self, scale: int = 1, channels: Literal[1, 3] = 3) -> None:
-        if scale < 1:
+        if scale < 1 or scale != int(scale):
             raise ValueError(f"scale must be a whole number from 1, got {scale}")
         self.scale, self.channels = int(scale), channels
 
@@ -203,6 +207,7 @@ class PictureTarget(Target):
         if view is None:
             raise TypeError("pictures as targets follow the view of their input, which is not given")
         item = as_pixels(raw, channels=self.channels)
+        check_proportions(picture_size(item), f"target picture {_name(raw)}", view.source)
         seen = pixels_tensor(warp_picture(item, view.enlarged(self.scale)))
         return seen.float() / 255 if seen.dtype == torch.uint8 else seen
 
@@ -211,6 +216,9 @@ class PictureTarget(Target):
 
     def default_metrics(self) -> list[Any]:
         return [psnr]
+
+    def named_metrics(self) -> dict[str, Any]:
+        return {"psnr": psnr}
 
     def decode(self, outputs: Any, views: Sequence[View]) -> list[np.ndarray]:
         """H x W x channels uint8 of each picture as the network saw it, enlarged `scale` times."""
@@ -232,6 +240,15 @@ class PictureTarget(Target):
 
     def kept(self, settings: Mapping[str, Any], arrays: Mapping[str, Tensor], base: Path) -> Any:
         return kept_files(settings, arrays, base)
+
+
+def _name(raw: Any) -> str:
+    """What a mask or picture is called in errors."""
+    if isinstance(raw, str | os.PathLike):
+        return os.fspath(raw)  # type: ignore[return-value]
+    return (
+        f"array of shape {raw.shape}" if isinstance(raw, np.ndarray) else f"of the type {type(raw).__name__}"
+    )
 
 
 def psnr(preds: Tensor, targets: Tensor) -> float:
@@ -260,8 +277,11 @@ def keep_files(raw: Any, name_of: Callable[[Path], str]) -> tuple[dict[str, Any]
     """Targets that are files or one array, as saved data keep them."""
     if isinstance(raw, np.ndarray):
         return {}, {"targets": torch.from_numpy(raw)}
+    arrays = [one for one in raw if isinstance(one, np.ndarray)]
+    if len(arrays) == len(raw) and len({(one.shape, one.dtype) for one in arrays}) == 1:
+        return {}, {"targets": torch.from_numpy(np.stack(arrays))}
     if not all(isinstance(one, str | os.PathLike) for one in raw):
-        raise TypeError("its targets are neither files nor one array, which save cannot keep")
+        raise TypeError("its targets are neither files nor arrays of one size, which save cannot keep")
     return {"target_files": [name_of(Path(one)) for one in raw]}, {}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.metrics import mae, rmse
+from zoo.metrics import mae, mse, r2, rmse
 from zoo.vision.targets.base import Target
 from zoo.vision.transforms.view import View
 
@@ -87,6 +87,10 @@ class ValueTarget(Target):
 
     def default_metrics(self) -> list[Any]:
         return [self.in_units(rmse), self.in_units(mae)]
+
+    def named_metrics(self) -> dict[str, Any]:
+        """Errors by name are told in the units of the values."""
+        return {metric.__name__: self.in_units(metric) for metric in (rmse, mae, mse, r2)}
 
     def in_units(self, metric: Any) -> Any:
         """A metric of numbers in the units of the values, whatever the network learns."""
@@ -168,6 +172,9 @@ class PointsTarget(Target):
     def default_metrics(self) -> list[Any]:
         return [rmse, point_distance]
 
+    def named_metrics(self) -> dict[str, Any]:
+        return {"point_distance": point_distance}
+
     def text(self, value: Any) -> str:
         return ""
 
@@ -199,8 +206,10 @@ def check_numbers(values: Any, origin: str) -> np.ndarray:
     try:
         rows = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
+        unlike = "inhomogeneous" in str(error)
         raise ValueError(
-            f"{origin}: expected a number (or as many numbers) for each picture: {error}"
+            f"{origin}: expected a number, or as many numbers for each picture"
+            + (": the rows have different lengths" if unlike else f": {error}")
         ) from None
     rows = rows.reshape(len(rows), -1)
     bad = np.flatnonzero(~np.isfinite(rows).all(1))

@@ -64,7 +64,7 @@ class MeanOfMaps:
         """Add the maps of one view of every picture.
 
         Args:
-            maps: N x C x h x w.
+            maps: N x C x h x w, of the size of the views or a multiple of it.
             views: through which the pictures were seen.
             plain: the views in which the mean is wanted.
         """
@@ -89,13 +89,13 @@ class MeanOfMaps:
 
 
 def _grid(own: View, wanted: View, height: int, width: int) -> Tensor:
-    """Where the pixels of the wanted view lie in the own one, as `grid_sample` counts (-1 to 1)."""
-    y, x = np.mgrid[0 : wanted.size[0], 0 : wanted.size[1]] + 0.5
-    points = np.stack([x.ravel(), y.ravel()], 1)
+    """Where the pixels of a map of the wanted view lie in the own one, as `grid_sample` counts (-1 to 1)."""
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    points = np.stack([x.ravel(), y.ravel()], 1) / [width / wanted.size[1], height / wanted.size[0]]
     if own != wanted:
         points = own.from_source(wanted.to_source(points))
     places = points / [own.size[1], own.size[0]] * 2 - 1
-    return torch.from_numpy(places.reshape(*wanted.size, 2)).float()
+    return torch.from_numpy(places.reshape(height, width, 2)).float()
 
 
 def points_in(values: np.ndarray, views: Sequence[View], plain: Sequence[View]) -> np.ndarray:

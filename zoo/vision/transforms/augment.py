@@ -208,17 +208,12 @@ class RandomCall(RandomTransform):
             try:
                 found = self.function(item)
             except TypeError as error:
-                error.add_note(
-                    f"the transform {self._name} is called with one picture (a Pillow image, or a C x H x W "
-                    "tensor) as its only argument; wrap a library that wants names: "
+                raise TypeError(
+                    f"{error}; the transform {name_of(self)} is called with one picture (a Pillow image, or "
+                    "a C x H x W tensor) as its only argument; wrap a library that wants names: "
                     "aug_tfms=[lambda picture: transform(image=picture)['image']]"
-                )
-                raise
+                ) from error
         return self._checked(found, item)
-
-    @property
-    def _name(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
 
     def _checked(self, found: Any, given: Pixels) -> Pixels:
         wanted = len(given.getbands()) if isinstance(given, Image.Image) else len(given)
@@ -227,13 +222,13 @@ class RandomCall(RandomTransform):
         ):
             shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
             raise TypeError(
-                f"the transform {self._name} gave {type(found).__name__}{shape}; a transform in aug_tfms "
+                f"the transform {name_of(self)} gave {type(found).__name__}{shape}; a transform in aug_tfms "
                 f"gives a Pillow image or a tensor of {wanted} x height x width"
             )
         channels = len(found.getbands()) if isinstance(found, Image.Image) else len(found)
         if channels != wanted:
             raise ValueError(
-                f"the transform {self._name} gave a picture of {channels} channels where {wanted} went in"
+                f"the transform {name_of(self)} gave a picture of {channels} channels where {wanted} went in"
                 + (
                     ": torchvision.transforms.Grayscale(3) keeps three"
                     if (channels, wanted) == (1, 3)
@@ -243,10 +238,16 @@ class RandomCall(RandomTransform):
         if isinstance(found, torch.Tensor) and found.is_floating_point():
             check_unit_range(
                 found.detach().numpy(),
-                f"the transform {self._name} (pictures are normalised after aug_tfms, with the statistics of "
-                "tfms_from_stats: leave out your own Normalize)",
+                f"the transform {name_of(self)} (pictures are normalised after aug_tfms, with the statistics "
+                "of tfms_from_stats: leave out your own Normalize)",
             )
         return found
+
+
+def name_of(transform: RandomTransform) -> str:
+    """What a transform is called in messages; that of a callable is its own name."""
+    own = transform.function if isinstance(transform, RandomCall) else transform
+    return getattr(own, "__name__", type(own).__name__)
 
 
 def _homography(corners: np.ndarray, moved: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.vision.files.depths import checked_range
 from zoo.vision.pictures import FULL_SIZE, Picture, as_pixels
-from zoo.vision.transforms.augment import RandomGeometry, RandomLighting, RandomTransform
+from zoo.vision.transforms.augment import RandomGeometry, RandomLighting, RandomTransform, name_of
 from zoo.vision.transforms.view import CropMode, PadMode, Size, View
 from zoo.vision.transforms.warp import as_image, picture_size, pixels_tensor, warp_picture, warp_pixels
 
@@ -84,9 +84,24 @@ class ImageTransform:
         return self.seen(picture, rng, channels=channels)[0]
 
     def seen(
-        self, picture: Picture, rng: np.random.Generator | None = None, *, channels: int = 3
+        self,
+        picture: Picture,
+        rng: np.random.Generator | None = None,
+        *,
+        channels: int = 3,
+        followed: bool = False,
     ) -> tuple[Tensor, View]:
-        """As `pixels`, with the view, through which masks, points and boxes of the picture follow it."""
+        """As `pixels`, with the view, through which masks, points and boxes of the picture follow it.
+
+        Args:
+            picture: as of `pixels`.
+            rng: of the draws.
+            channels: channels wanted.
+            followed: whether something does follow.
+
+        Raises:
+            ValueError: a transform of pixels changed the size, so that what follows would not fit.
+        """
         if rng is None and self.is_random:
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         shortest = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
@@ -104,6 +119,14 @@ class ImageTransform:
             if is_image and isinstance(item, Tensor) and not _takes_tensors(step):
                 item = as_image(item)
             item = step.apply(item, params)
+            if followed and picture_size(item) != view.size:
+                height, width = picture_size(item)
+                raise ValueError(
+                    f"the transform {name_of(step)} gave {width} x {height} pixels where "
+                    f"{view.size[1]} x {view.size[0]} went in, and the targets "
+                    "in the picture (mask, points, boxes) cannot "
+                    "follow it: use the library's transforms for what moves pixels"
+                )
         if picture_size(item) != view.size:
             item = warp_picture(item, View.fit(picture_size(item), view.size))
         return pixels_tensor(item), view
