@@ -423,7 +423,8 @@ def outputs_of(data: Any, n_out: int | None) -> int:
         )
     if n_out is not None and known is not None and n_out != known:
         raise ValueError(f"n_out={n_out}, but the data have {known}: leave n_out out")
-    return int(known if n_out is None else n_out)
+    chosen: Any = known if n_out is None else n_out
+    return int(chosen)
 
 
 class _ReadyToTrain(Callback):

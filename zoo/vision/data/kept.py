@@ -76,7 +76,7 @@ def keep_pictures(loader: Any, base: Path) -> tuple[dict[str, Any], dict[str, Te
         return str(_below(file, base))
 
     arrays: dict[str, Tensor] = {}
-    if dataset.y is not None:
+    if dataset.y is not None and dataset.target is not None:
         own, arrays = dataset.target.keep(dataset.y, name_of)
         settings |= own
     if isinstance(dataset.items, np.ndarray):

@@ -73,9 +73,8 @@ def model_for(
         )
     if head == "map":
         return pretrained_unet(arch, n_out, channels, weights=weights, sz=sz, seed=seed, scale=scale)
-    if not isinstance(arch, str):
-        arch = getattr(arch, "__name__", repr(arch))
-    return pretrained_detector(arch, n_out, channels, weights=weights, seed=seed)
+    name = arch if isinstance(arch, str) else getattr(arch, "__name__", repr(arch))
+    return pretrained_detector(name, n_out, channels, weights=weights, seed=seed)
 
 
 def pretrained_model(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.metrics import mae, mse, r2, rmse
-from zoo.vision.targets.base import Target
+from zoo.vision.targets.base import BadRow, Target
 from zoo.vision.transforms.view import View
 
 
@@ -37,7 +37,9 @@ class ValueTarget(Target):
     kind: ClassVar[str] = "values"
     task: ClassVar[str | None] = "regression"
 
-    def __init__(self, names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, names: Sequence[str], mean: Sequence[float] | np.ndarray, std: Sequence[float] | np.ndarray
+    ) -> None:
         self.names = [str(name) for name in names]
         self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
 
@@ -214,5 +216,6 @@ def check_numbers(values: Any, origin: str) -> np.ndarray:
     rows = rows.reshape(len(rows), -1)
     bad = np.flatnonzero(~np.isfinite(rows).all(1))
     if len(bad):
-        raise ValueError(f"{origin}: {len(bad)} rows have no finite number (first row, from 0: {bad[0]})")
+        told = f"{origin}: {len(bad)} rows have no finite number (first row, from 0: {bad[0]})"
+        raise BadRow(told, int(bad[0]))
     return rows

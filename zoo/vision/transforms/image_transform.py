@@ -108,8 +108,8 @@ class ImageTransform:
         width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
         view = self.view((height, width), rng)
         item = warp_picture(item, view)
-        for transform in self.augment if rng is not None else ():
-            if isinstance(transform, RandomGeometry):
+        for transform in self.augment:
+            if rng is None or isinstance(transform, RandomGeometry):
                 continue
             params = transform.draw(rng, *view.size)
             if params is None:
@@ -141,7 +141,7 @@ class ImageTransform:
                     moves.append((transform, params))
         size = self.size
         if size is not None and sum(move.turns(params) for move, params in moves) % 2:
-            size = size[::-1]  # so that the size is covered after a quarter turn
+            size = (size[1], size[0])  # so that the size is covered after a quarter turn
         found = View.fit(source, size, crop=self.crop, zoom=zoom, rng=rng, **fixed)
         for move, params in moves:
             found = move.onto(found, params)
