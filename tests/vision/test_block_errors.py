@@ -162,6 +162,13 @@ class TestNumbers:
             ITEMS.points_by(np.full((12, 2, 2), 0.5)).data()
         assert "pixels" in caplog.text
 
+    def test_the_file_is_named(self, files):
+        items = Items.from_folder(files / "pictures")
+        with pytest.raises(ValueError, match=r"no finite number .*its file is .*03.png"):
+            items.points_by(lambda file: [[np.nan if file.stem == "03" else 1.0, 2.0]]).data()
+        with pytest.raises(ValueError, match=r"which has no area.*; its file is .*03.png"):
+            items.boxes_by(lambda file: ([[1, 1, 0 if file.stem == "03" else 9, 9]], ["a"])).data()
+
     def test_names_of_values(self):
         with pytest.raises(TypeError, match=r"names takes a list of names, such as \['age'\]"):
             ITEMS.label_by([1.0, 2.0] * 6, target=coded_values("age")).data()

@@ -33,6 +33,7 @@ from zoo.vision.data.split_rules import (
     by_rows,
 )
 from zoo.vision.files.file_list import FileList
+from zoo.vision.targets.base import BadRow
 from zoo.vision.targets.boxes import BoxTarget, checked_boxes
 from zoo.vision.targets.coding import (
     Coded,
@@ -335,7 +336,12 @@ class Items(FoundPictures):
             )
         valid = self._validating()
         train = np.flatnonzero(~valid)
-        coded = self._coding(self._raw, train, self.origin)
+        try:
+            coded = self._coding(self._raw, train, self.origin)
+        except BadRow as error:
+            if isinstance(self.pictures, np.ndarray):
+                raise
+            raise ValueError(f"{error}; its file is {self.pictures[error.row]}") from None
         channels = _channels(self.pictures)
         if isinstance(self.test, np.ndarray) and _channels(self.test) != channels:
             raise ValueError(f"the test pictures have {_channels(self.test)} channels, the others {channels}")

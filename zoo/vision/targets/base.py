@@ -34,6 +34,19 @@ class Misfit(ValueError):
     """A target that cannot belong to its picture; whoever knows the picture puts its name before it."""
 
 
+class BadRow(ValueError):
+    """What was given for one picture cannot be meant; whoever knows the files names that one.
+
+    Args:
+        message: what is wrong.
+        row: the number of the picture.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 def check_proportions(size: Size, name: str, source: Size) -> None:
     """Refuse a mask, or another picture as target, that has other proportions than its picture.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.data.classes import Classes
 from zoo.vision.models.detection import pad_boxes, sum_of_losses
-from zoo.vision.targets.base import Head, Misfit, Target
+from zoo.vision.targets.base import BadRow, Head, Misfit, Target
 from zoo.vision.targets.mean_precision import MeanAveragePrecision
 from zoo.vision.transforms.view import View
 from zoo.vision.transforms.warp import warp_boxes
@@ -154,7 +154,7 @@ def checked_boxes(
         >>> checked_boxes([([[0, 0, 4, 4]], ["cat"]), ([], [])], None, "the pictures")[1]
         ['cat']
     """
-    pairs = [_pair(one, f"{origin}: picture {row}") for row, one in enumerate(raw)]
+    pairs = [_pair(one, row, origin) for row, one in enumerate(raw)]
     named = (
         Classes.found([names for _, names in pairs], several=True)
         if classes is None
@@ -178,33 +178,36 @@ def checked_boxes(
     return found, named.names
 
 
-def _pair(one: Any, name: str) -> tuple[np.ndarray, list[Any]]:
+def _pair(one: Any, row: int, origin: str) -> tuple[np.ndarray, list[Any]]:
     """What belongs to one picture: k x 4 numbers and k names."""
+    name = f"{origin}: picture {row}"
     try:
         boxes, labels = one
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected a pair (boxes, classes), got {str(one)[:60]}") from None
+        raise BadRow(f"{name}: expected a pair (boxes, classes), got {str(one)[:60]}", row) from None
     if isinstance(labels, str):
-        raise ValueError(f"{name}: expected a list of classes, got {labels!r}")
+        raise BadRow(f"{name}: expected a list of classes, got {labels!r}", row)
     try:
         corners: np.ndarray = np.asarray(boxes, np.float64)
     except (TypeError, ValueError):
-        corners = np.zeros(())
+        corners = np.full(1, np.nan)
     if corners.size == 0:
         corners = np.zeros((0, 4))
     if corners.ndim == 1 and corners.size == 4:
         corners = corners[None]
     if corners.ndim != 2 or corners.shape[1] != 4:
-        raise ValueError(
-            f"{name}: expected k x 4 numbers (left, top, right, bottom in pixels), got {str(boxes)[:60]}"
+        raise BadRow(
+            f"{name}: expected k x 4 numbers (left, top, right, bottom in pixels), got {str(boxes)[:60]}",
+            row,
         )
     names = list(labels)
     if len(corners) != len(names):
-        raise ValueError(f"{name} has {len(corners)} boxes but {len(names)} labels")
+        raise BadRow(f"{name} has {len(corners)} boxes but {len(names)} labels", row)
     flat = ~np.isfinite(corners).all(1) | (corners[:, 2:] <= corners[:, :2]).any(1)
     if flat.any():
-        raise ValueError(
+        raise BadRow(
             f"{name} has the box {corners[flat][0].tolist()}, which has no area: boxes are left, top, right, "
-            "bottom in pixels; left, top, width, height are (left, top, left + width, top + height)"
+            "bottom in pixels; left, top, width, height are (left, top, left + width, top + height)",
+            row,
         )
     return corners, names

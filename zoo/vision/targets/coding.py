@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo.data.classes import Labels
 from zoo.errors import some
-from zoo.vision.targets.base import Target
+from zoo.vision.targets.base import BadRow, Target
 from zoo.vision.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.targets.labels import classes_with_rows, classes_without_rows, encode_labels
 from zoo.vision.targets.values import PointsTarget, ValueTarget, check_numbers
@@ -76,7 +76,7 @@ def coded_points(names: Sequence[str] | None = None) -> Coding:
     _check_names(names, "nose")
 
     def code(raw: Any, train: np.ndarray, origin: str) -> Coded:
-        rows = [_numbers_of(one, f"{origin}: picture {row}") for row, one in enumerate(raw)]
+        rows = [_numbers_of(one, row, origin) for row, one in enumerate(raw)]
         lengths = sorted({len(row) for row in rows})
         if len(lengths) > 1 or lengths[0] % 2 or not lengths[0]:
             raise ValueError(
@@ -106,11 +106,12 @@ def _check_names(names: Sequence[str] | None, example: str) -> None:
         raise TypeError(f"names takes a list of names, such as ['{example}'], got {names!r}")
 
 
-def _numbers_of(one: Any, name: str) -> np.ndarray:
+def _numbers_of(one: Any, row: int, origin: str) -> np.ndarray:
     try:
         return np.asarray(one, np.float64).reshape(-1)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected numbers, x and y of each point, got {str(one)[:60]}") from None
+        told = f"{origin}: picture {row}: expected numbers, x and y of each point, got {str(one)[:60]}"
+        raise BadRow(told, row) from None
 
 
 def check_classes(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.metrics import mae, mse, r2, rmse
-from zoo.vision.targets.base import Target
+from zoo.vision.targets.base import BadRow, Target
 from zoo.vision.transforms.view import View
 
 
@@ -214,5 +214,6 @@ def check_numbers(values: Any, origin: str) -> np.ndarray:
     rows = rows.reshape(len(rows), -1)
     bad = np.flatnonzero(~np.isfinite(rows).all(1))
     if len(bad):
-        raise ValueError(f"{origin}: {len(bad)} rows have no finite number (first row, from 0: {bad[0]})")
+        told = f"{origin}: {len(bad)} rows have no finite number (first row, from 0: {bad[0]})"
+        raise BadRow(told, int(bad[0]))
     return rows
