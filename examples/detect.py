@@ -35,6 +35,7 @@ parser.add_argument("--out", type=Path, help="folder for the learner's files and
 def main() -> None:
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="detect-"))
+    out.mkdir(parents=True, exist_ok=True)
     root = local_dataset(args.data, "coco_small")
     names = re.findall(r"^  \d+: (.+)$", (root / "config.yaml").read_text(), re.MULTILINE)
     wanted = args.classes or names

@@ -29,6 +29,7 @@ parser.add_argument("--out", type=Path, help="folder for the learner's files and
 def main() -> None:
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="satellite-tags-"))
+    out.mkdir(parents=True, exist_ok=True)
     path = args.path or local_dataset(args.data, "planet_tiny")
     weights = args.weights or local_dataset(args.data, "weights") / f"{args.arch}.pth"
     set_seed(42)

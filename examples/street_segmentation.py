@@ -47,6 +47,7 @@ def street(path: Path, codes: Path | None) -> tuple[Items, list[str], dict[str, 
 def main() -> None:
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="segmentation-"))
+    out.mkdir(parents=True, exist_ok=True)
     weights = args.weights or local_dataset(args.data, "weights") / f"{args.arch}.pth"
     set_seed(42)
     codes: list[str] | dict[int, str]
