@@ -61,7 +61,7 @@ def main() -> None:
     always = np.mean([np.asarray(data.val_ds[row][1]) for row in range(len(data.val_ds))], 0)
     truth = np.stack([np.asarray(data.val_ds[row][1]) for row in range(len(data.val_ds))])
     print(f"always the same point: distance {np.linalg.norm(truth - always, axis=1).mean():.4f}")
-    learn.fit_one_cycle(args.epochs, 1e-3)
+    learn.fit_one_cycle(args.epochs, 1e-2)
     print(f"network: distance {learn.evaluate()['point_distance']:.4f} (in halves of the picture's sides)")
     mean, _ = learn.TTA()
     print(f"with test-time augmentation: {np.linalg.norm(mean - truth, axis=1).mean():.4f}")
