@@ -30,6 +30,17 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class Shaped(Callback):
+    """Gives the inputs of training another shape."""
+
+    def __init__(self, order: int, *shape: int) -> None:
+        self.order, self.shape = order, shape
+
+    def before_batch(self, state: Any) -> None:
+        if state.training:
+            state.inputs = (state.inputs[0].reshape(len(state.inputs[0]), *self.shape),)
+
+
 CASES = {
     "Accumulate": Case(lambda path: [callbacks.Accumulate(3)]),
     "ActivationStats": Case(lambda path: [callbacks.ActivationStats(2, most=5)], passive=True),
@@ -37,9 +48,11 @@ CASES = {
     "CSVLogger": Case(lambda path: [callbacks.CSVLogger(path / "log.csv")], passive=True),
     "Checkpoint": Case(lambda path: [], passive=True, options={"checkpoint_every": 2}),  # made by the fit
     "ClipGradients": Case(lambda path: [callbacks.ClipGradients(0.1)]),
+    "Cutmix": Case(lambda path: [Shaped(-10, 1, 8, 8), callbacks.Cutmix(), Shaped(10, 64)]),
     "EMA": Case(lambda path: [callbacks.EMA(0.9)]),
     "EarlyStopping": Case(lambda path: [callbacks.EarlyStopping(patience=2, min_delta=0.5)]),
     "GradientStats": Case(lambda path: [callbacks.GradientStats(2, most=5)], passive=True),
+    "Mixup": Case(lambda path: [callbacks.Mixup()]),
     "Progress": Case(lambda path: [callbacks.Progress()], passive=True),
     "ReduceLROnPlateau": Case(lambda path: [callbacks.ReduceLROnPlateau(patience=1, min_delta=0.2)]),
     "Recorder": Case(lambda path: [callbacks.Recorder()], passive=True),
