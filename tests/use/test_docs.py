@@ -1,5 +1,6 @@
 """The pages under docs/ keep their promises: their Python runs, their links and names exist."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -20,8 +21,14 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     names = {"__name__": page.stem, "learn": digits_learner(path=tmp_path), "torch": torch, "nn": torch.nn}
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.S)
-    for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"{page.name}, block {number}", "exec"), names)  # noqa: S102
+    loggers = [logging.getLogger(name) for name in ("zoo", "zoo_tabular", "zoo_text", "zoo_collab")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for number, block in enumerate(blocks, 1):
+            exec(compile(block, f"{page.name}, block {number}", "exec"), names)  # noqa: S102
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
     capsys.readouterr()
 
 
