@@ -108,6 +108,16 @@ class TestSplits:
 
 
 class TestLabels:
+    def test_rare_classes_can_be_drawn_more_often(self):
+        x, y = np.zeros((40, 8, 8), np.uint8), ["often"] * 36 + ["rare"] * 4
+        items = Items.from_arrays(x).split_by_rows([0]).label_by(y)
+        drawn = [torch.cat([t for _, t in items.data(10, seed=0, balance=b).train_dl]) for b in (False, True)]
+        shares = [float((targets == 1).float().mean()) for targets in drawn]
+        assert shares[0] < 0.15
+        assert shares[1] > 0.3
+        with pytest.raises(ValueError, match="balance=True needs classes or labels"):
+            items.label_by(range(40), target=coded_values()).data(balance=True)
+
     def test_regex_columns_and_functions(self, data_dir):
         root = data_dir("pets") / "images"
         items = Items.from_folder(root).split_by_random()

@@ -318,6 +318,7 @@ class Items(FoundPictures):
         num_workers: int | None = None,
         seed: int | None = None,
         path: str | os.PathLike[str] | None = None,
+        balance: bool = False,
     ) -> ImageData:
         """The data object: `ImageClassifierData` for classes and tags, otherwise `ImageData`.
 
@@ -326,6 +327,7 @@ class Items(FoundPictures):
             num_workers: decoding processes; None chooses.
             seed: of the order and the augmentation.
             path: base folder of the learner's files; default: the root.
+            balance: whether pictures of rare classes are drawn more often in training.
 
         Raises:
             ValueError: the pictures have no labels, or a step does not fit them.
@@ -353,7 +355,7 @@ class Items(FoundPictures):
         ]
         return ImageClassifierData.of_target(
             coded.target, *parts, tfms=self._tfms, bs=bs, num_workers=num_workers, seed=seed,
-            path=self.root if path is None else path, channels=channels,
+            path=self.root if path is None else path, channels=channels, balance=balance,
         )  # fmt: skip
 
     def _validating(self) -> np.ndarray:
