@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -417,14 +417,14 @@ def outputs_of(data: Any, n_out: int | None) -> int:
     known: Any = getattr(data, "c", None)
     if known is None and getattr(data, "classes", None) is not None:
         known = len(data.classes)
-    if n_out is None and known is None:
+    if known is None and n_out is None:
         raise ValueError(
             f"{type(data).__name__} does not tell how many outputs a model needs: pass n_out=, the number of "
             "classes or values"
         )
     if n_out is not None and known is not None and n_out != known:
         raise ValueError(f"n_out={n_out}, but the data have {known}: leave n_out out")
-    return int(known) if n_out is None else n_out
+    return cast("int", known if n_out is None else n_out)
 
 
 class _ReadyToTrain(Callback):
