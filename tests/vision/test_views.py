@@ -142,6 +142,15 @@ def test_other_padding_is_shown_where_it_is_asked_for() -> None:
         assert train(white, seed=3).min() == 0
 
 
+def test_a_turn_with_padding_of_its_own_decides_whatever_the_transform_says() -> None:
+    white = np.full((64, 64, 3), 255, np.uint8)
+    moves = [RandomRotate(45, p=1, pad_mode="edge")]
+    train, _ = tfms_from_stats(UNIT, 64, aug_tfms=moves, pad_mode="constant")
+    assert train(white, seed=3).min() > 0.9
+    boxed, _ = tfms_from_stats(UNIT, 64, aug_tfms=moves, crop="letterbox")
+    assert boxed(white[:32], seed=3).min() == 0  # the borders of a letterbox stay black
+
+
 def test_a_picture_one_pixel_wide_costs_what_is_seen_of_it() -> None:
     strip = np.zeros((20000, 2, 3), np.uint8)
     strip[:10000] = 255

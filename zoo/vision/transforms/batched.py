@@ -98,9 +98,8 @@ def batch_views(tfm: ImageTransform, sources: np.ndarray, seeds: np.ndarray) -> 
         after = np.where((chosen & turns)[:, None], size[:, ::-1], size)
         onto = _about(moved(size), size, after)
         matrix = np.where(chosen[:, None, None], _product(matrix, onto), matrix)
-        if one.pad_mode is not None:
-            constant = _MODES.index("constant")
-            mode = np.where(chosen & (mode != constant), _MODES.index(one.pad_mode), mode)
+        if one.pad_mode is not None and tfm.crop != "letterbox":  # whose borders stay black
+            mode = np.where(chosen, _MODES.index(one.pad_mode), mode)
         size = after
     lights = [
         np.stack(

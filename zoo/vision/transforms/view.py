@@ -34,6 +34,7 @@ class View:
         pad_mode: what is seen beyond the edges of the scaled picture.
         interpolation: "bilinear", "bicubic" or "nearest", of the scaling.
         plain: whether nothing in it was drawn at random.
+        bordered: whether it shows borders beside the picture (letterbox), which stay black.
 
     Example:
         >>> view = View.fit((100, 200), (50, 50))
@@ -48,6 +49,7 @@ class View:
     pad_mode: PadMode = "reflect"
     interpolation: str = "bilinear"
     plain: bool = field(default=True, compare=False)
+    bordered: bool = field(default=False, compare=False)
 
     @classmethod
     def fit(
@@ -91,8 +93,18 @@ class View:
             offset = [_centred(scaled[i] - size[i]) for i in (0, 1)]
         else:
             offset = [int(rng.integers(spare[i] + 1)) - pad for i in (0, 1)]
-        mode: PadMode = "constant" if crop == "letterbox" else pad_mode
-        return cls(source, scaled, size, translation(offset[1], offset[0]), mode, interpolation, rng is None)
+        bordered = crop == "letterbox"
+        mode: PadMode = "constant" if bordered else pad_mode
+        return cls(
+            source,
+            scaled,
+            size,
+            translation(offset[1], offset[0]),
+            mode,
+            interpolation,
+            rng is None,
+            bordered,
+        )
 
     def through(self, matrix: Sequence[float], size: Size, *, pad_mode: PadMode | None = None) -> View:
         """What is seen of this view's result through another one.
@@ -102,7 +114,7 @@ class View:
             size: of the new result.
             pad_mode: what is seen beyond the edges; None: what this view says.
         """
-        mode = self.pad_mode if pad_mode is None or self.pad_mode == "constant" else pad_mode
+        mode = self.pad_mode if pad_mode is None or self.bordered else pad_mode
         return replace(self, matrix=times(self.matrix, matrix), size=size, pad_mode=mode, plain=False)
 
     def enlarged(self, factor: int) -> View:
