@@ -25,7 +25,7 @@ from zoo.vision import (
     transforms_top_down,
 )
 from zoo.vision.data.store import FixedStore, RaggedStore, UniformStore, free_memory
-from zoo.vision.transforms.batched import batch_views
+from zoo.vision.transforms.batched import batch_views, lit, sample_pixels, seen_row
 from zoo.vision.transforms.draws import Draws, draws_agree, mixed_seeds
 
 CPU = torch.device("cpu")
@@ -217,14 +217,30 @@ def test_one_batch_reads_one_batch_and_workers_change_nothing(photos) -> None:
         assert torch.equal(ours[0], theirs[0])
 
 
-def test_a_gather_gives_the_same_canvas(photos) -> None:
+def test_pictures_of_different_sizes_are_seen_on_one_canvas_as_one_by_one(photos) -> None:
     loader = files(photos).train_dl
     list(loader)
     store, rows = loader._store, np.array([3, 0, 15])
     canvas, sizes = store.batch(rows)
-    gathered = store.gathered(rows, *canvas.shape[1:3])
-    for ours, theirs, (height, width) in zip(canvas, gathered, sizes, strict=True):
-        assert torch.equal(ours[:height, :width], theirs[:height, :width])
+    gathered = store.gathered(rows, *canvas.shape[2:])  # as on a GPU
+    for row, ours, theirs, (height, width) in zip(rows, canvas, gathered, sizes, strict=True):
+        assert torch.equal(ours[:, :height, :width], store.picture(row))
+        assert torch.equal(theirs[:, :height, :width], store.picture(row))
+    views = batch_views(loader.dataset.tfm, store.full_sizes(rows), mixed_seeds(1, 0, rows))
+    together = sample_pixels(canvas.float(), sizes, views)
+    for factors in views.lights:
+        together = lit(together, factors)
+    alone = [seen_row(store.picture(row), views, place)[0] for place, row in enumerate(rows)]
+    assert (together.round() - torch.stack(alone)).abs().max() <= 1
+
+
+@pytest.mark.parametrize("pad_mode", ["reflect", "constant"])
+def test_a_border_of_another_kind_is_not_taken(pad_mode) -> None:
+    """A turn by nothing with padding of its own."""
+    turn = RandomRotate(0, p=1.0, pad_mode=pad_mode)
+    kept, plain = (data([turn], pad=3, pad_mode="edge", resident=r).train_dl for r in (None, False))
+    for (x, _), (wanted, _) in zip(kept, plain, strict=True):
+        assert (x.int() - wanted.int()).abs().max() <= 1
 
 
 def test_a_broken_file_is_told_by_name(photos) -> None:

@@ -10,13 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.vision.helpers import gradient
+from zoo.data.loaders.dataset_loader import SampleKey
+from zoo.data.loaders.row_errors import RowError
 from zoo.vision import (
+    Items,
     RandomDihedral,
     RandomFlip,
     RandomPerspective,
     RandomRotate,
     imagenet_stats,
     tfms_from_stats,
+    transforms_side_on,
     transforms_top_down,
 )
 from zoo.vision.transforms.view import View
@@ -176,3 +181,29 @@ def test_tiny_pictures_go_through_everything(shape: tuple[int, int]) -> None:
         for tfm in (train, valid):
             assert tfm(picture, seed=1).shape == (3, 32, 32)
             assert torch.isfinite(tfm(picture, seed=2)).all()
+
+
+def test_rows_together_are_seen_as_one_by_one(tmp_path) -> None:
+    """Pixels but for the rounding of lit values, masks exactly; a broken file is told by name."""
+    pictures, masks = tmp_path / "pictures", tmp_path / "masks"
+    for folder in (pictures, masks):
+        folder.mkdir()
+    for number in range(6):
+        picture = gradient(60 + 5 * number, 80, number)
+        Image.fromarray(picture).save(pictures / f"{number}.jpg", quality=95)
+        Image.fromarray(picture[..., 0] // 64).save(masks / f"{number}.png")
+    tfms = tfms_from_stats(imagenet_stats, 40, aug_tfms=transforms_side_on, max_zoom=1.2)
+    items = Items.from_folder(pictures).split_by_rows([5])
+    items = items.masks_by(lambda path: masks / f"{path.stem}.png", ["a", "b", "c", "d"])
+    data = items.transform(tfms).data(bs=5)
+    dataset = data.trn_ds
+    keys = [SampleKey(row, 100 + row) for row in (4, 0, 2, 1, 3)]
+    for key, (pixels, mask) in zip(keys, dataset.__getitems__(keys), strict=True):
+        wanted, wanted_mask = dataset[key]
+        assert (pixels.int() - wanted.int()).abs().max() <= 1
+        assert torch.equal(mask, wanted_mask)
+    (pictures / "2.jpg").write_bytes(b"none")
+    found = dataset.__getitems__(keys)
+    assert [isinstance(one, RowError) for one in found] == [False, False, True, False, False]
+    with pytest.raises(ValueError, match=r"cannot read picture .*2\.jpg.*row 2"):
+        next(iter(data.train_dl))

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.allocator import return_freed_memory
 from zoo.data.answers.nested import split_output
 from zoo.data.loaders.batches import batch_count, begins_anywhere, device_batches, split_batch
 from zoo.data.loaders.seeding import preserve_rng
@@ -76,6 +77,7 @@ class Loop:
             self._forget_batch()
             s.loader = None
             self.emit.every("cleanup_fit", s)
+            return_freed_memory()
         return s.history
 
     def _epoch(self, validate: bool) -> None:

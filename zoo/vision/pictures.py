@@ -30,6 +30,7 @@ def as_pixels(
     channels: int = 3,
     min_size: int | None = None,
     value_range: ValueRange | None = None,
+    roughly: bool = False,
 ) -> Image.Image | torch.Tensor:
     """One picture in the form that transforms work on.
 
@@ -40,6 +41,7 @@ def as_pixels(
         min_size: see `open_image`.
         value_range: see `open_image`; arrays of floats, and of integers other than uint8, are brought to
             [0, 1] by it.
+        roughly: see `open_image`.
 
     Returns:
         A Pillow image (mode ``L`` or ``RGB``) for 8-bit pictures of 1 or 3 channels, otherwise a CxHxW
@@ -54,7 +56,8 @@ def as_pixels(
     elif not isinstance(picture, Image.Image | np.ndarray | torch.Tensor) and hasattr(picture, "read"):
         picture = read_bytes(picture)
     if isinstance(picture, str | os.PathLike | bytes):
-        return _as_mode(open_image(picture, min_size=min_size, value_range=value_range), channels)
+        found = open_image(picture, min_size=min_size, value_range=value_range, roughly=roughly)
+        return _as_mode(found, channels)
     if isinstance(picture, Image.Image):
         return _as_mode(to_rgb(upright(picture), value_range=value_range), channels)
     if isinstance(picture, torch.Tensor):

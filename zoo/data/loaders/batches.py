@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.allocator import reuse_freed_memory
 from zoo.data.loaders.device import prefetch, to_device
 from zoo.data.loaders.seeding import mix_seeds, preserve_generators, preserve_rng
 
@@ -79,6 +80,8 @@ def device_batches(loader: Any, device: torch.device, training: bool) -> Iterato
     """The batches of a loader on `device` as a model gets them: transformed there if the loader asks for it,
     and small whole numbers widened.
     """
+    if device.type == "cpu":
+        reuse_freed_memory()
     if hasattr(loader, "to"):
         loader.to(device)
     return _as_models_see(loader, prefetch(loader, device), device, training)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from zoo.allocator import reuse_freed_memory
 from zoo.data.loaders.batches import BatchTransform, at_least_one, drops_last
 from zoo.data.loaders.row_errors import Collated, RowError, raised
 from zoo.data.loaders.seeding import draw_seed, epoch_order, mix_seeds, seeded
@@ -99,6 +100,7 @@ class DatasetLoader(Sealed):
             collate_fn=Collated(default_collate if collate_fn is None else collate_fn),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
+            worker_init_fn=_begin_worker,
             generator=torch.Generator(),
         )
 
@@ -161,6 +163,10 @@ class DatasetLoader(Sealed):
         return (order[start : start + bs] for start in range(0, len(self) * bs, bs))
 
 
+def _begin_worker(number: int) -> None:
+    reuse_freed_memory()
+
+
 class _Seeded:
     """A dataset whose rows draw their random numbers from their own seed."""
 
@@ -178,6 +184,13 @@ class _Seeded:
                 return self.dataset[key]
         except Exception as error:
             return RowError(error, int(key))
+
+    def __getitems__(self, keys: list[SampleKey]) -> list[Any]:
+        """The rows of one batch: at once, by a dataset of ours that can."""
+        together = getattr(self.dataset, "__getitems__", None)
+        if together is None or not getattr(self.dataset, "seeds_itself", False):
+            return [self[key] for key in keys]
+        return together(keys)
 
 
 class _EpochSampler:

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zoo.data.loaders.row_errors import RowError
 from zoo.vision.files.file_list import FileList
 from zoo.vision.targets.base import TOLD, Misfit, Target
 from zoo.vision.transforms.augment import RandomCall
+from zoo.vision.transforms.batched import batch_views, can_batch, seen_row
 from zoo.vision.transforms.image_transform import ImageTransform
+from zoo.vision.transforms.view import View
 
 PLAIN = ImageTransform(size=None)
 
@@ -54,13 +57,45 @@ class ImageDataset(Dataset):
         pixels, view = self.tfm.seen(
             self.items[index], rng, channels=self.channels, followed=self.y is not None and self._follows
         )
+        return pixels, self._target(index, view)
+
+    def __getitems__(self, keys: Sequence[int]) -> list[tuple[Tensor, Any] | RowError]:
+        """The same of many rows, whose random views are drawn together; errors take the place of their
+        rows."""
+        tfm, seeds = self.tfm, [getattr(key, "seed", None) for key in keys]
+        if not tfm.is_random or tfm.size is None or None in seeds or not can_batch(tfm):
+            return [self._or_error(key) for key in keys]
+        found: list[Any] = []
+        for key in keys:
+            try:
+                found.append(tfm.read(self.items[int(key)], channels=self.channels, roughly=True))
+            except Exception as error:  # raised by the loader, with the number of the row
+                found.append(RowError(error, int(key)))
+        sources = np.array([(1, 1) if isinstance(one, RowError) else one[1] for one in found])
+        views = batch_views(tfm, sources, np.array(seeds, np.uint64))
+        for place, key in enumerate(keys):
+            if not isinstance(found[place], RowError):
+                try:
+                    pixels, view = seen_row(found[place][0], views, place)
+                    found[place] = pixels, self._target(int(key), view)
+                except Exception as error:
+                    found[place] = RowError(error, int(key))
+        return found
+
+    def _or_error(self, key: int) -> tuple[Tensor, Any] | RowError:
+        try:
+            return self[key]
+        except Exception as error:
+            return RowError(error, int(key))
+
+    def _target(self, index: int, view: View) -> Any:
         if self.y is None:
-            return pixels, -1
+            return -1
         raw = self.y[index]
         if self.target is None:
-            return pixels, torch.as_tensor(raw)
+            return torch.as_tensor(raw)
         try:
-            return pixels, self.target.row(raw, view)
+            return self.target.row(raw, view)
         except Misfit as error:
             name = f"picture {index}" if isinstance(self.items, np.ndarray) else self.items[index]
             raise ValueError(f"{name}: {error}") from None

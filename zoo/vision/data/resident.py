@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ from zoo.vision.transforms.draws import mixed_seeds
 
 log = logging.getLogger(__name__)
 
-_TOGETHER = 1 << 17
+_TOGETHER = 1 << 18
 """Pixels that are warped together on a CPU, whose caches hold no more."""
+
+_DRAWN_TOGETHER = 4096
+"""Rows whose views are drawn at once."""
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 """Row numbers and, where something is drawn, the seed of each."""
@@ -111,13 +115,37 @@ class PictureLoader(DatasetLoader):
         if isinstance(store, FixedStore) and store.complete:
             yield from self._gathered(store, [rows for rows, _ in batches])
             return
+        if isinstance(store, FixedStore):
+            for rows, _ in self._arrived(store, batches):
+                yield self._with_targets(store.batch(rows), rows)
+            return
+        assert isinstance(store, UniformStore | RaggedStore)  # noqa: S101 (make_store)
+        for rows, views in self._viewed(store, self._arrived(store, batches)):
+            yield self._with_targets(seen_together(store, rows, views), rows)
+
+    def _viewed(
+        self, store: UniformStore | RaggedStore, batches: Iterator[Batch]
+    ) -> Iterator[tuple[np.ndarray, BatchViews]]:
+        """The views of each batch; those of several are drawn together once all pictures are there."""
+        for batch in batches:
+            several = [batch]
+            if store.complete:
+                several += islice(batches, max(0, _DRAWN_TOGETHER // max(1, len(batch[0])) - 1))
+            rows = np.concatenate([rows for rows, _ in several])
+            seeds = np.concatenate([seeds for _, seeds in several if seeds is not None])
+            views, start = batch_views(self.dataset.tfm, store.full_sizes(rows), seeds), 0
+            for own, _ in several:
+                yield own, views if len(several) == 1 else views.take(np.arange(start, start + len(own)))
+                start += len(own)
+
+    def _arrived(self, store: Store, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """Each batch once its pictures are there."""
         arrivals = self._arrivals(store, batches)
-        for rows, seeds in batches:
+        for batch in batches:
             next(arrivals, None)
             if store.complete:
                 store.move(self._device)
-            pixels = store.batch(rows) if isinstance(store, FixedStore) else self._seen(store, rows, seeds)
-            yield self._with_targets(pixels, rows)
+            yield batch
 
     def _gathered(self, store: FixedStore, batches: Sequence[np.ndarray]) -> Iterator[tuple]:
         """Rows of several small batches are picked together."""
@@ -137,11 +165,6 @@ class PictureLoader(DatasetLoader):
         if self._targets.device != pixels.device:
             self._targets = self._targets.to(pixels.device)
         return pixels, self._targets[torch.from_numpy(rows).to(pixels.device)]
-
-    def _seen(self, store: Any, rows: np.ndarray, seeds: np.ndarray | None) -> Tensor:
-        assert seeds is not None  # noqa: S101 (_batches)
-        views = batch_views(self.dataset.tfm, store.full_sizes(rows), seeds)
-        return seen_together(store, rows, views)
 
     def _arrivals(self, store: Store, batches: Sequence[Batch]) -> Iterator[None]:
         """Goes on by one for each batch once its rows are in the store."""
@@ -192,27 +215,21 @@ def seen_together(store: UniformStore | RaggedStore, rows: np.ndarray, views: Ba
         rows: their numbers.
         views: as many.
     """
-    pictures, sizes = store.batch(rows)
-    exact = views.on_grid & (sizes == views.scaled).all(1) & (sizes == pictures.shape[1:3]).all(1)
-    if exact.all() and not views.lights:
-        return cut_pixels(pictures, views)
+    if isinstance(store, UniformStore):
+        plain = (views.scaled == store.pictures.shape[2:]).all() and not views.lights
+        if plain and views.on_grid.all():
+            border = store.border if views.all_show(store.mode) else 0
+            return cut_pixels(store.bordered if border else store.pictures, rows, views, border)
+    shape = len(rows), store.channels, *views.size
+    found = torch.empty(shape, dtype=torch.uint8, device=store.device)
     together = max(1, _TOGETHER // (views.size[0] * views.size[1]))
-    together = together if pictures.device.type == "cpu" else len(rows)
-    found = torch.empty(
-        (len(rows), pictures.shape[3], *views.size), dtype=torch.uint8, device=pictures.device
-    )
-    for chosen, seen in ((exact, _cut), (~exact, sample_pixels)):
-        places = np.flatnonzero(chosen)
-        for start in range(0, len(places), together):
-            part = places[start : start + together]
-            where = torch.from_numpy(part).to(pictures.device)
-            own = views.take(part)
-            values = seen(pictures[where].permute(0, 3, 1, 2).float(), sizes[part], own)
-            for factors in own.lights:
-                values = lit(values, factors)
-            found[where] = values.to(torch.uint8)
+    together = together if store.device.type == "cpu" else len(rows)
+    for start in range(0, len(rows), together):
+        part = np.arange(start, min(len(rows), start + together))
+        own = views.take(part)
+        pictures, sizes = store.batch(rows[part])
+        values = sample_pixels(pictures.float(), sizes, own)
+        for factors in own.lights:
+            values = lit(values, factors)
+        found[start : start + together] = values.add_(0.5)  # cut off to whole numbers, so rounded
     return found
-
-
-def _cut(pictures: Tensor, sizes: np.ndarray, views: BatchViews) -> Tensor:
-    return cut_pixels(pictures.permute(0, 2, 3, 1), views)

@@ -11,11 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.vision.data.dataset import ImageDataset
-from zoo.vision.files.reading import FULL_SIZE
-from zoo.vision.pictures import as_pixels
 from zoo.vision.transforms.batched import can_batch
 from zoo.vision.transforms.image_transform import ImageTransform
-from zoo.vision.transforms.view import Size, View
+from zoo.vision.transforms.view import PadMode, Size, View
 from zoo.vision.transforms.warp import pixels_tensor, reductions, warp_picture
 
 SHARE = 0.4
@@ -98,35 +96,57 @@ class FixedStore(Store):
 
 
 class UniformStore(Store):
-    """Pictures of one size in memory, as they are; for random views.
+    """Pictures of one size in memory; for random views.
 
     Args:
-        pictures: N x H x W x C, uint8.
+        pictures: N x C x H x W, uint8.
+        border: pixels that views may show beyond each edge; on a CPU these are added once.
+        mode: what is seen there.
     """
 
-    def __init__(self, pictures: Tensor) -> None:
+    def __init__(self, pictures: Tensor, border: int = 0, mode: PadMode = "reflect") -> None:
         super().__init__(len(pictures))
         self.known[:], self._left = True, 0
-        self.pictures = pictures
+        self.border, self.mode = border, mode
+        if border:
+            pad = ((0, 0), (0, 0), (border, border), (border, border))
+            pictures = torch.from_numpy(np.pad(pictures.numpy(), pad, mode=mode))
+        self.bordered = pictures
 
     def _keep(self, row: int, found: Row) -> None:
         raise NotImplementedError("all pictures are there from the beginning")
 
     @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.bordered.device
+
+    @property
+    def channels(self) -> int:
+        """Channels of each."""
+        return self.bordered.shape[1]
+
+    @property
+    def pictures(self) -> Tensor:
+        """The pictures without borders."""
+        height, width = self.bordered.shape[2:]
+        return self.bordered[..., self.border : height - self.border, self.border : width - self.border]
+
+    @property
     def nbytes(self) -> int:
-        return self.pictures.numel()
+        return self.bordered.numel()
 
     def move(self, device: torch.device) -> None:
-        if self.pictures.device != device and fits_on(device, self.nbytes):
-            self.pictures = self.pictures.to(device)
+        if self.bordered.device != device and fits_on(device, self.nbytes):
+            self.bordered = self.bordered.to(device)
 
     def full_sizes(self, rows: np.ndarray) -> np.ndarray:
         """(rows, 2) height and width."""
-        return np.tile(np.array(self.pictures.shape[1:3]), (len(rows), 1))
+        return np.tile(np.array(self.pictures.shape[2:]), (len(rows), 1))
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Some rows, N x H x W x C, and the size of each."""
-        chosen = torch.from_numpy(rows).to(self.pictures.device)
+        """Some rows, N x C x H x W, and the size of each."""
+        chosen = torch.from_numpy(rows).to(self.bordered.device)
         return self.pictures.index_select(0, chosen), self.full_sizes(rows)
 
 
@@ -172,19 +192,28 @@ class RaggedStore(Store):
         """(rows, 2) height and width of the pictures as they were."""
         return self._full[rows]
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.flat.device
+
+    def picture(self, row: int) -> Tensor:
+        """One picture, C x H x W."""
+        start, (height, width) = int(self.starts[row]), self.sizes[row].tolist()
+        pixels = self.flat[start : start + height * width * self.channels]
+        return pixels.view(height, width, self.channels).permute(2, 0, 1)
+
     def batch(self, rows: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Some rows on one canvas, N x H x W x C, each in the upper left corner, and the size of each."""
-        sizes = self.sizes[rows]
-        height, width = sizes.max(0).tolist()
-        if self.flat.device.type == "cpu":
-            canvas = torch.empty((len(rows), height, width, self.channels), dtype=torch.uint8)
-            for place, (start, (h, w)) in enumerate(
-                zip(self.starts[rows].tolist(), sizes.tolist(), strict=True)
-            ):
-                part = self.flat[start : start + h * w * self.channels]
-                canvas[place, :h, :w] = part.view(h, w, self.channels)
-            return canvas, sizes
-        return self.gathered(rows, height, width), sizes
+        """Some rows on one canvas, N x C x H x W, each in the upper left corner, and the size of each."""
+        height, width = self.sizes[rows].max(0).tolist()
+        if self.device.type != "cpu":
+            return self.gathered(rows, height, width), self.sizes[rows]
+        canvas = torch.empty((len(rows), height, width, self.channels), dtype=torch.uint8)
+        canvas = canvas.permute(0, 3, 1, 2)
+        for place, row in enumerate(rows):
+            picture = self.picture(row)
+            canvas[place, :, : picture.shape[1], : picture.shape[2]] = picture
+        return canvas, self.sizes[rows]
 
     def gathered(self, rows: np.ndarray, height: int, width: int) -> Tensor:
         """The same canvas by one gather, for devices that are slow to be told of every picture."""
@@ -195,7 +224,8 @@ class RaggedStore(Store):
         x = torch.minimum(torch.arange(width, device=device), sizes[:, 1:] - 1)
         places = starts[:, None, None] + y[:, :, None] * sizes[:, 1, None, None] + x[:, None, :]
         pixels = self.flat[: self._end].view(-1, self.channels)
-        return pixels.index_select(0, places.reshape(-1)).view(len(rows), height, width, self.channels)
+        canvas = pixels.index_select(0, places.reshape(-1)).view(len(rows), height, width, self.channels)
+        return canvas.permute(0, 3, 1, 2)
 
 
 # ---- which store, and what goes into it
@@ -229,7 +259,7 @@ def make_store(dataset: ImageDataset, *, must: bool) -> Store | None:
         )
         if items.dtype != np.uint8 or dataset.channels not in (1, 3) or shrinks:
             return None
-        return UniformStore(torch.from_numpy(items if items.ndim == 4 else items[..., None]))
+        return UniformStore(_channels_first(items, dataset.channels), tfm.pad, tfm.pad_mode)
     if tfm.max_zoom > _MOST_ZOOM:
         return None
     side = max(tfm.size) * tfm.max_zoom
@@ -258,10 +288,8 @@ class StoredRows:
         if self.fixed:
             return tfm.pixels(item, channels=self.dataset.channels).numpy(), (0, 0)
         assert tfm.size is not None  # noqa: S101 (make_store)
-        side = int(np.ceil(max(tfm.size) * tfm.max_zoom))
-        picture = as_pixels(item, channels=self.dataset.channels, min_size=side, value_range=tfm.value_range)
+        picture, (height, width) = tfm.read(item, channels=self.dataset.channels, roughly=True)
         assert isinstance(picture, Image.Image)  # noqa: S101 (files hold 8-bit pictures of 1 or 3 channels)
-        width, height = picture.info.get(FULL_SIZE, picture.size)
         needed = np.max(_scaled((height, width), tfm, tfm.max_zoom), 0).tolist()
         if picture.height > needed[0] and picture.width > needed[1]:
             have = picture.height, picture.width

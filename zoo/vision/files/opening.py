@@ -73,18 +73,24 @@ def opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
         yield img
 
 
-def drafted(img: Image.Image, min_size: int | None) -> Image.Image:
+def drafted(img: Image.Image, min_size: int | None, *, roughly: bool = False) -> Image.Image:
     """Ask the JPEG decoder for the smallest reduction that keeps twice `min_size`, and 256 pixels.
 
     The decoder's reduction and the antialiased resize that follows differ visibly only when the former does
     most of the work.
+
+    Args:
+        img: not decoded yet.
+        min_size: None: as it is.
+        roughly: only `min_size` itself has to be kept, as for pictures that are turned and zoomed at random.
 
     Raises:
         TooLargeError: it stays above Pillow's limit.
     """
     full = img.size
     if min_size is not None and img.format in JPEG_FORMATS:
-        scale = max(2 * min_size, _LEAST_DRAFT) / min(img.size)
+        least = min_size if roughly else max(2 * min_size, _LEAST_DRAFT)
+        scale = least / min(img.size)
         if scale < 1:
             img.draft(None, (int(np.ceil(img.width * scale)), int(np.ceil(img.height * scale))))
     limit = Image.MAX_IMAGE_PIXELS

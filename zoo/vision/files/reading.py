@@ -35,6 +35,7 @@ def open_image(
     *,
     min_size: int | None = None,
     value_range: ValueRange | None = None,
+    roughly: bool = False,
 ) -> Image.Image:
     """Read one picture file as upright 8-bit RGB.
 
@@ -47,6 +48,7 @@ def open_image(
             for example `(0, 4095)` for 12 bits in 16, or `(-20, 50)` for degrees; one for all pictures of a
             set. By default what the file declares (its bits), and [0, 1] for floats. Pictures of 8 bits are
             taken as they are.
+        roughly: both sides only have to stay at least `min_size`.
 
     Returns:
         A Pillow image in mode ``RGB``. Transparent parts are laid over white; of an animation the first
@@ -61,7 +63,7 @@ def open_image(
     try:
         with opened(source) as img:
             full = img.size
-            reduced = drafted(img, min_size).size != full
+            reduced = drafted(img, min_size, roughly=roughly).size != full
             straight = upright(img)
             rgb = to_rgb(straight, value_range=value_range, name=name)
             if reduced:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as nnf
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from zoo.vision.transforms.augment import (
@@ -22,10 +23,11 @@ from zoo.vision.transforms.augment import (
 )
 from zoo.vision.transforms.draws import Draws, draws_agree
 from zoo.vision.transforms.image_transform import ImageTransform
-from zoo.vision.transforms.view import Size
+from zoo.vision.transforms.view import PadMode, Size, View
+from zoo.vision.transforms.warp import Pixels, sampled, to_unit, warp_pixels, warp_values
 
 _KNOWN = (RandomFlip, RandomDihedral, RandomRotate, RandomPerspective, RandomLighting)
-_MODES = ("reflect", "constant", "edge")
+_MODES: tuple[PadMode, ...] = ("reflect", "constant", "edge")
 _TURNS = np.stack(
     [np.linalg.matrix_power(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), k) for k in range(4)]
 )
@@ -42,23 +44,57 @@ class BatchViews:
     """As many views as rows; see `View` for what the numbers mean.
 
     Attributes:
+        sources: height and width of each picture.
         scaled: (rows, 2) height and width.
         size: of all results.
         matrix: (rows, 3, 3).
         mode: (rows,) number of the pad mode.
         lights: factors of brightness and contrast, (rows, 2), for each `RandomLighting`.
+        interpolation: as of a `View`.
+        bordered: likewise.
     """
 
+    sources: list[Size]
     scaled: np.ndarray
     size: Size
     matrix: np.ndarray
     mode: np.ndarray
     lights: list[np.ndarray]
+    interpolation: str
+    bordered: bool
+
+    def __len__(self) -> int:
+        return len(self.scaled)
+
+    def view(self, row: int) -> View:
+        """One of them; what it is of has the size `sources[row]`."""
+        height, width = self.scaled[row].tolist()
+        return View(
+            self.sources[row],
+            (height, width),
+            self.size,
+            tuple(self.matrix[row].ravel().tolist()),
+            _MODES[self.mode[row]],
+            self.interpolation,
+            plain=False,
+            bordered=self.bordered,
+        )
 
     def take(self, rows: np.ndarray) -> BatchViews:
         """Some of them."""
         lights = [factors[rows] for factors in self.lights]
-        return BatchViews(self.scaled[rows], self.size, self.matrix[rows], self.mode[rows], lights)
+        return replace(
+            self,
+            sources=[self.sources[row] for row in rows],
+            scaled=self.scaled[rows],
+            matrix=self.matrix[rows],
+            mode=self.mode[rows],
+            lights=lights,
+        )
+
+    def all_show(self, mode: PadMode) -> bool:
+        """Whether this is what all of them show beyond the edges."""
+        return bool((self.mode == _MODES.index(mode)).all())
 
     @property
     def on_grid(self) -> np.ndarray:
@@ -112,7 +148,9 @@ def batch_views(tfm: ImageTransform, sources: np.ndarray, seeds: np.ndarray) -> 
         for one in tfm.augment
         if isinstance(one, RandomLighting)
     ]
-    return BatchViews(scaled, tfm.size, matrix, mode, lights)
+    sizes = [(height, width) for height, width in sources.tolist()]
+    bordered = tfm.crop == "letterbox"
+    return BatchViews(sizes, scaled, tfm.size, matrix, mode, lights, tfm.interpolation, bordered)
 
 
 Moved: TypeAlias = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray]
@@ -190,17 +228,78 @@ def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 # ---- carried out
 
 
-def cut_pixels(pictures: Tensor, views: BatchViews) -> Tensor:
+def seen_row(item: Pixels, views: BatchViews, row: int) -> tuple[Tensor, View]:
+    """What one of the views shows of its picture, C x h x w of the picture's type, and the view.
+
+    Args:
+        item: a Pillow image or a C x H x W tensor, as of `warp_picture`.
+        views: of which `row` is this picture's.
+        row: its number.
+    """
+    view = views.view(row)
+    if not views.lights:
+        return warp_pixels(item, view), view
+    whole = not isinstance(item, Tensor) or item.dtype == torch.uint8
+    values = warp_values(item, view).numpy()
+    for factors in views.lights:
+        brightness, contrast = factors[row].tolist()
+        middle = float(values.mean((1, 2)) @ _grey(len(values)))
+        values *= np.float32(brightness * contrast)
+        values += np.float32(brightness * (1 - contrast) * middle)
+        if whole:
+            np.rint(values, out=values)
+        np.clip(values, 0, 255 if whole else 1, out=values)
+    return torch.from_numpy(values.astype(np.uint8) if whole else values), view
+
+
+def _grey(channels: int) -> np.ndarray:
+    return GREY if channels == 3 else np.full(channels, 1 / channels, np.float32)
+
+
+def cut_pixels(pictures: Tensor, rows: np.ndarray, views: BatchViews, border: int = 0) -> Tensor:
     """What views on the grid of the pictures show, by moving pixels alone.
 
     Args:
-        pictures: N x H x W x C, any dtype; not scaled.
-        views: as many, all `on_grid`.
+        pictures: N x C x H x W, any dtype; not scaled.
+        rows: which of them; each may come several times.
+        views: as many as `rows`, all `on_grid`.
+        border: so many pixels on each side were added already, as the views want it.
 
     Returns:
-        N x C x h x w.
+        rows x C x h x w.
     """
-    rows, height, width, _ = pictures.shape
+    m = views.matrix
+    if pictures.device.type == "cpu" and (m[:, 0, 0] != 0).all() and (m[:, 1, 1] > 0).all():
+        found = _windows(pictures, rows, views, border)
+        if found is not None:
+            return found
+    chosen = torch.from_numpy(rows).to(pictures.device)
+    inner = pictures[..., border : pictures.shape[2] - border, border : pictures.shape[3] - border]
+    return _moved_pixels(inner.index_select(0, chosen), views)
+
+
+def _windows(pictures: Tensor, rows: np.ndarray, views: BatchViews, border: int) -> Tensor | None:
+    """Windows of upright pictures, mirrored or not; None where one reaches beyond the border."""
+    height, width = views.size
+    m = views.matrix
+    mirrored = m[:, 0, 0] < 0
+    top = m[:, 1, 2].astype(np.int64) + border
+    left = np.where(mirrored, m[:, 0, 2] - width, m[:, 0, 2]).astype(np.int64) + border
+    below, right = pictures.shape[2] - height, pictures.shape[3] - width
+    if min(top.min(), left.min()) < 0 or top.max() > below or left.max() > right:
+        return None
+    pixels = pictures.numpy()
+    found = np.empty((len(rows), pixels.shape[1], height, width), pixels.dtype)
+    for chosen, seen, first in (
+        (~mirrored, pixels, left), (mirrored, pixels[..., ::-1], right - left)
+    ):  # fmt: skip
+        windows = sliding_window_view(seen, views.size, (2, 3))
+        found[chosen] = windows[rows[chosen], :, top[chosen], first[chosen]]
+    return torch.from_numpy(found)
+
+
+def _moved_pixels(pictures: Tensor, views: BatchViews) -> Tensor:
+    rows, _, height, width = pictures.shape
     m = views.matrix
     y, x = np.arange(views.size[0]) + 0.5, np.arange(views.size[1]) + 0.5
     turned = m[:, 0, 0] == 0
@@ -211,18 +310,18 @@ def cut_pixels(pictures: Tensor, views: BatchViews) -> Tensor:
     inner_x, beyond_x = _folded(along_x.astype(np.int64), sizes_x, views.mode)
     inner_y, beyond_y = _folded(along_y.astype(np.int64), sizes_y, views.mode)
     step_x, step_y = np.where(turned, width, 1)[:, None], np.where(turned, 1, width)[:, None]
-    base = np.arange(rows)[:, None] * (height * width)
     device = pictures.device
     place = (
-        torch.from_numpy(base + inner_y * step_y).to(device)[:, :, None]
+        torch.from_numpy(inner_y * step_y).to(device)[:, :, None]
         + torch.from_numpy(inner_x * step_x).to(device)[:, None, :]
     )
-    flat = pictures.reshape(rows * height * width, -1)
-    found = flat.index_select(0, place.reshape(-1)).view(rows, *views.size, -1)
+    flat = pictures.reshape(rows, -1, height * width)
+    wanted = place.view(rows, 1, -1).expand(-1, flat.shape[1], -1)
+    found = flat.gather(2, wanted).view(rows, -1, *views.size)
     if beyond_x is not None and beyond_y is not None:
         black = torch.from_numpy(beyond_y[:, :, None] | beyond_x[:, None, :]).to(device)
-        found[black] = 0
-    return found.permute(0, 3, 1, 2).contiguous()
+        found.masked_fill_(black[:, None], 0)
+    return found
 
 
 def _shift(m: np.ndarray, of_y: np.ndarray) -> np.ndarray:
@@ -250,34 +349,60 @@ def sample_pixels(pictures: Tensor, sizes: np.ndarray, views: BatchViews) -> Ten
         views: as many.
 
     Returns:
-        N x C x h x w, float, rounded to whole numbers.
+        N x C x h x w, float, not rounded.
     """
-    device = pictures.device
-    height, width = views.size
-    ratio = sizes / views.scaled
     onto = views.matrix.copy()
+    ratio = sizes / views.scaled
     onto[:, 0] *= ratio[:, 1:]
     onto[:, 1] *= ratio[:, :1]
-    numbers = torch.from_numpy(onto.astype(np.float32)).to(device)
-    x = torch.arange(width, device=device) + 0.5
-    y = torch.arange(height, device=device)[:, None] + 0.5
-    across, down, depth = (
-        numbers[:, i, 0, None, None] * x + numbers[:, i, 1, None, None] * y + numbers[:, i, 2, None, None]
-        for i in range(3)
-    )
-    if (onto[:, 2, :2] != 0).any():
-        across, down = across / depth, down / depth
-    limits = torch.from_numpy(sizes.astype(np.float32) - 1).to(device)
-    mode = torch.from_numpy(views.mode).to(device)[:, None, None]
-    modes = set(np.unique(views.mode).tolist())
-    across, seen_x = _inside(across - 0.5, limits[:, 1, None, None], mode, modes)
-    down, seen_y = _inside(down - 0.5, limits[:, 0, None, None], mode, modes)
-    unit_x, unit_y = 2 / max(1, pictures.shape[3] - 1), 2 / max(1, pictures.shape[2] - 1)
-    grid = torch.stack([across * unit_x - 1, down * unit_y - 1], -1)
+    modes, whole = set(np.unique(views.mode).tolist()), tuple(pictures.shape[2:])
+    if len(modes) == 1 and (sizes == whole).all():
+        mode = _MODES[modes.pop()]
+        unit = np.reshape(to_unit(whole, mode), (3, 3))
+        return sampled(pictures, _places(unit @ onto, views.size, pictures.device), mode)
+    unit = 2 / np.maximum(1, np.array(whole) - 1)
+    if modes == {_MODES.index("reflect")} and _mirrors_once(onto, sizes, views.size):
+        # in units of the canvas from the first pixel on: mirrored at both ends, a sweep for each operation
+        shift = np.array([[unit[1], 0, -unit[1] / 2], [0, unit[0], -unit[0] / 2], [0, 0, 1]])
+        places = _places(shift @ onto, views.size, pictures.device).abs_()
+        last = torch.from_numpy(((sizes - 1) * unit)[:, None, None, ::-1].astype(np.float32))
+        last = last.to(pictures.device)
+        places = torch.sub(last - 1, places.sub_(last).abs_())
+        return nnf.grid_sample(pictures, places, padding_mode="border", align_corners=True)
+    across, down = _places(onto, views.size, pictures.device).unbind(-1)
+    limits = torch.from_numpy(sizes.astype(np.float32) - 1).to(pictures.device)
+    modes_of_rows = torch.from_numpy(views.mode).to(pictures.device)[:, None, None]
+    across, seen_x = _inside(across - 0.5, limits[:, 1, None, None], modes_of_rows, modes)
+    down, seen_y = _inside(down - 0.5, limits[:, 0, None, None], modes_of_rows, modes)
+    grid = torch.stack([across * unit[1] - 1, down * unit[0] - 1], -1)
     found = nnf.grid_sample(pictures, grid, padding_mode="border", align_corners=True)
     if seen_x is not None and seen_y is not None:
         found *= (seen_x * seen_y)[:, None]
-    return found.round_()
+    return found
+
+
+def _mirrors_once(onto: np.ndarray, sizes: np.ndarray, size: Size) -> bool:
+    """Whether nothing is seen from so far beyond an edge that it would be mirrored again; the corners of the
+    results lie the farthest out."""
+    corners = np.array([[0.0, size[1], 0, size[1]], [0, 0, size[0], size[0]], [1, 1, 1, 1]])
+    seen = onto @ corners
+    places = seen[:, :2] / seen[:, 2:]
+    last = sizes[:, ::-1, None] - 1
+    return bool(((places - 0.5 >= -last) & (places - 0.5 <= 2 * last)).all() and (seen[:, 2] > 0).all())
+
+
+def _places(matrix: np.ndarray, size: Size, device: torch.device) -> Tensor:
+    """Where the centres of all pixels of the results lie, rows x h x w x 2; see `places_of`."""
+    x = torch.arange(size[1], device=device) + 0.5
+    y = torch.arange(size[0], device=device)[:, None] + 0.5
+    both = (matrix[:, 0] + 1j * matrix[:, 1]).astype(np.complex64)  # x and y as one number
+    a, b, c = (torch.from_numpy(both[:, i]).to(device)[:, None, None] for i in range(3))
+    found = torch.view_as_real(torch.add(a * x + c, b * y))
+    if (matrix[:, 2, :2] == 0).all():
+        return found
+    last = torch.from_numpy(matrix[:, 2].astype(np.float32)).to(device)
+    depth = last[:, 0, None, None] * x + last[:, 1, None, None] * y + last[:, 2, None, None]
+    return found / depth[..., None]
 
 
 def _inside(at: Tensor, last: Tensor, mode: Tensor, modes: set[int]) -> tuple[Tensor, Tensor | None]:
@@ -296,16 +421,14 @@ def _inside(at: Tensor, last: Tensor, mode: Tensor, modes: set[int]) -> tuple[Te
 
 
 def lit(values: Tensor, factors: np.ndarray) -> Tensor:
-    """`RandomLighting` of N x C x H x W whole numbers from 0 to 255, as floats.
+    """`RandomLighting` of N x C x H x W values from 0 to 255, as floats that are not rounded.
 
     Args:
         values: changed in place.
         factors: (rows, 2) of brightness and contrast.
     """
     brightness, contrast = torch.from_numpy(factors.astype(np.float32)).to(values.device).unbind(1)
-    channels = values.shape[1]
-    grey = torch.from_numpy(GREY if channels == 3 else np.full(channels, 1 / channels, np.float32))
-    middle = values.mean((2, 3)) @ grey.to(values.device)
+    middle = values.mean((2, 3)) @ torch.from_numpy(_grey(values.shape[1])).to(values.device)
     values.mul_((brightness * contrast)[:, None, None, None])
     values.add_((brightness * (1 - contrast) * middle)[:, None, None, None])
-    return values.round_().clamp_(0, 255)
+    return values.clamp_(0, 255)

@@ -104,10 +104,8 @@ class ImageTransform:
         """
         if rng is None and self.is_random:
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
-        shortest = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
-        item = as_pixels(picture, channels=channels, min_size=shortest, value_range=self.value_range)
-        width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
-        view = self.view((height, width), rng)
+        item, source = self.read(picture, channels=channels, roughly=self.is_random)
+        view = self.view(source, rng)
         is_image = isinstance(item, Image.Image)  # what code of users is given, and ours need not be
         item = warp_pixels(item, view) if all(map(_takes_tensors, self.augment)) else warp_picture(item, view)
         for step in self.augment:
@@ -130,6 +128,21 @@ class ImageTransform:
         if picture_size(item) != view.size:
             item = warp_picture(item, View.fit(picture_size(item), view.size))
         return pixels_tensor(item), view
+
+    def read(self, picture: Picture, *, channels: int, roughly: bool = False) -> tuple[Any, Size]:
+        """A picture as it is warped, a JPEG not much larger than needed; and the size that it has in full.
+
+        Args:
+            picture: as of `pixels`.
+            channels: channels wanted.
+            roughly: it is for a view that is drawn at random, see `open_image`.
+        """
+        least = None if self.size is None else math.ceil(max(self.size) * self.max_zoom)
+        item = as_pixels(
+            picture, channels=channels, min_size=least, value_range=self.value_range, roughly=roughly
+        )
+        width, height = getattr(item, "info", {}).get(FULL_SIZE, picture_size(item)[::-1])
+        return item, (height, width)
 
     def view(self, source: Size, rng: np.random.Generator | None = None) -> View:
         """What is shown of a picture of a size (height, width); with `rng` a random view."""
@@ -155,9 +168,11 @@ class ImageTransform:
         """The device half: N x C x H x W pixels (uint8, or float in [0, 1]) -> normalised float32."""
         unit = 1 / 255 if batch.dtype == torch.uint8 else 1.0
         if not self.mean:
-            return batch.float() * unit if unit != 1.0 else batch.float()
+            return batch.float().mul_(unit) if unit != 1.0 else batch.float()
         scale, shift = _scale_shift(self.mean, self.std, batch.shape[1], unit, str(batch.device))
-        return batch.float() * scale + shift
+        if batch.dtype != torch.float32:
+            return batch.float().mul_(scale).add_(shift)
+        return torch.mul(batch, scale).add_(shift)
 
     def denormalize(self, batch: Tensor) -> Tensor:
         """Undo `normalize`: N x C x H x W -> float values in [0, 1]."""

@@ -73,6 +73,17 @@ def warp_pixels(item: Pixels, view: View) -> Tensor:
     """What a view shows of a picture as a C x H x W tensor: `pixels_tensor(warp_picture(item, view))`."""
     if _is_cut(item, view):
         return pixels_tensor(warp_picture(item, view))
+    values = warp_values(item, view)
+    if not isinstance(item, Image.Image) and item.dtype != torch.uint8:
+        return values
+    array = values.numpy()
+    return torch.from_numpy(np.rint(array, out=array).astype(np.uint8))
+
+
+def warp_values(item: Pixels, view: View) -> Tensor:
+    """The same in the unit of the picture's pixels, but as floats that are not rounded."""
+    if _is_cut(item, view):
+        return pixels_tensor(warp_picture(item, view)).float()
     have = picture_size(item)
     factors = reductions(have, view.scaled)
     size = -(-have[0] // factors[0]), -(-have[1] // factors[1])  # of the reduced picture
@@ -89,16 +100,11 @@ def warp_pixels(item: Pixels, view: View) -> Tensor:
         pixels = np.asarray(part)
         pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         part = torch.from_numpy(pixels.astype(np.float32))
-        whole = True
     else:
-        whole, part = part.dtype == torch.uint8, part.float()
+        part = part.float()
     height, width = part.shape[1:]
     places = places_of(times(to_unit((height, width), view.pad_mode), onto), view.size)
-    values = sampled(part[None], torch.from_numpy(places)[None], view.pad_mode)[0]
-    if not whole:
-        return values
-    array = values.numpy()
-    return torch.from_numpy(np.rint(array, out=array).astype(np.uint8))
+    return sampled(part[None], torch.from_numpy(places)[None], view.pad_mode)[0]
 
 
 def places_of(matrix: Sequence[float], size: Size) -> np.ndarray:
@@ -111,15 +117,13 @@ def places_of(matrix: Sequence[float], size: Size) -> np.ndarray:
     a, b, c, d, e, f, g, h, i = matrix
     x = np.arange(size[1]) + 0.5
     y = np.arange(size[0])[:, None] + 0.5
-    found = np.empty((*size, 2), np.float32)
+    # x and y as one complex number are added in one sweep
+    along, down = (a + 1j * d) * x + (c + 1j * f), (b + 1j * e) * y
+    found = (along.astype(np.complex64) + down.astype(np.complex64)).view(np.float32).reshape(*size, 2)
     if g == h == 0:
-        np.add(a * x + c, b * y, out=found[..., 0], casting="same_kind")
-        np.add(d * x + f, e * y, out=found[..., 1], casting="same_kind")
         return found
     depth = (g * x + i) + h * y
-    found[..., 0] = ((a * x + c) + b * y) / depth
-    found[..., 1] = ((d * x + f) + e * y) / depth
-    return found
+    return np.divide(found, depth[..., None].astype(np.float32), out=found)
 
 
 def to_unit(size: Size, mode: PadMode) -> tuple[float, ...]:
