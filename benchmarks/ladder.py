@@ -144,8 +144,9 @@ def ladder(args: argparse.Namespace) -> dict[str, Any]:
             learners.append(learn)
         result[net] = {"models": scores}
         first = scores[0]
-        cells = [f"{sum(p.numel() for p in learners[0].model.parameters()):,}", f"{100 * first['accuracy']:.2f}",
-                 f"{100 * first['tta']:.2f}", f"{first['seconds']:.0f}"]  # fmt: skip
+        n_parameters = sum(p.numel() for p in learners[0].model.parameters())
+        percent = [f"{100 * first[kind]:.2f}" for kind in ("accuracy", "tta")]
+        cells = [f"{n_parameters:,}", *percent, f"{first['seconds']:.0f}"]
         if args.models > 1:
             whole = Ensemble(learners).evaluate()["accuracy"]
             views = np.mean([np.exp(one.TTA(args.views)[0]) for one in learners], 0)
@@ -195,9 +196,11 @@ def equal(args: argparse.Namespace) -> dict[str, Any]:
         print(f"\n{net}, {args.epochs} epochs of {len(x):,} pictures, batches of {args.bs}")
         print_table(
             ["", "seconds", "x zoo", "accuracy %"],
-            [[name, f"{seconds[name]:.2f}", f"{seconds[name] / seconds['zoo']:.2f}", f"{100 * scores[name]:.2f}"]
-             for name in runs],
-        )  # fmt: skip
+            [
+                [name, f"{seconds[name]:.2f}", f"{seconds[name] / seconds['zoo']:.2f}", f"{100 * score:.2f}"]
+                for name, score in scores.items()
+            ],
+        )
         result[net] = {"seconds": seconds, "accuracy": scores}
     return result
 

@@ -151,12 +151,22 @@ class TestWhenHeadsStart:
         before = learn.evaluate()["valid_loss"]
         assert learn.fit(1e-9, 1)[-1]["valid_loss"] == pytest.approx(before, rel=0.2)
 
-    def test_the_finder_leaves_it_new(self, data, capsys):
-        learn = learner(data, precompute=True, progress=True)
-        learn.lr_find(num_it=4)
-        assert "starts" not in capsys.readouterr().out
+    @pytest.mark.parametrize("precompute", [True, False])
+    def test_the_finder_tries_what_the_fit_begins_with_and_leaves_it_new(self, data, capsys, precompute):
+        learn = learner(data, precompute=precompute, progress=True)
+        before, other = state(learn.model), learner(data, precompute=precompute)
+        tried = []
+        learn.model.head.register_forward_pre_hook(lambda head, inputs: tried.append(started(learn)))
+        found = learn.lr_find(num_it=12)
+        assert all(tried[-12:])
+        assert max(found.suggestions().values()) <= 0.01
+        assert learn.sched.finder is found
+        assert same(state(learn.model), before)
+        assert capsys.readouterr().out.count("starts from logistic regression on 12 pictures") == 1
         learn.fit(1e-3, 1)
-        assert "starts from logistic regression on 12 pictures" in capsys.readouterr().out
+        other.fit(1e-3, 1)
+        assert "from logistic" not in capsys.readouterr().out  # known from the finder
+        assert same(state(learn.model), state(other.model))
 
     def test_not_on_loaded_weights(self, data, capsys):
         other = learner(data)

@@ -24,6 +24,7 @@ class LRFinderResult:
         minimum: a tenth of the rate with the lowest loss.
         linear: whether the rates rose linearly.
         interrupted: whether Ctrl-C ended the test early.
+        largest: no suggestion is larger, where it is known that such rates do harm.
 
     The suggestions look at the curve without its first tenth, where it is still noise, and are `nan` when
     fewer than four steps were taken.
@@ -33,16 +34,19 @@ class LRFinderResult:
     losses: list[float]
     linear: bool = False
     interrupted: bool = False
+    largest: float = math.inf
 
     @property
     def steepest(self) -> float:
         lrs, losses = self._body()
-        return float(lrs[np.gradient(losses, np.log(lrs)).argmin()]) if len(lrs) > 3 else math.nan
+        if len(lrs) <= 3:
+            return math.nan
+        return min(self.largest, float(lrs[np.gradient(losses, np.log(lrs)).argmin()]))
 
     @property
     def minimum(self) -> float:
         lrs, losses = self._body()
-        return float(lrs[losses.argmin()]) / 10 if len(lrs) > 3 else math.nan
+        return min(self.largest, float(lrs[losses.argmin()]) / 10) if len(lrs) > 3 else math.nan
 
     @property
     def valley(self) -> float:
@@ -56,7 +60,7 @@ class LRFinderResult:
                 start = i
             if i - start > best[1] - best[0]:
                 best = (start, i)
-        return float(lrs[best[0] + (best[1] - best[0]) * 2 // 3])
+        return min(self.largest, float(lrs[best[0] + (best[1] - best[0]) * 2 // 3]))
 
     def suggestions(self) -> dict[str, float]:
         """All three suggested rates by name."""
@@ -77,7 +81,8 @@ class LRFinderResult:
 
     def __repr__(self) -> str:
         named = ", ".join(f"{name}={lr:.2e}" for name, lr in self.suggestions().items())
-        return f"LRFinderResult({named}; {len(self.lrs)} steps)"
+        most = f"; none above {self.largest:g}" if self.largest < math.inf else ""
+        return f"LRFinderResult({named}; {len(self.lrs)} steps{most})"
 
     def _body(self) -> tuple[np.ndarray, np.ndarray]:
         skip = len(self.lrs) // 10

@@ -21,7 +21,7 @@ STRENGTH = 2.5
 """Inverse strength of the penalty, over the number of standardised inputs (so that it does not depend on
 their number); chosen by `benchmarks/small_pictures.py` on one half of the cats and dogs."""
 
-STARTED_DAMPING = 0.01
+STARTED_DAMPING = 0.003
 """Of the linear layers of a head that has begun there (see `DampedLinear`): it is near its best already, and
 steps of the usual size would carry it away; chosen with `STRENGTH`."""
 
