@@ -208,12 +208,34 @@ class _Elementwise(nn.Module):
 
 
 class MSEFlat(_Elementwise):
-    """Mean squared error."""
+    """Mean squared error.
+
+    Args:
+        skip_missing: targets that are NaN do not count.
+
+    Example:
+        >>> loss = MSEFlat(skip_missing=True)
+        >>> loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, float("nan")]])).item()
+        4.0
+    """
 
     name = "mean squared error"
 
+    def __init__(self, skip_missing: bool = False) -> None:
+        super().__init__()
+        self.skip_missing = skip_missing
+
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(*self._pairs(preds, targets))
+        values, wanted = self._pairs(preds, targets)
+        if not self.skip_missing:
+            return F.mse_loss(values, wanted)
+        missing = wanted.isnan()
+        apart = (values - wanted.masked_fill(missing, 0)).masked_fill(missing, 0)
+        return apart.square().sum() / (~missing).sum().clamp(min=1)
+
+    def counted(self, targets: Tensor) -> Tensor | None:
+        """What the mean is over, where it is not over all."""
+        return (~targets.isnan()).sum() if self.skip_missing else None
 
 
 class L1Flat(_Elementwise):

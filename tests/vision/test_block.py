@@ -21,6 +21,7 @@ from zoo.vision import (
     ImageData,
     Items,
     RandomDihedral,
+    RandomFlip,
     RandomRotate,
     coded_values,
     imagenet_stats,
@@ -243,6 +244,29 @@ class TestPoints:
         loaded = load_learner(learn.export(tmp_path / "m.zip"))
         np.testing.assert_allclose(loaded.predict_batch([big, x[1]])[0], answer, atol=1e-3)
         assert learn.show_results(2).axes
+
+    def test_points_that_are_not_there_do_not_count(self, tmp_path):
+        x, at = spots(120)
+        both = np.concatenate([at, 24 - at], 1)
+        both[::3, 1, 0] = np.nan  # one number is enough
+        tfms = tfms_from_stats(((0.2,) * 3, (0.3,) * 3), 16, crop="squash", aug_tfms=[RandomFlip()])
+        items = Items.from_arrays(x, tmp_path).split_by_random().points_by(both, ["spot", "other"])
+        data = items.transform(tfms).data(bs=20, seed=0)
+        _, targets = next(iter(data.train_dl))
+        missing = targets.isnan()
+        assert missing.any()
+        assert not missing[:, :2].any()
+        assert torch.equal(missing[:, 2], missing[:, 3])
+        learn = ConvLearner.from_model_data(tiny_values(4), data, seed=0, progress=False, path=tmp_path)
+        before = learn.evaluate()
+        after = learn.fit_one_cycle(10, 2e-2)[-1]
+        for name in ("valid_loss", "rmse", "point_distance"):
+            assert after[name] < 0.7 * before[name]
+        found = learn.baseline()
+        assert found.name == "ridge regression on pixels"
+        assert found.metrics["point_distance"] < found.reference.metrics["point_distance"]
+        assert learn.show_results(2).axes
+        assert data.show_batch(2).axes
 
     def test_unequal_rows_are_told(self):
         items = Items.from_arrays(np.zeros((2, 8, 8), np.uint8))

@@ -164,7 +164,7 @@ class TestNumbers:
 
     def test_the_file_is_named(self, files):
         items = Items.from_folder(files / "pictures")
-        with pytest.raises(ValueError, match=r"no finite number .*its file is .*03.png"):
+        with pytest.raises(ValueError, match=r"no point, .*its file is .*03.png"):
             items.points_by(lambda file: [[np.nan if file.stem == "03" else 1.0, 2.0]]).data()
         with pytest.raises(ValueError, match=r"which has no area.*; its file is .*03.png"):
             items.boxes_by(lambda file: ([[1, 1, 0 if file.stem == "03" else 9, 9]], ["a"])).data()

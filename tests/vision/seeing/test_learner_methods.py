@@ -1,5 +1,7 @@
 """Submission, dropout, going on with what is wrong, and the baseline."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,6 +101,18 @@ def test_going_on_with_what_is_wrong():
     assert len(learn.data.trn_ds) == 24
     learn.set_data(data)
     assert len(learn.data.trn_ds) == len(wrong)
+
+
+def test_labels_are_wrong_by_the_thresholds_of_the_calibration():
+    learn = arrays_learner(12, [["a"], ["a", "b"], []] * 4)
+    chances = learn.predict_proba()
+    with pytest.warns(UserWarning, match="12 rows"):
+        found = learn.calibrate()
+    middle = float(np.median(chances))
+    for thresholds in ((0.0, 0.0), (1.0, 1.0), (middle, 0.0)):
+        learn.calibration = replace(found, temperature=1.0, thresholds=thresholds)
+        wrong = ((chances >= thresholds) != (learn.data.trn_y > 0.5)).any(1)
+        assert np.array_equal(learn.misclassified().trn_y, learn.data.trn_y[wrong])
 
 
 def test_only_some_pictures(learn):

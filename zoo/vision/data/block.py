@@ -249,7 +249,7 @@ class Items(FoundPictures):
         """Points in each picture, as x and y in its pixels.
 
         Args:
-            points: takes a file to its k x 2 numbers, or a rows x k x 2 array.
+            points: takes a file to its k x 2 numbers, or a rows x k x 2 array; NaN: a point is not there.
             names: of the k points.
         """
         return self.label_by(points, target=coded_points(names))

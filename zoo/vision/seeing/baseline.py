@@ -68,12 +68,13 @@ def picture_baseline(learn: Any, metrics: Sequence[Any] | None = None) -> Baseli
     for dataset, what in ((data.trn_ds, "training"), (data.val_ds, "validation")):
         if dataset is None:
             raise ValueError(f"baseline(): a quick model needs {what} pictures, and these data have none")
-    if getattr(data.target, "follows", False):
+    points = getattr(data.target, "kind", None) == "points"
+    if getattr(data.target, "follows", False) and not points:
         raise ValueError(
             f"baseline(): no quick model is known for targets of the kind {data.target.kind!r}, which lie "
-            "in their pictures; there are some for classes, labels and values"
+            "in their pictures; there are some for classes, labels, values and points"
         )
-    kept = learn._feature_data()
+    kept = None if points else learn._feature_data()
     if kept is not None:
         train, valid = _floats(kept.train_dl, data.trn_ds), _floats(kept.valid_dl, data.val_ds)
         rows = _OfRows(data, train, valid, "activations of the body")
@@ -96,8 +97,12 @@ def _pixels(data: Any) -> _OfRows:
             rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
         used = used or len(rows)
         plain = dataset.with_tfm(tfm)
-        small = torch.stack([_small(plain[int(row)][0]) for row in rows])
-        targets = plain.only(rows).targets()
+        seen = [plain[int(row)] for row in rows]  # points lie in what is seen
+        small = torch.stack([_small(pixels) for pixels, _ in seen])
+        follows = getattr(data.target, "follows", False)
+        targets = torch.stack([found for _, found in seen]) if follows else plain.only(rows).targets()
+        if follows and most is not None and targets.isnan().any():  # points that are not there
+            targets = torch.where(targets.isnan(), targets.nanmean(0).nan_to_num(), targets)
         loaders.append(TensorLoader(small, targets, bs=data.bs))
     total = len(data.trn_ds)
     note = f"fitted to {used:,} of {total:,} training pictures" if used < total else ""

@@ -112,7 +112,8 @@ class Seeing:
         `learn.set_data(learn.misclassified())`. Validation and test pictures stay.
 
         Returns:
-            New data; of several labels a picture those with any label wrong at a threshold of 0.5.
+            New data; of several labels a picture those with any label wrong, at the thresholds of the
+            calibration where there is one, else at 0.5.
 
         Raises:
             ValueError: if all are right, or the targets are values.
@@ -125,7 +126,10 @@ class Seeing:
         if data.task == "classification":
             wrong = (probs.argmax(1) != truth) & (truth >= 0)
         else:
-            wrong = ((probs > 0.5) != (truth > 0.5)).any(1)
+            found = self.calibration
+            told = None if found is None else found.thresholds
+            chosen = probs > 0.5 if told is None else probs >= np.asarray(told)
+            wrong = (chosen != (truth > 0.5)).any(1)
         if not wrong.any():
             raise ValueError(
                 f"the model is right on all {len(truth)} training pictures: nothing to go on with"

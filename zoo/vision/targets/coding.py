@@ -83,15 +83,15 @@ def coded_points(names: Sequence[str] | None = None) -> Coding:
                 f"{origin}: expected the same number of points (x, y) for each picture, got rows of "
                 f"{some(lengths)} numbers"
             )
-        numbers = check_numbers(np.stack(rows), origin)
+        numbers = check_numbers(np.stack(rows), origin, points=True)
         k = numbers.shape[1] // 2
-        if numbers.min() >= 0 and numbers.max() <= 1:
+        if np.nanmin(numbers) >= 0 and np.nanmax(numbers) <= 1:
             log.warning(
                 "%s: all points lie between %g and %g; points are x and y in pixels: if these are shares of "
                 "the sides, multiply by width and height",
                 origin,
-                numbers.min(),
-                numbers.max(),
+                np.nanmin(numbers),
+                np.nanmax(numbers),
             )
         named = [f"point {i}" for i in range(k)] if names is None else list(names)
         if len(named) != k:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.losses import MSEFlat
 from zoo.metrics import mae, mse, r2, rmse
 from zoo.vision.targets.base import BadRow, Target
 from zoo.vision.transforms.view import View
@@ -133,7 +134,8 @@ class PointsTarget(Target):
     """Points in a picture; raw targets are (k, 2) of x and y in its pixels, float32.
 
     A network learns them in [-1, 1] of what it sees (-1 the left or upper edge, 1 the right or lower one);
-    they follow every view, and answers to raw pictures are in the pixels of these.
+    they follow every view, and answers to raw pictures are in the pixels of these. A point that is NaN is not
+    there: it counts neither in the loss nor in the metrics.
 
     Args:
         names: of the points, in order.
@@ -169,11 +171,14 @@ class PointsTarget(Target):
             for points, view in zip(values, views, strict=True)
         ]
 
+    def default_loss(self) -> Callable:
+        return MSEFlat(skip_missing=True)
+
     def default_metrics(self) -> list[Any]:
-        return [rmse, point_distance]
+        return [point_rmse, point_distance]
 
     def named_metrics(self) -> dict[str, Any]:
-        return {"point_distance": point_distance}
+        return {"rmse": point_rmse, "point_distance": point_distance}
 
     def text(self, value: Any) -> str:
         return ""
@@ -191,18 +196,41 @@ def point_distance(preds: Tensor, targets: Tensor) -> float:
 
     Args:
         preds: (rows, 2 k) of x and y in [-1, 1].
-        targets: likewise.
+        targets: likewise; NaN where a point is not there.
 
     Example:
         >>> point_distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.4]]))
         0.5
     """
-    apart = (preds.float() - targets.float()).reshape(-1, 2)
-    return round(apart.norm(dim=1).mean().item(), 7)
+    apart = (preds.float() - targets.float()).reshape(-1, 2).norm(dim=1)
+    return round(apart.nanmean().item(), 7)
 
 
-def check_numbers(values: Any, origin: str) -> np.ndarray:
-    """Numbers, (rows, n) float64; or an error that names the first row that holds none."""
+def point_rmse(preds: Tensor, targets: Tensor) -> float:
+    """Root of the mean squared difference of coordinates, in halves of the picture's sides.
+
+    Args:
+        preds: (rows, 2 k) of x and y in [-1, 1].
+        targets: likewise; NaN where a point is not there.
+
+    Example:
+        >>> round(point_rmse(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.4]])), 4)
+        0.3536
+    """
+    return (preds.float() - targets.float()).square().nanmean().sqrt().item()
+
+
+point_rmse.__name__ = "rmse"
+
+
+def check_numbers(values: Any, origin: str, *, points: bool = False) -> np.ndarray:
+    """Numbers, (rows, n) float64; or an error that names the first row that holds none.
+
+    Args:
+        values: (rows,) or (rows, n).
+        origin: for errors.
+        points: pairs of x and y, of which some may be NaN; then both are.
+    """
     try:
         rows = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
@@ -212,8 +240,14 @@ def check_numbers(values: Any, origin: str) -> np.ndarray:
             + (": the rows have different lengths" if unlike else f": {error}")
         ) from None
     rows = rows.reshape(len(rows), -1)
-    bad = np.flatnonzero(~np.isfinite(rows).all(1))
+    finite = np.isfinite(rows)
+    if points:
+        pairs = rows.reshape(len(rows), -1, 2)
+        pairs[np.isnan(pairs).any(2)] = np.nan
+        finite = ~np.isinf(rows) & ~np.isnan(rows).all(1, keepdims=True)
+    bad = np.flatnonzero(~finite.all(1))
     if len(bad):
-        told = f"{origin}: {len(bad)} rows have no finite number (first row, from 0: {bad[0]})"
+        what = "no point, or one that is infinite" if points else "no finite number"
+        told = f"{origin}: {len(bad)} rows have {what} (first row, from 0: {bad[0]})"
         raise BadRow(told, int(bad[0]))
     return rows
