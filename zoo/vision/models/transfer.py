@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
 from zoo.vision.models.architectures import arch_name
-from zoo.vision.models.bodies import body_units, build_body, probe
+from zoo.vision.models.bodies import body_units, build_body, probe, wants_channels_last
 
 
 def concat_pool(features: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class TransferModel(nn.Module):
 def _body(name: str, c_in: int) -> nn.Sequential:
     """A body; one with depthwise convolutions in channels-last layout, where these are faster."""
     body = build_body(name, c_in)
-    if any(isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels for m in body.modules()):
+    if wants_channels_last(body):
         body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return body
 

@@ -18,7 +18,9 @@ NEAR = {"look": 0.12, "features": 0.22}
 
 The two nearest of 150 photos of cats and dogs differ in 0.29 of the bits, and stand 0.36 apart by features of
 mobilenet_v2 (128 pixels). Their copies at half size or JPEG quality 40 differ in less than 0.06 of the bits;
-crops of 90% and mirrored copies stand less than 0.22 apart.
+crops of 90% and mirrored copies stand less than 0.22 apart. On other photos (600 of three breeds of pets and
+1,000 of cats and dogs) "look" lists six pairs, all of which are one photo twice, and finds 119, 120 and 115
+of 120 copies at half size, of quality 40 and a quarter brighter, but only 49 of those cropped to 95%.
 """
 FEWEST = 30  # pictures from which their mean says enough to compare features around it
 _BLOCK = 512
