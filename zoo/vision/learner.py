@@ -74,10 +74,11 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
     ) -> Self:
         """A model on a pretrained body for what the data ask for. It starts frozen: only the new part trains.
 
-        The body is cut before the classifier's pooling. For classes, labels, values and points the head is:
-        maximum and mean over the feature map, then [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`,
-        then BatchNorm, Dropout, Linear. For masks and pictures as targets it is the decoder of a U-Net, for
-        boxes the model is a detector of torchvision. Layer groups: early body, late body, head.
+        The body is cut before the classifier's pooling. For classes, labels and values the head is: maximum
+        and mean over the feature map, then [BatchNorm, Dropout, Linear, ReLU] for each of `xtra_fc`, then
+        BatchNorm, Dropout, Linear. For points it is a map for each, of which the mean place is taken; with
+        `xtra_fc` or `bn_final` the head of values. For masks and pictures as targets it is the decoder of a
+        U-Net, for boxes the model is a detector of torchvision. Layer groups: early body, late body, head.
 
         Args:
             arch: a torchvision constructor such as `torchvision.models.resnet34`, its name, or that of a
@@ -122,7 +123,7 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
             sz=getattr(data, "sz", None),
             seed=chosen["seed"],
         )
-        if isinstance(model, TransferModel) and custom_head is None and begins_at_zero(target):
+        if isinstance(model, TransferModel) and model.pooled and begins_at_zero(target):
             start_at_zero(model.head)
         learn = cls(data, model, **chosen)
         learn.freeze()

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from zoo.data.loaders.seeding import seeded
 from zoo.vision.models.architectures import arch_name
 from zoo.vision.models.detection import Detector, detector
+from zoo.vision.models.points import points_model
 from zoo.vision.models.shapes import check_size
-from zoo.vision.models.transfer import TransferModel, transfer_model, with_custom_head
+from zoo.vision.models.transfer import TransferModel, head_dropouts, transfer_model, with_custom_head
 from zoo.vision.models.unet import UNet, UNetOptions, unet
 from zoo.vision.models.weights import load_body_weights, published_weights, read_state_dict
 
@@ -25,7 +26,7 @@ Weights = str | PathLike[str] | Mapping[str, Tensor] | None
 
 
 def model_for(
-    head: Literal["pooled", "map", "boxes"],
+    head: Literal["pooled", "points", "map", "boxes"],
     arch: Callable[..., Any] | str,
     n_out: int,
     channels: int,
@@ -39,7 +40,7 @@ def model_for(
     sz: int | tuple[int, int] | None = None,
     seed: int | None = None,
 ) -> nn.Module:
-    """The model that a kind of target needs: a vector a picture, a map of its pixels, or boxes.
+    """The model that a kind of target needs: a vector a picture, places in it, a map of its pixels, or boxes.
 
     Args:
         head: what the target needs.
@@ -58,7 +59,10 @@ def model_for(
     Raises:
         ValueError: arguments of a pooled head for another one, and as `pretrained_model`.
     """
-    if head == "pooled":
+    of_points = {"xtra_fc": xtra_fc, "custom_head": custom_head, "bn_final": bn_final or None}
+    if head == "points" and all(value is None for value in of_points.values()):
+        return pretrained_points(arch, n_out // 2, channels, ps=ps, weights=weights, sz=sz, seed=seed)
+    if head in ("pooled", "points"):
         return pretrained_model(
             arch, n_out, channels, ps=ps, xtra_fc=xtra_fc, custom_head=custom_head, bn_final=bn_final,
             weights=weights, sz=sz, seed=seed,
@@ -115,6 +119,41 @@ def pretrained_model(
     name = arch_name(arch)
     with seeded(seed):
         model = _with_new_head(name, n_classes, channels, ps, xtra_fc, custom_head, bn_final)
+    if sz is not None:
+        check_size(model.body, name, sz, channels)
+    given = _state_of(name, weights)
+    if given is not None:
+        load_body_weights(model.body, given[0], channels, given[1])
+    return model
+
+
+def pretrained_points(
+    arch: Callable[..., Any] | str,
+    n_points: int,
+    channels: int = 3,
+    *,
+    ps: float | Sequence[float] | None = None,
+    weights: Weights = "default",
+    sz: int | tuple[int, int] | None = None,
+    seed: int | None = None,
+) -> TransferModel:
+    """A body with weights, and a new head that looks where points are.
+
+    Args:
+        arch: see `zoo.vision.models.architectures.arch_name`.
+        n_points: how many points.
+        channels: of the pictures.
+        ps: dropout of the head's one layer; default 0.25.
+        weights: "default", a file, a state dict, or None for random weights.
+        sz: of the pictures in pixels, where it is known, to be checked against what the body can read.
+        seed: of the new weights.
+
+    Raises:
+        Exception: as `pretrained_model`.
+    """
+    name = arch_name(arch)
+    with seeded(seed):
+        model = points_model(name, n_points, channels, head_dropouts(0.25 if ps is None else ps, 1)[0])
     if sz is not None:
         check_size(model.body, name, sz, channels)
     given = _state_of(name, weights)

@@ -151,7 +151,7 @@ class TransferModel(nn.Module):
         return {"early_body": units[: self.cut], "late_body": units[self.cut :], "head": [self.head]}
 
 
-def _body(name: str, c_in: int) -> nn.Sequential:
+def transfer_body(name: str, c_in: int) -> nn.Sequential:
     """A body; one with depthwise convolutions in channels-last layout, where these are faster."""
     body = build_body(name, c_in)
     if wants_channels_last(body):
@@ -184,7 +184,7 @@ def transfer_model(
         bn_final: whether batch norm (momentum 0.01) follows the last layer.
         damping: of the head's linear layers; archives that do not name it have plain ones.
     """
-    body = _body(arch_name(arch), c_in)
+    body = transfer_body(arch_name(arch), c_in)
     n_features, cut = probe(body, c_in)
     head = make_head(2 * n_features, n_classes, xtra_fc, ps, damping=damping)
     if bn_final:
@@ -194,5 +194,5 @@ def transfer_model(
 
 def with_custom_head(arch: str, head: nn.Module, c_in: int = 3) -> TransferModel:
     """A torchvision body with your own head, which reads the N x C x H x W feature map."""
-    body = _body(arch_name(arch), c_in)
+    body = transfer_body(arch_name(arch), c_in)
     return TransferModel(body, head, probe(body, c_in)[1], pooled=False)

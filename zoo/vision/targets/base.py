@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from zoo.vision.transforms.view import Size, View
 
-Head = Literal["pooled", "map", "boxes"]
+Head = Literal["pooled", "points", "map", "boxes"]
 
 
 TOLD = {
@@ -85,7 +85,8 @@ class Target(ABC):
     Attributes:
         kind: its name in archives.
         task: as of `ModelData`.
-        head: what a model needs on its body: one vector a picture, a map of its pixels, or boxes.
+        head: what a model needs on its body: one vector a picture, places in it, a map of its pixels, or
+            boxes.
         follows: whether it moves with the view of its picture.
         classes: names, where there are any.
         n_out: outputs of a model, for each picture or each of its pixels.

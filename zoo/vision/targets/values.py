@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.losses import MSEFlat
 from zoo.metrics import mae, mse, r2, rmse
-from zoo.vision.targets.base import BadRow, Target
+from zoo.vision.targets.base import BadRow, Head, Target
 from zoo.vision.transforms.view import View
 
 
@@ -146,6 +146,7 @@ class PointsTarget(Target):
     """
 
     kind: ClassVar[str] = "points"
+    head: ClassVar[Head] = "points"
     task: ClassVar[str | None] = "regression"
     follows: ClassVar[bool] = True
 
