@@ -215,7 +215,7 @@ def _by_class(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _linear(rows: FitRows) -> Tensor:
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -228,7 +228,8 @@ def _linear(rows: FitRows) -> Tensor:
 
     valid = rows.valid_inputs[0].astype("float64")
     if rows.task == "regression":
-        values = fitted(Ridge(), rows.outputs).predict(valid)
+        # the strength with the smallest error of each row when it is left out
+        values = fitted(RidgeCV(np.logspace(-1, 6, 15)), rows.outputs).predict(valid)
         return torch.from_numpy(values.reshape(len(valid), -1).astype("float32"))
     return class_answers(rows, lambda target: fitted(LogisticRegression(max_iter=300), target), (valid,))
 
