@@ -303,3 +303,14 @@ def test_a_training_is_the_same_with_and_without() -> None:
     assert losses[0] == losses[1]
     x = next(device_batches(kept.valid_dl, CPU, training=False))[0]
     assert x.dtype == torch.float32
+
+
+def test_only_true_false_and_none_decide(photos) -> None:
+    kept = files(photos)
+    list(kept.train_dl)
+    assert kept.train_dl.resident_bytes > 0
+    for wrong in (0, "off", 2.5):
+        with pytest.raises(TypeError, match="resident is True"):
+            kept.resident = wrong
+    kept.resident = False
+    assert kept.train_dl.resident_bytes == 0

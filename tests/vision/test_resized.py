@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.vision.helpers import gradient, link_slice
+from tests.vision.helpers import gradient, link_slice, two_class_folders
 from zoo.vision import ImageClassifierData, imagenet_stats, tfms_from_stats, transforms_side_on
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.picture_data import ImageData
+from zoo.vision.files.finding import find_pictures
 from zoo.vision.targets.boxes import BoxTarget
 from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.targets.values import PointsTarget
@@ -181,3 +182,31 @@ def test_real_photos_by_links_from_elsewhere(tmp_path, data_dir) -> None:
     sizes = {min(opened(file).size) for file in small.trn_ds.files}
     assert sizes == {64}
     assert next(iter(small.train_dl))[0].shape == (4, 3, 24, 24)
+
+
+def test_copies_of_other_files_are_not_taken_for_each_other(tmp_path):
+    """A GIF is copied as PNG, beside a PNG of that very name."""
+    for name, colour in (("a/x.gif", (200, 0, 0)), ("a/x.gif.png", (0, 200, 0)), ("b/y.png", (0, 0, 200))):
+        target = tmp_path / "train" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 60), colour).save(target)
+    data = ImageClassifierData.from_paths(tmp_path, bs=2, val_name=None, tfms=TFMS).resize(24)
+    pixels = [np.asarray(Image.open(file).convert("RGB"))[10, 10] for file in data.trn_ds.files]
+    red, green, _ = pixels
+    assert red[0] > 150 > red[1]
+    assert green[1] > 150 > green[0]
+
+
+def test_what_was_made_of_pictures_is_no_picture(tmp_path):
+    root = two_class_folders(tmp_path / "d", 4)
+    before = len(find_pictures(root)[0])
+    ImageClassifierData.from_paths(root, bs=2, tfms=TFMS).resize(24)
+    found, left = find_pictures(root)
+    assert len(found) == before
+    assert "folders of what can be made anew (tmp)" in left.text(quiet=True)
+    (root / "tmp" / "CACHEDIR.TAG").unlink()  # made by an earlier version
+    assert len(find_pictures(root)[0]) == before
+    again = ImageClassifierData.from_paths(root / "train", trn_name=".", val_name=None, tfms=TFMS)
+    again.resize(24)
+    again = ImageClassifierData.from_paths(root / "train", trn_name=".", val_name=None, tfms=TFMS)
+    assert list(again.classes) == ["blue", "red"]

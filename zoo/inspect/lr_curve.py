@@ -24,10 +24,11 @@ class LRFinderResult:
         minimum: a tenth of the rate with the lowest loss.
         linear: whether the rates rose linearly.
         interrupted: whether Ctrl-C ended the test early.
-        largest: no suggestion is larger, where it is known that such rates do harm.
+        largest: where larger rates are known to do harm, suggestions above it are left out, and it is one.
 
     The suggestions look at the curve without its first tenth, where it is still noise, and are `nan` when
-    fewer than four steps were taken.
+    fewer than four steps were taken. Nor are a steepest place and a valley told that lie before the loss has
+    fallen by a twentieth of what it falls in all: what a flat curve does there is noise.
     """
 
     lrs: list[float]
@@ -41,30 +42,34 @@ class LRFinderResult:
         lrs, losses = self._body()
         if len(lrs) <= 3:
             return math.nan
-        return min(self.largest, float(lrs[np.gradient(losses, np.log(lrs)).argmin()]))
+        slope = np.gradient(losses, np.log(lrs))
+        return float(lrs[np.where(self._fallen(losses), slope, np.inf).argmin()])
 
     @property
     def minimum(self) -> float:
         lrs, losses = self._body()
-        return min(self.largest, float(lrs[losses.argmin()]) / 10) if len(lrs) > 3 else math.nan
+        return float(lrs[losses.argmin()]) / 10 if len(lrs) > 3 else math.nan
 
     @property
     def valley(self) -> float:
         lrs, losses = self._body()
         if len(lrs) <= 3:
             return math.nan
-        best = (0, 0)
-        start = 0
-        for i in range(1, len(losses)):
+        first = int(self._fallen(losses).argmax())
+        best = (first, first)
+        start = first
+        for i in range(first + 1, len(losses)):
             if losses[i] >= losses[i - 1]:
                 start = i
             if i - start > best[1] - best[0]:
                 best = (start, i)
-        return min(self.largest, float(lrs[best[0] + (best[1] - best[0]) * 2 // 3]))
+        return float(lrs[best[0] + (best[1] - best[0]) * 2 // 3])
 
     def suggestions(self) -> dict[str, float]:
-        """All three suggested rates by name."""
-        return {"steepest": self.steepest, "valley": self.valley, "minimum/10": self.minimum}
+        """The suggested rates by name: three of the curve, or those that are not above `largest`, and it."""
+        found = {"steepest": self.steepest, "valley": self.valley, "minimum/10": self.minimum}
+        kept = {name: lr for name, lr in found.items() if not lr > self.largest}
+        return kept if len(kept) == len(found) else {**kept, "largest": self.largest}
 
     def plot(self, skip_start: int = 0, skip_end: int = 0) -> Figure:
         """Loss against rate with the suggestions marked.
@@ -81,8 +86,13 @@ class LRFinderResult:
 
     def __repr__(self) -> str:
         named = ", ".join(f"{name}={lr:.2e}" for name, lr in self.suggestions().items())
-        most = f"; none above {self.largest:g}" if self.largest < math.inf else ""
-        return f"LRFinderResult({named}; {len(self.lrs)} steps{most})"
+        return f"LRFinderResult({named}; {len(self.lrs)} steps)"
+
+    @staticmethod
+    def _fallen(losses: np.ndarray) -> np.ndarray:
+        """Where the loss has fallen by more than noise at least once."""
+        lowest = np.minimum.accumulate(losses)
+        return lowest <= losses[0] - 0.05 * (losses[0] - losses.min())
 
     def _body(self) -> tuple[np.ndarray, np.ndarray]:
         skip = len(self.lrs) // 10

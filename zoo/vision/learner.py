@@ -108,6 +108,8 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
             OSError: the weights could not be downloaded.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, options, "ConvLearner.pretrained")
+        if not isinstance(precompute, bool | np.bool_):
+            raise TypeError(f"precompute is True or False, got {precompute!r}")
         target = getattr(data, "target", None)
         model = model_for(
             "pooled" if target is None else target.head,
@@ -204,6 +206,8 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
 
     @precompute.setter
     def precompute(self, on: bool) -> None:
+        if not isinstance(on, bool | np.bool_):
+            raise TypeError(f"precompute is True or False, got {on!r}")
         if not on:
             self._features = None
         elif self._features is None:
@@ -441,7 +445,13 @@ class _ReadyToTrain(Callback):
                 "the head's batch norm cannot train on batches of a single picture: use bs=2 or more and at "
                 "least 2 training pictures"
             )
-        check_void(state.learner._pictures, state.loss_fn)
-        check = getattr(state.learner._pictures, "check_files", None)
+        pictures = state.learner._pictures
+        if getattr(pictures, "task", None) == "classification" and len(pictures.classes or "..") == 1:
+            raise ValueError(
+                f"there is only one class, {pictures.classes[0]!r}, so there is nothing to tell apart: "
+                "pictures of at least two are needed"
+            )
+        check_void(pictures, state.loss_fn)
+        check = getattr(pictures, "check_files", None)
         if check is not None:
             check()

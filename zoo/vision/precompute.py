@@ -28,6 +28,7 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.feature_store import FeatureStore
+from zoo.vision.files.caches import mark_cache
 from zoo.vision.files.checking import broken_error, verify_images
 from zoo.vision.files.content import content_keys
 from zoo.vision.models.transfer import TransferModel
@@ -193,6 +194,7 @@ def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
+            mark_cache(folder)
             return folder
     except OSError:
         log.info("cannot create %s", folder)

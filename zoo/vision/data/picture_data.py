@@ -130,9 +130,15 @@ class ImageData(ModelData):
 
     @resident.setter
     def resident(self, value: bool | None) -> None:
+        if value is not None and not isinstance(value, bool):
+            raise TypeError(
+                f"resident is True (pictures stay in memory), False, or None (where they fit), got {value!r}"
+            )
         for loader in (self.train_dl, self.valid_dl, self.test_dl):
             if isinstance(loader, PictureLoader):
                 loader.resident = value
+                if value is False:
+                    loader.forget()
 
     @property
     def c(self) -> int:

@@ -67,6 +67,10 @@ class PictureLoader(DatasetLoader):
         """Where the batches are needed; what fits goes there once all of it was read."""
         self._device = device
 
+    def forget(self) -> None:
+        """Let go of the pictures that are kept."""
+        self._store, self._made_for, self._targets = None, (), None
+
     @property
     def resident_bytes(self) -> int:
         """Memory of the pictures that are kept."""
@@ -81,7 +85,7 @@ class PictureLoader(DatasetLoader):
     def _ready(self) -> Store | None:
         """The store of the pictures as they are to be transformed now, if there may be one."""
         if self.resident is False or not isinstance(self.dataset, ImageDataset):
-            self._store, self._made_for = None, ()
+            self.forget()
             return None
         own = self.dataset
         made_for = (self.resident, own.tfm, own.channels, id(own.items), id(own.y), id(own.target))

@@ -19,6 +19,7 @@ from zoo.data.loaders.cores import usable_cores
 from zoo.datasets import cache_dir
 from zoo.storage.files import atomic_write
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.files.caches import mark_cache
 from zoo.vision.files.checking import broken_error, shown
 from zoo.vision.files.content import content_keys
 from zoo.vision.files.depths import is_deep
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 CONTENTS = "copies.json"
 _FORMAT = 1
 _QUALITY = 95
+_AS_PNG = ".as_png"  # a folder for copies under another name, in which no original can lie
 
 
 def resized_dataset(dataset: ImageDataset, size: int, base: Path) -> ImageDataset:
@@ -157,8 +159,8 @@ class Copies:
         small, before, kind = self._shrunk(file)
         if small is None:
             return {"copy": None, "before": list(before), "after": list(before), "stamp": None}
-        copy = name if kind == "JPEG" and name.lower().endswith((".jpg", ".jpeg")) else f"{name}.png"
-        copy = name if kind == "PNG" and name.lower().endswith(".png") else copy
+        endings = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}.get(kind, ())
+        copy = name if endings and name.lower().endswith(endings) else f"{_AS_PNG}/{name}.png"
         target = self.folder / copy
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
@@ -315,6 +317,7 @@ def _folder(base: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
+            mark_cache(folder.parent)
             return folder
     except OSError:
         log.info("cannot create %s", folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from zoo.vision.files.caches import is_cache
 from zoo.vision.files.file_list import FileList
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _HARMLESS = frozenset(
 
 HIDDEN = "hidden"
 SYSTEM = "in folders that a system made"
+CACHE = "folders of what can be made anew"
 NO_PICTURE = "no pictures"
 UNKNOWN = "of a kind that zoo does not read as a picture"
 DEAD_LINK = "links that lead nowhere"
@@ -44,7 +46,7 @@ UNREADABLE = "folders that cannot be read"
 NO_FILE = "no ordinary files"
 STRAY = "pictures beside the class folders"
 
-_QUIET = frozenset({HIDDEN, NO_PICTURE, SYSTEM, AGAIN})
+_QUIET = frozenset({HIDDEN, NO_PICTURE, SYSTEM, AGAIN, CACHE})
 
 
 @dataclass
@@ -184,6 +186,9 @@ def _read(top: str, real: str, below: str, seen: set[str], found: list[str], lef
         inner = os.path.join(below, name)
         if is_system_folder(name):
             left.add(HIDDEN if name.startswith(".") else SYSTEM, inner)
+            continue
+        if is_cache(os.path.join(top, inner)):
+            left.add(CACHE, inner)
             continue
         own = os.path.realpath(os.path.join(top, inner)) if is_link else os.path.join(real, name)
         if is_link and is_above(own, real):

@@ -53,6 +53,12 @@ class ImageModelResults(PictureResults):
                 f"expected log_probs of shape ({rows}, {classes}) and {rows} targets, got "
                 f"{self.log_probs.shape} and {self.targets.shape}"
             )
+        lost = np.isnan(self.log_probs).any(1)
+        if lost.any():
+            raise ValueError(
+                f"{lost.sum():,} of {rows:,} predictions are NaN: the weights were lost in a fit; load or "
+                "train them again"
+            )
         if not (self.log_probs <= 1e-4).all():
             raise ValueError("log_probs must be logarithms of probabilities; take numpy.log of probabilities")
         self.probs = np.exp(self.log_probs)

@@ -13,7 +13,14 @@ import pandas as pd
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
 from zoo.vision.seeing.cleaning_script import SCRIPT, STYLE
-from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table, has_features
+from zoo.vision.seeing.duplicates import (
+    NEAR,
+    across_split,
+    contradicting,
+    duplicate_table,
+    has_features,
+    near_limit,
+)
 from zoo.vision.seeing.features import compared, raw_features
 from zoo.vision.seeing.label_errors import has_labels, suspicious_table
 from zoo.vision.seeing.looks import look_at
@@ -74,7 +81,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         sections.append(grid_part("Labels that are probably wrong", _of(len(shown), len(doubts)), shown))
     twins = duplicate_table(pictures, looks, None, NEAR["look"])
     if features is not None:
-        seen = duplicate_table(pictures, looks, features, NEAR["features"])
+        seen = duplicate_table(pictures, looks, features, near_limit(features))
         places = ["part", "row", "twin_part", "twin_row"]
         twins = pd.concat([twins, seen]).drop_duplicates(places, ignore_index=True)
     twisted = contradicting(twins)

@@ -42,7 +42,8 @@ def find_duplicates(source: Any, *, by: By | None = None, max_distance: float | 
         source: a learner, picture data, a folder, or a list of files or arrays.
         by: "look" or "features"; by default "features" for a learner with at least 30 pictures, else "look".
         max_distance: the largest distance listed, 0 to 1; by default 0.12 of the bits for "look", a cosine
-            distance of 0.22 around the mean for "features".
+            distance of 0.22 around the mean for "features" (or half of the usual distance to the nearest
+            other, where that is less).
 
     Returns:
         One row a pair: `file`, `twin`, `distance` (0 for equal contents), `kind` ("exact" or "near"), `part`
@@ -72,7 +73,14 @@ def find_duplicates(source: Any, *, by: By | None = None, max_distance: float | 
     if not 0 <= limit <= 1:
         raise ValueError(f"max_distance lies between 0 (equal) and 1, got {max_distance}")
     looks = look_at(pictures.items)
+    if len(looks.broken) == len(pictures):
+        row, reason = next(iter(looks.broken.items()))
+        raise ValueError(
+            f"find_duplicates: none of the pictures can be read; {pictures.names[row]}: {reason}"
+        )
     features = frozen_features(source) if by == "features" else None
+    if max_distance is None:
+        limit = near_limit(features)
     return duplicate_table(pictures, looks, features, limit)
 
 
@@ -108,6 +116,23 @@ def duplicate_table(
         columns[f"{prefix}row"] = pictures.rows[numbers]
     order = np.lexsort((rows[:, 0], columns["distance"], columns["kind"] != "exact"))
     return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
+
+
+def near_limit(features: np.ndarray | None) -> float:
+    """Up to which distance two pictures are near duplicates: by features at most half of what half of all
+    pictures (1,000 are looked at) stand apart from their nearest other. In sets that are all much alike, such
+    as tiles of a map, two that are the same stand closer still.
+
+    Args:
+        features: rows of length 1; `None` compares by look.
+    """
+    if features is None:
+        return NEAR["look"]
+    rows = features[:: max(1, len(features) // 1000)]
+    apart = 1 - rows @ rows.T
+    np.fill_diagonal(apart, np.inf)
+    usual = float(np.median(apart.min(1))) if len(rows) > 1 else np.inf
+    return min(NEAR["features"], usual / 2)
 
 
 def nearest_earlier(

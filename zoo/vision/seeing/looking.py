@@ -123,6 +123,11 @@ class Seeing:
             raise ValueError("misclassified() needs training pictures with classes or labels")
         outputs = self.outputs_of(lambda own: own.batches_from_raw(data.trn_ds.items))
         probs, truth = self.activation(outputs).numpy(), np.asarray(data.trn_ds.y)
+        if not np.isfinite(probs).all():
+            raise ValueError(
+                "misclassified(): some predictions are no finite numbers: the weights were lost in a fit; "
+                "load or train them again"
+            )
         if data.task == "classification":
             wrong = (probs.argmax(1) != truth) & (truth >= 0)
         else:

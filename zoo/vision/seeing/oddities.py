@@ -14,7 +14,7 @@ from zoo.vision.seeing.sets import PictureSet, picture_set, told_n
 if TYPE_CHECKING:
     import pandas as pd
 
-DARK, BRIGHT, BLANK = 16.0, 240.0, 4.0  # grey levels: mean, mean, deviation
+DARK, BRIGHT, BLANK = 16.0, 240.0, 1.5  # grey levels: mean, mean, deviation
 _FAR = 4.5  # robust deviations from the median from which a number is odd
 _NEIGHBOURS = 5
 _BLOCK = 512

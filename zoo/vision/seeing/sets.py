@@ -59,7 +59,8 @@ class PictureSet:
         target = self.y[row]
         names = self.classes
         if names is None:
-            return f"{np.asarray(target).reshape(-1)[0]:.4g}" if np.size(target) == 1 else ""
+            values = np.asarray(target).reshape(-1)  # in full: what is looked at comes back as the truth
+            return " ".join(np.format_float_positional(value, trim="-") for value in values)
         if np.ndim(target) == 1:
             return " ".join(str(names[int(i)]) for i in np.flatnonzero(np.asarray(target) > 0.5))
         return str(names[int(target)]) if int(target) >= 0 else ""

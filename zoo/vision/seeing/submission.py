@@ -40,6 +40,8 @@ def write_submission(
         raise ValueError(
             "there are no test pictures: name their folder when the data are made (test_name=...)"
         )
+    if not isinstance(id_column, str) or not id_column:
+        raise TypeError(f"write_submission: id_column is the heading of the ids, got {id_column!r}")
     task = getattr(data, "task", None)
     if thresh is not None and not (task == "multilabel" and answers == "label"):
         raise ValueError(
@@ -49,8 +51,13 @@ def write_submission(
     table, names = _table(learn, np.asarray(values), task, answers, thresh)
     if target_column is not None:
         names = [target_column] if isinstance(target_column, str) else list(target_column)
-    if ids is None:
-        ids = _ids(dataset, len(table))
+    lost = ~np.isfinite(values).reshape(len(values), -1).all(1)
+    if lost.any():
+        raise ValueError(
+            f"write_submission: {lost.sum():,} of {len(values):,} predictions are no finite numbers, so nothing "
+            "was written: the weights were lost in a fit; load or train them again"
+        )
+    ids = _ids(dataset, len(table)) if ids is None else _checked_ids(ids)
     if len(ids) != len(table):
         raise ValueError(f"write_submission: {len(ids)} ids for {n_rows(data.test_dl)} test pictures")
     if len(names) != table.shape[1]:
@@ -91,9 +98,39 @@ def _table(
     if thresh is None and calibration is not None and calibration.thresholds is not None:
         chosen = values >= np.asarray(calibration.thresholds)
     else:
-        chosen = values > np.asarray(0.5 if thresh is None else thresh)
+        chosen = values > (0.5 if thresh is None else _checked_thresholds(thresh, classes))
     said = [" ".join(name for name, on in zip(classes, row, strict=True) if on) for row in chosen]
     return np.asarray(said, object)[:, None], ["tags"]
+
+
+def _checked_thresholds(thresh: Any, classes: Sequence[str]) -> np.ndarray:
+    try:
+        found = np.asarray(thresh, np.float64)
+    except (TypeError, ValueError):
+        found = np.full(0, np.nan)
+    if found.shape not in ((), (len(classes),)) or not ((found >= 0) & (found <= 1)).all():
+        raise ValueError(
+            f"write_submission: thresh is one probability from 0 to 1, or one for each of the {len(classes)} "
+            f"labels, got {thresh!r}"
+        )
+    return found
+
+
+def _checked_ids(ids: Any) -> list[Any]:
+    """One id a picture, as a list."""
+    if isinstance(ids, str | bytes | set | frozenset | dict) or not hasattr(ids, "__iter__"):
+        raise TypeError(f"write_submission: ids are a list, one a picture in their order, got {ids!r}")
+    found = list(ids)
+    if pd.isna(pd.Series(found, dtype=object)).any():
+        raise ValueError("write_submission: some ids are missing (None or NaN): give one a picture")
+    if len(set(found)) < len(found):
+        repeated = pd.Series(found, dtype=object)
+        twice = repeated[repeated.duplicated()].unique()
+        raise ValueError(
+            f"write_submission: ids come more than once: {some(map(repr, twice), 3)}: each picture "
+            "needs its own"
+        )
+    return found
 
 
 def _ids(dataset: Any, n: int) -> list[str]:

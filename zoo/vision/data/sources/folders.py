@@ -14,8 +14,10 @@ from zoo.data.splits import stratified_idxs
 from zoo.errors import did_you_mean, some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.splits import SplitPictures
+from zoo.vision.files.caches import is_cache
 from zoo.vision.files.file_list import FileList
 from zoo.vision.files.finding import (
+    CACHE,
     HIDDEN,
     LOOP,
     STRAY,
@@ -172,6 +174,8 @@ def _class_folders(folder: Path) -> tuple[list[str], LeftOut]:
                 left.add(STRAY if reason is None else reason, entry.name)
             elif is_system_folder(entry.name):
                 left.add(HIDDEN if entry.name.startswith(".") else SYSTEM, entry.name)
+            elif is_cache(entry.path):
+                left.add(CACHE, entry.name)
             elif entry.is_symlink() and is_above(os.path.realpath(entry.path), real):
                 left.add(LOOP, entry.name)
             else:
