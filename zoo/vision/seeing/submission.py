@@ -54,8 +54,8 @@ def write_submission(
     lost = ~np.isfinite(values).reshape(len(values), -1).all(1)
     if lost.any():
         raise ValueError(
-            f"write_submission: {lost.sum():,} of {len(values):,} predictions are no finite numbers, so nothing "
-            "was written: the weights were lost in a fit; load or train them again"
+            f"write_submission: {lost.sum():,} of {len(values):,} predictions are no finite numbers, so "
+            "nothing was written: the weights were lost in a fit; load or train them again"
         )
     ids = _ids(dataset, len(table)) if ids is None else _checked_ids(ids)
     if len(ids) != len(table):
