@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 from zoo.engine.modes import preserve_modes
 from zoo.errors import did_you_mean, some
 from zoo.inspect.plots import figure
+from zoo.vision.files.depths import ValueRange
 from zoo.vision.pictures import as_pixels
 from zoo.vision.seeing.feature_map import FeatureMap, watched
-from zoo.vision.seeing.looks import shown_picture
+from zoo.vision.seeing.looks import range_of, shown_picture
 from zoo.vision.seeing.sets import data_of
 
 if TYPE_CHECKING:
@@ -90,12 +92,13 @@ def _over_picture(speaks: Tensor, picture: Any, tfm: Any, channels: int) -> np.n
     Which place of the picture each place of the network's view comes from is found by passing pictures of
     coordinates through the transform, so that any crop, border and scale is followed.
     """
-    width, height = _size(picture, channels)
+    width, height = _size(picture, channels, tfm.value_range)
     scale = min(1.0, _LONGEST / max(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    plain = replace(tfm, value_range=None)  # these planes are in [0, 1] already
     planes = [(x + 0.5) / columns, (y + 0.5) / rows, np.ones_like(x)]
-    seen = [tfm.pixels(plane, channels=1)[0].numpy() for plane in planes]
+    seen = [plain.pixels(plane, channels=1)[0].numpy() for plane in planes]
     read = seen[2] > 0.999
     if read.shape != tuple(speaks.shape) or not read.any():
         raise ValueError(
@@ -135,9 +138,9 @@ def _places_read(origin: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np
     return np.nan_to_num(2 * seen - 1, nan=2.0)
 
 
-def _size(picture: Any, channels: int) -> tuple[int, int]:
+def _size(picture: Any, channels: int, value_range: ValueRange | None) -> tuple[int, int]:
     """Width and height of a picture as it is given, upright."""
-    found = as_pixels(picture, channels=channels)
+    found = as_pixels(picture, channels=channels, value_range=value_range)
     if isinstance(found, Tensor):
         return int(found.shape[2]), int(found.shape[1])
     return found.size
@@ -157,7 +160,7 @@ def plot_activation_map(
     found = activation_map(learn, picture, label, method=method)
     answer = learn.predict_batch([picture])[0]
     title = _title(learn, answer, label)
-    shown = np.asarray(shown_picture(picture))
+    shown = np.asarray(shown_picture(picture, range_of(learn)))
     height, width = found.shape
     drawn = figure(2 * min(4.0, 4.0 * width / height) + 0.4, min(4.0, 4.0 * height / width) + 0.6)
     axes = drawn.subplots(1, 2)

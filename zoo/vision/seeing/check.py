@@ -9,7 +9,7 @@ import pandas as pd
 from zoo.data.check.check_data import EXAMPLES, Split, class_counts, class_findings, plain_name
 from zoo.data.check.report import DataReport, Finding
 from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table
-from zoo.vision.seeing.looks import look_at
+from zoo.vision.seeing.looks import look_at, range_of
 from zoo.vision.seeing.oddities import odd_table
 from zoo.vision.seeing.sets import PictureSet, picture_set
 
@@ -34,7 +34,7 @@ def check_pictures(data: Any) -> DataReport:
         'training pictures in validation'
     """
     pictures = picture_set(data)
-    looks = look_at(pictures.items)
+    looks = look_at(pictures.items, value_range=range_of(data))
     twins = duplicate_table(pictures, looks, None, NEAR["look"])
     odd = odd_table(pictures, looks, None)
     sizes = {part: int((pictures.parts == part).sum()) for part in dict.fromkeys(pictures.parts.tolist())}

@@ -12,11 +12,12 @@ import pandas as pd
 
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
+from zoo.vision.files.depths import ValueRange
 from zoo.vision.seeing.cleaning_script import SCRIPT, STYLE
 from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table, has_features
 from zoo.vision.seeing.features import compared, raw_features
 from zoo.vision.seeing.label_errors import has_labels, suspicious_table
-from zoo.vision.seeing.looks import look_at
+from zoo.vision.seeing.looks import look_at, range_of
 from zoo.vision.seeing.oddities import odd_table
 from zoo.vision.seeing.page import Part, card, grid_part, write_page
 from zoo.vision.seeing.sets import PictureSet, checked_n, data_of, picture_set
@@ -53,7 +54,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         raise TypeError(f"cleaning_page needs a learner or picture data, got {type(source).__name__}")
     n = checked_n(n)
     pictures = picture_set(source)
-    looks = look_at(pictures.items)
+    looks = look_at(pictures.items, value_range=range_of(source))
     raw: np.ndarray | None = raw_features(source) if hasattr(source, "model") else None
     features = compared(raw) if raw is not None and has_features(source, pictures) else None
     separator = label_separator(pictures)
@@ -65,7 +66,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         (str(part), int(row)): i
         for i, (part, row) in enumerate(zip(pictures.parts, pictures.rows, strict=True))
     }
-    cards = _Cards(pictures, names, separator)
+    cards = _Cards(pictures, names, separator, range_of(source))
 
     sections: list[Part] = []
     if raw is not None and has_labels(source):
@@ -160,8 +161,15 @@ def label_separator(pictures: PictureSet) -> str | None:
 class _Cards:
     """Pictures with what a person can do about them."""
 
-    def __init__(self, pictures: PictureSet, names: list[str], separator: str | None) -> None:
+    def __init__(
+        self,
+        pictures: PictureSet,
+        names: list[str],
+        separator: str | None,
+        value_range: ValueRange | None = None,
+    ) -> None:
         self.pictures, self.names, self.separator = pictures, names, separator
+        self.value_range = value_range
         self.classes = [str(name) for name in pictures.classes or []]
 
     def label(self, row: int) -> str:
@@ -178,7 +186,13 @@ class _Cards:
             if caption
             else f"{part}: {self.label(row)}"
         )
-        return card(self.pictures.items[row], told, name=self.names[row], inner=self._controls(row))
+        return card(
+            self.pictures.items[row],
+            told,
+            name=self.names[row],
+            inner=self._controls(row),
+            value_range=self.value_range,
+        )
 
     def pair(self, row: int, twin: int, found: dict[str, Any]) -> str:
         how = "equal content" if found["kind"] == "exact" else f"distance {found['distance']:.3f}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from zoo.vision.seeing.activation_map import activation_map, blended
-from zoo.vision.seeing.looks import shown_picture
+from zoo.vision.seeing.looks import range_of, shown_picture
 from zoo.vision.seeing.sets import told_n
 from zoo.vision.seeing.show import picture_grid, view
 
@@ -113,7 +113,8 @@ class PictureResults:
         if self.learn is None:
             raise ValueError("heat=True needs the network: make these results with learn.results()")
         item = self.dataset.items[row]
-        return blended(np.asarray(shown_picture(item)), activation_map(self.learn, item))
+        shown = shown_picture(item, range_of(self.data))
+        return blended(np.asarray(shown), activation_map(self.learn, item))
 
     def report(self, path: str | Path, n: int = 12, *, heat: bool = False) -> Path:
         """Write all of this as one HTML page that needs nothing else: no scripts, no network, light or dark.
