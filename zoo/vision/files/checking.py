@@ -16,6 +16,7 @@ from zoo.vision.files.depths import DepthError
 from zoo.vision.files.file_list import FileList
 from zoo.vision.files.finding import walk_images
 from zoo.vision.files.headers import is_whole
+from zoo.vision.files.names import shown as shown
 from zoo.vision.files.opening import DECODE_ERRORS, TooLargeError
 from zoo.vision.files.reading import open_image, reason_of
 from zoo.vision.files.stamps import Remembered
@@ -143,11 +144,6 @@ def broken_error(broken: dict[Path, str]) -> ValueError:
 def _named(broken: dict[Path, str], most: int) -> str:
     named = [f"{shown(path)} ({reason.splitlines()[0]})" for path, reason in list(broken.items())[:most]]
     return "; ".join(named) + (f"; and {len(broken) - most} more" if len(broken) > most else "")
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path that can be printed: bytes that are no UTF-8 are escaped."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _broken_rows(files: FileList, verdict: Callable[[bytes], str | None]) -> dict[int, str]:

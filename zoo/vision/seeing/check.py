@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from zoo.data.check.check_data import EXAMPLES, Split, class_counts, class_findings, plain_name
 from zoo.data.check.report import DataReport, Finding
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table
 from zoo.vision.seeing.looks import look_at, range_of
 from zoo.vision.seeing.oddities import odd_table
@@ -34,6 +36,7 @@ def check_pictures(data: Any) -> DataReport:
         'training pictures in validation'
     """
     pictures = picture_set(data)
+    pictures = replace(pictures, names=[shown(name) for name in pictures.names])
     looks = look_at(pictures.items, value_range=range_of(data))
     twins = duplicate_table(pictures, looks, None, NEAR["look"])
     odd = odd_table(pictures, looks, None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.features import raw_features
 from zoo.vision.seeing.sets import PictureSet, data_of, picture_set, told_n
 
@@ -138,7 +139,7 @@ def suspicious_table(
     rows = [one.row for _, _, one in doubts]
     return pd.DataFrame(
         {
-            "file": [pictures.names[i] for i in rows],
+            "file": [shown(pictures.names[i]) for i in rows],
             "part": [str(pictures.parts[i]) for i in rows],
             "label": [label for label, _, _ in doubts],
             "suggested": [suggested for _, suggested, _ in doubts],

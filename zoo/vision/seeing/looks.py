@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.vision.files.depths import ValueRange
+from zoo.vision.files.names import shown
 from zoo.vision.pictures import DECODE_ERRORS, as_pixels, in_unit_range, open_image, to_rgb
 
 HASH_SIDE = 16
@@ -104,7 +105,7 @@ def _glance(item: Any, value_range: ValueRange | None) -> tuple[bytes, Any]:
     try:
         digest, image, size = _opened(item, value_range)
     except FileNotFoundError:
-        return b"", f"{item} does not exist"
+        return b"", f"{shown(item)} does not exist"
     except (*DECODE_ERRORS, TypeError) as error:
         reason = error.__cause__ or error
         return b"", (str(reason).splitlines() or [type(reason).__name__])[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.looks import range_of
 from zoo.vision.seeing.page import Part, card, grid_part, table_part, write_page
 from zoo.vision.seeing.sets import checked_n
@@ -15,7 +16,7 @@ from zoo.vision.seeing.sets import checked_n
 def write_report(results: Any, path: str | Path, n: int, *, heat: bool) -> Path:
     """What `PictureResults.report` does."""
     n = checked_n(n)
-    names, seen = results.dataset.fnames, range_of(results.data)
+    names, seen = [shown(name) for name in results.dataset.fnames], range_of(results.data)
     sections: list[Part] = list(results.parts(n))
 
     def cards(rows: np.ndarray) -> list[str]:
