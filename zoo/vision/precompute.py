@@ -121,7 +121,7 @@ def cached_features(
         file = store.file(name, keys)
         write_once(file, lambda: store.get(name, keys, compute, must_write=True))
     except ValueError:
-        broken = verify_images(dataset.files)
+        broken = verify_images(dataset.files, value_range=dataset.tfm.value_range)
         if not broken:
             raise
         raise broken_error(broken) from None

@@ -287,7 +287,7 @@ class ImageClassifierData(ImageData):
         cls, split: SplitPictures, tfms: TransformPair, *, on_broken: OnBroken = "raise", **loading: Any
     ) -> Self:
         """Transform what a source found, and load it; `loading` is for the constructor."""
-        split = split.readable(on_broken)
+        split = split.readable(on_broken, ranged=getattr(tfms[0], "value_range", None) is not None)
         return cls(
             *split.transformed(tfms),
             classes=split.classes,
