@@ -264,6 +264,22 @@ class TestPrecompute:
         assert not old.exists()
         assert new.exists()
 
+    def test_resized_and_fewer_pictures_of_features_are_pictures(self, data):
+        learn = learner(data, precompute=True)
+        learn.fit(1e-3, 1)
+        for changed in (learn.data.resize(36), learn.data.only(range(8)), learn.data):
+            learn.set_data(changed)
+            assert learn.precompute
+            assert learn.data.train_dl.tensors[0].shape == (len(changed.trn_ds), learn.model.head_inputs)
+            learn.fit(1e-3, 1)
+            with_features = learn.predict()
+            learn.precompute = False
+            for loader, rows in ((learn.data.train_dl, changed.trn_ds), (learn.data.valid_dl, data.val_ds)):
+                assert next(iter(loader))[0].shape[1:] == (3, 32, 32)
+                assert len(loader.dataset) == len(rows)
+            assert np.allclose(learn.predict(), with_features, atol=1e-3)
+            learn.precompute = True
+
     def test_all_broken_pictures_are_named(self, data):
         bad = [Path(data.filenames["train"][i]) for i in (0, 5)]
         for file in bad:  # damaged inside: header and end are right

@@ -23,7 +23,7 @@ from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
-from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.loaders import picture_loader, with_pictures
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
@@ -168,6 +168,7 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
 
     @data.setter
     def data(self, data: Any) -> None:
+        data = with_pictures(data)
         if self._features is None:
             self._pictures = data
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.data import default_collate
 from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import BatchPlan, DatasetLoader
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.resident import PictureLoader
 from zoo.vision.targets.base import Target
@@ -150,13 +152,39 @@ def picture_loader(
     return found
 
 
+class FeatureLoader(TensorLoader):
+    """Batches of (features, target).
+
+    Attributes:
+        pictures: the loader of the pictures that the features are of.
+    """
+
+    pictures: DatasetLoader
+
+
+def with_pictures(data: Any) -> Any:
+    """The same data with loaders of the pictures in place of those of their features."""
+    names = ("train_dl", "valid_dl", "test_dl")
+    found = {name: loader for name in names if isinstance(loader := getattr(data, name, None), FeatureLoader)}
+    if not found:
+        return data
+    data = copy.copy(data)
+    for name, loader in found.items():
+        setattr(data, name, loader.pictures)
+    return data
+
+
 def reloaded(
-    loader: DatasetLoader, dataset: ImageDataset, *, bs: int | None = None, num_workers: int | None = None
+    loader: DatasetLoader | FeatureLoader,
+    dataset: ImageDataset,
+    *,
+    bs: int | None = None,
+    num_workers: int | None = None,
 ) -> PictureLoader:
     """A loader of other pictures with the order, place and settings of a loader.
 
     Args:
-        loader: made by `picture_loader`.
+        loader: made by `picture_loader`, or of features of its pictures.
         dataset: as many rows, with their transform.
         bs: another batch size.
         num_workers: decoding processes; None: as many as the loader has.
@@ -164,6 +192,7 @@ def reloaded(
     Raises:
         TypeError: the loader is of another kind.
     """
+    loader = loader.pictures if isinstance(loader, FeatureLoader) else loader
     if not isinstance(loader, DatasetLoader) or not isinstance(loader.plan, BalancedPlan | None):
         raise TypeError(
             f"the loader of these pictures, a {type(loader).__name__}, was made by code of yours, and cannot "
