@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from zoo.vision.seeing.sets import PictureSet, checked_n, data_of, picture_set
 
 if TYPE_CHECKING:
     import numpy as np
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("file", "label", "part", "row", "action")
 ACTIONS = ("keep", "relabel", "delete")
@@ -113,6 +116,8 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
         FileNotFoundError: no such file.
         ValueError: if it is no such table.
 
+    A label that only corrected rows have, as a typing error is, is told in the log.
+
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "corrections.csv"
@@ -124,7 +129,7 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     file = Path(csv)
     if not file.is_file():
         raise FileNotFoundError(f"there are no corrections at {file}: download them from the cleaning page")
-    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = _read_corrections(file)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(
@@ -143,11 +148,40 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     twice = table.file[table.file.duplicated()]
     if len(twice):
         raise ValueError(f"{file}: {some(twice.map(repr), 3)} is there more than once: keep one row each")
+    _tell_new_labels(table, file)
     kept = table.loc[table.action != "delete", ["file", "label", "part"]].reset_index(drop=True)
     if out is not None:
         with atomic_write(out) as temporary:
             kept.to_csv(temporary, index=False, encoding="utf8")
     return kept
+
+
+def _read_corrections(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError:
+        why = "it is empty"
+    except UnicodeDecodeError:
+        why = "its text is not UTF-8 (in a spreadsheet, save it as 'CSV UTF-8')"
+    except (pd.errors.ParserError, ValueError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise ValueError(f"{file} cannot be read as a table: {why}; the cleaning page writes it") from None
+
+
+def _tell_new_labels(table: pd.DataFrame, file: Path) -> None:
+    """Log a warning for labels that only corrected rows have: of one row, or much like one of the others."""
+    cells = table.label[table.action != "relabel"].unique().tolist()
+    known = {name for cell in cells for name in (cell, *cell.split(";"), *cell.split())} - {""}
+    told = []
+    for label, rows in table.label[table.action == "relabel"].value_counts(sort=False).items():
+        several = ([label], label.split(";"), label.split())
+        if any(known.issuperset(names) for names in several):
+            continue
+        near = did_you_mean(label, sorted({*cells, *known} - {""}))
+        if rows == 1 or near:
+            told.append(f"{label!r} of {rows} picture{'s' if rows > 1 else ''}{near}")
+    if told:
+        log.warning("%s: no other row has the label %s: it becomes a class of its own", file, some(told, 3))
 
 
 def label_separator(pictures: PictureSet) -> str | None:
