@@ -153,6 +153,10 @@ class TestPretrained:
         with pytest.raises(ValueError, match="at least 2 training pictures"):
             learner(alone).fit(1e-2, 1)
 
+    def test_what_is_no_data(self, data):
+        with pytest.raises(TypeError, match=r"set_data takes picture data.*got str 'x'"):
+            learner(data).set_data("x")
+
     def test_numbers_of_any_kind_and_their_errors(self, data):
         head = learner(data, ps=np.float32(0.5), xtra_fc=np.array([16])).model.head
         assert [m.p for m in head if isinstance(m, nn.Dropout)] == [0.5, 0.5]

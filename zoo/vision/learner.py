@@ -181,7 +181,13 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
 
         Raises:
             ValueError: the kind of target, its classes or names, or the channels differ.
+            TypeError: these are no data.
         """
+        if not hasattr(data, "train_dl"):
+            raise TypeError(
+                "set_data takes picture data, such as ImageClassifierData.from_paths(path) gives, got "
+                f"{type(data).__name__} {data!r:.60}"
+            )
         old = self._pictures
         names = getattr(old, "classes", None)
         check_same_kind(getattr(old, "target", None), getattr(data, "target", None))

@@ -147,6 +147,22 @@ def test_own_networks_and_figures():
         learn.activation_map(x[0], method="cam")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no class number 2"):
         learn.activation_map(x[0], 2)
+    for odd in (1.5, ["red"], True):
+        with pytest.raises(TypeError, match="label is the name or the number of one class"):
+            learn.activation_map(x[0], odd)
+
+
+def test_names_of_classes_are_no_formulas():
+    x, _ = two_class_arrays(4)
+    pictures = x, ["$x$", "a_b"] * 2
+    tfms = tfms_from_stats(imagenet_stats, 16)
+    data = ImageClassifierData.from_arrays(None, pictures, pictures, tfms=tfms, bs=2)
+    learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False)
+    drawn = learn.plot_activation_map(x[0], "$x$")
+    assert not any(axis.title.get_parse_math() for axis in drawn.axes)
+    for show in (data.show_batch, learn.show_results):
+        with pytest.raises(ValueError, match="n must be a whole number of at least 1, got 0"):
+            show(0)
 
 
 def test_networks_without_a_feature_map_say_why():

@@ -166,6 +166,13 @@ def _check_nesting(text):
     assert not parser.open
 
 
+def test_labels_are_judged_by_a_network(tmp_path):
+    x, y = two_class_arrays(12)
+    data = ImageClassifierData.from_arrays(None, (x, y), tfms=TFMS, bs=4)
+    with pytest.raises(TypeError, match=r"suspicious_labels needs a learner.*got ImageClassifierData"):
+        suspicious_labels(data)
+
+
 def test_pages_of_tags_and_of_data_alone(tmp_path):
     x, _ = two_class_arrays(12)
     tags = [["a b", "c"], ["c"]] * 6

@@ -99,6 +99,25 @@ def workers_for(cores: int) -> int:
     return min(_MOST_WORKERS, max(min(cores, 2), cores - 1))
 
 
+def checked_bs(bs: Any) -> int:
+    """A number of pictures per batch.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is below 1.
+
+    >>> checked_bs("4")
+    Traceback (most recent call last):
+    ...
+    TypeError: bs must be a whole number of pictures per batch, got '4'
+    """
+    if isinstance(bs, bool | np.bool_) or not isinstance(bs, int | np.integer):
+        raise TypeError(f"bs must be a whole number of pictures per batch, got {bs!r}")
+    if bs < 1:
+        raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
+    return int(bs)
+
+
 def picture_loader(
     dataset: ImageDataset,
     bs: int,

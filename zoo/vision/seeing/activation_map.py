@@ -68,6 +68,7 @@ def output_number(learn: Any, outputs: Tensor, label: str | int | None) -> int:
 
     Raises:
         ValueError: for a class that does not exist.
+        TypeError: for anything but a name or a number.
     """
     n = outputs.numel()
     if label is None:
@@ -80,8 +81,10 @@ def output_number(learn: Any, outputs: Tensor, label: str | int | None) -> int:
             )
         number = classes.index(label)
     else:
+        if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
+            raise TypeError(f"label is the name or the number of one class, got {label!r}")
         number = int(label)
-        if isinstance(label, bool) or not 0 <= number < n:
+        if not 0 <= number < n:
             raise ValueError(f"there is no class number {label!r}: the network has {n} outputs, 0 to {n - 1}")
     return 0 if n == 1 else number
 
@@ -168,8 +171,8 @@ def plot_activation_map(
         axis.imshow(shown)
         axis.set_axis_off()
     axes[1].imshow(found, cmap="inferno", alpha=alpha, vmin=0, vmax=1, interpolation="bilinear")
-    axes[0].set_title(title[0], fontsize=9)
-    axes[1].set_title(title[1], fontsize=9)
+    axes[0].set_title(title[0], fontsize=9, parse_math=False)
+    axes[1].set_title(title[1], fontsize=9, parse_math=False)
     return drawn
 
 

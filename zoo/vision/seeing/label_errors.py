@@ -106,7 +106,13 @@ def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed:
 
     Raises:
         ValueError: for pictures without labels, or with values instead of classes.
+        TypeError: for anything but a learner.
     """
+    if not hasattr(learn, "model"):
+        raise TypeError(
+            "suspicious_labels needs a learner, whose network tells pictures apart, got "
+            f"{type(learn).__name__}"
+        )
     pictures = picture_set(learn)
     features = raw_features(learn)[: pictures.n_labelled]
     return suspicious_table(pictures, features, n, folds=folds, seed=seed)
