@@ -6,6 +6,7 @@ import html
 import json
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,7 @@ def _tell_new_labels(table: pd.DataFrame, file: Path) -> None:
     cells = table.label[table.action != "relabel"].unique().tolist()
     known = {name for cell in cells for name in (cell, *cell.split(";"), *cell.split())} - {""}
     told = []
-    for label, rows in table.label[table.action == "relabel"].value_counts(sort=False).items():
+    for label, rows in Counter(table.label[table.action == "relabel"].tolist()).items():
         several = ([label], label.split(";"), label.split())
         if any(known.issuperset(names) for names in several):
             continue
