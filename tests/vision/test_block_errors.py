@@ -182,6 +182,10 @@ class TestTransforms:
     def test_no_pair(self):
         with pytest.raises(TypeError, match=r"transform takes a pair \(train, valid\)"):
             ITEMS.transform(TFMS[0])
+        with pytest.raises(TypeError, match=r"transform takes a pair .*got \(int, int\)"):
+            ITEMS.transform((5, 5))
+        with pytest.raises(TypeError, match="bs must be a whole number"):
+            ITEMS.label_by([0, 1] * 6).data(bs="4")
         assert first(ITEMS.label_by([0, 1] * 6), None)[0].shape == (3, 20, 30)
 
     def test_callables_beside_targets_in_the_picture(self, caplog):

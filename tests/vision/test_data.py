@@ -77,6 +77,17 @@ class TestFolders:
             make(path, trn_name="trian")
         with pytest.raises(ValueError, match="bs must be at least 1"):
             make(path, bs=0)
+        for bs in ("4", 4.0, True):
+            with pytest.raises(TypeError, match=f"bs must be a whole number.*got {bs!r}"):
+                make(path, bs=bs)
+        for tfms, got in (
+            (None, "None"),
+            (5, "int"),
+            (TFMS[0], "ImageTransform"),
+            ((5, "x"), r"\(int, str\)"),
+        ):
+            with pytest.raises(TypeError, match=rf"tfms takes a pair.*tfms_from_model.*got {got}"):
+                make(path, tfms=tfms)
         (path / "test").mkdir()
         with pytest.raises(ValueError, match="holds no pictures"):
             make(path, test_name="test")

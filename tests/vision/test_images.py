@@ -191,7 +191,9 @@ def test_headers_and_ends_are_checked_without_decoding(tmp_path, picture, monkey
         file.write((tmp_path / "b.jpg").read_bytes() + b"x" * 100)
     decoded = []
     original = module.open_image
-    monkeypatch.setattr(module, "open_image", lambda path: decoded.append(path.name) or original(path))
+    monkeypatch.setattr(
+        module, "open_image", lambda path, **k: decoded.append(path.name) or original(path, **k)
+    )
     found = check_headers(walk_images(tmp_path))
     assert sorted(p.name for p in found) == ["cut.jpg", "cut.png", "empty.png", "junk.jpg"]
     assert sorted(decoded) == ["cut.jpg", "cut.png", "tail.jpg"]

@@ -153,6 +153,10 @@ class TestPretrained:
         with pytest.raises(ValueError, match="at least 2 training pictures"):
             learner(alone).fit(1e-2, 1)
 
+    def test_what_is_no_data(self, data):
+        with pytest.raises(TypeError, match=r"set_data takes picture data.*got str 'x'"):
+            learner(data).set_data("x")
+
     def test_numbers_of_any_kind_and_their_errors(self, data):
         head = learner(data, ps=np.float32(0.5), xtra_fc=np.array([16])).model.head
         assert [m.p for m in head if isinstance(m, nn.Dropout)] == [0.5, 0.5]
@@ -263,6 +267,22 @@ class TestPrecompute:
         assert np.array_equal(learn.predict(), expected)
         assert not old.exists()
         assert new.exists()
+
+    def test_resized_and_fewer_pictures_of_features_are_pictures(self, data):
+        learn = learner(data, precompute=True)
+        learn.fit(1e-3, 1)
+        for changed in (learn.data.resize(36), learn.data.only(range(8)), learn.data):
+            learn.set_data(changed)
+            assert learn.precompute
+            assert learn.data.train_dl.tensors[0].shape == (len(changed.trn_ds), learn.model.head_inputs)
+            learn.fit(1e-3, 1)
+            with_features = learn.predict()
+            learn.precompute = False
+            for loader, rows in ((learn.data.train_dl, changed.trn_ds), (learn.data.valid_dl, data.val_ds)):
+                assert next(iter(loader))[0].shape[1:] == (3, 32, 32)
+                assert len(loader.dataset) == len(rows)
+            assert np.allclose(learn.predict(), with_features, atol=1e-3)
+            learn.precompute = True
 
     def test_all_broken_pictures_are_named(self, data):
         bad = [Path(data.filenames["train"][i]) for i in (0, 5)]

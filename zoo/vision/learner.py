@@ -23,7 +23,7 @@ from zoo.mean_answers import MeanAnswers
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
-from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.loaders import picture_loader, with_pictures
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
@@ -170,6 +170,7 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
 
     @data.setter
     def data(self, data: Any) -> None:
+        data = with_pictures(data)
         if self._features is None:
             self._pictures = data
         else:
@@ -182,7 +183,13 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
 
         Raises:
             ValueError: the kind of target, its classes or names, or the channels differ.
+            TypeError: these are no data.
         """
+        if not hasattr(data, "train_dl"):
+            raise TypeError(
+                "set_data takes picture data, such as ImageClassifierData.from_paths(path) gives, got "
+                f"{type(data).__name__} {data!r:.60}"
+            )
         old = self._pictures
         names = getattr(old, "classes", None)
         check_same_kind(getattr(old, "target", None), getattr(data, "target", None))

@@ -116,7 +116,7 @@ def _array_pixels(
         array = array[:, :, None]
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"expected a picture array of shape HxW or HxWxC, got shape {array.shape}")
-    array = _in_unit_range(array, value_range)
+    array = in_unit_range(array, value_range)
     if array.shape[2] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=2)
     if array.shape[2] != channels:
@@ -130,7 +130,7 @@ def _array_pixels(
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
-def _in_unit_range(array: np.ndarray, value_range: ValueRange | None) -> np.ndarray:
+def in_unit_range(array: np.ndarray, value_range: ValueRange | None) -> np.ndarray:
     """Deep arrays by the range of the set; arrays that can be taken as they are."""
     if value_range is not None and array.dtype != np.uint8 and array.dtype.kind in "iuf":
         low, high = checked_range(value_range) or (0.0, 1.0)

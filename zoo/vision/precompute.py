@@ -21,12 +21,11 @@ from torch import Tensor, nn
 from zoo.callbacks.progress import find_cell, progress_bar
 from zoo.data.loaders.batches import device_batches
 from zoo.data.loaders.dataset_loader import DatasetLoader
-from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.datasets import cache_dir
 from zoo.distributed.group import world_size, write_once
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
-from zoo.vision.data.loaders import picture_loader
+from zoo.vision.data.loaders import FeatureLoader, picture_loader
 from zoo.vision.feature_store import FeatureStore
 from zoo.vision.files.caches import mark_cache
 from zoo.vision.files.checking import broken_error, verify_images
@@ -71,9 +70,10 @@ def feature_data(
             plain, model, weights, device, folder, data.bs, data.num_workers, name, progress
         )
         old = getattr(data, f"{name}_dl")
-        loader = TensorLoader(
+        loader = FeatureLoader(
             values, targets, bs=data.bs, shuffle=old.shuffle, seed=old.seed, drop_last=old.drop_last
         )
+        loader.pictures = old
         setattr(features, f"{name}_dl", loader)
     return features
 
@@ -122,7 +122,7 @@ def cached_features(
         file = store.file(name, keys)
         write_once(file, lambda: store.get(name, keys, compute, must_write=True))
     except ValueError:
-        broken = verify_images(dataset.files)
+        broken = verify_images(dataset.files, value_range=dataset.tfm.value_range)
         if not broken:
             raise
         raise broken_error(broken) from None

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.vision.helpers import gradient, two_class_folders
-from zoo.vision import ImageClassifierData, tfms_from_stats, verify_images
+from zoo.vision import ImageClassifierData, Items, tfms_from_stats, verify_images
 from zoo.vision.files import checking
 from zoo.vision.files.checking import check, check_before_training, check_headers
 from zoo.vision.files.stamps import Remembered
@@ -43,6 +43,7 @@ KINDS = {
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch):
     monkeypatch.setattr(checking, "_verdicts", Remembered())
+    monkeypatch.setattr(checking, "_scales", Remembered())
 
 
 def save_all(folder: Path, mode: str = "RGB") -> list[Path]:
@@ -157,10 +158,52 @@ def test_a_broken_test_picture_does_not_stop_a_training(tmp_path, caplog):
         check_before_training([[path / "test" / "red" / "cut.png"]])
 
 
-def test_deep_pictures_without_a_known_range_are_not_broken(tmp_path):
-    Image.fromarray(np.full((4, 4), 300, np.float32)).save(tmp_path / "a.tif")
-    assert verify_images(tmp_path) == {}
-    assert check_headers([tmp_path / "a.tif"]) == {}
+def wide_folders(root: Path) -> Path:
+    """Class folders with a picture each that needs a range, of floats and of 32 bits, among usual ones."""
+    two_class_folders(root)
+    values = np.linspace(0, 70000, 1600).reshape(40, 40)
+    for name, kind in (("f.tif", np.float32), ("i.tif", np.int32)):
+        Image.fromarray(values.astype(kind)).save(root / "train" / "red" / name)
+        Image.fromarray((values / 70000).astype(kind)).save(root / "train" / "blue" / name)
+    return root
+
+
+def test_deep_pictures_without_a_known_range_are_told_by_name(tmp_path):
+    path = wide_folders(tmp_path)
+    files = [path / "train" / "red" / "f.tif", path / "train" / "red" / "i.tif"]
+    found = verify_images(path)
+    assert list(found) == files
+    assert all("pass value_range=(black, white)" in reason for reason in found.values())
+    assert verify_images(path, value_range=(0, 70000)) == {}
+    assert check_headers(files) == {}  # a range can still be given
+    assert list(check_headers(files, ranged=False)) == files
+    assert list(check_headers(files, ranged=False)) == files  # from memory
+    with pytest.raises(ValueError, match=r"f\.tif \(its float samples reach.*value_range=\(black") as told:
+        check_before_training([files], ranged=False)
+    assert "Remove" not in str(told.value)
+    check_before_training([files])
+    (path / "cut.png").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"value_range.*\. Remove or replace the others"):
+        check_before_training([[*files, path / "cut.png"]], ranged=False)
+
+
+@pytest.mark.parametrize("value_range", [None, (0, 70000)])
+def test_deep_pictures_without_a_range_are_skipped_and_told(tmp_path, caplog, value_range):
+    path = wide_folders(tmp_path)
+    tfms = tfms_from_stats(([0.5] * 3,) * 2, 16, value_range=value_range)
+    with caplog.at_level(logging.WARNING):
+        data = ImageClassifierData.from_paths(path, tfms=tfms, on_broken="skip", num_workers=0)
+    items = Items.from_folder(path / "train")
+    assert len(items.check("skip")) == 16
+    if value_range is not None:
+        assert len(data.trn_ds) == 16
+        assert len(items.transform(tfms).check()) == 16
+        return
+    assert len(data.trn_ds) == 14
+    assert "f.tif (its float samples reach" in caplog.text
+    assert "pass value_range=(black, white)" in caplog.text
+    with pytest.raises(ValueError, match="value_range"):
+        items.transform(tfms).check()
 
 
 def test_a_large_jpeg_is_not_broken_and_a_bomb_is(tmp_path, monkeypatch):

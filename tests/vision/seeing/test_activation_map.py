@@ -1,15 +1,20 @@
 """Where a network looked: the map is right, lies over the right place, and leaves no trace."""
 
+import base64
+import io
+import re
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
 
 from tests.vision.helpers import two_class_arrays
 from zoo import load_learner
-from zoo.vision import ConvLearner, ImageClassifierData, imagenet_stats, tfms_from_stats
+from zoo.vision import ConvLearner, ImageClassifierData, cleaning_page, imagenet_stats, tfms_from_stats
 from zoo.vision.models.resnet_small import ResNetSmall
 from zoo.vision.seeing.feature_map import FeatureMap
 
@@ -142,6 +147,22 @@ def test_own_networks_and_figures():
         learn.activation_map(x[0], method="cam")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no class number 2"):
         learn.activation_map(x[0], 2)
+    for odd in (1.5, ["red"], True):
+        with pytest.raises(TypeError, match="label is the name or the number of one class"):
+            learn.activation_map(x[0], odd)
+
+
+def test_names_of_classes_are_no_formulas():
+    x, _ = two_class_arrays(4)
+    pictures = x, ["$x$", "a_b"] * 2
+    tfms = tfms_from_stats(imagenet_stats, 16)
+    data = ImageClassifierData.from_arrays(None, pictures, pictures, tfms=tfms, bs=2)
+    learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False)
+    drawn = learn.plot_activation_map(x[0], "$x$")
+    assert not any(axis.title.get_parse_math() for axis in drawn.axes)
+    for show in (data.show_batch, learn.show_results):
+        with pytest.raises(ValueError, match="n must be a whole number of at least 1, got 0"):
+            show(0)
 
 
 def test_networks_without_a_feature_map_say_why():
@@ -150,3 +171,49 @@ def test_networks_without_a_feature_map_say_why():
         FeatureMap.of(flat, torch.zeros(1, 3, 16, 16))
     with pytest.raises(ValueError, match="answers with pictures"):
         FeatureMap.of(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1)), torch.zeros(1, 3, 16, 16))
+
+
+def deep_files(folder, n=4, size=32):
+    """16-bit PNG files whose values go up to 4095, with a bright spot each."""
+    files = []
+    for i in range(n):
+        values = np.random.default_rng(i).integers(0, 400, (size, size)).astype(np.uint16)
+        values[4:12, 4 + 3 * i : 12 + 3 * i] = 4095
+        files.append(folder / f"{i}.png")
+        Image.fromarray(values).save(files[-1])
+    return files
+
+
+def deep_learner(folder):
+    files = deep_files(folder)
+    tfms = tfms_from_stats(PLAIN, 32, value_range=(0, 4095))
+    names = [file.name for file in files]
+    data = ImageClassifierData.from_names_and_labels(
+        folder, names, ["dark", "light"] * 2, 2, tfms, [2, 3], num_workers=0
+    )
+    return ConvLearner.from_model_data(Bright(), data, progress=False, device="cpu", path=folder)
+
+
+def test_pictures_of_a_range_of_their_own_have_maps_and_are_seen(tmp_path):
+    learn = deep_learner(tmp_path)
+    found = learn.activation_map(tmp_path / "0.png", "light")
+    assert found.shape == (32, 32)
+    assert np.abs(peak(found) - [7.5, 7.5]).max() < 4
+    values = np.asarray(Image.open(tmp_path / "0.png"))
+    assert np.abs(learn.activation_map(values, "light") - found).max() < 1 / 255
+    shown = learn.plot_activation_map(tmp_path / "0.png").axes[0].images[0].get_array()
+    assert shown[6, 6].tolist() == [255, 255, 255]
+    results = learn.results()
+    assert results.heated(0).max() > 200
+    assert isinstance(results.plot_top_losses(heat=True), Figure)
+    pages = [results.report(tmp_path / "r.html", heat=True), cleaning_page(learn, tmp_path / "c.html")]
+    seen = [np.asarray(one) for page in pages for one in pictures_of(page)]
+    assert len(seen) >= 4
+    assert all(one.max() > 200 for one in seen)
+    assert not [one for one in learn.data.check().findings if "blank" in one.what]
+
+
+def pictures_of(page):
+    """The pictures that a page holds."""
+    contents = re.findall(r"data:image/\w+;base64,([^\"]+)", page.read_text())
+    return [Image.open(io.BytesIO(base64.b64decode(content))) for content in contents]

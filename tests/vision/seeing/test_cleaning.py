@@ -3,6 +3,7 @@
 import csv
 import html.parser
 import json
+import logging
 import os
 import re
 import shutil
@@ -165,6 +166,13 @@ def _check_nesting(text):
     assert not parser.open
 
 
+def test_labels_are_judged_by_a_network(tmp_path):
+    x, y = two_class_arrays(12)
+    data = ImageClassifierData.from_arrays(None, (x, y), tfms=TFMS, bs=4)
+    with pytest.raises(TypeError, match=r"suspicious_labels needs a learner.*got ImageClassifierData"):
+        suspicious_labels(data)
+
+
 def test_pages_of_tags_and_of_data_alone(tmp_path):
     x, _ = two_class_arrays(12)
     tags = [["a b", "c"], ["c"]] * 6
@@ -192,6 +200,45 @@ def test_what_is_no_table_of_corrections(tmp_path, text, told):
         apply_corrections(file)
     with pytest.raises(FileNotFoundError, match="no corrections"):
         apply_corrections(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty"),
+        ("file,label,part,row,action\na,b,train,0,keep\n".encode("utf-16"), "not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "not UTF-8"),
+        (b"file,label\na,b\nc,d,e,f\n", "Expected 2 fields"),
+        (b"PK\0\0\0\0", "corrections.csv"),
+    ],
+)
+def test_files_that_are_no_table_are_named(tmp_path, content, told):
+    file = tmp_path / "corrections.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"corrections\.csv .*{told}|{told}.* has no column"):
+        apply_corrections(file)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (["catt"], "'catt' of 1 picture (did you mean 'cat'?)"),
+        (["catt", "catt"], "'catt' of 2 pictures (did you mean 'cat'?)"),
+        (["golden retreiver"], "'golden retreiver' of 1 picture (did you mean 'golden retriever'?)"),
+        (["zebra"], "'zebra' of 1 picture:"),
+        (["zebra", "zebra"], ""),
+        (["dog", "cat dog", "cat;golden retriever"], ""),
+    ],
+)
+def test_a_typing_error_in_a_label_is_told(tmp_path, caplog, rows, told):
+    file = tmp_path / "corrections.csv"
+    lines = ["file,label,part,row,action", "a,cat,train,0,keep", "b,dog,train,1,delete"]
+    lines += ["c,golden retriever,train,2,keep"]
+    lines += [f"{i},{label},train,{i},relabel" for i, label in enumerate(rows, 3)]
+    file.write_text("\n".join(lines))
+    with caplog.at_level(logging.WARNING):
+        assert len(apply_corrections(file)) == len(rows) + 2
+    assert (told in caplog.text) if told else not caplog.records
 
 
 def test_labels_that_look_like_numbers_or_gaps_stay_as_they_are(tmp_path):

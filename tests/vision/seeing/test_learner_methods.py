@@ -84,6 +84,9 @@ def test_dropout_later(tmp_path):
     for wrong, told in (([0.1], "2 dropout layers"), (1.0, r"\[0, 1\)")):
         with pytest.raises(ValueError, match=told):
             learn.set_dropout(wrong)
+    for odd in ("0.5", None, True, ["0.5", "0.5"], [[0.1], [0.1, 0.2]]):
+        with pytest.raises(TypeError, match="p must be a probability"):
+            learn.set_dropout(odd)
     with pytest.raises(ValueError, match="no dropout layers"):
         set_dropout(nn.Linear(2, 2), 0.5)
 

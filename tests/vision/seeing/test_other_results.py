@@ -1,12 +1,14 @@
 """Results for several labels a picture, and for values."""
 
+import os
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 from torch import nn
 
-from tests.vision.helpers import two_class_arrays
+from tests.vision.helpers import two_class_arrays, two_class_folders
 from zoo import check_data
 from zoo.vision import (
     ConvLearner,
@@ -18,9 +20,11 @@ from zoo.vision import (
     cleaning_page,
     coded_values,
     imagenet_stats,
+    suspicious_labels,
     tfms_from_stats,
 )
 from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.seeing.looks import look_at
 
 TAGS = [["sea"], ["sea", "sky"], ["sky"], [], ["sea", "sky"]]
 PROBS = np.array([[0.9, 0.2], [0.8, 0.3], [0.6, 0.7], [0.1, 0.05], [0.3, 0.9]])
@@ -131,3 +135,27 @@ def test_targets_that_lie_in_their_pictures(tmp_path):
         learn.baseline()
     with pytest.raises(ValueError, match="answers with pictures"):
         learn.activation_map(x[0])
+
+
+def test_names_that_are_no_utf_8_are_shown_with_backslashes(tmp_path):
+    two_class_folders(tmp_path, 2, names=("train", "valid"))
+    strange = os.fsdecode(b"bad\xff.png")
+    for part in ("train", "valid"):
+        shutil.copy(tmp_path / part / "red" / "001.png", tmp_path / part / "red" / strange)
+    (tmp_path / "train" / "blue" / os.fsdecode(b"gone\xff.png")).symlink_to("nowhere.png")
+    tfms = tfms_from_stats(imagenet_stats, 16)
+    data = ImageClassifierData.from_paths(tmp_path, tfms=tfms, bs=4, num_workers=0, seed=0, on_broken="skip")
+    report = str(data.check())
+    assert "bad\\xff.png" in report
+    assert "blank" not in report
+    learn = ConvLearner.from_model_data(ResNetSmall(2, (4, 8), 1), data, progress=False, path=tmp_path)
+    results = learn.results()
+    assert results.top_losses().file.str.endswith("bad\\xff.png").sum() == 1
+    assert "bad\\xff.png" in results.report(tmp_path / "r.html").read_text("utf8")
+    assert results.suspicious_labels().file.map(str.isascii).all()
+    assert suspicious_labels(learn, folds=2).file.map(str.isascii).all()
+
+
+def test_what_is_told_of_a_broken_file_can_be_printed(tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/gone\xff.png")
+    assert look_at([name]).broken == {0: f"{tmp_path}/gone\\xff.png does not exist"}

@@ -20,6 +20,7 @@ from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.found import FoundPictures
 from zoo.vision.data.image_data import ImageClassifierData
+from zoo.vision.data.loaders import checked_bs
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.sources.tables import table_column
 from zoo.vision.data.split_rules import (
@@ -44,7 +45,7 @@ from zoo.vision.targets.coding import (
     coded_values,
 )
 from zoo.vision.targets.maps import MaskTarget, PictureTarget
-from zoo.vision.transforms.image_transform import TransformPair
+from zoo.vision.transforms.image_transform import TransformPair, checked_pair
 
 log = logging.getLogger(__name__)
 
@@ -304,12 +305,7 @@ class Items(FoundPictures):
             TypeError: it is no pair of transforms.
         """
         tfms = (None, None) if tfms is None else tfms
-        if not isinstance(tfms, tuple | list) or len(tfms) != 2:
-            raise TypeError(
-                "transform takes a pair (train, valid), as tfms_from_model gives, got a "
-                f"{type(tfms).__name__}"
-            )
-        return self._with(_tfms=tuple(tfms))
+        return self._with(_tfms=checked_pair(tfms, "transform"))
 
     def data(
         self,
@@ -331,7 +327,9 @@ class Items(FoundPictures):
 
         Raises:
             ValueError: the pictures have no labels, or a step does not fit them.
+            TypeError: `bs` is no whole number.
         """
+        bs = checked_bs(bs)
         if self._raw is None or self._coding is None:
             raise ValueError(
                 "the pictures have no labels: use one of label_by..., masks_by, points_by, pictures_by"

@@ -137,8 +137,14 @@ class FoundPictures:
         return self._only(np.array([bool(keep(file)) for file in self.files("filter")]))
 
     def check(self, on_broken: OnBroken = "raise") -> Self:
-        """Look at the headers of all files; broken ones are named in an error, or ("skip") left out."""
-        rows = check(self.files("check"), on_broken=on_broken, origin=self.origin)
+        """Look at the headers of all files; broken ones are named in an error, or ("skip") left out.
+
+        After `transform` without `value_range`, float and 32-bit pictures whose scale nothing tells are among
+        them.
+        """
+        tfm = getattr(self, "_tfms", (None, None))[0]
+        ranged = tfm is None or tfm.value_range is not None
+        rows = check(self.files("check"), on_broken=on_broken, origin=self.origin, ranged=ranged)
         return self._only(np.isin(np.arange(len(self)), rows))
 
     def _only(self, keep: np.ndarray) -> Self:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from zoo.keywords import completed, takes
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.loaders import checked_bs
 from zoo.vision.data.options import COLUMN_DEFAULTS, ROW_DEFAULTS, TABLE_DEFAULTS, RowOptions, TableOptions
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.data.sources.arrays import split_arrays
@@ -23,7 +24,7 @@ from zoo.vision.data.split_rules import rows_of_column
 from zoo.vision.data.splits import SplitPictures
 from zoo.vision.files.checking import OnBroken
 from zoo.vision.targets.labelled import ClassTarget, TagsTarget
-from zoo.vision.transforms.image_transform import TransformPair
+from zoo.vision.transforms.image_transform import TransformPair, checked_pair
 
 if TYPE_CHECKING:
     pass
@@ -77,8 +78,8 @@ class ImageClassifierData(ImageData):
             valid_ds,
             test_ds,
             target=(TagsTarget if is_multi else ClassTarget)(classes),
-            tfms=tfms,
-            bs=bs,
+            tfms=checked_pair(tfms, "tfms"),
+            bs=checked_bs(bs),
             num_workers=num_workers,
             path=path,
             channels=channels,
@@ -287,7 +288,8 @@ class ImageClassifierData(ImageData):
         cls, split: SplitPictures, tfms: TransformPair, *, on_broken: OnBroken = "raise", **loading: Any
     ) -> Self:
         """Transform what a source found, and load it; `loading` is for the constructor."""
-        split = split.readable(on_broken)
+        tfms = checked_pair(tfms, "tfms")
+        split = split.readable(on_broken, ranged=getattr(tfms[0], "value_range", None) is not None)
         return cls(
             *split.transformed(tfms),
             classes=split.classes,

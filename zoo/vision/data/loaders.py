@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.data import default_collate
 from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.cores import usable_cores
 from zoo.data.loaders.dataset_loader import BatchPlan, DatasetLoader
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.resident import PictureLoader
 from zoo.vision.targets.base import Target
@@ -97,6 +99,25 @@ def workers_for(cores: int) -> int:
     return min(_MOST_WORKERS, max(min(cores, 2), cores - 1))
 
 
+def checked_bs(bs: Any) -> int:
+    """A number of pictures per batch.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is below 1.
+
+    >>> checked_bs("4")
+    Traceback (most recent call last):
+    ...
+    TypeError: bs must be a whole number of pictures per batch, got '4'
+    """
+    if isinstance(bs, bool | np.bool_) or not isinstance(bs, int | np.integer):
+        raise TypeError(f"bs must be a whole number of pictures per batch, got {bs!r}")
+    if bs < 1:
+        raise ValueError(f"bs must be at least 1 picture per batch, got {bs}")
+    return int(bs)
+
+
 def picture_loader(
     dataset: ImageDataset,
     bs: int,
@@ -150,13 +171,39 @@ def picture_loader(
     return found
 
 
+class FeatureLoader(TensorLoader):
+    """Batches of (features, target).
+
+    Attributes:
+        pictures: the loader of the pictures that the features are of.
+    """
+
+    pictures: DatasetLoader
+
+
+def with_pictures(data: Any) -> Any:
+    """The same data with loaders of the pictures in place of those of their features."""
+    names = ("train_dl", "valid_dl", "test_dl")
+    found = {name: loader for name in names if isinstance(loader := getattr(data, name, None), FeatureLoader)}
+    if not found:
+        return data
+    data = copy.copy(data)
+    for name, loader in found.items():
+        setattr(data, name, loader.pictures)
+    return data
+
+
 def reloaded(
-    loader: DatasetLoader, dataset: ImageDataset, *, bs: int | None = None, num_workers: int | None = None
+    loader: DatasetLoader | FeatureLoader,
+    dataset: ImageDataset,
+    *,
+    bs: int | None = None,
+    num_workers: int | None = None,
 ) -> PictureLoader:
     """A loader of other pictures with the order, place and settings of a loader.
 
     Args:
-        loader: made by `picture_loader`.
+        loader: made by `picture_loader`, or of features of its pictures.
         dataset: as many rows, with their transform.
         bs: another batch size.
         num_workers: decoding processes; None: as many as the loader has.
@@ -164,6 +211,7 @@ def reloaded(
     Raises:
         TypeError: the loader is of another kind.
     """
+    loader = loader.pictures if isinstance(loader, FeatureLoader) else loader
     if not isinstance(loader, DatasetLoader) or not isinstance(loader.plan, BalancedPlan | None):
         raise TypeError(
             f"the loader of these pictures, a {type(loader).__name__}, was made by code of yours, and cannot "

@@ -45,8 +45,12 @@ class SplitPictures:
         valid, test = (None if part is None else part.with_tfm(tfms[1]) for part in (self.valid, self.test))
         return self.train.with_tfm(tfms[0]), valid, test
 
-    def readable(self, on_broken: OnBroken) -> SplitPictures:
+    def readable(self, on_broken: OnBroken, *, ranged: bool = True) -> SplitPictures:
         """Without the pictures that cannot be read, if these are to be skipped.
+
+        Args:
+            on_broken: what is done with them.
+            ranged: see `check_headers`.
 
         Raises:
             ValueError: for another word than "raise" and "skip", or where a part has no picture left.
@@ -54,7 +58,9 @@ class SplitPictures:
         if on_broken == "raise":  # named before a training begins
             return self
         parts = [
-            part if part is None or not len(part.files) else part.only(check(part.files, on_broken=on_broken))
+            part
+            if part is None or not len(part.files)
+            else part.only(check(part.files, on_broken=on_broken, ranged=ranged))
             for part in (self.train, self.valid, self.test)
         ]
         return replace(self, train=parts[0], valid=parts[1], test=parts[2])

@@ -22,6 +22,7 @@ ValueRange = tuple[float, float]
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _BLOCK = 1 << 20
 _SMALL_SHARE = 1 / 8
+NO_SCALE = "nothing tells which values are black and white"
 _told: set[str] = set()
 
 
@@ -110,8 +111,8 @@ def _known_range(values: np.ndarray, mode: str) -> ValueRange:
     if least < -slack or most > top + slack:
         kind = "float samples" if mode == "F" else "32-bit samples"
         raise DepthError(
-            f"its {kind} reach from {least:g} to {most:g}, and nothing tells which values are black and "
-            f"white (without a word 0 and {top:g}): pass value_range=(black, white), one for all pictures of "
+            f"its {kind} reach from {least:g} to {most:g}, and {NO_SCALE} "
+            f"(without a word 0 and {top:g}): pass value_range=(black, white), one for all pictures of "
             f"the set, for example value_range={_suggested(least, most)}"
         )
     return 0.0, top

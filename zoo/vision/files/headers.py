@@ -26,15 +26,15 @@ _RAW_BITS = {
 }  # fmt: skip
 
 
-def is_whole(path: str | bytes, size: int) -> bool:
-    """Whether a file begins and ends as a picture of its kind should.
+def by_its_ends(path: str | bytes, size: int) -> tuple[bool, bool]:
+    """Whether a file begins and ends as a picture of its kind should, and whether its samples have 32 bits.
 
     Args:
         path: the file.
         size: its length in bytes.
 
     Returns:
-        False where only decoding can tell.
+        False first where only decoding can tell.
 
     Raises:
         Exception: any of `DECODE_ERRORS`, where the header cannot be read.
@@ -45,9 +45,9 @@ def is_whole(path: str | bytes, size: int) -> bool:
         if known is not None and _within_limit(*known):
             file.seek(-min(_TAIL, size), os.SEEK_END)
             tail = file.read(_TAIL)
-            return (b"\xff\xd9" if head[:1] == b"\xff" else b"IEND\xaeB`\x82") in tail
+            return (b"\xff\xd9" if head[:1] == b"\xff" else b"IEND\xaeB`\x82") in tail, False
     with opened(os.fsdecode(path)) as img, open(path, "rb") as file:
-        return _is_as_long_as_it_says(img, file, size)
+        return _is_as_long_as_it_says(img, file, size), img.mode in ("I", "F")
 
 
 def _within_limit(width: int, height: int) -> bool:

@@ -40,6 +40,15 @@ it. Rename it (all such names at once: convmv -f latin1 -t utf8 -r --notest FOLD
             ) from None
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path that can be printed and stand in a table: bytes that are no UTF-8 are escaped.
+
+    >>> shown("caf\\udce9.jpg")
+    'caf\\\\xe9.jpg'
+    """
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def look_of(text: str) -> str:
     """What a text looks like: composed characters, no invisible ones, single spaces (Unicode, NFKC).
 

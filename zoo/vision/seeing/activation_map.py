@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 from zoo.engine.modes import preserve_modes
 from zoo.errors import did_you_mean, some
 from zoo.inspect.plots import figure
+from zoo.vision.files.depths import ValueRange
 from zoo.vision.pictures import as_pixels
 from zoo.vision.seeing.feature_map import FeatureMap, watched
-from zoo.vision.seeing.looks import shown_picture
+from zoo.vision.seeing.looks import range_of, shown_picture
 from zoo.vision.seeing.sets import data_of
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def output_number(learn: Any, outputs: Tensor, label: str | int | None) -> int:
 
     Raises:
         ValueError: for a class that does not exist.
+        TypeError: for anything but a name or a number.
     """
     n = outputs.numel()
     if label is None:
@@ -78,8 +81,10 @@ def output_number(learn: Any, outputs: Tensor, label: str | int | None) -> int:
             )
         number = classes.index(label)
     else:
+        if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
+            raise TypeError(f"label is the name or the number of one class, got {label!r}")
         number = int(label)
-        if isinstance(label, bool) or not 0 <= number < n:
+        if not 0 <= number < n:
             raise ValueError(f"there is no class number {label!r}: the network has {n} outputs, 0 to {n - 1}")
     return 0 if n == 1 else number
 
@@ -90,12 +95,13 @@ def _over_picture(speaks: Tensor, picture: Any, tfm: Any, channels: int) -> np.n
     Which place of the picture each place of the network's view comes from is found by passing pictures of
     coordinates through the transform, so that any crop, border and scale is followed.
     """
-    width, height = _size(picture, channels)
+    width, height = _size(picture, channels, tfm.value_range)
     scale = min(1.0, _LONGEST / max(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    plain = replace(tfm, value_range=None)  # these planes are in [0, 1] already
     planes = [(x + 0.5) / columns, (y + 0.5) / rows, np.ones_like(x)]
-    seen = [tfm.pixels(plane, channels=1)[0].numpy() for plane in planes]
+    seen = [plain.pixels(plane, channels=1)[0].numpy() for plane in planes]
     read = seen[2] > 0.999
     if read.shape != tuple(speaks.shape) or not read.any():
         raise ValueError(
@@ -135,9 +141,9 @@ def _places_read(origin: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np
     return np.nan_to_num(2 * seen - 1, nan=2.0)
 
 
-def _size(picture: Any, channels: int) -> tuple[int, int]:
+def _size(picture: Any, channels: int, value_range: ValueRange | None) -> tuple[int, int]:
     """Width and height of a picture as it is given, upright."""
-    found = as_pixels(picture, channels=channels)
+    found = as_pixels(picture, channels=channels, value_range=value_range)
     if isinstance(found, Tensor):
         return int(found.shape[2]), int(found.shape[1])
     return found.size
@@ -157,7 +163,7 @@ def plot_activation_map(
     found = activation_map(learn, picture, label, method=method)
     answer = learn.predict_batch([picture])[0]
     title = _title(learn, answer, label)
-    shown = np.asarray(shown_picture(picture))
+    shown = np.asarray(shown_picture(picture, range_of(learn)))
     height, width = found.shape
     drawn = figure(2 * min(4.0, 4.0 * width / height) + 0.4, min(4.0, 4.0 * height / width) + 0.6)
     axes = drawn.subplots(1, 2)
@@ -165,8 +171,8 @@ def plot_activation_map(
         axis.imshow(shown)
         axis.set_axis_off()
     axes[1].imshow(found, cmap="inferno", alpha=alpha, vmin=0, vmax=1, interpolation="bilinear")
-    axes[0].set_title(title[0], fontsize=9)
-    axes[1].set_title(title[1], fontsize=9)
+    axes[0].set_title(title[0], fontsize=9, parse_math=False)
+    axes[1].set_title(title[1], fontsize=9, parse_math=False)
     return drawn
 
 

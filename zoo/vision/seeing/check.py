@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from zoo.data.check.check_data import EXAMPLES, Split, class_counts, class_findings, plain_name
 from zoo.data.check.report import DataReport, Finding
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.duplicates import NEAR, across_split, contradicting, duplicate_table
-from zoo.vision.seeing.looks import look_at
+from zoo.vision.seeing.looks import look_at, range_of
 from zoo.vision.seeing.oddities import odd_table
 from zoo.vision.seeing.sets import PictureSet, picture_set
 
@@ -34,7 +36,8 @@ def check_pictures(data: Any) -> DataReport:
         'training pictures in validation'
     """
     pictures = picture_set(data)
-    looks = look_at(pictures.items)
+    pictures = replace(pictures, names=[shown(name) for name in pictures.names])
+    looks = look_at(pictures.items, value_range=range_of(data))
     twins = duplicate_table(pictures, looks, None, NEAR["look"])
     odd = odd_table(pictures, looks, None)
     sizes = {part: int((pictures.parts == part).sum()) for part in dict.fromkeys(pictures.parts.tolist())}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.confusion import confusion_figure
 from zoo.vision.seeing.results import PictureResults, ranked
 from zoo.vision.seeing.sets import class_number, told_n
@@ -188,7 +189,7 @@ class ImageModelResults(PictureResults):
         rows = [one.row for one in doubts]
         return pd.DataFrame(
             {
-                "file": [names[i] for i in rows],
+                "file": [shown(names[i]) for i in rows],
                 "label": [label_text(labels, one.given) for one in doubts],
                 "suggested": [label_text(labels, one.suggested) for one in doubts],
                 "probability": [one.probability for one in doubts],

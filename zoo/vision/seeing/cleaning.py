@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pandas as pd
 
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
+from zoo.vision.files.depths import ValueRange
 from zoo.vision.seeing.cleaning_script import SCRIPT, STYLE
 from zoo.vision.seeing.duplicates import (
     NEAR,
@@ -23,13 +26,15 @@ from zoo.vision.seeing.duplicates import (
 )
 from zoo.vision.seeing.features import compared, raw_features
 from zoo.vision.seeing.label_errors import has_labels, suspicious_table
-from zoo.vision.seeing.looks import look_at
+from zoo.vision.seeing.looks import look_at, range_of
 from zoo.vision.seeing.oddities import odd_table
 from zoo.vision.seeing.page import Part, card, grid_part, write_page
 from zoo.vision.seeing.sets import PictureSet, checked_n, data_of, picture_set
 
 if TYPE_CHECKING:
     import numpy as np
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("file", "label", "part", "row", "action")
 ACTIONS = ("keep", "relabel", "delete")
@@ -60,7 +65,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         raise TypeError(f"cleaning_page needs a learner or picture data, got {type(source).__name__}")
     n = checked_n(n)
     pictures = picture_set(source)
-    looks = look_at(pictures.items)
+    looks = look_at(pictures.items, value_range=range_of(source))
     raw: np.ndarray | None = raw_features(source) if hasattr(source, "model") else None
     features = compared(raw) if raw is not None and has_features(source, pictures) else None
     separator = label_separator(pictures)
@@ -72,7 +77,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         (str(part), int(row)): i
         for i, (part, row) in enumerate(zip(pictures.parts, pictures.rows, strict=True))
     }
-    cards = _Cards(pictures, names, separator)
+    cards = _Cards(pictures, names, separator, range_of(source))
 
     sections: list[Part] = []
     if raw is not None and has_labels(source):
@@ -119,6 +124,8 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
         FileNotFoundError: no such file.
         ValueError: if it is no such table.
 
+    A label that only corrected rows have, as a typing error is, is told in the log.
+
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "corrections.csv"
@@ -130,7 +137,7 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     file = Path(csv)
     if not file.is_file():
         raise FileNotFoundError(f"there are no corrections at {file}: download them from the cleaning page")
-    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = _read_corrections(file)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(
@@ -149,11 +156,40 @@ def apply_corrections(csv: str | Path, out: str | Path | None = None) -> pd.Data
     twice = table.file[table.file.duplicated()]
     if len(twice):
         raise ValueError(f"{file}: {some(twice.map(repr), 3)} is there more than once: keep one row each")
+    _tell_new_labels(table, file)
     kept = table.loc[table.action != "delete", ["file", "label", "part"]].reset_index(drop=True)
     if out is not None:
         with atomic_write(out) as temporary:
             kept.to_csv(temporary, index=False, encoding="utf8")
     return kept
+
+
+def _read_corrections(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError:
+        why = "it is empty"
+    except UnicodeDecodeError:
+        why = "its text is not UTF-8 (in a spreadsheet, save it as 'CSV UTF-8')"
+    except (pd.errors.ParserError, ValueError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise ValueError(f"{file} cannot be read as a table: {why}; the cleaning page writes it") from None
+
+
+def _tell_new_labels(table: pd.DataFrame, file: Path) -> None:
+    """Log a warning for labels that only corrected rows have: of one row, or much like one of the others."""
+    cells = table.label[table.action != "relabel"].unique().tolist()
+    known = {name for cell in cells for name in (cell, *cell.split(";"), *cell.split())} - {""}
+    told = []
+    for label, rows in Counter(table.label[table.action == "relabel"].tolist()).items():
+        several = ([label], label.split(";"), label.split())
+        if any(known.issuperset(names) for names in several):
+            continue
+        near = did_you_mean(label, sorted({*cells, *known} - {""}))
+        if rows == 1 or near:
+            told.append(f"{label!r} of {rows} picture{'s' if rows > 1 else ''}{near}")
+    if told:
+        log.warning("%s: no other row has the label %s: it becomes a class of its own", file, some(told, 3))
 
 
 def label_separator(pictures: PictureSet) -> str | None:
@@ -167,8 +203,15 @@ def label_separator(pictures: PictureSet) -> str | None:
 class _Cards:
     """Pictures with what a person can do about them."""
 
-    def __init__(self, pictures: PictureSet, names: list[str], separator: str | None) -> None:
+    def __init__(
+        self,
+        pictures: PictureSet,
+        names: list[str],
+        separator: str | None,
+        value_range: ValueRange | None = None,
+    ) -> None:
         self.pictures, self.names, self.separator = pictures, names, separator
+        self.value_range = value_range
         self.classes = [str(name) for name in pictures.classes or []]
 
     def label(self, row: int) -> str:
@@ -185,7 +228,13 @@ class _Cards:
             if caption
             else f"{part}: {self.label(row)}"
         )
-        return card(self.pictures.items[row], told, name=self.names[row], inner=self._controls(row))
+        return card(
+            self.pictures.items[row],
+            told,
+            name=self.names[row],
+            inner=self._controls(row),
+            value_range=self.value_range,
+        )
 
     def pair(self, row: int, twin: int, found: dict[str, Any]) -> str:
         how = "equal content" if found["kind"] == "exact" else f"distance {found['distance']:.3f}"

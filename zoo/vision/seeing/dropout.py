@@ -23,7 +23,7 @@ def set_dropout(model: nn.Module, p: float | Sequence[float]) -> dict[str, float
         raise ValueError(
             f"{where} has no dropout layers: heads made with ps=0 have none; make it with ps=0.5, say"
         )
-    given = np.asarray(p, np.float64)
+    given = _numbers(p)
     values = np.full(len(layers), given).tolist() if given.ndim == 0 else given.reshape(-1).tolist()
     if len(values) != len(layers):
         raise ValueError(f"{where} has {len(layers)} dropout layers, p has {len(values)} values")
@@ -33,6 +33,16 @@ def set_dropout(model: nn.Module, p: float | Sequence[float]) -> dict[str, float
         layer.p = value
     _remember(model, values)
     return dict(zip(layers, values, strict=True))
+
+
+def _numbers(p: Any) -> np.ndarray:
+    try:
+        given = np.asarray(p)
+    except ValueError:  # of lists of different lengths
+        given = np.empty(0, object)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"p must be a probability, or one for each dropout layer, got {p!r}")
+    return given.astype(np.float64)
 
 
 def _remember(model: Any, values: list[float]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.features import raw_features
 from zoo.vision.seeing.sets import PictureSet, data_of, picture_set, told_n
 
@@ -105,7 +106,13 @@ def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed:
 
     Raises:
         ValueError: for pictures without labels, or with values instead of classes.
+        TypeError: for anything but a learner.
     """
+    if not hasattr(learn, "model"):
+        raise TypeError(
+            "suspicious_labels needs a learner, whose network tells pictures apart, got "
+            f"{type(learn).__name__}"
+        )
     pictures = picture_set(learn)
     features = raw_features(learn)[: pictures.n_labelled]
     return suspicious_table(pictures, features, n, folds=folds, seed=seed)
@@ -138,7 +145,7 @@ def suspicious_table(
     rows = [one.row for _, _, one in doubts]
     return pd.DataFrame(
         {
-            "file": [pictures.names[i] for i in rows],
+            "file": [shown(pictures.names[i]) for i in rows],
             "part": [str(pictures.parts[i]) for i in rows],
             "label": [label for label, _, _ in doubts],
             "suggested": [suggested for _, suggested, _ in doubts],

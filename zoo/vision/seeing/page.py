@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.storage.files import atomic_write
+from zoo.vision.files.depths import ValueRange
 from zoo.vision.pictures import DECODE_ERRORS
 from zoo.vision.seeing.looks import shown_picture
 
@@ -66,7 +67,9 @@ def grid_part(title: str, note: str, cards: Sequence[str]) -> Part:
     return Part(title, note, f'<div class="grid">{"".join(cards)}</div>' if cards else "<p>None.</p>")
 
 
-def card(item: Any, caption: str, *, name: str = "", inner: str = "") -> str:
+def card(
+    item: Any, caption: str, *, name: str = "", inner: str = "", value_range: ValueRange | None = None
+) -> str:
     """A picture with a caption.
 
     Args:
@@ -74,18 +77,24 @@ def card(item: Any, caption: str, *, name: str = "", inner: str = "") -> str:
         caption: lines of plain text.
         name: of the file, shown small.
         inner: HTML below.
+        value_range: see `thumbnail`.
     """
-    source = thumbnail(item)
+    source = thumbnail(item, value_range)
     picture = f'<img alt="" src="{source}">' if source else '<p class="gone">cannot be read</p>'
     lines = "<br>".join(html.escape(line) for line in caption.split("\n"))
     told = f'<small title="{html.escape(name)}">{html.escape(_end(name))}</small>' if name else ""
     return f"<figure>{picture}<figcaption>{lines}{told}{inner}</figcaption></figure>"
 
 
-def thumbnail(item: Any) -> str:
-    """A small copy of a picture as a data URI; empty where it cannot be read."""
+def thumbnail(item: Any, value_range: ValueRange | None = None) -> str:
+    """A small copy of a picture as a data URI; empty where it cannot be read.
+
+    Args:
+        item: what can be opened as a picture.
+        value_range: the values that are black and white in deep pictures.
+    """
     try:
-        image = shown_picture(item)
+        image = shown_picture(item, value_range)
     except (*DECODE_ERRORS, TypeError):
         return ""
     longest = max(image.size)

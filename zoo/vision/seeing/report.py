@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.vision.files.names import shown
+from zoo.vision.seeing.looks import range_of
 from zoo.vision.seeing.page import Part, card, grid_part, table_part, write_page
 from zoo.vision.seeing.sets import checked_n
 
@@ -14,11 +16,14 @@ from zoo.vision.seeing.sets import checked_n
 def write_report(results: Any, path: str | Path, n: int, *, heat: bool) -> Path:
     """What `PictureResults.report` does."""
     n = checked_n(n)
-    names = results.dataset.fnames
+    names, seen = [shown(name) for name in results.dataset.fnames], range_of(results.data)
     sections: list[Part] = list(results.parts(n))
 
     def cards(rows: np.ndarray) -> list[str]:
-        return [card(results.dataset.items[i], results.caption(int(i)), name=names[i]) for i in rows]
+        return [
+            card(results.dataset.items[i], results.caption(int(i)), name=names[i], value_range=seen)
+            for i in rows
+        ]
 
     for title, rows in results.grids(n):
         sections.append(grid_part(title, "", cards(rows)))

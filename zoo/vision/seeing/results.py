@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.activation_map import activation_map, blended
-from zoo.vision.seeing.looks import shown_picture
+from zoo.vision.seeing.looks import range_of, shown_picture
 from zoo.vision.seeing.sets import told_n
 from zoo.vision.seeing.show import picture_grid, view
 
@@ -85,9 +86,14 @@ class PictureResults:
 
         n = 20 if n is None else told_n(n, len(self), "validation pictures")
         rows = np.argsort(-self.losses, kind="stable")[:n]
-        names = self.dataset.fnames
+        files = self.dataset.fnames
         return pd.DataFrame(
-            {"file": [names[i] for i in rows], "loss": self.losses[rows], **self.columns(rows), "row": rows}
+            {
+                "file": [shown(files[i]) for i in rows],
+                "loss": self.losses[rows],
+                **self.columns(rows),
+                "row": rows,
+            }
         )
 
     def plot_top_losses(self, n: int | None = None, *, heat: bool = False) -> Figure:
@@ -113,7 +119,8 @@ class PictureResults:
         if self.learn is None:
             raise ValueError("heat=True needs the network: make these results with learn.results()")
         item = self.dataset.items[row]
-        return blended(np.asarray(shown_picture(item)), activation_map(self.learn, item))
+        picture = shown_picture(item, range_of(self.data))
+        return blended(np.asarray(picture), activation_map(self.learn, item))
 
     def report(self, path: str | Path, n: int = 12, *, heat: bool = False) -> Path:
         """Write all of this as one HTML page that needs nothing else: no scripts, no network, light or dark.

@@ -14,6 +14,7 @@ from zoo.data.answers.prediction import Prediction
 from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
+from zoo.vision.seeing.sets import checked_n
 
 
 class Rows(Protocol):
@@ -72,7 +73,7 @@ def label_text(classes: Sequence[str] | None, target: Any) -> str:
 
 def show_batch(dataset: Rows, classes: Sequence[str] | None, n: int = 9, *, epoch: int = 0) -> Figure:
     """Random pictures as augmented in `epoch`, with labels."""
-    rows = np.random.default_rng(epoch).permutation(len(dataset))[:n]
+    rows = np.random.default_rng(epoch).permutation(len(dataset))[: checked_n(n)]
     pictures = [view(dataset, int(row), seed=mix_seeds(epoch, int(row))) for row in rows]
     return picture_grid(pictures, [_truth(dataset, classes, int(row)) for row in rows])
 
@@ -94,7 +95,7 @@ def show_results(
         n: number of pictures.
         seed: another number shows other pictures.
     """
-    rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:n])
+    rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[: checked_n(n)])
     titles = []
     for row, answer in zip(rows, predict([dataset.items[int(row)] for row in rows]), strict=True):
         said = answer.label if isinstance(answer.label, str) else " ".join(answer.label) or "(none)"

@@ -14,6 +14,7 @@ from torch import Tensor
 from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
+from zoo.vision.seeing.sets import checked_n
 from zoo.vision.seeing.show import Rows
 from zoo.vision.targets.base import Target
 from zoo.vision.targets.boxes import BoxTarget
@@ -24,7 +25,7 @@ from zoo.vision.transforms.warp import VOID
 
 def show_targets(dataset: Rows, target: Target, n: int = 9, *, epoch: int = 0) -> Figure:
     """Random pictures as augmented in `epoch`, with their targets."""
-    rows = np.random.default_rng(epoch).permutation(len(dataset))[:n].tolist()
+    rows = np.random.default_rng(epoch).permutation(len(dataset))[: checked_n(n)].tolist()
     seen = [dataset[SampleKey(row, mix_seeds(epoch, row))] for row in rows]
     parts = 2 if isinstance(target, PictureTarget) else 1
     drawn, axes = _grid(len(rows), parts)
@@ -45,7 +46,7 @@ def show_answers(
         n: number of pictures.
         seed: another number shows other pictures.
     """
-    rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:n]).tolist()
+    rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[: checked_n(n)]).tolist()
     outputs = outputs_of(rows)
     drawn, axes = _grid(len(rows), 3 if isinstance(target, PictureTarget) else 2)
     for place, row in enumerate(rows):
@@ -111,7 +112,7 @@ def _draw_boxes(axis: Axes, target: BoxTarget, value: Any) -> None:
             Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="yellow", linewidth=1.2)
         )
         told = target.classes[number] + ("" if scores is None else f" {scores[row]:.2f}")
-        axis.text(left, top, told, fontsize=6, color="black", backgroundcolor="yellow")
+        axis.text(left, top, told, fontsize=6, color="black", backgroundcolor="yellow", parse_math=False)
 
 
 def _show(axis: Axes, pixels: Tensor, title: str) -> None:
@@ -119,4 +120,4 @@ def _show(axis: Axes, pixels: Tensor, title: str) -> None:
     values = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
     values = values[0] if len(values) not in (3, 4) else values[:3].transpose(1, 2, 0)
     axis.imshow(values, cmap="gray", vmin=0, vmax=1)
-    axis.set_title(title, fontsize=9)
+    axis.set_title(title, fontsize=9, parse_math=False)

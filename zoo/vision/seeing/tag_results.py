@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from zoo.metrics.thresholds import best_threshold
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.label_errors import confident_doubts
 from zoo.vision.seeing.results import PictureResults, ranked
 from zoo.vision.seeing.sets import class_number, told_n
@@ -201,7 +202,9 @@ class ImageTagResults(PictureResults):
                 np.stack([1 - chance, chance], 1), self.targets[:, column].astype(int)
             ):
                 given = bool(one.given)
-                found.append((one.margin, files[one.row], name, given, float(chance[one.row]), one.row))
+                found.append(
+                    (one.margin, shown(files[one.row]), name, given, float(chance[one.row]), one.row)
+                )
         found.sort(key=lambda entry: (entry[0], entry[5]))
         found = found if n is None else found[: told_n(n, len(found), "suspicious labels")]
         columns = ["file", "label", "has_it", "probability", "row"]

@@ -100,7 +100,8 @@ class ImageValueResults(PictureResults):
             low = min(self.targets[:, i].min(), self.preds[:, i].min())
             high = max(self.targets[:, i].max(), self.preds[:, i].max())
             axis.plot([low, high], [low, high], color="grey", linewidth=1)
-            axis.set(xlabel="truth", ylabel="prediction", title=name)
+            axis.set(xlabel="truth", ylabel="prediction")
+            axis.set_title(name, parse_math=False)
         return drawn
 
     def parts(self, n: int) -> list[Part]:

@@ -219,6 +219,29 @@ TransformPair: TypeAlias = tuple[ImageTransform | None, ImageTransform | None]
 """Transforms of the training pictures and of all others; None only decodes."""
 
 
+def checked_pair(tfms: Any, what: str) -> TransformPair:
+    """The (train, valid) transforms that a user gives.
+
+    Args:
+        tfms: a pair of transforms, each of which may be None.
+        what: names the argument or method in the error.
+
+    Raises:
+        TypeError: it is no such pair.
+
+    >>> checked_pair((None, None), "tfms")
+    (None, None)
+    """
+    pair = tuple(tfms) if isinstance(tfms, tuple | list) else ()
+    if len(pair) == 2 and all(one is None or hasattr(one, "seen") for one in pair):
+        return pair[0], pair[1]
+    kinds = [type(one).__name__ for one in pair] or [type(tfms).__name__]
+    raise TypeError(
+        f"{what} takes a pair (train, valid) of transforms, as tfms_from_model(arch, sz) gives: got "
+        + ("None" if tfms is None else f"({', '.join(kinds)})" if pair else kinds[0])
+    )
+
+
 @lru_cache(maxsize=64)
 def _scale_shift(
     mean: tuple[float, ...], std: tuple[float, ...], channels: int, unit: float, device: str
