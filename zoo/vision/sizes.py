@@ -25,18 +25,34 @@ height and width in pixels."""
 
 
 def bs_at(bs: int, first: Size, size: Size) -> int:
-    """A batch size that fills as many pixels: a multiple of 8, but for small ones; at least 2.
+    """The batch size at which a batch holds about as many pixels, but no more pictures, of which an epoch of a
+    small set would have few batches.
 
     Args:
         bs: at the first size.
         first: height and width.
         size: likewise, of now.
 
+    Returns:
+        `bs`, or for larger pictures less: a multiple of 8 where there are so many, at least 2.
+
     >>> [bs_at(64, (128, 128), (side, side)) for side in (96, 128, 192, 800)]
-    [112, 64, 32, 2]
+    [64, 64, 32, 2]
     """
     same = bs * first[0] * first[1] / (size[0] * size[1])
-    return max(2, round(same / 8) * 8 if same >= 8 else round(same))
+    if same >= bs:
+        return bs
+    return min(bs, max(2, round(same / 8) * 8 if same >= 8 else round(same)))
+
+
+def made_with(data: ImageData) -> tuple[Size | None, int]:
+    """The size and the batch size that the data were made with, whatever `at_size` has made of them since."""
+    now = data.sz, getattr(data.train_dl, "bs", data.bs)
+    made, then = vars(data).get(_MADE, (now, now))
+    return made if then == now else now  # others have set a batch size of their own since
+
+
+_MADE = "_made_with"  # size and batch size at first, and those that `at_size` gave
 
 
 def at_size(data: ImageData, size: Size, *, bs: int | None = None) -> ImageData:
@@ -51,6 +67,7 @@ def at_size(data: ImageData, size: Size, *, bs: int | None = None) -> ImageData:
         Data of the same class whose loaders have the order and place of the others.
     """
     found = copy.copy(data)
+    made = made_with(data)
     train, valid = (replace(tfm, size=size) for tfm in data.tfms)
     found.tfms = (train, valid)
     found.bs = data.bs if bs is None else bs
@@ -60,6 +77,7 @@ def at_size(data: ImageData, size: Size, *, bs: int | None = None) -> ImageData:
             other = dataset.with_tfm(tfm)
             setattr(found, f"{part}_ds", other)
             setattr(found, f"{name}_dl", reloaded(getattr(data, f"{name}_dl"), other, bs=bs))
+    vars(found)[_MADE] = made, (found.sz, getattr(found.train_dl, "bs", found.bs))
     return found
 
 
@@ -68,7 +86,7 @@ class SizesByEpoch(Callback):
 
     Args:
         data: the pictures.
-        sizes: see `Sizes`; before the first one pictures have the size of the data.
+        sizes: see `Sizes`; before the first one pictures have the size that the data were made with.
 
     Raises:
         TypeError: for data of another kind.
@@ -92,6 +110,8 @@ class SizesByEpoch(Callback):
                 f"sizes maps epochs to sizes of pictures, such as {{0: 128, 3: 192}}, got {sizes!r}"
             )
         self.data = data
+        size, self._own_bs = made_with(data)
+        self._own = data.sz if size is None else size
         self.sizes = {_epoch(epoch): _size(size) for epoch, size in sorted(sizes.items())}
         self._now: tuple[Size, ImageData] | None = None
 
@@ -114,9 +134,7 @@ class SizesByEpoch(Callback):
 
     def bs(self, epoch: int) -> int:
         """Pictures per batch in an epoch."""
-        own = self.data.train_dl.bs
-        size, first = self.size(epoch), self.size(0)
-        return own if size == first else bs_at(own, first, size)
+        return bs_at(self._own_bs, self._own, self.size(epoch))
 
     def data_in(self, epoch: int) -> ImageData:
         """The data as an epoch sees them."""
@@ -124,12 +142,6 @@ class SizesByEpoch(Callback):
         if self._now is None or self._now[0] != size:
             self._now = size, at_size(self.data, size, bs=self.bs(epoch))
         return self._now[1]
-
-    @property
-    def _own(self) -> Size:
-        found = self.data.sz
-        assert found is not None  # noqa: S101 (the constructor has looked)
-        return found
 
     def before_train(self, state: State) -> None:
         loader = self.data_in(state.epoch - state.first_epoch).train_dl
@@ -200,8 +212,9 @@ def with_sizes(fit: Fit) -> Fit:
 
 _TEXT = """
     sizes: sizes of pictures by epoch of this fit, such as {0: 128, 3: 192}: from epoch 3 on, 192 pixels.
-        The batch size follows, so that a batch holds as many pixels; validation is at the size of its
-        epoch. Afterwards the learner's data have the last size."""
+        Pictures larger than those that the data were made with come in smaller batches, so that a batch
+        holds as many pixels; smaller ones in the same. Validation is at the size of its epoch. Afterwards
+        the learner's data have the last size; a further fit with `sizes` counts from the first one again."""
 
 
 class SizedLearner(Learner):
