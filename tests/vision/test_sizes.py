@@ -105,6 +105,28 @@ def test_the_batch_size_counts_from_the_size_of_the_data() -> None:
     assert [again.train[epoch][0][0] for epoch in sorted(again.train)] == [20, 5]
 
 
+@pytest.mark.parametrize("sizes", [{0: 12, 1: 24}, {1: 24}])
+def test_the_frozen_stage_of_fine_tune_has_the_first_size_of_the_second(sizes) -> None:
+    x, y = two_class_arrays(40, 24)
+    tfms = tfms_from_stats(imagenet_stats, 16)
+    data = ImageClassifierData.from_arrays(".", (x, y), (x[:8], y[:8]), bs=16, tfms=tfms, seed=1)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = nn.Sequential(body, nn.Linear(4, 2))
+    groups = {"body": [model[0]], "head": [model[1]]}
+    learn = ConvLearner.from_model_data(model, data, device="cpu", progress=False, layer_groups=groups)
+    first = sizes.get(0, 16)
+    for _ in range(2):
+        start, shapes = len(learn.history), Shapes()
+        learn.fine_tune(2, 1e-3, sizes=sizes, callbacks=[shapes])
+        assert [shapes.train[start + epoch][0][2] for epoch in range(3)] == [first, first, 24]
+    rows = len(learn.history)
+    with pytest.raises(ValueError, match="epochs must be a whole number"):
+        learn.fine_tune("2", sizes={0: 12})
+    with pytest.raises(ValueError, match="size for epoch 2, but the epochs of this fit are 0 to 1"):
+        learn.fine_tune(2, 1e-3, sizes={0: 12, 2: 24})
+    assert len(learn.history) == rows
+
+
 def test_larger_pictures_never_make_larger_batches() -> None:
     for bs in (1, 2, 7, 20, 30, 64):
         found = [bs_at(bs, (64, 64), (side, side)) for side in (32, 60, 64, 66, 80, 128, 512)]
