@@ -254,7 +254,8 @@ class Learner(Settings, Trials, Switches, Looking):
             lr: rate of the last group.
             freeze_epochs: of the first stage; 0 leaves it out.
             options: `lr_mult` (100), `pct_start` (0.3) and `div_factor` (5) of the second stage; all others
-                as for `fit_one_cycle`, in both stages.
+                as for `fit_one_cycle`, in both stages, but for the `sizes` of pictures: they are by the
+                epochs of the second stage, and the first has the size with which the second begins.
 
         Returns:
             One dict an epoch of both stages; a first stage that ends early (Ctrl-C, a callback) ends both.

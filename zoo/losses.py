@@ -207,7 +207,31 @@ class _Elementwise(nn.Module):
         return values, targets.reshape(-1).to(values.dtype)
 
 
-class MSEFlat(_Elementwise):
+class _Numbers(_Elementwise):
+    """A mean over differences, of which those to missing targets may be left out.
+
+    Args:
+        skip_missing: targets that are NaN do not count.
+    """
+
+    def __init__(self, skip_missing: bool = False) -> None:
+        super().__init__()
+        self.skip_missing = skip_missing
+
+    def _mean(self, preds: Tensor, targets: Tensor, of: Callable[..., Tensor]) -> Tensor:
+        values, wanted = self._pairs(preds, targets)
+        if not self.skip_missing:
+            return of(values, wanted)
+        missing = wanted.isnan()
+        there, known = values.masked_fill(missing, 0), wanted.masked_fill(missing, 0)
+        return of(there, known, reduction="sum") / (~missing).sum().clamp(min=1)
+
+    def counted(self, targets: Tensor) -> Tensor | None:
+        """What the mean is over, where it is not over all."""
+        return (~targets.isnan()).sum() if self.skip_missing else None
+
+
+class MSEFlat(_Numbers):
     """Mean squared error.
 
     Args:
@@ -221,30 +245,26 @@ class MSEFlat(_Elementwise):
 
     name = "mean squared error"
 
-    def __init__(self, skip_missing: bool = False) -> None:
-        super().__init__()
-        self.skip_missing = skip_missing
-
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:
-        values, wanted = self._pairs(preds, targets)
-        if not self.skip_missing:
-            return F.mse_loss(values, wanted)
-        missing = wanted.isnan()
-        apart = (values - wanted.masked_fill(missing, 0)).masked_fill(missing, 0)
-        return apart.square().sum() / (~missing).sum().clamp(min=1)
-
-    def counted(self, targets: Tensor) -> Tensor | None:
-        """What the mean is over, where it is not over all."""
-        return (~targets.isnan()).sum() if self.skip_missing else None
+        return self._mean(preds, targets, F.mse_loss)
 
 
-class L1Flat(_Elementwise):
-    """Mean absolute error."""
+class L1Flat(_Numbers):
+    """Mean absolute error.
+
+    Args:
+        skip_missing: targets that are NaN do not count.
+
+    Example:
+        >>> loss = L1Flat(skip_missing=True)
+        >>> loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, float("nan")]])).item()
+        2.0
+    """
 
     name = "mean absolute error"
 
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:
-        return F.l1_loss(*self._pairs(preds, targets))
+        return self._mean(preds, targets, F.l1_loss)
 
 
 class BCEWithLogitsFlat(_Elementwise):

@@ -13,8 +13,9 @@ from tests.core.helpers import digits_learner
 from zoo import Ensemble, Learner, ModelData, TensorLoader, load_learner, register_model
 from zoo.callbacks import EarlyStopping
 from zoo.inspect.calibration import Reliability, best_thresholds, fit_temperature, negative_log_likelihood
-from zoo.losses import Activation
+from zoo.losses import Activation, CrossEntropyFlat
 from zoo.storage.archive import ArchiveError
+from zoo.vision.targets.maps import MaskTarget
 
 
 @register_model("test.scaled")
@@ -27,6 +28,25 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return x * self.factor
+
+
+class ScaledMap(nn.Module):
+    """Maps of scores that are twice too sure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def own_loss(preds, targets):
+    """Knows by itself that 255 does not count, without saying so."""
+    return nn.functional.cross_entropy(preds, targets.long(), ignore_index=255)
+
+
+own_loss.activation = Activation("softmax", 1)
 
 
 class RawRows(ModelData):
@@ -146,18 +166,89 @@ def test_other_weights_drop_it_and_tell(tmp_path) -> None:
     assert learn.calibration is None
 
 
+def f1(probabilities, truth, threshold: float) -> float:
+    said = probabilities >= threshold
+    return 2 * (said * truth).sum() / (said.sum() + truth.sum())
+
+
 def test_thresholds_of_labels_have_the_best_f1() -> None:
     rng = np.random.default_rng(0)
     probs = np.round(rng.random((60, 3)), 1)  # many ties
-    truth = (rng.random((60, 3)) < probs * [0.3, 0.8, 1.0]).astype(float)
+    truth = (rng.random((60, 3)) < probs * [0.4, 0.8, 1.0]).astype(float)
     found = best_thresholds(torch.tensor(probs), torch.tensor(truth))
-
-    def f1(label: int, threshold: float) -> float:
-        said = probs[:, label] >= threshold
-        return 2 * (said * truth[:, label]).sum() / (said.sum() + truth[:, label].sum())
-
+    assert found.count(0.5) < 2
     for label, threshold in enumerate(found):
-        assert f1(label, threshold) == max(f1(label, other) for other in np.linspace(0, 1.01, 102))
+        tried = [f1(probs[:, label], truth[:, label], one) for one in np.linspace(0, 1.01, 102)]
+        assert f1(probs[:, label], truth[:, label], threshold) == max(tried)
+
+
+def column(probabilities, truth) -> float:
+    made = (torch.as_tensor(one, dtype=torch.float64)[:, None] for one in (probabilities, truth))
+    return best_thresholds(*made)[0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_label_of_few_rows_keeps_a_half(n) -> None:
+    truth = np.zeros(57)
+    truth[[50, 3, 20, 30][:n]] = 1
+    assert column(np.linspace(0.3, 0.01, 57), truth) == 0.5
+    assert column(0.1 + 0.2 * truth, truth) == 0.5
+
+
+def test_probabilities_that_tell_nothing_set_no_label_everywhere() -> None:
+    rng = np.random.default_rng(0)
+    kept = 0
+    for _ in range(200):
+        truth = np.zeros(60)
+        truth[: rng.integers(5, 30)] = 1
+        probs = rng.random(60) * 0.4
+        threshold = column(probs, truth)
+        kept += threshold == 0.5
+        assert threshold == 0.5 or (probs < threshold).any()
+    assert kept > 190  # two deviations: 2 to 3 of 100 rank so well by chance
+
+
+def test_a_threshold_beats_a_half_and_the_label_on_all_rows() -> None:
+    truth = np.array([1.0] * 10 + [0.0] * 10)
+    assert column(0.6 * truth + 0.2, truth) == 0.5  # which is right on all rows
+    assert column(0.2 * truth + 0.1, truth) == pytest.approx(0.2)
+    nearly_all = np.array([1.0] * 40 + [0.0])  # leaving out the only other row is better than all
+    assert column(np.r_[np.linspace(0.4, 0.3, 40), 0.1], nearly_all) == 0.5  # yet one row may do so by chance
+    assert column(np.full(20, 0.1), truth) == 0.5
+    # F1 on all rows 20 / 30; the best other leaves out three rows, two of them with the label
+    mixed = np.array([1.0] * 8 + [0.0] * 9 + [1, 1, 0])
+    assert column(np.linspace(0.49, 0.01, 20), mixed) != 0.5
+    tiny = column(np.where(truth > 0, 2e-9, 1e-9), truth)
+    assert 1e-9 < tiny <= 2e-9
+
+
+def test_labels_that_keep_a_half_for_want_of_rows_are_told_once() -> None:
+    learn = learner(2.0, "multilabel")
+    x, y = (part.clone() for part in learn.data.valid_dl.tensors)
+    y[:, 0] = 0
+    y[:3, 1] = 1
+    y[3:, 1] = 0
+    with pytest.warns(UserWarning, match="fewer than 5 rows have the label 'a' \\(0\\), 'b' \\(3\\)") as told:
+        found = learn.calibrate(loader=TensorLoader(x, y, bs=500))
+    assert sum("stays 0.5" in str(one.message) for one in told) == 1
+    assert found.thresholds[:2] == (0.5, 0.5)
+    assert found.thresholds[2] != 0.5
+
+
+@pytest.mark.parametrize("loss", [CrossEntropyFlat(axis=1, ignore_index=255), own_loss])
+def test_pixels_that_do_not_count_are_left_out(loss) -> None:
+    x, y = (part.reshape(10, 20, 20, *part.shape[1:]) for part in rows())
+    x, y = x.movedim(-1, 1), y.to(torch.uint8)
+    y[:, :5] = 255
+    data = RawRows(TensorLoader(x, y, bs=2), TensorLoader(x, y, bs=2))
+    data.task, data.classes, data.target = "segmentation", ["a", "b", "c"], MaskTarget(["a", "b", "c"])
+    learn = Learner(data, ScaledMap(), loss_fn=loss, device="cpu", progress=False)
+    found = learn.calibrate()
+    assert found.rows == 10 * 15 * 20
+    assert found.temperature == pytest.approx(2, rel=0.1)
+    y[:] = 255
+    with pytest.raises(ValueError, match="none of 4000 targets counts"):
+        learn.calibrate()
 
 
 def test_labels_are_set_from_their_threshold_on() -> None:

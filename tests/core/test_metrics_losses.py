@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 from torch import nn
 
-from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of
+from zoo.losses import BCEWithLogitsFlat, CrossEntropyFlat, L1Flat, MSEFlat, activation_of, counted_by
 from zoo.metrics import (
     Perplexity,
     Summed,
@@ -198,6 +198,21 @@ def test_losses_take_extra_dimensions():
     assert CrossEntropyFlat(axis=1)(image, labels[..., None]) == expected
     smooth = CrossEntropyFlat(label_smoothing=0.1)(scores, labels)
     assert smooth == F.cross_entropy(scores.reshape(-1, 4), labels.reshape(-1), label_smoothing=0.1)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(MSEFlat, 2.5), (L1Flat, 1.5)])
+def test_missing_targets_do_not_count_where_a_loss_is_told_so(kind, expected):
+    loss, preds = kind(skip_missing=True), torch.zeros(2, 2, requires_grad=True)
+    targets = torch.tensor([[1.0, math.nan], [2.0, math.nan]])
+    found = loss(preds, targets)
+    assert found.item() == expected
+    assert counted_by(loss, targets).item() == 2
+    found.backward()
+    assert preds.grad[:, 0].all()
+    assert not preds.grad[:, 1].any()
+    assert loss(preds, torch.full((2, 2), math.nan)).item() == 0
+    assert kind()(preds, targets).isnan()
+    assert counted_by(kind(), targets) is None
 
 
 @pytest.mark.parametrize(("loss", "expected"), [(MSEFlat(), 2.0), (L1Flat(), 4 / 3)])

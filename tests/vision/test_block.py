@@ -14,6 +14,7 @@ from torch import nn
 from tests.vision.helpers import gradient, two_class_arrays, two_class_folders
 from zoo import load_data, load_learner
 from zoo.data.splits import stratified_idxs
+from zoo.losses import L1Flat
 from zoo.storage.registry import register_model
 from zoo.vision import (
     ConvLearner,
@@ -267,6 +268,28 @@ class TestPoints:
         assert found.metrics["point_distance"] < found.reference.metrics["point_distance"]
         assert learn.show_results(2).axes
         assert data.show_batch(2).axes
+
+    def test_metrics_by_name_leave_out_points_that_are_not_there(self):
+        x, at = spots(40)
+        both = np.concatenate([at, 24 - at], 1)
+        both[::3, 1] = np.nan
+        tfms = tfms_from_stats(((0.2,) * 3, (0.3,) * 3), 16, crop="squash")
+        items = Items.from_arrays(x).split_by_random().points_by(both, ["spot", "other"])
+        data = items.transform(tfms).data(bs=4, seed=0)
+        learn = ConvLearner.from_model_data(tiny_values(4), data, seed=0, progress=False)
+        names = ["rmse", "mae", "mse", "r2", "point_distance"]
+        found = learn.evaluate(metrics=names)
+        preds, targets = (torch.as_tensor(one).double() for one in learn.predict_with_targs())
+        there = ~targets.isnan()
+        wrong = (preds - targets)[there]
+        assert found["mae"] == pytest.approx(wrong.abs().mean().item(), rel=1e-4)
+        assert found["mse"] == pytest.approx(wrong.square().mean().item(), rel=1e-4)
+        spread = (targets[there] - targets[there].mean()).square().mean().item()
+        assert found["r2"] == pytest.approx(1 - found["mse"] / spread, rel=1e-3)
+        learn.loss_fn = L1Flat(skip_missing=True)
+        assert learn.evaluate()["valid_loss"] == pytest.approx(found["mae"], rel=1e-4)
+        none = torch.full((2, 4), np.nan)
+        assert all(np.isnan(data.named_metrics()[name](torch.zeros(2, 4), none)) for name in names)
 
     def test_unequal_rows_are_told(self):
         items = Items.from_arrays(np.zeros((2, 8, 8), np.uint8))

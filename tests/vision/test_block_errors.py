@@ -11,7 +11,15 @@ from torchvision import transforms as T
 
 from zoo import load_data
 from zoo.data.loaders.dataset_loader import SampleKey
-from zoo.vision import Items, RandomFlip, coded_classes, coded_values, imagenet_stats, tfms_from_stats
+from zoo.vision import (
+    Items,
+    RandomFlip,
+    coded_classes,
+    coded_values,
+    imagenet_stats,
+    tfms_from_stats,
+    transforms_side_on,
+)
 
 TFMS = tfms_from_stats(imagenet_stats, 16)
 NOISE = np.random.default_rng(0).integers(0, 255, (12, 20, 30, 3)).astype(np.uint8)
@@ -201,6 +209,44 @@ class TestTransforms:
         with caplog.at_level(logging.WARNING):
             first(ITEMS.label_by([0, 1] * 6), light)
         assert not caplog.text
+
+    def test_light_beside_pictures_as_targets_is_told_once(self, caplog):
+        lit = tfms_from_stats(imagenet_stats, 16, aug_tfms=transforms_side_on)
+        items = ITEMS.pictures_by(ITEMS.pictures)
+        with caplog.at_level(logging.WARNING):
+            first(items, lit)
+        assert len(caplog.records) == 1
+        assert "RandomLighting changes the pictures alone, pictures as targets stay" in caplog.text
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            first(items, tfms_from_stats(imagenet_stats, 16, aug_tfms=[RandomFlip()]))
+            first(ITEMS.masks_by(MASKS, ["ground", "thing"]), lit)
+            first(items, None)
+        assert not caplog.text
+
+    def test_points_far_outside_are_told(self, caplog):
+        points = np.full((len(ITEMS), 2, 2), 5.0)
+        points[2, 0] = np.nan
+        points[3, 1] = -19, 39  # just outside
+        with caplog.at_level(logging.WARNING):
+            ITEMS.points_by(points).data()
+        assert not caplog.text
+        height, width = ITEMS.pictures.shape[1:3]
+        points[4, 1] = 3, 2 * height + 1
+        points[6, 0] = -width - 1, 3
+        with caplog.at_level(logging.WARNING):
+            ITEMS.points_by(points).data()
+        assert "2 pictures have points that lie more than a side outside" in caplog.text
+        assert f"the first is picture 4, with (3, {2 * height + 1}) in" in caplog.text
+
+    @pytest.mark.parametrize("none", [None, float("nan"), pd.NA])
+    def test_pictures_of_no_group_are_refused(self, tmp_path, none):
+        for name in "abcd":
+            Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{name}.png")
+        items = Items.from_folder(tmp_path).label_by(lambda file: file.stem in "ab")
+        split = items.split_by_group(lambda file: none if file.stem in "bd" else file.stem)
+        with pytest.raises(ValueError, match=r"no group for 2 of 4 pictures, the first is b\.png"):
+            split.data()
 
     def test_test_pictures_of_other_channels(self):
         with pytest.raises(ValueError, match="test pictures have 4 channels, the others 3"):

@@ -14,6 +14,7 @@ from zoo.vision.models.unet import UNet
 from zoo.vision.targets.boxes import Boxes, BoxTarget
 from zoo.vision.targets.mean_precision import MeanAveragePrecision
 from zoo.vision.targets.view_means import MeanOfMaps
+from zoo.vision.transforms.view import View
 
 BODY = "squeezenet1_1"
 
@@ -160,6 +161,30 @@ def test_mean_average_precision_by_hand():
     metric.update(said, truth)
     # one of two found, before the false one: precision 1 up to recall 0.5, of 101 points 51
     assert metric.compute() == pytest.approx(51 / 101, abs=1e-4)
+
+
+def test_without_any_box_there_is_no_mean_average_precision():
+    metric = MeanAveragePrecision()
+    metric.reset()
+    boxes, none = torch.tensor([[[0.0, 0, 10, 10]]]), torch.tensor([[-1]])
+    said = {"boxes": boxes, "scores": torch.tensor([[0.9]]), "labels": torch.tensor([[0]])}
+    metric.update(said, {"boxes": boxes, "labels": none})
+    assert np.isnan(metric.compute())
+    metric.update({**said, "labels": none}, {"boxes": boxes, "labels": torch.tensor([[0]])})
+    assert metric.compute() == 0
+
+
+def test_boxes_outside_of_the_picture_are_no_answers():
+    view = View.fit((10, 20), (20, 20), crop="letterbox")  # the picture fills the middle
+    outputs = {
+        "boxes": torch.tensor([[[2.0, 6, 8, 9], [2, 0, 8, 4], [0, 16, 20, 20], [5, 0, 9, 8], [0, 0, 0, 0]]]),
+        "labels": torch.tensor([[1, 0, 0, 0, -1]]),
+        "scores": torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.0]]),
+    }
+    (found,) = BoxTarget(["cat", "dog"]).decode(outputs, [view])
+    assert found.labels == ["dog", "cat"]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.6])
+    assert found.boxes.tolist() == [[2, 1, 8, 4], [5, 0, 9, 3]]
 
 
 def test_real_boxes(data_dir, tmp_path):

@@ -16,7 +16,7 @@ from torch import nn
 from tests.core.processes import fresh
 from tests.seeds import check_seed_of_first_weights
 from tests.vision.helpers import gradient, link_slice, two_class_arrays, two_class_folders
-from zoo import Callback, load_learner, set_seed
+from zoo import Callback, load_learner, register_model, set_seed
 from zoo.inspect.calibration import Calibration, Reliability
 from zoo.metrics import accuracy
 from zoo.training.options import LEARNER_DEFAULTS
@@ -29,6 +29,7 @@ from zoo.vision import (
     transforms_side_on,
 )
 from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.models.transfer import transfer_body
 
 ARCH = "squeezenet1_1"
 
@@ -109,6 +110,27 @@ class TestPretrained:
         assert same(body_state(from_file), body_state(from_dict))
         with pytest.raises(ValueError, match=r"squeezenet1_1_features\.pth does not fit"):
             ConvLearner.pretrained("resnet18", data, weights=file)
+
+    def test_custom_head_cannot_be_exported_and_says_what_can(self, data, tmp_path):
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
+        learn = learner(data, custom_head=head)
+        with pytest.raises(TypeError, match=r"custom_head \(Sequential\) can't.*ConvLearner.from_model_data"):
+            learn.export(tmp_path / "own")
+
+        @register_model("test.own_head")
+        class Whole(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = transfer_body("squeezenet1_1", 3)
+                self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+        whole = ConvLearner.from_model_data(Whole(), data, progress=False)
+        opened = load_learner(whole.export(tmp_path / "whole"))
+        picture = np.zeros((40, 40, 3), np.uint8)
+        assert opened.predict_one(picture) == whole.predict_one(picture)
 
     def test_custom_head(self, data):
         head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))

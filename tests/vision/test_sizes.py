@@ -12,6 +12,7 @@ from tests.vision.helpers import two_class_arrays
 from zoo.callbacks import Callback
 from zoo.storage import resume
 from zoo.vision import ConvLearner, ImageClassifierData, imagenet_stats, tfms_from_stats, transforms_side_on
+from zoo.vision.sizes import at_size, bs_at
 
 
 class Shapes(Callback):
@@ -84,10 +85,59 @@ def test_a_fit_with_sizes_goes_on_where_it_was_stopped(tmp_path) -> None:
     assert len(again.history) == 3
 
 
+@pytest.mark.parametrize("sizes", [{0: 12, 1: 24}, {0: 16, 1: 32}, {1: 24}, {0: 40, 1: 8}])
+def test_a_fit_that_is_run_again_has_the_same_batches(sizes) -> None:
+    learn, seen = learner(), []
+    for _ in range(3):
+        shapes = Shapes()
+        learn.fit_one_cycle(2, 1e-2, sizes=sizes, callbacks=[shapes])
+        seen.append([found for _, found in sorted(shapes.train.items())])
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_the_batch_size_counts_from_the_size_of_the_data() -> None:
+    learn, shapes = learner(size=24, bs=16), Shapes()
+    learn.fit_one_cycle(3, 1e-2, sizes={0: 8, 1: 24, 2: 48}, callbacks=[shapes])
+    assert [shapes.train[epoch][0][0] for epoch in range(3)] == [16, 16, 4]
+    learn.data = at_size(learn.data, (24, 24), bs=10)  # a size of batches that was chosen since
+    learn.data.train_dl = learn.data.train_dl.with_bs(20)
+    learn.fit_one_cycle(2, 1e-2, sizes={0: 24, 1: 48}, callbacks=[again := Shapes()])
+    assert [again.train[epoch][0][0] for epoch in sorted(again.train)] == [20, 5]
+
+
+@pytest.mark.parametrize("sizes", [{0: 12, 1: 24}, {1: 24}])
+def test_the_frozen_stage_of_fine_tune_has_the_first_size_of_the_second(sizes) -> None:
+    x, y = two_class_arrays(40, 24)
+    tfms = tfms_from_stats(imagenet_stats, 16)
+    data = ImageClassifierData.from_arrays(".", (x, y), (x[:8], y[:8]), bs=16, tfms=tfms, seed=1)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = nn.Sequential(body, nn.Linear(4, 2))
+    groups = {"body": [model[0]], "head": [model[1]]}
+    learn = ConvLearner.from_model_data(model, data, device="cpu", progress=False, layer_groups=groups)
+    first = sizes.get(0, 16)
+    for _ in range(2):
+        start, shapes = len(learn.history), Shapes()
+        learn.fine_tune(2, 1e-3, sizes=sizes, callbacks=[shapes])
+        assert [shapes.train[start + epoch][0][2] for epoch in range(3)] == [first, first, 24]
+    rows = len(learn.history)
+    with pytest.raises(ValueError, match="epochs must be a whole number"):
+        learn.fine_tune("2", sizes={0: 12})
+    with pytest.raises(ValueError, match="size for epoch 2, but the epochs of this fit are 0 to 1"):
+        learn.fine_tune(2, 1e-3, sizes={0: 12, 2: 24})
+    assert len(learn.history) == rows
+
+
+def test_larger_pictures_never_make_larger_batches() -> None:
+    for bs in (1, 2, 7, 20, 30, 64):
+        found = [bs_at(bs, (64, 64), (side, side)) for side in (32, 60, 64, 66, 80, 128, 512)]
+        assert found[:3] == [bs] * 3
+        assert found == sorted(found, reverse=True)
+
+
 def test_warm_restarts_and_fine_tune_take_sizes_too() -> None:
     learn, shapes = learner(), Shapes()
     learn.fit(1e-2, 2, cycle_len=1, sizes={0: 8, 1: 16}, callbacks=[shapes])
-    assert [shapes.train[epoch][0][0] for epoch in (0, 1)] == [32, 8]
+    assert [shapes.train[epoch][0][0] for epoch in (0, 1)] == [32, 32]
     assert "sizes" in inspect.signature(learn.fit).parameters
     assert "from epoch 3 on" in learn.fit.__doc__
     inspect.signature(learn.fit_one_cycle).bind(3, 1e-2, sizes={0: 8})

@@ -199,3 +199,52 @@ def test_bad_transform_and_architecture():
         tfms_from_stats(imagenet_stats, 8, aug_tfms=[3])
     with pytest.raises(ValueError, match="did you mean 'resnet34'"):
         tfms_from_model("resnet43", 8)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: RandomFlip(2), ValueError, "RandomFlip: p must be a number between 0 and 1, got 2"),
+        (lambda: RandomFlip("0.5"), TypeError, "RandomFlip: p must be a number between 0 and 1, got '0.5'"),
+        (lambda: RandomRotate("x"), TypeError, "RandomRotate: degrees must be a number of at least 0, got"),
+        (lambda: RandomRotate(float("nan")), ValueError, "RandomRotate: degrees"),
+        (lambda: RandomRotate(10, p=-0.1), ValueError, "RandomRotate: p must"),
+        (lambda: RandomRotate(10, pad_mode="reflex"), ValueError, "RandomRotate: pad_mode.*mean 'reflect'"),
+        (lambda: RandomPerspective(3), ValueError, "RandomPerspective: magnitude must be .* to below 0.5"),
+        (lambda: RandomPerspective(0.5), ValueError, "RandomPerspective: magnitude"),
+        (lambda: RandomPerspective(0.1, True), TypeError, "RandomPerspective: p must"),
+        (lambda: RandomPerspective(pad_mode=3), ValueError, "RandomPerspective: pad_mode=3"),
+        (lambda: RandomLighting(-1), ValueError, "RandomLighting: brightness must be"),
+        (lambda: RandomLighting(0.1, 1.5), ValueError, "RandomLighting: contrast must be"),
+        (lambda: RandomLighting((0.1, 0.2)), TypeError, "RandomLighting: brightness must be"),
+    ],
+)
+def test_arguments_of_random_transforms_are_checked(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()
+
+
+def test_arguments_at_their_limits_are_taken():
+    for made in (
+        RandomFlip(1), RandomFlip(np.float32(0.5)), RandomRotate(0, p=0), RandomRotate(180),
+        RandomPerspective(0.49), RandomLighting(0, 1), RandomDihedral(),
+    ):  # fmt: skip
+        train, _ = tfms_from_stats(imagenet_stats, 8, aug_tfms=[made])
+        assert train(np.zeros((9, 9, 3), np.uint8)).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"aug_tfms": RandomFlip()}, r"a list of transforms, got RandomFlip\(p=0.5\): put it into \[ \]"),
+        ({"aug_tfms": lambda picture: picture}, "a list of transforms, got <function"),
+        ({"aug_tfms": RandomFlip}, "a list of transforms, got <class"),
+        ({"aug_tfms": "side_on"}, "got the text 'side_on': aug_tfms=transforms_side_on, .*without quotes"),
+        ({"aug_tfms": "flip"}, "got the text 'flip': such as transforms_side_on"),
+        ({"sz": True}, "sz takes a number of pixels"),
+        ({"sz": (8, True)}, "sz takes a number of pixels"),
+    ],
+)
+def test_what_is_no_list_of_transforms_and_no_size(options, message):
+    with pytest.raises(TypeError, match=message):
+        tfms_from_model("resnet18", **{"sz": 8, **options})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.errors import some
 from zoo.inspect.plots import figure
-from zoo.losses import Activation
+from zoo.losses import Activation, ignored_by
 from zoo.storage.archive import ArchiveError
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 BINS = 15  # as in Guo et al. 2017
 FEW_ROWS = 200
+FEW_POSITIVES = 5
+"""A label that fewer rows have keeps the threshold 0.5: so few rank high by chance, and whatever threshold
+gathers them sets the label on most rows."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Calibration:
 
     Attributes:
         temperature: what scores are divided by: above 1 where the model was too sure.
-        thresholds: of several labels, the probability from which each is set (best F1); else `None`.
+        thresholds: of several labels, the probability from which each is set (best F1, see
+            `best_thresholds`); else `None`.
         rows: how many rows it was found on.
         before, after: negative log-likelihood, expected calibration error and the bins on those rows.
     """
@@ -140,6 +144,7 @@ class Calibrates(Protocol):
     """What is needed of a learner to calibrate it."""
 
     data: Any
+    loss_fn: Any
     calibration: Any
     _picked_by: str | None
 
@@ -180,7 +185,13 @@ def calibrate(learn: Calibrates, loader: Any = None) -> Calibration:
             f"calibrate(): the model gives NaN for {int(bad.sum())} of {len(outputs)} rows, the first is row "
             f"{int(bad.nonzero()[0])}: look for NaN in these inputs, or in its weights"
         )
-    scores, truth = _flat(outputs.double(), targets, activation, independent)
+    void = getattr(getattr(learn.data, "target", None), "ignored", None)
+    left_out = [one for one in (ignored_by(learn.loss_fn), void) if one is not None]
+    scores, truth = _flat(outputs.double(), targets, activation, independent, left_out)
+    if not len(scores):
+        raise ValueError(
+            f"calibrate(): none of {targets.numel()} targets counts: all are below 0 or {some(left_out)}"
+        )
     if len(scores) < FEW_ROWS:
         warnings.warn(
             f"calibrate(): {len(scores)} rows tell little about probabilities; {FEW_ROWS} or more are better",
@@ -190,7 +201,7 @@ def calibrate(learn: Calibrates, loader: Any = None) -> Calibration:
     several = independent and task != "classification"
     thresholds = best_thresholds((scores / temperature).sigmoid(), truth) if several else None
     if thresholds is not None:
-        _tell_unseen(learn.data, truth)
+        _tell_few(learn.data, truth)
     return Calibration(
         temperature,
         thresholds,
@@ -201,9 +212,12 @@ def calibrate(learn: Calibrates, loader: Any = None) -> Calibration:
 
 
 def _flat(
-    outputs: Tensor, targets: Tensor, activation: Activation, independent: bool
+    outputs: Tensor, targets: Tensor, activation: Activation, independent: bool, left_out: list[int]
 ) -> tuple[Tensor, Tensor]:
-    """Scores of shape (rows, columns) and targets: class numbers (rows,), or 0 and 1 like the scores."""
+    """Scores of shape (rows, columns) and targets: class numbers (rows,), or 0 and 1 like the scores.
+
+    Class numbers below 0 and those of `left_out` do not count.
+    """
     if independent:
         scores = outputs.reshape(len(outputs), -1)
         scores = torch.logit(scores, 1e-7) if activation.kind == "probability" else scores
@@ -215,7 +229,8 @@ def _flat(
         )
     scores = outputs.movedim(activation.axis, -1).reshape(-1, outputs.shape[activation.axis])
     truth = targets.reshape(-1).long()
-    return scores[truth >= 0], truth[truth >= 0]  # negative class numbers do not count
+    counts = (truth >= 0) & ~torch.isin(truth, torch.tensor(left_out))
+    return scores[counts], truth[counts]
 
 
 def negative_log_likelihood(scores: Tensor, truth: Tensor) -> Tensor:
@@ -287,30 +302,58 @@ def _no_temperature(scores: Tensor, truth: Tensor) -> str | None:
 def best_thresholds(probabilities: Tensor, truth: Tensor) -> tuple[float, ...]:
     """For each label the threshold with the best F1: in the middle between the probabilities that it parts.
 
+    Where probabilities tell little, F1 is best when the label is set on all rows (Lipton et al. 2014,
+    "Optimal Thresholding of Classifiers to Maximize F1 Measure"), which is no use. A label therefore keeps
+    0.5 unless at least `FEW_POSITIVES` rows have it, these rank above the others by more than chance (two
+    deviations of the rank-sum of Mann & Whitney 1947), and the best threshold that leaves out a row has a
+    higher F1 than 0.5 and than the label on all rows.
+
     Args:
         probabilities: shape (rows, labels).
-        truth: 0 and 1 in the same shape; a label that no row has keeps 0.5.
+        truth: 0 and 1 in the same shape.
 
     Example:
-        >>> best_thresholds(torch.tensor([[0.1], [0.3], [0.4]]), torch.tensor([[0.0], [1.0], [1.0]]))
+        >>> probabilities = torch.tensor([0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 0.4, 0.4])[:, None]
+        >>> best_thresholds(probabilities, torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])[:, None])
         (0.2,)
     """
-    found = []
-    for column, wanted in zip(probabilities.T.double(), truth.T.double(), strict=True):
-        ranked, order = column.sort(descending=True)
-        hits, chosen = wanted[order].cumsum(0), torch.arange(1, len(ranked) + 1, dtype=ranked.dtype)
-        f1 = 2 * hits / (chosen + wanted.sum())
-        f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal probabilities cannot be parted
-        best = int(f1.argmax())
-        below = ranked[best + 1] if best + 1 < len(ranked) else torch.zeros((), dtype=ranked.dtype)
-        found.append(round(float((ranked[best] + below) / 2), 6) if wanted.any() else 0.5)
-    return tuple(found)
+    pairs = zip(probabilities.T.double(), truth.T.double(), strict=True)
+    return tuple(_best_threshold(column, wanted) for column, wanted in pairs)
 
 
-def _tell_unseen(data: Any, truth: Tensor) -> None:
+def _best_threshold(column: Tensor, wanted: Tensor) -> float:
+    if wanted.sum() < FEW_POSITIVES or not _ranks_above_chance(column, wanted):
+        return 0.5
+    ranked, order = column.sort(descending=True)
+    hits, chosen = wanted[order].cumsum(0), torch.arange(1, len(ranked) + 1, dtype=ranked.dtype)
+    f1 = 2 * hits / (chosen + wanted.sum())
+    at_half = int((column >= 0.5).sum())
+    beaten = max(f1[-1].item(), f1[at_half - 1].item() if at_half else 0.0)
+    f1 = f1[:-1].where(ranked[:-1] != ranked[1:], -1.0)  # equal probabilities cannot be parted
+    best = int(f1.argmax())
+    if not f1[best] > beaten:
+        return 0.5
+    least, below = ranked[best].item(), ranked[best + 1].item()
+    middle = (least + below) / 2
+    return next(one for one in (round(middle, 6), middle, least) if below < one <= least)
+
+
+def _ranks_above_chance(column: Tensor, wanted: Tensor) -> bool:
+    """Whether rows with the label have higher probabilities than the others, beyond two deviations."""
+    _, place, counts = column.unique(return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum(0) - (counts - 1) / 2)[place]  # equal ones share theirs
+    has, others = wanted.sum(), len(wanted) - wanted.sum()
+    expected, deviation = has * (len(wanted) + 1) / 2, (has * others * (len(wanted) + 1) / 12).sqrt()
+    return bool((ranks * wanted).sum() - expected > 2 * deviation)
+
+
+def _tell_few(data: Any, truth: Tensor) -> None:
     names = getattr(data, "classes", None) or range(truth.shape[1])
-    unseen = [repr(name) for name, seen in zip(names, truth.any(0).tolist(), strict=True) if not seen]
-    if unseen:
+    counted = zip(names, truth.sum(0).long().tolist(), strict=True)
+    few = [f"{name!r} ({count})" for name, count in counted if count < FEW_POSITIVES]
+    if few:
         warnings.warn(
-            f"calibrate(): no row has the label {some(unseen)}, so its threshold stays 0.5", stacklevel=4
+            f"calibrate(): fewer than {FEW_POSITIVES} rows have the label {some(few)}, so its threshold "
+            "stays 0.5; calibrate(loader=...) takes rows with more of them",
+            stacklevel=4,
         )

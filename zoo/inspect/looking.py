@@ -83,7 +83,8 @@ class Looking(Quiet):
         Scores are then divided by it wherever probabilities are given: `predict`, `predict_proba`,
         `predict_one`, `predict_batch`, in an `Ensemble` and after `export`; the likeliest class stays the
         same. For several labels a threshold each is found as well (best F1), from which `predict_one` and
-        `predict_batch` set it. `evaluate` and `score` go by the calibrated outputs, too; training goes by the
+        `predict_batch` set it; labels of fewer than 5 rows, and those whose probabilities tell no more than
+        chance, keep 0.5. `evaluate` and `score` go by the calibrated outputs, too; training goes by the
         raw ones. A further `fit` or
         `load` changes the weights and drops the calibration, with a warning; `save` does not keep it.
 

@@ -105,9 +105,13 @@ def spec_of(model: nn.Module) -> ModelSpec:
     """The name and the arguments of a registered model, checked to be JSON-able.
 
     Raises:
-        TypeError: if the model's class is not registered or an argument can't be written as JSON.
+        TypeError: if the model's class is not registered or an argument can't be written as JSON; a model
+            whose attribute `no_export` tells why it cannot be rebuilt gives that reason.
     """
     spec = getattr(model, "model_spec", None)
+    why = getattr(model, "no_export", None)
+    if not isinstance(spec, ModelSpec) and isinstance(why, str):
+        raise TypeError(why)
     if not isinstance(spec, ModelSpec):
         raise TypeError(
             f"{type(model).__name__} is not a registered model, so it can't be rebuilt when loaded: "

@@ -43,7 +43,7 @@ def fine_tune(
     rows = EpochRows()
     if freeze_epochs:
         learn.freeze()
-        rows += learn.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, **options)
+        rows += learn.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, **first_stage(options))
         if len(rows) < freeze_epochs:  # interrupted, or stopped by a callback
             return rows
     learn._unfreeze_all()
@@ -51,6 +51,17 @@ def fine_tune(
     rates = slice(half / lr_mult, half)
     options = next_stage(rows, options)
     return rows + learn.fit_one_cycle(epochs, rates, pct_start=pct_start, div_factor=div_factor, **options)
+
+
+def first_stage(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of the first stage: `sizes` are by the epochs of the second one, with whose first it trains.
+
+    Example:
+        >>> first_stage({"sizes": {0: 128, 1: 192}})
+        {'sizes': {0: 128}}
+    """
+    sizes = options.get("sizes")
+    return options if sizes is None else {**options, "sizes": {0: sizes[0]}}
 
 
 def next_stage(rows: Sequence[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from zoo.data.loaders.batches import batch_count
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.state import State
 from zoo.learner import Learner
+from zoo.training.recipes import check_fine_tune
 from zoo.vision.data.loaders import reloaded
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.transforms.view import Size
@@ -25,18 +26,34 @@ height and width in pixels."""
 
 
 def bs_at(bs: int, first: Size, size: Size) -> int:
-    """A batch size that fills as many pixels: a multiple of 8, but for small ones; at least 2.
+    """The batch size at which a batch holds about as many pixels, but no more pictures: an epoch of a small
+    set would have few such batches.
 
     Args:
         bs: at the first size.
         first: height and width.
         size: likewise, of now.
 
+    Returns:
+        `bs`, or for larger pictures less: a multiple of 8 where there are so many, at least 2.
+
     >>> [bs_at(64, (128, 128), (side, side)) for side in (96, 128, 192, 800)]
-    [112, 64, 32, 2]
+    [64, 64, 32, 2]
     """
     same = bs * first[0] * first[1] / (size[0] * size[1])
-    return max(2, round(same / 8) * 8 if same >= 8 else round(same))
+    if same >= bs:
+        return bs
+    return min(bs, max(2, round(same / 8) * 8 if same >= 8 else round(same)))
+
+
+def made_with(data: ImageData) -> tuple[Size | None, int]:
+    """The size and the batch size that the data were made with, whatever `at_size` has made of them since."""
+    now = data.sz, getattr(data.train_dl, "bs", data.bs)
+    made, then = vars(data).get(_MADE, (now, now))
+    return made if then == now else now  # others have set a batch size of their own since
+
+
+_MADE = "_made_with"  # size and batch size at first, and those that `at_size` gave
 
 
 def at_size(data: ImageData, size: Size, *, bs: int | None = None) -> ImageData:
@@ -51,6 +68,7 @@ def at_size(data: ImageData, size: Size, *, bs: int | None = None) -> ImageData:
         Data of the same class whose loaders have the order and place of the others.
     """
     found = copy.copy(data)
+    made = made_with(data)
     train, valid = (replace(tfm, size=size) for tfm in data.tfms)
     found.tfms = (train, valid)
     found.bs = data.bs if bs is None else bs
@@ -60,6 +78,7 @@ def at_size(data: ImageData, size: Size, *, bs: int | None = None) -> ImageData:
             other = dataset.with_tfm(tfm)
             setattr(found, f"{part}_ds", other)
             setattr(found, f"{name}_dl", reloaded(getattr(data, f"{name}_dl"), other, bs=bs))
+    vars(found)[_MADE] = made, (found.sz, getattr(found.train_dl, "bs", found.bs))
     return found
 
 
@@ -68,7 +87,7 @@ class SizesByEpoch(Callback):
 
     Args:
         data: the pictures.
-        sizes: see `Sizes`; before the first one pictures have the size of the data.
+        sizes: see `Sizes`; before the first one pictures have the size that the data were made with.
 
     Raises:
         TypeError: for data of another kind.
@@ -92,6 +111,8 @@ class SizesByEpoch(Callback):
                 f"sizes maps epochs to sizes of pictures, such as {{0: 128, 3: 192}}, got {sizes!r}"
             )
         self.data = data
+        size, self._own_bs = made_with(data)
+        self._own = data.sz if size is None else size
         self.sizes = {_epoch(epoch): _size(size) for epoch, size in sorted(sizes.items())}
         self._now: tuple[Size, ImageData] | None = None
 
@@ -114,9 +135,7 @@ class SizesByEpoch(Callback):
 
     def bs(self, epoch: int) -> int:
         """Pictures per batch in an epoch."""
-        own = self.data.train_dl.bs
-        size, first = self.size(epoch), self.size(0)
-        return own if size == first else bs_at(own, first, size)
+        return bs_at(self._own_bs, self._own, self.size(epoch))
 
     def data_in(self, epoch: int) -> ImageData:
         """The data as an epoch sees them."""
@@ -124,12 +143,6 @@ class SizesByEpoch(Callback):
         if self._now is None or self._now[0] != size:
             self._now = size, at_size(self.data, size, bs=self.bs(epoch))
         return self._now[1]
-
-    @property
-    def _own(self) -> Size:
-        found = self.data.sz
-        assert found is not None  # noqa: S101 (the constructor has looked)
-        return found
 
     def before_train(self, state: State) -> None:
         loader = self.data_in(state.epoch - state.first_epoch).train_dl
@@ -200,8 +213,9 @@ def with_sizes(fit: Fit) -> Fit:
 
 _TEXT = """
     sizes: sizes of pictures by epoch of this fit, such as {0: 128, 3: 192}: from epoch 3 on, 192 pixels.
-        The batch size follows, so that a batch holds as many pixels; validation is at the size of its
-        epoch. Afterwards the learner's data have the last size."""
+        Pictures larger than those that the data were made with come in smaller batches, so that a batch
+        holds as many pixels; smaller ones in the same. Validation is at the size of its epoch. Afterwards
+        the learner's data have the last size; a further fit with `sizes` counts from the first one again."""
 
 
 class SizedLearner(Learner):
@@ -211,6 +225,36 @@ class SizedLearner(Learner):
 
     fit = with_sizes(Learner.fit)
     fit_one_cycle = with_sizes(Learner.fit_one_cycle)
+
+    def fine_tune(
+        self,
+        epochs: int,
+        lr: float = 1e-3,
+        *,
+        freeze_epochs: int = 1,
+        sizes: Sizes | None = None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
+
+        As `Learner.fine_tune`, and with up to 2,000 training pictures the statistics of the body's batch norm
+        are kept, as after `bn_freeze(True)`: few batches estimate them badly. `bn_freeze(False)` before the
+        call lets them move.
+
+        Args:
+            epochs: of the second stage.
+            lr: rate of the head; the first groups train at `lr / 200` in the second stage.
+            freeze_epochs: of the first stage; 0 leaves it out.
+            sizes: sizes of pictures by epoch of the second stage, as of `fit_one_cycle`; the first stage has
+                the size with which the second begins.
+            options: as in `Learner.fine_tune`.
+        """
+        check_fine_tune(self, epochs, lr, freeze_epochs)
+        if sizes is not None:
+            by_epoch = SizesByEpoch(self.data, sizes)
+            by_epoch.check(epochs)
+            sizes = {0: by_epoch.size(0), **by_epoch.sizes}
+        return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, sizes=sizes, **options)
 
     def _steps_per_epoch(self, n_epochs: int, first: int, *, needed: bool = True) -> list[int]:
         if self._by_epoch is None:

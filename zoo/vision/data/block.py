@@ -45,7 +45,9 @@ from zoo.vision.targets.coding import (
     coded_values,
 )
 from zoo.vision.targets.maps import MaskTarget, PictureTarget
-from zoo.vision.transforms.image_transform import TransformPair, checked_pair
+from zoo.vision.targets.values import PointsTarget
+from zoo.vision.transforms.augment import RandomCall, RandomGeometry, name_of
+from zoo.vision.transforms.image_transform import ImageTransform, TransformPair, checked_pair
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,9 @@ class Items(FoundPictures):
             group: a column of the table, or a function of the file.
             share: of the groups.
             seed: another number draws others.
+
+        Raises:
+            ValueError: pictures of no group (None), when the data are made.
         """
         return self.split(by_group(group, share, seed))
 
@@ -345,6 +350,10 @@ class Items(FoundPictures):
         channels = _channels(self.pictures)
         if isinstance(self.test, np.ndarray) and _channels(self.test) != channels:
             raise ValueError(f"the test pictures have {_channels(self.test)} channels, the others {channels}")
+        if isinstance(coded.target, PictureTarget):
+            _tell_lights(self._tfms[0])
+        if isinstance(coded.target, PointsTarget) and isinstance(self.pictures, np.ndarray):
+            _tell_far_points(coded.raw, self.pictures.shape[1:3], self.origin)
         whole = ImageDataset(self.pictures, coded.raw, None, channels=channels, target=coded.target)
         parts = [
             whole.only(train).with_tfm(self._tfms[0]),
@@ -387,6 +396,32 @@ class Items(FoundPictures):
             if there is not None
         ]  # fmt: skip
         return f"Items({len(self)} pictures{', ' if done else ''}{', '.join(done)})"
+
+
+def _tell_lights(tfm: ImageTransform | None) -> None:
+    """Say which transforms change pictures whose target is another picture, which stays as it is."""
+    kinds = (RandomGeometry, RandomCall)  # the points of both move; calls are told where the data are made
+    lights = [name_of(one) for one in (() if tfm is None else tfm.augment) if not isinstance(one, kinds)]
+    if lights:
+        log.warning(
+            "%s changes the pictures alone, pictures as targets stay as they are: a model learns to undo it; "
+            "leave it out of aug_tfms where it should not",
+            ", ".join(lights),
+        )
+
+
+def _tell_far_points(points: np.ndarray, size: tuple[int, int], origin: str) -> None:
+    """Say which points lie more than a side away from their picture, of height and width `size`."""
+    sides = np.array([size[1], size[0]])
+    far = ((points < -sides) | (points > 2 * sides)).any((1, 2))
+    if far.any():
+        row = int(far.argmax())
+        x, y = points[row][((points[row] < -sides) | (points[row] > 2 * sides)).any(1)][0]
+        log.warning(
+            "%s: %d pictures have points that lie more than a side outside; the first is picture %d, with "
+            "(%g, %g) in %d x %d pixels: points are x and y in pixels of their picture",
+            origin, int(far.sum()), row, x, y, *sides,
+        )  # fmt: skip
 
 
 def _channels(pictures: FileList | np.ndarray) -> int:

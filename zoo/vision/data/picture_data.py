@@ -212,7 +212,8 @@ class ImageData(ModelData):
         if self._files_checked:
             return
         labelled = [ds.files for ds in (self.trn_ds, self.val_ds) if ds is not None]
-        check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files)
+        ranged = self.tfms[0].value_range is not None
+        check_before_training(labelled, [] if self.test_ds is None else self.test_ds.files, ranged=ranged)
         if self.trn_ds is not None and self.tfms[0].value_range is None:
             tell_ranges(self.trn_ds.files, "the training pictures")
         self._files_checked = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,7 +64,16 @@ def by_group(group: str | Callable[[Path], Any], share: float = 0.2, seed: int =
 
     def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
         if callable(group):
-            groups = np.array([str(group(file)) for file in items.files("split_by_group")])
+            files = items.files("split_by_group")
+            named = [group(file) for file in files]
+            lost = [items.name_of(file) for file, one in zip(files, named, strict=True) if _is_absent(one)]
+            if lost:
+                raise ValueError(
+                    f"{items.origin}: split_by_group: the function gives no group for {len(lost)} of "
+                    f"{len(files)} pictures, the first is {lost[0]}: give each its own, or leave these "
+                    "pictures out"
+                )
+            groups = np.array([str(one) for one in named])
         else:
             cells = items.column(group, "groups")
             absent = np.flatnonzero(cells.isna())
@@ -81,6 +91,10 @@ def by_group(group: str | Callable[[Path], Any], share: float = 0.2, seed: int =
         return np.isin(groups, names[drawn])
 
     return rule
+
+
+def _is_absent(group: Any) -> bool:
+    return group is None or group is pd.NA or (isinstance(group, float) and math.isnan(group))
 
 
 def by_folder(train: str = "train", valid: str = "valid") -> Split:

@@ -122,7 +122,12 @@ class TransferModel(nn.Module):
         head: pooled 2C vectors -> outputs; with `pooled=False` it reads the feature map itself.
         cut: number of body units (see `zoo.vision.models.bodies.body_units`) in the early group.
         pooled: whether concatenated pooling stands between body and head.
+
+    Attributes:
+        no_export: why it cannot be exported; None where it can.
     """
+
+    no_export: str | None = None
 
     def __init__(self, body: nn.Sequential, head: nn.Module, cut: int, *, pooled: bool = True) -> None:
         super().__init__()
@@ -193,6 +198,15 @@ def transfer_model(
 
 
 def with_custom_head(arch: str, head: nn.Module, c_in: int = 3) -> TransferModel:
-    """A torchvision body with your own head, which reads the N x C x H x W feature map."""
+    """A torchvision body with your own head, which reads the N x C x H x W feature map; it can't be
+    exported.
+    """
     body = transfer_body(arch_name(arch), c_in)
-    return TransferModel(body, head, probe(body, c_in)[1], pooled=False)
+    model = TransferModel(body, head, probe(body, c_in)[1], pooled=False)
+    model.no_export = (
+        f"a model with custom_head ({type(head).__name__}) can't be exported, since nothing tells how to "
+        "build that head anew: write body and head as one model, decorate its class with "
+        "@zoo.register_model('your.name') and train it by ConvLearner.from_model_data(model, data); or keep "
+        "only the weights with learn.save(name)"
+    )
+    return model

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.features import frozen_features
-from zoo.vision.seeing.looks import HASH_BITS, Looks, look_at
+from zoo.vision.seeing.looks import HASH_BITS, Looks, look_at, range_of
 from zoo.vision.seeing.sets import PictureSet, data_of, picture_set
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ def find_duplicates(source: Any, *, by: By | None = None, max_distance: float | 
     limit = NEAR[by] if max_distance is None else float(max_distance)
     if not 0 <= limit <= 1:
         raise ValueError(f"max_distance lies between 0 (equal) and 1, got {max_distance}")
-    looks = look_at(pictures.items)
+    looks = look_at(pictures.items, value_range=range_of(source))
     if len(looks.broken) == len(pictures):
         row, reason = next(iter(looks.broken.items()))
         raise ValueError(
-            f"find_duplicates: none of the pictures can be read; {pictures.names[row]}: {reason}"
+            f"find_duplicates: none of the pictures can be read; {shown(pictures.names[row])}: {reason}"
         )
     features = frozen_features(source) if by == "features" else None
     if max_distance is None:
@@ -105,8 +106,8 @@ def duplicate_table(
     labels = [pictures.label(i) for i in range(len(pictures))]
     named = {"": rows[:, 0], "twin_": rows[:, 1]}
     columns: dict[str, Any] = {
-        "file": [pictures.names[i] for i in rows[:, 0]],
-        "twin": [pictures.names[i] for i in rows[:, 1]],
+        "file": [shown(pictures.names[i]) for i in rows[:, 0]],
+        "twin": [shown(pictures.names[i]) for i in rows[:, 1]],
         "distance": np.array([distance for _, _, distance, _ in pairs], dtype=np.float64),
         "kind": np.array(["exact" if exact else "near" for _, _, _, exact in pairs], dtype=object),
     }

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.vision.files.names import shown
 from zoo.vision.seeing.duplicates import has_features
 from zoo.vision.seeing.features import frozen_features
-from zoo.vision.seeing.looks import Looks, look_at
+from zoo.vision.seeing.looks import Looks, look_at, range_of
 from zoo.vision.seeing.sets import PictureSet, picture_set, told_n
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def odd_pictures(source: Any, n: int | None = None) -> pd.DataFrame:
     """
     pictures = picture_set(source)
     features = frozen_features(source) if has_features(source, pictures) else None
-    return odd_table(pictures, look_at(pictures.items), features, n)
+    return odd_table(pictures, look_at(pictures.items, value_range=range_of(source)), features, n)
 
 
 def odd_table(
@@ -82,7 +83,7 @@ def odd_table(
         order = order[: told_n(n, len(order), "odd pictures")]
     return pd.DataFrame(
         {
-            "file": [pictures.names[row] for row in order],
+            "file": [shown(pictures.names[row]) for row in order],
             "part": [str(pictures.parts[row]) for row in order],
             "label": [pictures.label(row) for row in order],
             "why": [_told(why[row], looks, row) for row in order],

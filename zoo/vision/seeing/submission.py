@@ -13,6 +13,7 @@ from zoo.data.loaders.batches import n_rows
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
+from zoo.vision.files.names import shown
 
 Answers = Literal["probabilities", "label"]
 
@@ -139,8 +140,8 @@ def _ids(dataset: Any, n: int) -> list[str]:
     if names is None or len(names) != n:
         raise ValueError("write_submission: these pictures have no file names: give ids, one a picture")
     if isinstance(getattr(dataset, "items", None), np.ndarray):
-        return list(names)
-    stems = [Path(name).stem for name in names]
+        return [shown(name) for name in names]
+    stems = [shown(Path(name).stem) for name in names]
     if len(set(stems)) < n:
         repeated = sorted({stem for stem in stems if stems.count(stem) > 1}) if n < 5000 else []
         raise ValueError(

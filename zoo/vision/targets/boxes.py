@@ -97,17 +97,18 @@ class BoxTarget(Target):
         return {"mAP": MeanAveragePrecision(), "mAP@0.5": MeanAveragePrecision(0.5)}
 
     def decode(self, outputs: Any, views: Sequence[View]) -> list[Boxes]:
-        """Boxes in pixels of each picture."""
+        """Boxes in pixels of each picture; those of which nothing lies inside of it are left out."""
         answers = []
         for row, view in enumerate(views):
             found = outputs["labels"][row] >= 0
             corners = outputs["boxes"][row][found].numpy().reshape(-1, 2, 2)
             height, width = view.source
-            back = (
-                view.to_source(corners.reshape(-1, 2)).reshape(-1, 4).clip(0, [width, height, width, height])
-            )
-            names = [self.classes[int(number)] for number in outputs["labels"][row][found]]
-            answers.append(Boxes(back.astype(np.float32), names, outputs["scores"][row][found].numpy()))
+            back = view.to_source(corners.reshape(-1, 2)).reshape(-1, 4)
+            back = back.clip(0, [width, height, width, height]).astype(np.float32)
+            seen = (back[:, 2:] > back[:, :2]).all(1)
+            numbers = outputs["labels"][row][found].numpy()[seen]
+            names = [self.classes[int(number)] for number in numbers]
+            answers.append(Boxes(back[seen], names, outputs["scores"][row][found].numpy()[seen]))
         return answers
 
     def text(self, value: Any) -> str:

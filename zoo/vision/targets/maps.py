@@ -88,6 +88,7 @@ class MaskTarget(Target):
     task: ClassVar[str | None] = "segmentation"
     head: ClassVar[Head] = "map"
     follows: ClassVar[bool] = True
+    ignored: ClassVar[int] = VOID
 
     def __init__(self, codes: Sequence[str] | Mapping[int, str], void: str | Sequence[str] = ()) -> None:
         if isinstance(codes, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,4 +59,6 @@ class MeanAveragePrecision:
         self._metric.update(said, truth)
 
     def compute(self) -> float:
-        return float(self._metric.compute()["map"])
+        """NaN where no picture has a box: precision is a mean over the classes that there are."""
+        found = float(self._metric.compute()["map"])
+        return math.nan if found < 0 else found  # torchmetrics says -1

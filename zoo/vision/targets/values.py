@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -130,6 +131,26 @@ class InUnits:
         return self.metric(*told)
 
 
+class WhereThere:
+    """A metric over the targets that are not NaN.
+
+    Args:
+        metric: a function of predictions and targets.
+
+    Example:
+        >>> WhereThere(mae)(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, float("nan")]]))
+        2.0
+    """
+
+    def __init__(self, metric: Any) -> None:
+        self.metric = metric
+        self.__name__ = metric.__name__
+
+    def __call__(self, preds: Tensor, targets: Tensor) -> float:
+        there = ~targets.isnan()
+        return self.metric(preds[there], targets[there]) if there.any() else math.nan
+
+
 class PointsTarget(Target):
     """Points in a picture; raw targets are (k, 2) of x and y in its pixels, float32.
 
@@ -179,7 +200,9 @@ class PointsTarget(Target):
         return [point_rmse, point_distance]
 
     def named_metrics(self) -> dict[str, Any]:
-        return {"rmse": point_rmse, "point_distance": point_distance}
+        """Errors by name are over the points that are there, in halves of the picture's sides."""
+        there = {metric.__name__: WhereThere(metric) for metric in (mae, mse, r2)}
+        return {"rmse": point_rmse, "point_distance": point_distance, **there}
 
     def text(self, value: Any) -> str:
         return ""

@@ -7,18 +7,46 @@ out in one step. Other transforms change the pixels of that result.
 
 from __future__ import annotations
 
+import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
+from zoo.errors import did_you_mean
 from zoo.vision.pictures import check_unit_range
 from zoo.vision.transforms.view import PadMode, View, about_centres
 from zoo.vision.transforms.warp import Pixels, as_image, picture_size, pixels_tensor, warp_picture
+
+
+def _check(owner: Any, name: str, low: float, high: float = math.inf, *, below: bool = False) -> None:
+    """Refuse an argument of a transform that is no number from `low` to `high`, or `below` it."""
+    value, said = getattr(owner, name), f"{type(owner).__name__}: {name}"
+    wanted = (
+        f"a number {'from' if below else 'between'} {low:g} {'to below' if below else 'and'} {high:g}"
+        if high < math.inf
+        else f"a number of at least {low:g}"
+    )
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{said} must be {wanted}, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high) or (below and number == high):
+        raise ValueError(f"{said} must be {wanted}, got {value!r}")
+
+
+def _check_pad_mode(owner: Any) -> None:
+    modes = [*get_args(PadMode), None]
+    if owner.pad_mode not in modes:
+        raise ValueError(
+            f"{type(owner).__name__}: pad_mode={owner.pad_mode!r} is not one of {modes}"
+            f"{did_you_mean(str(owner.pad_mode), get_args(PadMode))}"
+        )
+
 
 _FLIP = np.diag([-1.0, 1.0, 1.0])
 _TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a quarter turn to the left
@@ -82,6 +110,9 @@ class RandomFlip(RandomGeometry):
 
     p: float = 0.5
 
+    def __post_init__(self) -> None:
+        _check(self, "p", 0, 1)
+
     def draw(self, rng: np.random.Generator, height: int, width: int) -> bool | None:
         return True if rng.random() < self.p else None
 
@@ -123,6 +154,11 @@ class RandomRotate(RandomGeometry):
     p: float = 0.75
     pad_mode: PadMode | None = None
 
+    def __post_init__(self) -> None:
+        _check(self, "degrees", 0)
+        _check(self, "p", 0, 1)
+        _check_pad_mode(self)
+
     def draw(self, rng: np.random.Generator, height: int, width: int) -> float | None:
         chosen, angle = rng.random() < self.p, float(rng.uniform(-self.degrees, self.degrees))
         return angle if chosen else None
@@ -146,6 +182,11 @@ class RandomPerspective(RandomGeometry):
     p: float = 0.5
     pad_mode: PadMode | None = None
 
+    def __post_init__(self) -> None:
+        _check(self, "magnitude", 0, 0.5, below=True)
+        _check(self, "p", 0, 1)
+        _check_pad_mode(self)
+
     def draw(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray | None:
         chosen, shifts = rng.random() < self.p, rng.uniform(-self.magnitude, self.magnitude, (4, 2))
         return shifts if chosen else None
@@ -157,10 +198,19 @@ class RandomPerspective(RandomGeometry):
 
 @dataclass(frozen=True)
 class RandomLighting(RandomTransform):
-    """Scale brightness and contrast (about the mean grey) by uniform factors in [1 - amount, 1 + amount]."""
+    """Scale brightness and contrast (about the mean grey) by uniform factors in [1 - amount, 1 + amount].
+
+    Args:
+        brightness: the amount, at most 1.
+        contrast: likewise.
+    """
 
     brightness: float = 0.1
     contrast: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "brightness", 0, 1)
+        _check(self, "contrast", 0, 1)
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[float, float]:
         return (

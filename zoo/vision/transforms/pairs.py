@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, get_args
 
@@ -74,7 +74,7 @@ def tfms_from_stats(
         if value not in options:
             hint = did_you_mean(str(value), [o for o in options if o])
             raise ValueError(f"{name}={value!r} is not one of {options}{hint}")
-    augment = tuple(_as_random(t) for t in aug_tfms or ())
+    augment = tuple(_as_random(t) for t in _listed(aug_tfms))
     if crop is None:
         crop = "random" if augment or pad or (max_zoom or 1) > 1 else "center"
     valid = ImageTransform(
@@ -129,9 +129,32 @@ def tfms_from_model(
 
 def _check_size(sz: int | tuple[int, int]) -> tuple[int, int]:
     size = tuple(sz) if isinstance(sz, tuple | list) else (sz, sz)
+    if any(isinstance(v, bool | np.bool_) for v in size):
+        raise TypeError(f"sz takes a number of pixels or (height, width), got {sz!r}")
     if len(size) != 2 or any(not isinstance(v, int | np.integer) or v < 1 for v in size):
         raise ValueError(f"sz must be a positive number of pixels or (height, width), got {sz!r}")
     return int(size[0]), int(size[1])
+
+
+def _listed(aug_tfms: Any) -> Iterable[Any]:
+    """The transforms of `aug_tfms`.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if aug_tfms is None:
+        return ()
+    if isinstance(aug_tfms, str):
+        known = f"transforms_{aug_tfms.removeprefix('transforms_')}"
+        hint = (
+            f"aug_tfms={known}, from zoo.vision, without quotes"
+            if known in ("transforms_basic", "transforms_side_on", "transforms_top_down")
+            else "such as transforms_side_on, of zoo.vision"
+        )
+        raise TypeError(f"aug_tfms takes a list of transforms, got the text {aug_tfms!r}: {hint}")
+    if isinstance(aug_tfms, RandomTransform | type) or not isinstance(aug_tfms, Iterable):
+        raise TypeError(f"aug_tfms takes a list of transforms, got {aug_tfms!r}: put it into [ ]")
+    return aug_tfms
 
 
 def _as_random(transform: RandomTransform | Callable[[Any], Any]) -> RandomTransform:
