@@ -107,9 +107,9 @@ def test_going_on_with_what_is_wrong():
 
 
 def test_labels_are_wrong_by_the_thresholds_of_the_calibration():
-    learn = arrays_learner(12, [["a"], ["a", "b"], []] * 4)
+    learn = arrays_learner(15, [["a"], ["a", "b"], []] * 5)
     chances = learn.predict_proba()
-    with pytest.warns(UserWarning, match="12 rows"):
+    with pytest.warns(UserWarning, match="15 rows"):
         found = learn.calibrate()
     middle = float(np.median(chances))
     for thresholds in ((0.0, 0.0), (1.0, 1.0), (middle, 0.0)):

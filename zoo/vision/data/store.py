@@ -107,7 +107,8 @@ class UniformStore(Store):
     def __init__(self, pictures: Tensor, border: int = 0, mode: PadMode = "reflect") -> None:
         super().__init__(len(pictures))
         self.known[:], self._left = True, 0
-        self.border, self.mode = border, mode
+        self.border = border
+        self.mode: PadMode = mode
         if border:
             pad = ((0, 0), (0, 0), (border, border), (border, border))
             pictures = torch.from_numpy(np.pad(pictures.numpy(), pad, mode=mode))

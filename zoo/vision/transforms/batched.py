@@ -355,7 +355,7 @@ def sample_pixels(pictures: Tensor, sizes: np.ndarray, views: BatchViews) -> Ten
     ratio = sizes / views.scaled
     onto[:, 0] *= ratio[:, 1:]
     onto[:, 1] *= ratio[:, :1]
-    modes, whole = set(np.unique(views.mode).tolist()), tuple(pictures.shape[2:])
+    modes, whole = set(np.unique(views.mode).tolist()), (pictures.shape[2], pictures.shape[3])
     if len(modes) == 1 and (sizes == whole).all():
         mode = _MODES[modes.pop()]
         unit = np.reshape(to_unit(whole, mode), (3, 3))
