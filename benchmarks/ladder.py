@@ -239,9 +239,9 @@ def _by_hand(model: nn.Module, args: Any, train: Any, valid: Any, seed: int) -> 
 
 
 def _by_fastai(model: nn.Module, args: Any, train: Any, valid: Any, seed: int) -> float:
+    import fastai.callback.all  # noqa: F401  (adds no_bar and one cycle to the learner)
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader
-    import fastai.callback.all  # noqa: F401  (adds no_bar and one cycle to the learner)
     from fastai.learner import Learner as Peer
     from fastai.metrics import accuracy as their_accuracy
 
