@@ -179,7 +179,7 @@ def equal(args: argparse.Namespace) -> dict[str, Any]:
     except ImportError as error:
         print(f"without fastai ({error})")
     result: dict[str, Any] = {}
-    reuse_freed_memory() if args.reuse else None
+    reuse_freed_memory()  # as a fit of zoo arranges it for the whole process: for everybody from the start
     for net in args.nets:
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for turn in range(args.rounds + 1):
@@ -287,7 +287,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="so many training pictures only")
     parser.add_argument("--held-out", type=int, default=0, help="judge by so many training pictures instead")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--reuse", action="store_true", help="the peers, too, keep what is freed")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))

@@ -305,6 +305,17 @@ def test_a_training_is_the_same_with_and_without() -> None:
     assert x.dtype == torch.float32
 
 
+def test_light_leaves_the_picture_that_it_is_given_as_it_is() -> None:
+    """Floats that are neither scaled nor moved are shown without a copy until they are lit."""
+    tfm = tfms_from_stats(((0.5,), (0.25,)), 24, aug_tfms=[RandomLighting(0.3, 0.3)])[0]
+    item = torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0))
+    before = item.clone()
+    views = batch_views(tfm, np.array([[24, 24]]), np.array([1], np.uint64))
+    lit_up, _ = seen_row(item, views, 0)
+    assert torch.equal(item, before)
+    assert not torch.equal(lit_up, before)
+
+
 def test_only_true_false_and_none_decide(photos) -> None:
     kept = files(photos)
     list(kept.train_dl)

@@ -77,7 +77,8 @@ class Loop:
             self._forget_batch()
             s.loader = None
             self.emit.every("cleanup_fit", s)
-            return_freed_memory()
+            if s.device.type == "cpu":
+                return_freed_memory()
         return s.history
 
     def _epoch(self, validate: bool) -> None:

@@ -119,11 +119,7 @@ def pretrained_model(
     name = arch_name(arch)
     with seeded(seed):
         model = _with_new_head(name, n_classes, channels, ps, xtra_fc, custom_head, bn_final)
-    if sz is not None:
-        check_size(model.body, name, sz, channels)
-    given = _state_of(name, weights)
-    if given is not None:
-        load_body_weights(model.body, given[0], channels, given[1])
+    _give_weights(model.body, name, channels, weights, sz)
     return model
 
 
@@ -154,11 +150,7 @@ def pretrained_points(
     name = arch_name(arch)
     with seeded(seed):
         model = points_model(name, n_points, channels, head_dropouts(0.25 if ps is None else ps, 1)[0])
-    if sz is not None:
-        check_size(model.body, name, sz, channels)
-    given = _state_of(name, weights)
-    if given is not None:
-        load_body_weights(model.body, given[0], channels, given[1])
+    _give_weights(model.body, name, channels, weights, sz)
     return model
 
 
@@ -189,11 +181,7 @@ def pretrained_unet(
     name = arch_name(arch)
     with seeded(seed):
         model = unet(name, n_out, channels, **options)
-    if sz is not None:
-        check_size(model.encoder.body, name, sz, channels)
-    given = _state_of(name, weights)
-    if given is not None:
-        load_body_weights(model.encoder.body, given[0], channels, given[1])
+    _give_weights(model.encoder.body, name, channels, weights, sz)
     return model
 
 
@@ -250,6 +238,17 @@ def start_at_zero(head: nn.Module) -> None:
     """
     last = [m for m in head.modules() if isinstance(m, nn.Linear | nn.BatchNorm1d)][-1]
     last.weight.mul_(0.01)
+
+
+def _give_weights(
+    body: nn.Sequential, name: str, channels: int, weights: Weights, sz: int | tuple[int, int] | None
+) -> None:
+    """Check that a body can read the pictures, and load what it shall begin with."""
+    if sz is not None:
+        check_size(body, name, sz, channels)
+    given = _state_of(name, weights)
+    if given is not None:
+        load_body_weights(body, given[0], channels, given[1])
 
 
 def _state_of(name: str, weights: Weights) -> tuple[dict[str, Tensor], str] | None:

@@ -244,7 +244,7 @@ def seen_row(item: Pixels, views: BatchViews, row: int) -> tuple[Tensor, View]:
     for factors in views.lights:
         brightness, contrast = factors[row].tolist()
         middle = float(values.mean((1, 2)) @ _grey(len(values)))
-        values *= np.float32(brightness * contrast)
+        values = values * np.float32(brightness * contrast)  # a copy: they may be the picture's own
         values += np.float32(brightness * (1 - contrast) * middle)
         if whole:
             np.rint(values, out=values)
