@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +128,7 @@ class CrossEntropyFlat(nn.Module):
     Args:
         axis: the dimension of the classes in the predictions: -1 for rows and sequences, 1 for images of
             scores.
-        weight: one weight a class.
+        weight: one weight a class, a tensor or a list of numbers.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
         ignore_index: targets that do not count.
 
@@ -146,7 +146,7 @@ class CrossEntropyFlat(nn.Module):
         self,
         axis: int = -1,
         *,
-        weight: Tensor | None = None,
+        weight: Tensor | Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
     ) -> None:
@@ -154,6 +154,8 @@ class CrossEntropyFlat(nn.Module):
         self.axis, self.label_smoothing, self.ignore_index = axis, label_smoothing, ignore_index
         self.activation = Activation("softmax", axis)
         self.weight: Tensor | None
+        if weight is not None and not isinstance(weight, Tensor):
+            weight = torch.as_tensor(weight, dtype=torch.float32)
         self.register_buffer("weight", weight)
 
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:
@@ -175,13 +177,23 @@ class CrossEntropyFlat(nn.Module):
             labels = labels.long()
         else:
             raise TypeError(f"cross entropy needs integer class numbers as targets, got {targets.dtype}")
-        return F.cross_entropy(
-            flat.float(),
-            labels,
-            self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-        )
+        try:
+            return F.cross_entropy(
+                flat.float(),
+                labels,
+                self.weight,
+                ignore_index=self.ignore_index,
+                label_smoothing=self.label_smoothing,
+            )
+        except IndexError:  # of the CPU alone; a GPU stops by itself
+            odd = labels[((labels < 0) | (labels >= flat.shape[1])) & (labels != self.ignore_index)]
+            if not len(odd):
+                raise
+            raise IndexError(
+                f"cross entropy: {len(odd)} of {len(labels)} targets are no class number from 0 to "
+                f"{flat.shape[1] - 1}, such as {int(odd[0])}; if these do not count, pass "
+                f"ignore_index={int(odd[0])}"
+            ) from None
 
     def counted(self, targets: Tensor) -> Tensor | None:
         """What the mean is over: how many targets count, or what they weigh together."""

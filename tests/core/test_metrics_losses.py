@@ -243,3 +243,18 @@ def test_activations_follow_the_loss():
         assert activation_of(loss).log(scores).tolist() == [pytest.approx([math.log(0.25), math.log(0.75)])]
     assert activation_of(BCEWithLogitsFlat())(torch.zeros(1)).item() == 0.5
     assert activation_of(MSEFlat())(torch.ones(1)).item() == 1.0
+
+
+def test_targets_that_are_no_class_are_named():
+    scores, targets = torch.zeros(2, 3, 2, 2), torch.tensor([[[0, 1], [2, 255]]] * 2)
+    with pytest.raises(
+        IndexError, match=r"2 of 8 targets are no class number from 0 to 2, such as 255; .*=255"
+    ):
+        CrossEntropyFlat(axis=1)(scores, targets)
+    assert CrossEntropyFlat(axis=1, ignore_index=255)(scores, targets).item() == pytest.approx(math.log(3))
+
+
+def test_weights_of_classes_as_a_list():
+    scores, targets = torch.randn(8, 3), torch.arange(8) % 3
+    listed, tensor = (CrossEntropyFlat(weight=w) for w in ([1, 2, 0.5], torch.tensor([1, 2, 0.5])))
+    assert listed(scores, targets) == tensor(scores, targets)

@@ -82,8 +82,14 @@ class TestSplits:
         names.write_text("blue/000.png\nnobody.png\n")
         with pytest.raises(ValueError, match=r"1 of 2 names are none of the pictures: nobody\.png"):
             items.split_by_file(names).data()
+        names.write_text("000.png\n")
+        (folder / "train" / "red" / "000.png").write_bytes((folder / "train/blue/000.png").read_bytes())
+        with pytest.raises(ValueError, match=r"'000\.png' is blue/000\.png, red/000\.png: write them with"):
+            Items.from_folder(folder / "train").label_by_folder().split_by_file(names).data()
         with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
             items.split_by_file("nowhere.txt").data()
+        with pytest.raises(TypeError, match=r"takes a text file of names, got a list; .* split_by_function"):
+            items.split_by_file(["000.png"])  # type: ignore[arg-type]
 
     def test_columns_functions_groups_and_rows(self, tmp_path):
         two_class_folders(tmp_path, n=6)

@@ -79,6 +79,12 @@ class TestSplits:
         with pytest.raises(ValueError, match="whole row numbers"):
             ITEMS.split_by_rows([1.5]).label_by([0, 1] * 6).data()
 
+    def test_labels_that_are_a_word(self):
+        with pytest.raises(TypeError, match=r"got 'folder'; .* label_by_folder\(\)"):
+            ITEMS.label_by("folder")
+        with pytest.raises(TypeError, match=r"coded_values\(\) .* got 'regression'"):
+            ITEMS.label_by([0, 1] * 6, target="regression")  # type: ignore[arg-type]
+
     def test_nothing_that_validates_is_told(self, caplog):
         with caplog.at_level(logging.WARNING):
             assert ITEMS.split_by_rows([]).label_by([0, 1] * 6).data().val_ds is None

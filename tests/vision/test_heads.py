@@ -62,6 +62,8 @@ def test_the_mean_over_views_is_taken_where_they_were_seen(maps):
     assert right[0] > right[1] - 0.01
     assert np.allclose(mean.sum(1), 1, atol=1e-3)
     assert np.allclose(maps.TTA(0, log=False)[0], plain, atol=1e-5)
+    with pytest.raises(ValueError, match="whole number of augmented views, 0 or more, got 'a'"):
+        maps.TTA("a")  # type: ignore[arg-type]
 
 
 def test_maps_of_turned_views_go_back():

@@ -336,8 +336,8 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
             unlabelled pictures), in input order. They are the mean over the views already: another mean over
             axis 0, as for the views of other libraries, is refused.
         """
-        if n_aug < 0:
-            raise ValueError(f"n_aug must be at least 0, got {n_aug}")
+        if isinstance(n_aug, bool) or not isinstance(n_aug, int | np.integer) or n_aug < 0:
+            raise ValueError(f"n_aug is a whole number of augmented views, 0 or more, got {n_aug!r}")
         data = self._pictures
         loader = data.test_dl if is_test else data.valid_dl
         if loader is None:

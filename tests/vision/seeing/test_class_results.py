@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from tests.vision.helpers import two_class_arrays
 from zoo.vision import ConvLearner, ImageClassifierData, ImageModelResults, imagenet_stats, tfms_from_stats
 from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.seeing import label_errors
 
 TRUTH = ["blue", "red", "blue", "red", "blue", "red"]
 P_RED = np.array([0.1, 0.8, 0.71, 0.3, 0.45, 0.05])
@@ -153,3 +154,14 @@ def test_bad_arguments(data, results):
         ImageModelResults(data, np.full((6, 2), 0.5))
     with pytest.raises(ValueError, match="did you mean 'red'"):
         results.most_correct("rad")
+
+
+def test_a_judge_that_knows_nothing_says_so(caplog):
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 4)), np.repeat([0, 1], 30)
+    told = "can tell little about single labels"
+    for given, weak in ((rng.permutation(labels), True), (labels, False)):
+        caplog.clear()
+        shifted = features + 3 * labels[:, None]
+        label_errors._tell_weak(label_errors.out_of_fold(shifted, given, 2), given)
+        assert (told in caplog.text) == weak

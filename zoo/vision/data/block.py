@@ -154,7 +154,22 @@ class Items(FoundPictures):
             labels: the raw targets, or what takes a file to its own.
             target: what they mean, such as `coded_values()`; by default classes, several a picture where
                 they are lists.
+
+        Raises:
+            TypeError: labels are a word, or the target is none.
+            ValueError: another number of labels than of pictures.
         """
+        if isinstance(labels, str):
+            raise TypeError(
+                f"label_by takes the labels of the pictures or a function of the file, got {labels!r}; the "
+                "folders' names, a column or a part of the name are label_by_folder(), label_by_column(name) "
+                "and label_by_regex(pattern)"
+            )
+        if target is not None and not callable(target):
+            raise TypeError(
+                f"target= takes what labels mean: coded_classes(), coded_values() or coded_points(...), got "
+                f"{target!r}"
+            )
         raw: Any = [labels(file) for file in self.files("label_by")] if callable(labels) else labels
         if len(raw) != len(self):
             raise ValueError(f"{self.origin}: {len(self)} pictures but {len(raw)} labels")

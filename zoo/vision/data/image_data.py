@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ from zoo.vision.data.splits import SplitPictures
 from zoo.vision.files.checking import OnBroken
 from zoo.vision.targets.labelled import ClassTarget, TagsTarget
 from zoo.vision.transforms.image_transform import TransformPair, checked_pair
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     pass
@@ -217,6 +220,8 @@ class ImageClassifierData(ImageData):
             if val_idxs is not None:
                 raise ValueError("valid_col and val_idxs both say which pictures validate: leave one out")
             val_idxs = rows_of_column(table_column(df, valid_col, "split", origin), origin)
+            if not len(val_idxs):
+                log.warning("%s: no picture validates by column %r", origin, valid_col)
         return cls.from_names_and_labels(path, names, labels, bs, tfms, val_idxs, origin=origin, **chosen)
 
     @classmethod

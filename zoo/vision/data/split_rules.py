@@ -119,6 +119,11 @@ def by_folder(train: str = "train", valid: str = "valid") -> Split:
 
 def by_file(names: str | os.PathLike[str]) -> Split:
     """By the lines of a text file, each the name of a picture that validates."""
+    if not isinstance(names, str | os.PathLike):
+        raise TypeError(
+            f"split_by_file takes a text file of names, got a {type(names).__name__}; for names at hand: "
+            "split_by_function(lambda file: file.name in names)"
+        )
 
     def rule(items: Pictures, classes: np.ndarray | None) -> np.ndarray:
         files = items.files("split_by_file")
@@ -127,15 +132,23 @@ def by_file(names: str | os.PathLike[str]) -> Split:
             raise FileNotFoundError(f"the file of names {names} does not exist (nor below {items.root})")
         lines = {line.strip() for line in listing.read_text("utf-8-sig").splitlines() if line.strip()}
         found = np.zeros(len(items), bool)
-        used: set[str] = set()
+        named: dict[str, list[str]] = {}  # by line: the pictures that it may mean
         for row, file in enumerate(files):
-            known = {items.name_of(file), file.name, file.stem} & lines
+            name = items.name_of(file)
+            known = {name} & lines or {file.name, file.stem} & lines
             found[row] = bool(known)
-            used |= known
-        absent = sorted(lines - used)
+            for line in known:
+                named.setdefault(line, []).append(name)
+        absent = sorted(lines - named.keys())
         if absent:
             raise ValueError(
                 f"{listing}: {len(absent)} of {len(lines)} names are none of the pictures: {some(absent, 3)}"
+            )
+        several = sorted(line for line, meant in named.items() if line not in meant and len(meant) > 1)
+        if several:
+            raise ValueError(
+                f"{listing}: {len(several)} of {len(lines)} names fit several pictures; {several[0]!r} is "
+                f"{some(named[several[0]], 3)}: write them with their folders"
             )
         return found
 

@@ -138,6 +138,7 @@ def suspicious_table(
     else:
         given = y.astype(np.int64)
         probs = out_of_fold(reduced, given, len(names), folds=folds, seed=seed)
+        _tell_weak(probs, given)
         doubts = [(names[one.given], names[one.suggested], one) for one in confident_doubts(probs, given)]
     doubts.sort(key=lambda entry: (entry[2].margin, entry[2].row))
     if n is not None:
@@ -194,6 +195,21 @@ def out_of_fold(
         found[:, model.classes_] = model.predict_proba(features[rows[judged]])
         probs[rows[judged]] = found
     return probs
+
+
+def _tell_weak(probs: np.ndarray, given: np.ndarray) -> None:
+    """Say so where the judge is hardly better than always the most frequent class."""
+    judged = (given >= 0) & np.isfinite(probs).all(1)
+    if not judged.any():
+        return
+    right = float((probs[judged].argmax(1) == given[judged]).mean())
+    always = float(np.bincount(given[judged]).max() / judged.sum())
+    if right < always + 0.1 * (1 - always):
+        log.warning(
+            "the classifier that judges the labels is right on %.0f%% of pictures that it has not seen, "
+            "always the most frequent class on %.0f%%: with this body it can tell little about single labels",
+            100 * right, 100 * always,
+        )  # fmt: skip
 
 
 def _main_directions(features: np.ndarray) -> np.ndarray:
