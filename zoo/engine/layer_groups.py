@@ -34,11 +34,20 @@ def _nothing() -> None:
 
 @dataclass
 class LayerGroup:
-    """A named part of a model."""
+    """A named part of a model.
+
+    Attributes:
+        name: of the group.
+        modules: what is in it.
+        params: their parameters, those of groups before it left out.
+        fresh: whether its weights are new in a model of which others are trained; a `RelativeAdamW` takes
+            steps of the full size there.
+    """
 
     name: str
     modules: list[nn.Module]
     params: list[nn.Parameter]
+    fresh: bool = False
 
     @property
     def frozen(self) -> bool:

@@ -70,6 +70,8 @@ class LayerOptimizer:
         self._native_decay = decays_itself(self.opt)
         for param_group, place in zip(self.opt.param_groups, places, strict=True):
             param_group["decays"] = place.decays
+            if "relative" in param_group and groups[place.owner].fresh:
+                param_group["relative"] = False
         self._wds: list[float] = []
         self._hook()
         self.set_lrs(lrs)

@@ -16,6 +16,7 @@ from zoo.data.model_data import ModelData
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import GroupSpec
 from zoo.engine.modes import preserve_modes
+from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.engine.state import State
 from zoo.inspect.summary import Summary
 from zoo.keywords import completed, takes
@@ -100,7 +101,9 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
                 hundred steps. None: with up to 5,000 pictures; True: with any number. Without cached
                 activations it takes one more pass over the pictures. False: it begins with random weights.
 
-        Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`.
+        Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`. Where
+        no `opt_fn` is given, `RelativeAdamW` changes trained weights in steps of a share of their size: those
+        of AdamW would carry a body away at the rates that are usual for SGD, such as [1e-4, 1e-3, 1e-2].
 
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
@@ -127,7 +130,10 @@ class ConvLearner(SizedLearner, Seeing, FineTuning):
         )
         if isinstance(model, TransferModel) and model.pooled and begins_at_zero(target):
             start_at_zero(model.head)
+        if chosen["opt_fn"] is None and weights is not None:
+            chosen["opt_fn"] = RelativeAdamW
         learn = cls(data, model, **chosen)
+        learn.groups[-1].fresh = True
         learn.freeze()
         learn.head_start = head_start
         learn._head_is_new()

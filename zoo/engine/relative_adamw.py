@@ -1,0 +1,86 @@
+"""AdamW for weights that know something already: no step is larger than a share of what it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LEAST = 1e-3
+
+
+class RelativeAdamW(torch.optim.AdamW):
+    """AdamW whose steps are in units of the size of each weight tensor, where that is below 1.
+
+    Adam moves every weight by about the rate, however large the weights are. Those of a trained convolution
+    are often 0.01 to 0.1 in size, so that a rate of 1e-3 carries its outputs away in some ten steps; the
+    first ones are the worst, when the averages know a single gradient. Here the step of a tensor of two and
+    more dimensions is multiplied by its root mean square (at least 0.001, at most 1), as Adafactor does
+    (Shazeer & Stern 2018, section 8). Biases and the scales of normalisation layers step as with AdamW.
+
+    Args:
+        params: as of `torch.optim.AdamW`; a group with `relative=False` steps as with AdamW.
+        lr: for tensors of size 1; at most the share by which a smaller one changes in a step.
+        betas: of the averages.
+        eps: added to the root of the second one.
+        weight_decay: decoupled; made smaller with the steps.
+        relative: for groups that do not say.
+        fused: see `torch.optim.AdamW`.
+        options: others of `torch.optim.AdamW`.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.full((2, 2), 0.1))
+        >>> opt = RelativeAdamW([weight], lr=0.1, weight_decay=0.0)
+        >>> weight.sum().backward()
+        >>> opt.step()
+        >>> round(weight[0, 0].item(), 4)
+        0.09
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        relative: bool = True,
+        fused: bool | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, fused=fused, **options)
+        self.defaults["relative"] = relative
+        for group in self.param_groups:
+            group.setdefault("relative", relative)
+        self._hook()
+
+    def _hook(self) -> None:
+        self._before: list[tuple[list[Tensor], list[Tensor]]] = []
+        self.register_step_pre_hook(_remember)
+        self.register_step_post_hook(_shorten)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_before" not in self.__dict__:  # a copy; torch leaves hooks behind
+            self._hook()
+
+
+@torch.no_grad()
+def _remember(opt: RelativeAdamW, *_: Any) -> None:
+    """Keep the weights before a step."""
+    for group in opt.param_groups:
+        params = [param for param in group["params"] if param.grad is not None and param.ndim > 1]
+        if params and group["relative"]:
+            opt._before.append((params, [param.clone() for param in params]))
+
+
+@torch.no_grad()
+def _shorten(opt: RelativeAdamW, *_: Any) -> None:
+    """Go the share of each step that the size of its tensor allows."""
+    for params, before in opt._before:
+        for param, old, norm in zip(params, before, torch._foreach_norm(before), strict=True):
+            share = (norm / old.numel() ** 0.5).clamp(_LEAST, 1.0)
+            param.copy_(old.lerp(param, share))
+    opt._before.clear()
