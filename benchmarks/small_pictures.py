@@ -23,7 +23,6 @@ strongest peer on the same rows, with the 95% interval of the mean (Student's t)
 from __future__ import annotations
 
 import argparse
-import functools
 import re
 import tempfile
 import time
@@ -249,8 +248,6 @@ def recipe(args: argparse.Namespace) -> dict:
     """The published steps on all 2,000 photos: cached activations, then everything with graded rates, TTA."""
     data = picture_data(args, "dogscats", augmented=True)
     learn = pretrained(args, data, SEEDS_REPORTED)
-    # the optimizer of the published rates: Adam's steps of 1e-4 carry the early layers of this body away
-    learn.opt_fn = functools.partial(torch.optim.SGD, momentum=0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         learn.precompute = True

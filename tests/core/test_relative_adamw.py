@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from zoo import LayerOptimizer, Learner, ModelData, TensorLoader
-from zoo.engine.relative_adamw import RelativeAdamW
+from zoo.engine.relative_adamw import SHARE, RelativeAdamW
 
 
 def params_and_opt(kind=RelativeAdamW, **options):
@@ -27,10 +27,12 @@ def step(params, opt):
 @pytest.mark.parametrize("fused", [True, False])
 def test_steps_are_those_of_adamw_times_the_size(fused):
     options = {"weight_decay": 0.1, "fused": fused}
-    plain, relative = params_and_opt(torch.optim.AdamW, **options), params_and_opt(**options)
+    plain, relative = params_and_opt(torch.optim.AdamW, **options), params_and_opt(**options, share=0.5)
     before = [param.detach().clone() for param in plain[0]]
     step(*plain), step(*relative)
-    shares = [before[0].pow(2).mean().sqrt().item(), 1.0, 1e-3, 1.0]
+    sizes = [param.pow(2).mean().sqrt().item() for param in before]
+    assert sizes[1] > 2
+    shares = [0.5 * sizes[0], 1.0, 0.5e-3, 1.0]
     for old, one, other, share in zip(before, plain[0], relative[0], shares, strict=True):
         assert torch.allclose(other - old, share * (one - old), rtol=1e-3, atol=1e-7)
 
@@ -49,6 +51,11 @@ def test_copies_step_alike(copied):
     step(params, opt)
     step(twin.param_groups[0]["params"], twin)
     assert all(map(torch.equal, params, twin.param_groups[0]["params"]))
+
+
+def test_a_share_that_is_none():
+    with pytest.raises(ValueError, match="share must be above 0 and at most 1, got 0"):
+        params_and_opt(share=0)
 
 
 def test_what_has_no_gradient_stays():
@@ -74,5 +81,5 @@ def test_fresh_groups_of_a_learner_take_full_steps():
     assert isinstance(learn.opt, LayerOptimizer)
     assert learn.opt.param_groups[0]["fused"]
     moved = [(net[i].weight - before[i]).abs().max().item() for i in (0, 1)]
-    assert moved[0] == pytest.approx(1e-4, rel=0.01)
+    assert moved[0] == pytest.approx(SHARE * 1e-4, rel=0.01)
     assert moved[1] == pytest.approx(0.01, rel=0.01)

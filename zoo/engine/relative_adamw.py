@@ -9,6 +9,10 @@ from torch import Tensor
 
 _LEAST = 1e-3
 
+SHARE = 0.3
+"""With it the published rates of SGD for pretrained bodies, [1e-4, 1e-3, 1e-2], change a body about as much
+as SGD does; chosen on one half of the training photos of cats and dogs (96 pixels, 1,000 of them)."""
+
 
 class RelativeAdamW(torch.optim.AdamW):
     """AdamW whose steps are in units of the size of each weight tensor, where that is below 1.
@@ -16,22 +20,24 @@ class RelativeAdamW(torch.optim.AdamW):
     Adam moves every weight by about the rate, however large the weights are. Those of a trained convolution
     are often 0.01 to 0.1 in size, so that a rate of 1e-3 carries its outputs away in some ten steps; the
     first ones are the worst, when the averages know a single gradient. Here the step of a tensor of two and
-    more dimensions is multiplied by its root mean square (at least 0.001, at most 1), as Adafactor does
-    (Shazeer & Stern 2018, section 8). Biases and the scales of normalisation layers step as with AdamW.
+    more dimensions is multiplied by `share` times its root mean square (that at least 0.001, together at most
+    1), as Adafactor scales its steps (Shazeer & Stern 2018, section 8). Biases and the scales of
+    normalisation layers step as with AdamW.
 
     Args:
         params: as of `torch.optim.AdamW`; a group with `relative=False` steps as with AdamW.
-        lr: for tensors of size 1; at most the share by which a smaller one changes in a step.
+        lr: times `share` it is about the part of a tensor that changes in a step.
         betas: of the averages.
         eps: added to the root of the second one.
         weight_decay: decoupled; made smaller with the steps.
         relative: for groups that do not say.
+        share: likewise.
         fused: see `torch.optim.AdamW`.
         options: others of `torch.optim.AdamW`.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.full((2, 2), 0.1))
-        >>> opt = RelativeAdamW([weight], lr=0.1, weight_decay=0.0)
+        >>> opt = RelativeAdamW([weight], lr=0.1, weight_decay=0.0, share=1.0)
         >>> weight.sum().backward()
         >>> opt.step()
         >>> round(weight[0, 0].item(), 4)
@@ -47,17 +53,21 @@ class RelativeAdamW(torch.optim.AdamW):
         weight_decay: float = 1e-2,
         *,
         relative: bool = True,
+        share: float = SHARE,
         fused: bool | None = None,
         **options: Any,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, fused=fused, **options)
-        self.defaults["relative"] = relative
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {share}")
+        self.defaults.update(relative=relative, share=share)
         for group in self.param_groups:
             group.setdefault("relative", relative)
+            group.setdefault("share", share)
         self._hook()
 
     def _hook(self) -> None:
-        self._before: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._before: list[tuple[float, list[Tensor], list[Tensor]]] = []
         self.register_step_pre_hook(_remember)
         self.register_step_post_hook(_shorten)
 
@@ -73,14 +83,14 @@ def _remember(opt: RelativeAdamW, *_: Any) -> None:
     for group in opt.param_groups:
         params = [param for param in group["params"] if param.grad is not None and param.ndim > 1]
         if params and group["relative"]:
-            opt._before.append((params, [param.clone() for param in params]))
+            opt._before.append((group["share"], params, [param.clone() for param in params]))
 
 
 @torch.no_grad()
 def _shorten(opt: RelativeAdamW, *_: Any) -> None:
     """Go the share of each step that the size of its tensor allows."""
-    for params, before in opt._before:
+    for share, params, before in opt._before:
         for param, old, norm in zip(params, before, torch._foreach_norm(before), strict=True):
-            share = (norm / old.numel() ** 0.5).clamp(_LEAST, 1.0)
-            param.copy_(old.lerp(param, share))
+            size = (norm / old.numel() ** 0.5).clamp_min(_LEAST)
+            param.copy_(old.lerp(param, (share * size).clamp_max(1.0)))
     opt._before.clear()
