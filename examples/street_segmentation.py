@@ -78,7 +78,7 @@ def main() -> None:
     started = time.perf_counter()
     learn.fit_one_cycle(args.frozen, 3e-3)
     learn.unfreeze()
-    learn.fit_one_cycle(args.epochs, slice(3e-5, 1e-3))
+    learn.fit_one_cycle(args.epochs, slice(1e-4, 1e-3))
     took = time.perf_counter() - started
     told = ", ".join(f"{name} {value:.4f}" for name, value in learn.evaluate().items())
     print(f"{told} in {took:.0f} s")

@@ -13,6 +13,7 @@ from .engine.callback import CancelStep as CancelStep
 from .engine.finite import NonFiniteLossError as NonFiniteLossError
 from .engine.optimizer import LayerOptimizer as LayerOptimizer
 from .engine.optimizer import set_lrs as set_lrs
+from .engine.relative_adamw import RelativeAdamW as RelativeAdamW
 from .ensemble import Ensemble as Ensemble
 from .folds import CrossValidation as CrossValidation
 from .folds import cross_validate as cross_validate

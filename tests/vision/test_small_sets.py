@@ -265,3 +265,35 @@ class TestRealPictures:
         assert np.ptp(frozen) < 0.04
         tuned = learn.fine_tune(1, freeze_epochs=0)[-1]["accuracy"]
         assert tuned >= frozen[-1] - 0.02
+
+    def test_published_rates_do_not_carry_the_body_away(self, data_dir, tmp_path):
+        source, path = data_dir("dogscats"), tmp_path / "few"
+        link_slice(source, path, 100, ["train"])
+        link_slice(source, path, 100, ["valid"])
+        tfms = tfms_from_stats(imagenet_stats, 64, aug_tfms=transforms_side_on)
+        data = ImageClassifierData.from_paths(path, bs=20, tfms=tfms, num_workers=0, seed=0)
+        reached = {}
+        for opt_fn in (None, torch.optim.AdamW):
+            learn = ConvLearner.pretrained(
+                "mobilenet_v2", data, weights=data_dir("weights") / "mobilenet_v2.pth", progress=False,
+                device="cpu", path=tmp_path, seed=0, opt_fn=opt_fn,
+            )  # fmt: skip
+            learn.unfreeze()
+            reached[opt_fn] = learn.fit([1e-4, 1e-3, 1e-2], 1, cycle_len=1)[-1]["accuracy"]
+        assert reached[None] > 0.7
+        assert reached[torch.optim.AdamW] < reached[None] - 0.1  # else this test shows nothing
+
+    def test_rates_of_fine_tune_fit_head_and_optimizer(self, data_dir):
+        x, y = two_class_arrays(4, 32)
+        data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms_from_stats(imagenet_stats, 32))
+        weights = data_dir("weights") / "mobilenet_v2.pth"
+        plain = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 2))
+        found = {
+            name: ConvLearner.pretrained(
+                "mobilenet_v2", data, weights=weights, progress=False, device="cpu", **options
+            )._rates_to_tune()
+            for name, options in {
+                "usual": {}, "own head": {"custom_head": plain}, "own optimizer": {"opt_fn": torch.optim.SGD},
+            }.items()
+        }  # fmt: skip
+        assert found == {"usual": (1e-2, 10), "own head": (1e-3, 10), "own optimizer": (1e-3, 100)}
