@@ -91,7 +91,7 @@ def make_optimizer(
     if not isinstance(inner, type):
         opt = opt_fn([param for part in parts for param in part.params], **wanted)
     else:
-        if inner.__module__.startswith(("torch.optim", __package__)) and _may_fuse(named, keywords, parts):
+        if inner.__module__.startswith(("torch.optim", "zoo.engine")) and _may_fuse(named, keywords, parts):
             wanted["fused"] = True
         given = parts[0].params if len(parts) == 1 else [{"params": part.params} for part in parts]
         try:
