@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from tests.vision.helpers import two_class_arrays, two_class_folders
@@ -25,6 +27,8 @@ from zoo.vision import (
 )
 from zoo.vision.models.resnet_small import ResNetSmall
 from zoo.vision.seeing.looks import look_at
+from zoo.vision.seeing.show_targets import _draw_boxes, colours_of
+from zoo.vision.targets.boxes import BoxTarget
 
 TAGS = [["sea"], ["sea", "sky"], ["sky"], [], ["sea", "sky"]]
 PROBS = np.array([[0.9, 0.2], [0.8, 0.3], [0.6, 0.7], [0.1, 0.05], [0.3, 0.9]])
@@ -159,3 +163,24 @@ def test_names_that_are_no_utf_8_are_shown_with_backslashes(tmp_path):
 def test_what_is_told_of_a_broken_file_can_be_printed(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/gone\xff.png")
     assert look_at([name]).broken == {0: f"{tmp_path}/gone\\xff.png does not exist"}
+
+
+def test_masks_are_drawn_with_the_names_of_their_classes():
+    x = np.zeros((4, 16, 16, 3), np.uint8)
+    masks = np.tile(np.arange(16, dtype=np.uint8) * 2, (4, 16, 1))
+    names = [f"class {i}" for i in range(31)]
+    items = Items.from_arrays(x).split_by_rows([0]).masks_by(masks, names)
+    drawn = items.transform(tfms_from_stats(imagenet_stats, 16)).data(2).show_batch(2)
+    told = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert told == [*names[:24], "and 7 more"]
+    assert len(set(colours_of(31))) == 31
+
+
+def test_of_many_boxes_the_surest_are_drawn():
+    axis = Figure().subplots()
+    scores = torch.linspace(0, 1, 100)
+    boxes = torch.tensor([[1.0, 1.0, 5.0, 5.0]]).repeat(100, 1) + torch.arange(100)[:, None]
+    value = {"boxes": boxes, "labels": torch.zeros(100, dtype=torch.long), "scores": scores}
+    _draw_boxes(axis, BoxTarget(["thing"]), value)
+    assert [text.get_text() for text in axis.texts] == [f"thing {score:.2f}" for score in scores.flip(0)[:15]]
+    assert axis.get_title() == " (15 of 70 boxes)"

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -15,12 +17,15 @@ from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
 from zoo.vision.seeing.sets import checked_n
-from zoo.vision.seeing.show import Rows
+from zoo.vision.seeing.show import Rows, shortened
 from zoo.vision.targets.base import Target
 from zoo.vision.targets.boxes import BoxTarget
 from zoo.vision.targets.maps import MaskTarget, PictureTarget
 from zoo.vision.targets.values import PointsTarget
 from zoo.vision.transforms.warp import VOID
+
+_MOST_BOXES, _LEAST_SCORE = 15, 0.3  # of a model's answer: the surest ones
+_MOST_NAMES = 24  # of a legend
 
 
 def show_targets(dataset: Rows, target: Target, n: int = 9, *, epoch: int = 0) -> Figure:
@@ -31,6 +36,7 @@ def show_targets(dataset: Rows, target: Target, n: int = 9, *, epoch: int = 0) -
     drawn, axes = _grid(len(rows), parts)
     for place, (pixels, truth) in enumerate(seen):
         _draw(axes[place * parts : (place + 1) * parts], pixels, target, truth)
+    _name_classes(drawn, target)
     return drawn
 
 
@@ -66,6 +72,7 @@ def show_answers(
         left, right = axes[2 * place : 2 * place + 2]
         _draw([left], pixels, target, truth if dataset.y is not None else None)
         _draw([right], pixels, target, said, "answer")
+    _name_classes(drawn, target)
     return drawn
 
 
@@ -87,7 +94,11 @@ def _draw(axes: list[Axes], pixels: Tensor, target: Target, value: Any, title: s
         return
     if isinstance(target, MaskTarget):
         laid = np.ma.masked_equal(np.asarray(value), VOID)
-        axes[0].imshow(laid, cmap="tab20", vmin=0, vmax=19, alpha=0.5, interpolation="nearest")
+        classes = len(target.classes)
+        axes[0].imshow(
+            laid, cmap=ListedColormap(colours_of(classes)), vmin=-0.5, vmax=classes - 0.5, alpha=0.5,
+            interpolation="nearest",
+        )  # fmt: skip
     elif isinstance(target, PointsTarget):
         points = (np.asarray(value).reshape(-1, 2) + 1) / 2 * [width, height] - 0.5
         axes[0].scatter(points[:, 0], points[:, 1], s=24, c="red", edgecolors="white", linewidths=0.8)
@@ -98,16 +109,53 @@ def _draw(axes: list[Axes], pixels: Tensor, target: Target, value: Any, title: s
         _draw_boxes(axes[0], target, value)
 
 
+def colours_of(n: int) -> list[tuple[float, float, float]]:
+    """As many colours (red, green, blue) as classes, no two of them alike.
+
+    >>> len(set(colours_of(150)))
+    150
+    """
+    from matplotlib.colors import hsv_to_rgb
+
+    strong_first = [*range(0, 20, 2), *range(1, 20, 2)]
+    listed = [tuple(colour[:3]) for colour in matplotlib.colormaps["tab20"](strong_first)]
+    golden = (5**0.5 - 1) / 2  # steps of it never meet on the circle of hues
+    more = [hsv_to_rgb((i * golden % 1, 0.9 - 0.2 * (i % 3), 1 - 0.2 * (i // 3 % 3))) for i in range(n - 20)]
+    return [*listed[:n], *(tuple(map(float, colour)) for colour in more)]
+
+
+def _name_classes(drawn: Figure, target: Target) -> None:
+    """Below the pictures, which colour of the masks is which class."""
+    if not isinstance(target, MaskTarget):
+        return
+    from matplotlib.patches import Patch
+
+    names = [shortened(name, 20) for name in target.classes[:_MOST_NAMES]]
+    handles = [
+        Patch(color=colour, label=name)
+        for name, colour in zip(names, colours_of(len(target.classes)), strict=False)
+    ]
+    if len(target.classes) > _MOST_NAMES:
+        handles.append(Patch(alpha=0, label=f"and {len(target.classes) - _MOST_NAMES} more"))
+    columns = max(1, min(len(handles), int(drawn.get_figwidth() / 1.5)))
+    legend = drawn.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def _draw_boxes(axis: Axes, target: BoxTarget, value: Any) -> None:
+    """The boxes, of an answer the surest ones."""
     from matplotlib.patches import Rectangle
 
-    scores = value.get("scores")
-    for row, (corners, number) in enumerate(
-        zip(value["boxes"].tolist(), value["labels"].tolist(), strict=True)
-    ):
-        if number < 0 or (scores is not None and scores[row] < 0.3):
-            continue
-        left, top, right, bottom = corners
+    labels, scores = value["labels"], value.get("scores")
+    rows = [row for row, number in enumerate(labels.tolist()) if number >= 0]
+    if scores is not None:
+        sure = [row for row in np.argsort(-scores.numpy(), kind="stable").tolist() if row in rows]
+        rows = [row for row in sure if scores[row] >= _LEAST_SCORE]
+        if len(rows) > _MOST_BOXES:
+            axis.set_title(f"{axis.get_title()} ({_MOST_BOXES} of {len(rows)} boxes)", fontsize=9)
+    for row in rows if scores is None else rows[:_MOST_BOXES]:
+        (left, top, right, bottom), number = value["boxes"][row].tolist(), int(labels[row])
         axis.add_patch(
             Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="yellow", linewidth=1.2)
         )
