@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vision.helpers import two_class_arrays
 from zoo import Ensemble
 from zoo.losses import CrossEntropyFlat
+from zoo.metrics import MisfitError
 from zoo.vision import (
     ConvLearner,
+    ImageClassifierData,
     Items,
     RandomFlip,
     RandomRotate,
@@ -15,6 +18,7 @@ from zoo.vision import (
     imagenet_stats,
     tfms_from_stats,
 )
+from zoo.vision.models.resnet_small import ResNetSmall
 
 MOVING = tfms_from_stats(imagenet_stats, 32, aug_tfms=[RandomFlip(), RandomRotate(10)])
 X = np.random.default_rng(0).integers(0, 255, (16, 40, 40, 3)).astype(np.uint8)
@@ -156,3 +160,14 @@ def test_a_callable_that_wants_names_is_told(tmp_path):
     data = ITEMS.label_by([0, 1] * 8).transform(tfms).data(bs=8, seed=0)
     with pytest.raises(TypeError, match=r"transform named is called with one picture .*image=picture"):
         next(iter(data.train_dl))
+
+
+def test_models_with_outputs_for_other_classes_are_refused():
+    x, y = two_class_arrays(4, 16)
+    data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms_from_stats(imagenet_stats, 16))
+    learn = ConvLearner(data, ResNetSmall(10), device="cpu", progress=False)
+    before = [param.clone() for param in learn.model.parameters()]
+    told = r"gives 10 scores, the data have 2 classes \(blue, red\): its last layer needs 2"
+    with pytest.raises(MisfitError, match=told):
+        learn.fit(1e-3, 1)
+    assert all(map(torch.equal, before, learn.model.parameters()))

@@ -15,7 +15,8 @@ from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.callback import Callback
 from zoo.engine.measures import meaning_of, noted
 from zoo.engine.state import State
-from zoo.losses import activation_of
+from zoo.errors import some
+from zoo.losses import CrossEntropyFlat, activation_of
 from zoo.metrics import MisfitError, module_of, named_meters, sklearn_metric
 from zoo.metrics.meters import innermost, is_meter
 
@@ -65,6 +66,7 @@ class FirstBatch(Callback):
             return  # a model's own object, which has no scores while it trains
         if isinstance(state.preds, Tensor):
             self._check_loss(state)
+            self._check_classes(state)
         metrics = state.metrics if state.data.valid_dl is not None else ()
         for name, metric in zip(named_meters(metrics), metrics, strict=True):
             if not is_meter(metric) and not isinstance(metric, type):
@@ -92,6 +94,21 @@ class FirstBatch(Callback):
                 f"{tuple(state.preds.shape)}, targets of shape {tuple(target.shape)}; bring them to one "
                 "shape, "
                 "or use zoo.losses.MSEFlat() or L1Flat()"
+            )
+
+    @staticmethod
+    def _check_classes(state: State) -> None:
+        """A model with outputs for other classes than the data's would train, and answer what has no name."""
+        loss, classes = innermost(state.loss_fn), getattr(state.data, "classes", None)
+        if getattr(state.data, "task", None) != "classification" or not isinstance(classes, list | tuple):
+            return
+        if not isinstance(loss, CrossEntropyFlat) or state.preds.ndim < 2:
+            return
+        found = state.preds.shape[loss.axis]
+        if found not in (1, len(classes)):  # of one the loss tells
+            raise MisfitError(
+                f"the model gives {found} scores, the data have {len(classes)} classes ({some(classes, 5)}): "
+                f"its last layer needs {len(classes)} outputs"
             )
 
     @staticmethod
