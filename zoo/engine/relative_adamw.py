@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_LEAST = 1e-3
+_LEAST = 0.01
 
 SHARE = 0.3
 """With it the published rates of SGD for pretrained bodies, [1e-4, 1e-3, 1e-2], change a body about as much
@@ -19,10 +19,10 @@ class RelativeAdamW(torch.optim.AdamW):
 
     Adam moves every weight by about the rate, however large the weights are. Those of a trained convolution
     are often 0.01 to 0.1 in size, so that a rate of 1e-3 carries its outputs away in some ten steps; the
-    first ones are the worst, when the averages know a single gradient. Here the step of a tensor of two and
-    more dimensions is multiplied by `share` times its root mean square (that at least 0.001, together at most
-    1), as Adafactor scales its steps (Shazeer & Stern 2018, section 8). Biases and the scales of
-    normalisation layers step as with AdamW.
+    first ones are the worst, when the averages know a single gradient. Here the step of a tensor is multiplied
+    by `share` times its root mean square (that at least 0.01, together at most 1), as Adafactor scales its
+    steps (Shazeer & Stern 2018, section 8). That goes for the scales and biases of normalisation layers too:
+    they are as many hands on the same outputs.
 
     Args:
         params: as of `torch.optim.AdamW`; a group with `relative=False` steps as with AdamW.
@@ -81,7 +81,7 @@ class RelativeAdamW(torch.optim.AdamW):
 def _remember(opt: RelativeAdamW, *_: Any) -> None:
     """Keep the weights before a step."""
     for group in opt.param_groups:
-        params = [param for param in group["params"] if param.grad is not None and param.ndim > 1]
+        params = [param for param in group["params"] if param.grad is not None]
         if params and group["relative"]:
             opt._before.append((group["share"], params, [param.clone() for param in params]))
 
