@@ -19,10 +19,10 @@ class RelativeAdamW(torch.optim.AdamW):
 
     Adam moves every weight by about the rate, however large the weights are. Those of a trained convolution
     are often 0.01 to 0.1 in size, so that a rate of 1e-3 carries its outputs away in some ten steps; the
-    first ones are the worst, when the averages know a single gradient. Here the step of a tensor is multiplied
-    by `share` times its root mean square (that at least 0.01, together at most 1), as Adafactor scales its
-    steps (Shazeer & Stern 2018, section 8). That goes for the scales and biases of normalisation layers too:
-    they are as many hands on the same outputs.
+    first ones are the worst, when the averages know a single gradient. Here the step of a tensor is
+    multiplied by `share` times its root mean square (that at least 0.01, together at most 1), as Adafactor
+    scales its steps (Shazeer & Stern 2018, section 8). That goes for scales and biases of normalisation, too:
+    they reach the same outputs.
 
     Args:
         params: as of `torch.optim.AdamW`; a group with `relative=False` steps as with AdamW.
