@@ -39,8 +39,7 @@ from zoo.losses import CrossEntropyFlat
 from zoo.metrics import accuracy
 from zoo.vision import ConvLearner, ImageClassifierData, RandomFlip, RandomRotate, tfms_from_stats
 from zoo.vision.models.fast_net import FastNet
-from zoo.vision.models.ladder import ConvNet, ConvNetBn, SimpleNet
-from zoo.vision.models.resnet_small import ResNetSmall
+from zoo.vision.models.ladder import ConvNet, ConvNetBn, ConvNetRes, SimpleNet
 from zoo.vision.models.wide_resnet import WideResNet
 
 STATS = {
@@ -52,7 +51,7 @@ NETS: dict[str, tuple[Callable[[int, int], nn.Module], float]] = {
     "fully connected": (lambda c, side: SimpleNet(10, side, c_in=c), 4e-3),
     "convolutions": (lambda c, side: ConvNet(10, c_in=c), 4e-3),
     "batch norm": (lambda c, side: ConvNetBn(10, c_in=c), 1e-2),
-    "residual": (lambda c, side: ResNetSmall(10, widths=(16, 32, 64), depth=1, c_in=c), 1e-2),
+    "residual": (lambda c, side: ConvNetRes(10, c_in=c), 1e-2),
     "wide residual": (lambda c, side: WideResNet(10, 10, 2, p=0.1, c_in=c), 1e-2),
     "fast": (lambda c, side: FastNet(10, widths=(24, 48, 48), c_in=c), 1e-2),
 }

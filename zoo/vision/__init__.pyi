@@ -10,6 +10,7 @@ from .learner import ConvLearner as ConvLearner
 from .models.fast_net import FastNet as FastNet
 from .models.ladder import ConvNet as ConvNet
 from .models.ladder import ConvNetBn as ConvNetBn
+from .models.ladder import ConvNetRes as ConvNetRes
 from .models.ladder import SimpleNet as SimpleNet
 from .models.layers import AdaptiveConcatPool2d as AdaptiveConcatPool2d
 from .models.layers import conv_layer as conv_layer

@@ -1,7 +1,7 @@
 """Plain networks for pictures of about 28 to 32 pixels, from scratch, each a step up from the one before.
 
-Fully connected, convolutions, batch norm; residual blocks are in `resnet_small`, wide ones in `wide_resnet`,
-and `fast_net` is the quickest to train.
+Fully connected, convolutions, batch norm, residual blocks. A larger residual network is in `resnet_small`, a
+wide one in `wide_resnet`, and `fast_net` is the quickest to train.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
-from zoo.vision.models.layers import conv_layer
+from zoo.vision.models.layers import conv_layer, res_block
 
 
 def _fully_connected() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
@@ -80,7 +80,15 @@ class _ConvStack(nn.Module):
     """Convolutions of stride 2, the maximum over the picture, a linear layer."""
 
     def __init__(
-        self, n_classes: int, widths: Sequence[int], p: float, c_in: int, *, norm: bool, kernel_size: int = 3
+        self,
+        n_classes: int,
+        widths: Sequence[int],
+        p: float,
+        c_in: int,
+        *,
+        norm: bool,
+        residual: bool = False,
+        kernel_size: int = 3,
     ) -> None:
         super().__init__()
         _positive(
@@ -92,6 +100,11 @@ class _ConvStack(nn.Module):
             conv_layer(a, b, kernel_size, 1 if norm and i == 0 else 2, norm=norm)
             for i, (a, b) in enumerate(itertools.pairwise(sizes))
         ]
+        if residual:
+            layers[1:] = [
+                nn.Sequential(layer, res_block(width))
+                for layer, width in zip(layers[1:], widths[1:], strict=True)
+            ]
         self.body = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(p), nn.Linear(widths[-1], n_classes)
@@ -156,6 +169,30 @@ class ConvNetBn(_ConvStack):
         self, n_classes: int, widths: Sequence[int] = (10, 20, 40, 80, 160), p: float = 0.0, c_in: int = 3
     ) -> None:
         super().__init__(n_classes, widths, p, c_in, norm=True)
+
+
+def _conv_res() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
+    return ConvNetRes(3, widths=(4, 8)), (torch.randn(2, 3, 16, 16),), torch.tensor([0, 2])
+
+
+@register_model("vision.conv_net_res", example=_conv_res)
+class ConvNetRes(_ConvStack):
+    """`ConvNetBn` with a residual block (He et al. 2015) after each convolution that halves the picture.
+
+    Args:
+        n_classes: outputs.
+        widths: channels of the convolutions.
+        p: dropout before the last layer.
+        c_in: channels of the pictures, which may have any size.
+
+    >>> ConvNetRes(10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self, n_classes: int, widths: Sequence[int] = (10, 20, 40, 80, 160), p: float = 0.0, c_in: int = 3
+    ) -> None:
+        super().__init__(n_classes, widths, p, c_in, norm=True, residual=True)
 
 
 def _positive(sizes: Sequence[int], given: str) -> None:
