@@ -58,6 +58,16 @@ def test_a_share_that_is_none():
         params_and_opt(share=0)
 
 
+def test_goes_on_from_the_averages_of_adamw():
+    (params, plain), (others, relative) = params_and_opt(torch.optim.AdamW), params_and_opt()
+    step(params, plain)
+    relative.load_state_dict(plain.state_dict())
+    before = [param.detach().clone() for param in others]
+    step(others, relative)
+    assert relative.param_groups[0]["share"] == SHARE
+    assert all(0 < (one - old).abs().max() < 0.01 for one, old in zip(others, before, strict=True))
+
+
 def test_what_has_no_gradient_stays():
     params, opt = params_and_opt()
     params[0].grad = torch.ones_like(params[0])

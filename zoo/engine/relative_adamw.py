@@ -73,6 +73,9 @@ class RelativeAdamW(torch.optim.AdamW):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        for group in self.param_groups:  # a state of AdamW says nothing of them
+            group.setdefault("relative", self.defaults.get("relative", True))
+            group.setdefault("share", self.defaults.get("share", SHARE))
         if "_before" not in self.__dict__:  # a copy; torch leaves hooks behind
             self._hook()
 
