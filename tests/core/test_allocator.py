@@ -49,7 +49,7 @@ def run(**environment: str) -> list[str]:
 def test_freed_blocks_are_used_again_and_given_back() -> None:
     told, first, second, returned = run()
     assert told == "True"
-    assert int(first) > 10_000  # twenty times 8 MiB in pages of 4 KiB
+    assert int(first) > 2_500  # twenty times 8 MiB in pages of up to 64 KiB, as the kernel finds them free
     assert int(second) < int(first) / 20
     assert int(returned) > 90_000  # KiB
 

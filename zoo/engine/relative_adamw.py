@@ -38,7 +38,7 @@ class RelativeAdamW(torch.optim.AdamW):
     Example:
         >>> weight = torch.nn.Parameter(torch.full((2, 2), 0.1))
         >>> opt = RelativeAdamW([weight], lr=0.1, weight_decay=0.0, share=1.0)
-        >>> weight.sum().backward()
+        >>> weight.grad = torch.ones(2, 2)
         >>> opt.step()
         >>> round(weight[0, 0].item(), 4)
         0.09
