@@ -118,10 +118,10 @@ def colours_of(n: int) -> list[tuple[float, float, float]]:
     from matplotlib.colors import hsv_to_rgb
 
     strong_first = [*range(0, 20, 2), *range(1, 20, 2)]
-    listed = [tuple(colour[:3]) for colour in matplotlib.colormaps["tab20"](strong_first)]
     golden = (5**0.5 - 1) / 2  # steps of it never meet on the circle of hues
     more = [hsv_to_rgb((i * golden % 1, 0.9 - 0.2 * (i % 3), 1 - 0.2 * (i // 3 % 3))) for i in range(n - 20)]
-    return [*listed[:n], *(tuple(map(float, colour)) for colour in more)]
+    found = [*matplotlib.colormaps["tab20"](strong_first)[:n, :3], *more]
+    return [(float(red), float(green), float(blue)) for red, green, blue in found]
 
 
 def _name_classes(drawn: Figure, target: Target) -> None:
