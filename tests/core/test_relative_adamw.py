@@ -93,3 +93,6 @@ def test_fresh_groups_of_a_learner_take_full_steps():
     moved = [(net[i].weight - before[i]).abs().max().item() for i in (0, 1)]
     assert moved[0] == pytest.approx(SHARE * 1e-4, rel=0.01)
     assert moved[1] == pytest.approx(0.01, rel=0.01)
+    state = LayerOptimizer(torch.optim.AdamW, learn.groups, 0.01).state_dict()
+    learn.opt.load_state_dict(state)
+    assert [group["relative"] for group in learn.opt.param_groups] == [True, False]

@@ -70,9 +70,8 @@ class LayerOptimizer:
         self._native_decay = decays_itself(self.opt)
         for param_group, place in zip(self.opt.param_groups, places, strict=True):
             param_group["decays"] = place.decays
-            if "relative" in param_group and groups[place.owner].fresh:
-                param_group["relative"] = False
         self._wds: list[float] = []
+        self._mark_fresh()
         self._hook()
         self.set_lrs(lrs)
         self.set_wds(wds)
@@ -166,6 +165,12 @@ class LayerOptimizer:
                 )
             raise
 
+    def _mark_fresh(self) -> None:
+        """Tell a `RelativeAdamW` which groups are new."""
+        for param_group, place in zip(self.opt.param_groups, self._places, strict=True):
+            if "relative" in param_group and self.groups[place.owner].fresh:
+                param_group["relative"] = False
+
     def _hook(self) -> None:
         """Have the torch optimizer decay before each of its steps, so that `opt.opt.step()` does too.
 
@@ -206,6 +211,7 @@ class LayerOptimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         homes = {name: value.device for name, value in _own_state(self.opt).items()}
         self.opt.load_state_dict(state["opt"])
+        self._mark_fresh()  # averages of an AdamW do not know
         for name, value in _own_state(self.opt).items():
             self.opt.state[name] = value.to(homes.get(name, value.device))
         _keep_formats(self.opt, state["opt"])
