@@ -38,7 +38,8 @@ def test_steps_are_those_of_adamw_times_the_size(fused):
 
 
 def test_groups_that_step_as_usual():
-    plain, relative = params_and_opt(torch.optim.AdamW), params_and_opt(relative=False)
+    plain, relative = params_and_opt(torch.optim.AdamW), params_and_opt()
+    relative[1].param_groups[0]["share"] = None
     step(*plain), step(*relative)
     assert all(map(torch.equal, plain[0], relative[0]))
 
@@ -95,4 +96,4 @@ def test_fresh_groups_of_a_learner_take_full_steps():
     assert moved[1] == pytest.approx(0.01, rel=0.01)
     state = LayerOptimizer(torch.optim.AdamW, learn.groups, 0.01).state_dict()
     learn.opt.load_state_dict(state)
-    assert [group["relative"] for group in learn.opt.param_groups] == [True, False]
+    assert [group["share"] for group in learn.opt.param_groups] == [SHARE, None]

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
-from zoo import load_learner
+from zoo import Callback, load_learner
 from zoo.vision import (
     ConvLearner,
     ImageClassifierData,
@@ -51,6 +51,16 @@ def started(learn):
 def data(tmp_path):
     path = two_class_folders(tmp_path / "data")
     return ImageClassifierData.from_paths(path, bs=4, tfms=tfms_from_model(ARCH, 32), num_workers=0, seed=1)
+
+
+class Highest(Callback):
+    """The rates of the groups at each step."""
+
+    def __init__(self):
+        self.lrs = []
+
+    def after_step(self, state):
+        self.lrs.append(list(state.opt.lrs))
 
 
 def learner(data, **options):
@@ -285,15 +295,19 @@ class TestRealPictures:
 
     def test_rates_of_fine_tune_fit_head_and_optimizer(self, data_dir):
         x, y = two_class_arrays(4, 32)
-        data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms_from_stats(imagenet_stats, 32))
+        data = ImageClassifierData.from_arrays(None, (x, y), bs=8, tfms=tfms_from_stats(imagenet_stats, 32))
         weights = data_dir("weights") / "mobilenet_v2.pth"
         plain = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 2))
-        found = {
-            name: ConvLearner.pretrained(
+        cases = {
+            "usual": ({}, {}, [5e-4, 5e-3]),
+            "told": ({}, {"lr": 2e-3, "lr_mult": 4}, [2.5e-4, 1e-3]),
+            "own head": ({"custom_head": plain}, {}, [5e-5, 5e-4]),
+            "own optimizer": ({"opt_fn": torch.optim.SGD}, {}, [5e-6, 5e-4]),
+        }
+        for options, told, wanted in cases.values():
+            learn = ConvLearner.pretrained(
                 "mobilenet_v2", data, weights=weights, progress=False, device="cpu", **options
-            )._rates_to_tune()
-            for name, options in {
-                "usual": {}, "own head": {"custom_head": plain}, "own optimizer": {"opt_fn": torch.optim.SGD},
-            }.items()
-        }  # fmt: skip
-        assert found == {"usual": (1e-2, 10), "own head": (1e-3, 10), "own optimizer": (1e-3, 100)}
+            )
+            highest = Highest()
+            learn.fine_tune(4, freeze_epochs=0, callbacks=[highest], **told)
+            assert np.max(highest.lrs, 0)[[0, -1]] == pytest.approx(wanted, rel=0.15)  # of a few steps

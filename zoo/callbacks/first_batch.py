@@ -34,7 +34,8 @@ class FirstBatch(Callback):
     Streaming objects are not tried, as they would count it.
 
     Raises:
-        MisfitError: predictions and targets that a metric, or torch's loss, cannot pair.
+        MisfitError: predictions and targets that a metric, or torch's loss, cannot pair; scores of a model
+            for another number of classes than the data have.
         TypeError, AttributeError, ...: errors in a metric's own code.
         ValueError: a loader without a length that yields no batches.
     """

@@ -20,6 +20,7 @@ from zoo.engine.make_optimizer import (
     make_optimizer,
     parts_of,
 )
+from zoo.engine.relative_adamw import RelativeAdamW
 
 
 class LayerOptimizer:
@@ -166,10 +167,10 @@ class LayerOptimizer:
             raise
 
     def _mark_fresh(self) -> None:
-        """Tell a `RelativeAdamW` which groups are new."""
+        """Have a `RelativeAdamW` take full steps in groups that are new."""
         for param_group, place in zip(self.opt.param_groups, self._places, strict=True):
-            if "relative" in param_group and self.groups[place.owner].fresh:
-                param_group["relative"] = False
+            if isinstance(self.opt, RelativeAdamW) and self.groups[place.owner].fresh:
+                param_group["share"] = None
 
     def _hook(self) -> None:
         """Have the torch optimizer decay before each of its steps, so that `opt.opt.step()` does too.

@@ -25,13 +25,13 @@ class RelativeAdamW(torch.optim.AdamW):
     they reach the same outputs.
 
     Args:
-        params: as of `torch.optim.AdamW`; a group with `relative=False` steps as with AdamW.
+        params: as of `torch.optim.AdamW`; groups may have a `share` of their own, with None they take the
+            steps of AdamW.
         lr: times `share` it is about the part of a tensor that changes in a step.
         betas: of the averages.
         eps: added to the root of the second one.
         weight_decay: decoupled; made smaller with the steps.
-        relative: for groups that do not say.
-        share: likewise.
+        share: for groups that do not say.
         fused: see `torch.optim.AdamW`.
         options: others of `torch.optim.AdamW`.
 
@@ -52,7 +52,6 @@ class RelativeAdamW(torch.optim.AdamW):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         *,
-        relative: bool = True,
         share: float = SHARE,
         fused: bool | None = None,
         **options: Any,
@@ -60,9 +59,8 @@ class RelativeAdamW(torch.optim.AdamW):
         super().__init__(params, lr, betas, eps, weight_decay, fused=fused, **options)
         if not 0 < share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {share}")
-        self.defaults.update(relative=relative, share=share)
+        self.defaults["share"] = share
         for group in self.param_groups:
-            group.setdefault("relative", relative)
             group.setdefault("share", share)
         self._hook()
 
@@ -74,8 +72,7 @@ class RelativeAdamW(torch.optim.AdamW):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:  # a state of AdamW says nothing of them
-            group.setdefault("relative", self.defaults.get("relative", True))
-            group.setdefault("share", self.defaults.get("share", SHARE))
+            group.setdefault("share", self.defaults["share"])
         if "_before" not in self.__dict__:  # a copy; torch leaves hooks behind
             self._hook()
 
@@ -85,7 +82,7 @@ def _remember(opt: RelativeAdamW, *_: Any) -> None:
     """Keep the weights before a step."""
     for group in opt.param_groups:
         params = [param for param in group["params"] if param.grad is not None]
-        if params and group["relative"]:
+        if params and group["share"] is not None:
             opt._before.append((group["share"], params, [param.clone() for param in params]))
 
 

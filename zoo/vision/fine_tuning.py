@@ -17,11 +17,11 @@ from zoo.engine.make_optimizer import unwrapped
 from zoo.engine.modes import preserve_modes
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.inspect.lr_curve import LRFinderResult
-from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.models.head_start import layers_of, start_head
 from zoo.vision.models.transfer import DampedLinear, TransferModel
+from zoo.vision.sizes import SizedLearner, Sizes
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ FEW_ROWS = 2_000
 """`fine_tune` keeps the statistics of the body's batch norm by itself where there are at most so many."""
 
 
-class FineTuning(Learner):
+class FineTuning(SizedLearner):
     """The part of a `ConvLearner` that concerns a pretrained body and its new head.
 
     Attributes:
@@ -79,6 +79,7 @@ class FineTuning(Learner):
         *,
         freeze_epochs: int = 1,
         lr_mult: float | None = None,
+        sizes: Sizes | None = None,
         **options: Any,
     ) -> list[dict[str, Any]]:
         """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
@@ -95,18 +96,21 @@ class FineTuning(Learner):
             freeze_epochs: of the first stage; 0 leaves it out.
             lr_mult: by default 10 where the body changes in steps of a share of its size (`RelativeAdamW`),
                 otherwise 100.
+            sizes: sizes of pictures by epoch of the second stage, as of `fit_one_cycle`; the first stage has
+                the size with which the second begins.
             options: as in `Learner.fine_tune`.
         """
         lr_chosen, mult_chosen = self._rates_to_tune()
         lr = lr_chosen if lr is None else lr
         options["lr_mult"] = mult_chosen if lr_mult is None else lr_mult
         check_fine_tune(self, epochs, lr, freeze_epochs)
+        sizes = self._sizes_to_tune(sizes, epochs)
         if not self._statistics_chosen and isinstance(self.model, TransferModel):
             rows = _rows(self.data)
             if 0 < rows <= FEW_ROWS:
                 super().bn_freeze(True)
                 self._tell(f"{rows:,} training pictures: the statistics of the body's batch norm are kept")
-        return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, **options)
+        return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, sizes=sizes, **options)
 
     def _rates_to_tune(self) -> tuple[float, float]:
         """The rate of the head, and how much smaller that of the first groups is."""

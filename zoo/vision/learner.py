@@ -31,7 +31,6 @@ from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.seeing.looking import Seeing
-from zoo.vision.sizes import SizedLearner
 from zoo.vision.targets.base import TOLD
 from zoo.vision.targets.changes import begins_at_zero, check_same_kind, check_void, in_units_of
 from zoo.vision.targets.labelled import ClassTarget
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ConvLearner(SizedLearner, Seeing, FineTuning):
+class ConvLearner(Seeing, FineTuning):
     """A learner for pictures. Make it with `pretrained` or `from_model_data`.
 
     Attributes:

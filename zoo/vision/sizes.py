@@ -15,7 +15,6 @@ from zoo.data.loaders.batches import batch_count
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.state import State
 from zoo.learner import Learner
-from zoo.training.recipes import check_fine_tune
 from zoo.vision.data.loaders import reloaded
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.transforms.view import Size
@@ -226,35 +225,13 @@ class SizedLearner(Learner):
     fit = with_sizes(Learner.fit)
     fit_one_cycle = with_sizes(Learner.fit_one_cycle)
 
-    def fine_tune(
-        self,
-        epochs: int,
-        lr: float = 1e-3,
-        *,
-        freeze_epochs: int = 1,
-        sizes: Sizes | None = None,
-        **options: Any,
-    ) -> list[dict[str, Any]]:
-        """Fit a pretrained model to new data: the head alone, then everything, with graded rates.
-
-        As `Learner.fine_tune`, and with up to 2,000 training pictures the statistics of the body's batch norm
-        are kept, as after `bn_freeze(True)`: few batches estimate them badly. `bn_freeze(False)` before the
-        call lets them move.
-
-        Args:
-            epochs: of the second stage.
-            lr: rate of the head; the first groups train at `lr / 200` in the second stage.
-            freeze_epochs: of the first stage; 0 leaves it out.
-            sizes: sizes of pictures by epoch of the second stage, as of `fit_one_cycle`; the first stage has
-                the size with which the second begins.
-            options: as in `Learner.fine_tune`.
-        """
-        check_fine_tune(self, epochs, lr, freeze_epochs)
-        if sizes is not None:
-            by_epoch = SizesByEpoch(self.data, sizes)
-            by_epoch.check(epochs)
-            sizes = {0: by_epoch.size(0), **by_epoch.sizes}
-        return super().fine_tune(epochs, lr, freeze_epochs=freeze_epochs, sizes=sizes, **options)
+    def _sizes_to_tune(self, sizes: Sizes | None, epochs: int) -> Sizes | None:
+        """Sizes of all of the second stage's epochs, the first also where the data have it already."""
+        if sizes is None:
+            return None
+        by_epoch = SizesByEpoch(self.data, sizes)
+        by_epoch.check(epochs)
+        return {0: by_epoch.size(0), **by_epoch.sizes}
 
     def _steps_per_epoch(self, n_epochs: int, first: int, *, needed: bool = True) -> list[int]:
         if self._by_epoch is None:

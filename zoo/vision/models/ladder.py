@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -79,17 +80,10 @@ class SimpleNet(nn.Module):
 class _ConvStack(nn.Module):
     """Convolutions of stride 2, the maximum over the picture, a linear layer."""
 
-    def __init__(
-        self,
-        n_classes: int,
-        widths: Sequence[int],
-        p: float,
-        c_in: int,
-        *,
-        norm: bool,
-        residual: bool = False,
-        kernel_size: int = 3,
-    ) -> None:
+    norm: ClassVar[bool] = False
+    residual: ClassVar[bool] = False
+
+    def __init__(self, n_classes: int, widths: Sequence[int], p: float, c_in: int) -> None:
         super().__init__()
         _positive(
             [*widths, n_classes, c_in, len(widths)],
@@ -97,10 +91,10 @@ class _ConvStack(nn.Module):
         )
         sizes = [c_in, *widths]
         layers = [
-            conv_layer(a, b, kernel_size, 1 if norm and i == 0 else 2, norm=norm)
+            conv_layer(a, b, stride=1 if self.norm and i == 0 else 2, norm=self.norm)
             for i, (a, b) in enumerate(itertools.pairwise(sizes))
         ]
-        if residual:
+        if self.residual:
             layers[1:] = [
                 nn.Sequential(layer, res_block(width))
                 for layer, width in zip(layers[1:], widths[1:], strict=True)
@@ -144,7 +138,7 @@ class ConvNet(_ConvStack):
     def __init__(
         self, n_classes: int, widths: Sequence[int] = (20, 40, 80), p: float = 0.0, c_in: int = 3
     ) -> None:
-        super().__init__(n_classes, widths, p, c_in, norm=False)
+        super().__init__(n_classes, widths, p, c_in)
 
 
 def _conv_bn() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
@@ -165,10 +159,12 @@ class ConvNetBn(_ConvStack):
     torch.Size([2, 10])
     """
 
+    norm: ClassVar[bool] = True
+
     def __init__(
         self, n_classes: int, widths: Sequence[int] = (10, 20, 40, 80, 160), p: float = 0.0, c_in: int = 3
     ) -> None:
-        super().__init__(n_classes, widths, p, c_in, norm=True)
+        super().__init__(n_classes, widths, p, c_in)
 
 
 def _conv_res() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
@@ -176,7 +172,7 @@ def _conv_res() -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
 
 
 @register_model("vision.conv_net_res", example=_conv_res)
-class ConvNetRes(_ConvStack):
+class ConvNetRes(ConvNetBn):
     """`ConvNetBn` with a residual block (He et al. 2015) after each convolution that halves the picture.
 
     Args:
@@ -189,10 +185,7 @@ class ConvNetRes(_ConvStack):
     torch.Size([2, 10])
     """
 
-    def __init__(
-        self, n_classes: int, widths: Sequence[int] = (10, 20, 40, 80, 160), p: float = 0.0, c_in: int = 3
-    ) -> None:
-        super().__init__(n_classes, widths, p, c_in, norm=True, residual=True)
+    residual: ClassVar[bool] = True
 
 
 def _positive(sizes: Sequence[int], given: str) -> None:
