@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -333,9 +334,7 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/
         found.append(int(fields["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError, IndexError):
         found.append(_UNKNOWN_MEMORY)
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no group, or one without a limit ("max")
         limit = int((group / "memory.max").read_text())
         found.append(limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
     return max(0.0, min(found))
