@@ -29,6 +29,7 @@ from zoo_text.data.padded_batches import TextLoader, padded_ids
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.corpus import encode_texts
 from zoo_text.tokens.vocab import Field
+from zoo_text.transfer import find_encoder, sizes_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ class TextData(ModelData):
         max_tokens: int | None = None,
         text: str = "text",
         path: str | Path | None = None,
+        backward: bool = False,
     ) -> None:
         super().__init__(train_dl, valid_dl, test_dl, path)
         if field.vocab is None:
@@ -75,6 +77,7 @@ class TextData(ModelData):
             raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
         self.field, self.classes, self.task = field, list(classes), task
         self.nt, self.max_tokens, self.text = len(field.vocab), max_tokens, text
+        self.backward = backward
 
     @classmethod
     @takes(TextOptions, TEXT_DEFAULTS)
@@ -129,7 +132,7 @@ class TextData(ModelData):
                 found = Classes.found(labels, several=multi, by_value=True)
         else:
             found = Classes.given(chosen["classes"])
-        batches = {name: chosen[name] for name in ("bs", "seed", "max_tokens")}
+        batches = {name: chosen[name] for name in ("bs", "seed", "max_tokens", "backward")}
 
         def targets_of(part: LabelledTexts) -> np.ndarray:
             encode = found.marks if multi else found.numbers
@@ -159,6 +162,7 @@ class TextData(ModelData):
             max_tokens=chosen["max_tokens"],
             text=chosen["text"],
             path=path,
+            backward=chosen["backward"],
         )
 
     @classmethod
@@ -298,9 +302,9 @@ class TextData(ModelData):
     def get_model(
         self,
         opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
-        emb_sz: int = 200,
-        n_hid: int = 400,
-        n_layers: int = 2,
+        emb_sz: int | None = None,
+        n_hid: int | None = None,
+        n_layers: int | None = None,
         dropouti: float = 0.1,
         dropout: float = 0.4,
         wdrop: float = 0.1,
@@ -310,7 +314,8 @@ class TextData(ModelData):
         max_len: int = 1400,
         hidden: int = 50,
         drop_mult: float = 1.0,
-        rnn: str = "lstm",
+        rnn: str | None = None,
+        pretrained: str | Path | None = None,
         layer_groups: GroupSpec | None = None,
         **options: Any,
     ) -> TextClassifierLearner:
@@ -319,9 +324,9 @@ class TextData(ModelData):
 
         Args:
             opt_fn: Optimizer class; AdamW by default.
-            emb_sz: Features of a word, as in the language model.
-            n_hid: Features of the inner layers, as in the language model.
-            n_layers: Number of recurrent layers, as in the language model.
+            emb_sz: Features of a word, as in the language model; 200, or as the pretrained encoder has them.
+            n_hid: Features of the inner layers; 400, likewise.
+            n_layers: Number of recurrent layers; 2, likewise.
             dropouti: Dropout on the embedded input.
             dropout: Dropout on the pooled features.
             wdrop: Dropout of recurrent weights.
@@ -330,17 +335,23 @@ class TextData(ModelData):
             max_len: Gradients flow through the last so many steps of a batch only.
             hidden: Features between the pooled ones and the classes.
             drop_mult: Multiplies all dropouts.
-            rnn: "lstm", "gru" or "rnn".
+            rnn: "lstm" (default), "gru" or "rnn".
+            pretrained: "english-small", which comes with the package, or what `save_encoder` of a language
+                model wrote (a name, or a path that ends in ".safetensors"). The classifier starts from it and
+                frozen: only the head trains until `unfreeze()`; `fine_tune` unfreezes step by step.
             layer_groups: Of the learner; those of the model by default.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
+        start = None if pretrained is None else find_encoder(chosen["path"] or self.path, pretrained)
+        sizes = sizes_for(start, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers, rnn=rnn)
         with seeded(chosen["seed"]):
             model = TextClassifier(
-                self.nt, len(self.classes or ()), emb_sz, n_hid, n_layers,
+                self.nt, len(self.classes or ()), **sizes,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
-                max_len=max_len, hidden=hidden, drop_mult=drop_mult, rnn=rnn,
+                max_len=max_len, hidden=hidden, drop_mult=drop_mult,
             )  # fmt: skip
-        return domain_learner("text")(self, model, layer_groups=layer_groups, **chosen)
+        learn = domain_learner("text")(self, model, layer_groups=layer_groups, **chosen)
+        return learn if start is None else learn.start_from(start)
 
     def default_metrics(self) -> list:
         """Accuracy; for multi-label data the share of right yes/no decisions."""
@@ -367,7 +378,7 @@ class TextData(ModelData):
         for start in range(0, len(texts), 64):
             block = texts[start : start + 64]
             encoded = self.field.encode(block)
-            padded, lengths = padded_ids(encoded, self.max_tokens)
+            padded, lengths = padded_ids(encoded, self.max_tokens, self.backward)
             if not bool(lengths.all()):
                 first = start + int(lengths.argmin())
                 raise ValueError(f"input: the tokeniser finds nothing in {rows(first)}: {texts[first]!r}")
@@ -375,7 +386,7 @@ class TextData(ModelData):
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
         """The words in the order of their ids, how texts become words, and the classes if there are any."""
-        return super().mapping_values() | self.field.mapping_values()
+        return super().mapping_values() | self.field.mapping_values(self.backward)
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field with its vocabulary, and the label names."""
@@ -385,6 +396,7 @@ class TextData(ModelData):
             "field": self.field.state(),
             "max_tokens": self.max_tokens,
             "text": self.text,
+            "backward": self.backward,
         }, {}
 
     @classmethod
@@ -392,5 +404,6 @@ class TextData(ModelData):
         """Data without rows, for prediction."""
         field = Field.from_state(state["field"])
         return cls(
-            field, state["classes"], task=state["task"], max_tokens=state["max_tokens"], text=state["text"]
-        )
+            field, state["classes"], task=state["task"], max_tokens=state["max_tokens"], text=state["text"],
+            backward=state.get("backward", False),  # older files: always forward
+        )  # fmt: skip

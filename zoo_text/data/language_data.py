@@ -24,6 +24,7 @@ from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids, encode_texts, read_files
 from zoo_text.tokens.vocab import Field
+from zoo_text.transfer import find_encoder, sizes_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class LanguageModelData(ModelData):
         bptt: Steps a batch, about.
         seed: Of the random lengths.
         path: Where the learner keeps files.
+        backward: Read the texts from their end on.
 
     Attributes:
         nt: Size of the vocabulary.
@@ -66,6 +68,7 @@ class LanguageModelData(ModelData):
         bptt: int = 70,
         seed: int | None = None,
         path: str | Path | None = None,
+        backward: bool = False,
     ) -> None:
         vocab = field.vocab
         if vocab is None:
@@ -78,7 +81,9 @@ class LanguageModelData(ModelData):
             columns = bs if training else max(1, min(bs, len(ids) // 2))
             # the state is carried, so that shorter windows give the same answers in less memory
             steps = bptt if training else max(1, min(bptt, SCORES_AT_ONCE // (columns * len(vocab))))
-            return LanguageModelLoader(ids, columns, steps, random_length=training, seed=seed)
+            return LanguageModelLoader(
+                ids, columns, steps, random_length=training, seed=seed, backward=backward
+            )
 
         for name, ids in (("training", train), ("validation", valid), ("test", test)):
             if ids is not None and len(ids) == 0:
@@ -86,7 +91,7 @@ class LanguageModelData(ModelData):
                 raise ValueError(f"the {name} text has no tokens{hint}")
         super().__init__(loader(train, True), loader(valid, False), loader(test, False), path)
         self.field = field
-        self.bs, self.bptt = bs, bptt
+        self.bs, self.bptt, self.backward = bs, bptt, backward
         self.nt = len(vocab)
         self.counts = None if train is None else count_ids(train, self.nt)
 
@@ -145,6 +150,7 @@ class LanguageModelData(ModelData):
         *,
         max_size: int | None = None,
         seed: int | None = None,
+        backward: bool = False,
     ) -> LanguageModelData:
         """From text files, or folders of them, below `path`.
 
@@ -159,6 +165,7 @@ class LanguageModelData(ModelData):
             min_freq: Rarer words become unknown.
             max_size: Most words kept.
             seed: Of the random lengths.
+            backward: Read the text from its end on, for a model that is averaged with a forward one.
         """
         root = Path(path)
         if not root.is_dir():
@@ -168,7 +175,8 @@ class LanguageModelData(ModelData):
         ]
         return cls.from_texts(
             field, texts[0] or (), texts[1], texts[2],
-            bs=bs, bptt=bptt, min_freq=min_freq, max_size=max_size, seed=seed, path=root,
+            bs=bs, bptt=bptt, min_freq=min_freq, max_size=max_size, seed=seed, backward=backward,
+            path=root,
         )  # fmt: skip
 
     @classmethod
@@ -224,9 +232,9 @@ class LanguageModelData(ModelData):
     def get_model(
         self,
         opt_fn: Callable[..., torch.optim.Optimizer] | None = None,
-        emb_sz: int = 200,
-        n_hid: int = 400,
-        n_layers: int = 2,
+        emb_sz: int | None = None,
+        n_hid: int | None = None,
+        n_layers: int | None = None,
         dropouti: float = 0.05,
         dropout: float = 0.05,
         wdrop: float = 0.1,
@@ -235,8 +243,9 @@ class LanguageModelData(ModelData):
         tie_weights: bool = True,
         *,
         drop_mult: float = 1.0,
-        rnn: str = "lstm",
+        rnn: str | None = None,
         identity_init: bool = False,
+        pretrained: str | Path | None = None,
         sampled: int | None = None,
         layer_groups: GroupSpec | None = None,
         **options: Any,
@@ -245,9 +254,9 @@ class LanguageModelData(ModelData):
 
         Args:
             opt_fn: Optimizer class; AdamW by default.
-            emb_sz: Features of a word.
-            n_hid: Features of the inner layers.
-            n_layers: Number of recurrent layers.
+            emb_sz: Features of a word; 200, or as the pretrained encoder has them.
+            n_hid: Features of the inner layers; 400, likewise.
+            n_layers: Number of recurrent layers; 2, likewise.
             dropouti: Dropout on the embedded input.
             dropout: Dropout on the encoder's output.
             wdrop: Dropout of recurrent weights.
@@ -255,24 +264,30 @@ class LanguageModelData(ModelData):
             dropouth: Dropout between the layers.
             tie_weights: Use the embedding as the output weights too.
             drop_mult: Multiplies all dropouts.
-            rnn: "lstm", "gru" or "rnn".
+            rnn: "lstm" (default), "gru" or "rnn".
             identity_init: Identity recurrent weights at the start.
+            pretrained: "english-small", which comes with the package, or what `save_encoder` wrote (a name,
+                or a path that ends in ".safetensors"). The model starts from it and frozen: only the output
+                layer trains (and the embedding, if tied) until `unfreeze()`; `fine_tune` does both.
             sampled: Score only the batch's words and this many others in training: several times faster with
                 a large vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an
                 estimate.
             layer_groups: Of the learner; those of the model by default.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
+        start = None if pretrained is None else find_encoder(chosen["path"] or self.path, pretrained)
+        sizes = sizes_for(start, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers, rnn=rnn)
         with seeded(chosen["seed"]):
             model = LanguageModel(
-                self.nt, emb_sz, n_hid, n_layers,
+                self.nt, **sizes,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
-                tie_weights=tie_weights, drop_mult=drop_mult, rnn=rnn, identity_init=identity_init,
+                tie_weights=tie_weights, drop_mult=drop_mult, identity_init=identity_init,
             )  # fmt: skip
         if sampled is not None and chosen["loss_fn"] is None:
             counts = None if self.counts is None else torch.from_numpy(self.counts).float()
             chosen["loss_fn"] = FusedCrossEntropy(sampled, counts)
-        return domain_learner("language_model")(self, model, layer_groups=layer_groups, **chosen)
+        learn = domain_learner("language_model")(self, model, layer_groups=layer_groups, **chosen)
+        return learn if start is None else learn.start_from(start)
 
     def default_loss(self) -> Callable:
         """Cross entropy in nats, computed together with the output layer."""
@@ -284,16 +299,22 @@ class LanguageModelData(ModelData):
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
         """The words in the order of their ids, how texts become words, and the classes if there are any."""
-        return super().mapping_values() | self.field.mapping_values()
+        return super().mapping_values() | self.field.mapping_values(self.backward)
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field, with its vocabulary."""
-        return {"task": self.task, "field": self.field.state(), "bptt": self.bptt}, {}
+        return {
+            "task": self.task,
+            "field": self.field.state(),
+            "bptt": self.bptt,
+            "backward": self.backward,
+        }, {}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> LanguageModelData:
         """Data without rows, for generation and scoring."""
-        return cls(Field.from_state(state["field"]), None, bptt=state["bptt"])
+        backward = state.get("backward", False)  # older files: always forward
+        return cls(Field.from_state(state["field"]), None, bptt=state["bptt"], backward=backward)
 
     def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
         """The first rows of a batch as text, each with the words that are to be predicted at every step;

@@ -19,6 +19,7 @@ class CorpusOptions(TypedDict, total=False):
         min_freq: Rarer words become unknown (for a new vocabulary).
         max_size: Most words kept (for a new vocabulary).
         seed: Of the random lengths.
+        backward: Read the text from its end on, for a model that is averaged with a forward one.
     """
 
     bs: int
@@ -26,9 +27,17 @@ class CorpusOptions(TypedDict, total=False):
     min_freq: int
     max_size: int | None
     seed: int | None
+    backward: bool
 
 
-CORPUS_DEFAULTS: dict[str, Any] = {"bs": 64, "bptt": 70, "min_freq": 10, "max_size": None, "seed": None}
+CORPUS_DEFAULTS: dict[str, Any] = {
+    "bs": 64,
+    "bptt": 70,
+    "min_freq": 10,
+    "max_size": None,
+    "seed": None,
+    "backward": False,
+}
 
 
 class TextOptions(TypedDict, total=False):
@@ -43,6 +52,8 @@ class TextOptions(TypedDict, total=False):
             default. Of class folders those that are named are read, others are passed over.
         seed: Of the order of training.
         text: Name of the text column, also when predicting from frames.
+        backward: Read each text from its end on, for a model that is averaged with a forward one
+            (`zoo.Ensemble([forward, backward])`).
     """
 
     bs: int
@@ -52,6 +63,7 @@ class TextOptions(TypedDict, total=False):
     classes: Sequence[str] | None
     seed: int | None
     text: str
+    backward: bool
 
 
 TEXT_DEFAULTS: dict[str, Any] = {
@@ -62,6 +74,7 @@ TEXT_DEFAULTS: dict[str, Any] = {
     "classes": None,
     "seed": None,
     "text": "text",
+    "backward": False,
 }
 
 

@@ -32,6 +32,7 @@ class TextLoader:
             single text (one may be of `bs` + 1).
         seed: Of the order; drawn if None.
         max_tokens: Keep only the last so many tokens of a text.
+        backward: Give the tokens of each text from its end on.
 
     Yields:
         ids (rows, longest), int64, padded at the end with 1; lengths (rows,), int64; targets.
@@ -47,6 +48,7 @@ class TextLoader:
         shuffle: bool = False,
         seed: int | None = None,
         max_tokens: int | None = None,
+        backward: bool = False,
     ) -> None:
         if bs < 1:
             raise ValueError(f"bs must be at least 1, not {bs}")
@@ -69,7 +71,7 @@ class TextLoader:
         self.targets = torch.from_numpy(np.asarray(targets))
         self._sorted = torch.argsort(self.lengths, descending=True, stable=True)
         self.epoch = self.start_batch = 0
-        self._offsets, self.max_tokens = np.asarray(offsets), max_tokens
+        self._offsets, self.max_tokens, self.backward = np.asarray(offsets), max_tokens, backward
 
     def with_bs(self, bs: int) -> TextLoader:
         """The same texts in batches of another size."""
@@ -81,7 +83,7 @@ class TextLoader:
 
     def prepared(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Settings, token ids and targets, as `ModelData.save` keeps them."""
-        names = ("bs", "shuffle", "seed", "max_tokens", "epoch", "start_batch")
+        names = ("bs", "shuffle", "seed", "max_tokens", "backward", "epoch", "start_batch")
         arrays = {"ids": self.ids, "offsets": torch.from_numpy(self._offsets), "targets": self.targets}
         return {name: getattr(self, name) for name in names}, arrays
 
@@ -149,22 +151,28 @@ class TextLoader:
             lengths, starts = self.lengths[rows], self.starts[rows]
             steps = torch.arange(int(lengths.max()))
             real = steps < lengths[:, None]
-            places = torch.where(real, starts[:, None] + steps, 0)
+            along = lengths[:, None] - 1 - steps if self.backward else steps
+            places = torch.where(real, starts[:, None] + along, 0)
             ids = self.ids[send(places, device)].long().masked_fill_(send(~real, device), PADDING_ID)
             yield ids, send(lengths, device), self.targets[send(rows, device)]
 
 
-def padded_ids(encoded: Sequence[np.ndarray], max_tokens: int | None) -> tuple[Tensor, Tensor]:
+def padded_ids(
+    encoded: Sequence[np.ndarray], max_tokens: int | None, backward: bool = False
+) -> tuple[Tensor, Tensor]:
     """The ids of several texts as one batch.
 
     Args:
         encoded: the ids of each text.
         max_tokens: only so many of the last ones of each.
+        backward: each from its end on.
 
     Returns:
         Ids of shape (texts, longest), int64, padded at the end; and the lengths.
     """
     ids = [np.asarray(row[-max_tokens:] if max_tokens else row, dtype=np.int64) for row in encoded]
+    if backward:
+        ids = [row[::-1].copy() for row in ids]
     lengths = torch.tensor([len(row) for row in ids])
     padded = torch.full((len(ids), int(lengths.max())), PADDING_ID)
     for row, own in enumerate(ids):

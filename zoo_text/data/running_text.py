@@ -25,6 +25,7 @@ class LanguageModelLoader:
         bptt: Steps a batch.
         random_length: Draw lengths; otherwise each is `bptt`.
         seed: Of the lengths; drawn if None.
+        backward: Read each column from its end on.
 
     Yields:
         inputs (bs, steps), int64, and targets (bs x steps,): the same text one step on, flattened.
@@ -43,6 +44,7 @@ class LanguageModelLoader:
         *,
         random_length: bool = False,
         seed: int | None = None,
+        backward: bool = False,
     ) -> None:
         for name, value in (("bs", bs), ("bptt", bptt)):
             if value < 1:
@@ -53,7 +55,7 @@ class LanguageModelLoader:
                 f"a text of {len(ids)} tokens is too short for {bs} columns: "
                 f"use bs of at most {max(1, len(ids) // 2)}, or more text"
             )
-        self.bs, self.bptt, self.random_length = bs, bptt, random_length
+        self.bs, self.bptt, self.random_length, self.backward = bs, bptt, random_length, backward
         self.seed = draw_seed() if seed is None and random_length else seed or 0
         self._ids = ids
         self.columns = torch.from_numpy(np.asarray(ids[: steps * bs]).reshape(bs, steps))
@@ -70,14 +72,15 @@ class LanguageModelLoader:
     def with_bs(self, bs: int) -> LanguageModelLoader:
         """The same text cut into another number of columns."""
         other = LanguageModelLoader(
-            self._ids, bs, self.bptt, random_length=self.random_length, seed=self.seed
-        )
+            self._ids, bs, self.bptt, random_length=self.random_length, seed=self.seed,
+            backward=self.backward,
+        )  # fmt: skip
         other.set_epoch(self.epoch, self.start_batch)
         return other
 
     def prepared(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Settings and token ids, as `ModelData.save` keeps them."""
-        names = ("bs", "bptt", "random_length", "seed", "epoch", "start_batch")
+        names = ("bs", "bptt", "random_length", "seed", "backward", "epoch", "start_batch")
         return {name: getattr(self, name) for name in names}, {"ids": torch.from_numpy(np.asarray(self._ids))}
 
     @classmethod
@@ -92,7 +95,7 @@ class LanguageModelLoader:
     def longest(self) -> LanguageModelLoader:
         """The same columns in stretches of the greatest length that can be drawn."""
         longest = self.bptt + 25 if self.random_length else self.bptt
-        return LanguageModelLoader(self._ids, self.bs, longest)
+        return LanguageModelLoader(self._ids, self.bs, longest, backward=self.backward)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Choose the lengths of the coming passes, and the batch at which they begin."""
@@ -126,6 +129,10 @@ class LanguageModelLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         start = sum(self.lengths[: self.start_batch])
         for length in self.lengths[self.start_batch :]:
-            stretch = self.columns[:, start : start + length + 1].long()
+            if self.backward:
+                end = self.columns.shape[1] - start
+                stretch = self.columns[:, end - length - 1 : end].flip(1).long()
+            else:
+                stretch = self.columns[:, start : start + length + 1].long()
             yield stretch[:, :-1], stretch[:, 1:].reshape(-1)
             start += length

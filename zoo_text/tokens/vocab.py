@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean
+from zoo_text.tokens.packaged import field_state
 from zoo_text.tokens.tokenize import (
     CAPITAL,
     PADDING,
@@ -152,10 +154,12 @@ class Field:
         name = self.tokenizer.name or "a function"
         return {"tokenize": name, "lower": self.lower, "rules": sorted(self.rules)}
 
-    def mapping_values(self) -> dict[str, list[str]]:
-        """What the numbers of texts stand for, by name, see `ModelData.mapping_values`."""
+    def mapping_values(self, backward: bool = False) -> dict[str, list[str]]:
+        """What the numbers of texts stand for, by name, see `ModelData.mapping_values`; with a word for texts
+        that are read from their end."""
         words = {} if self.vocab is None else {"words": self.vocab.itos}
-        return {**words, "tokenizer": [f"{name} {value}" for name, value in self.tokenising().items()]}
+        tokenizer = [f"{name} {value}" for name, value in self.tokenising().items()]
+        return {**words, "tokenizer": tokenizer + ["reading backward"] * backward}
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of one text."""
@@ -241,6 +245,24 @@ class Field:
         if state["vocab"] is not None:
             field.vocab = Vocab(state["vocab"])
         return field
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Field:
+        """The field of a pretrained encoder: its tokeniser and its vocabulary.
+
+        Data made with it know the encoder's words and no others. To give words of your own texts vectors too,
+        make a `Field()` with the same options instead, and let the data build its vocabulary: the encoder
+        fits any (words that it does not know begin with the mean vector).
+
+        Args:
+            name: Of an encoder that comes with the package ("english-small"), or the path of a file that
+                `learn.save_encoder` wrote.
+
+        Raises:
+            ValueError: If the name is not known, or the file holds no encoder.
+            FileNotFoundError: If there is no such file.
+        """
+        return cls.from_state(field_state(name))
 
     def __repr__(self) -> str:
         name = self.tokenizer.name or "a function"
