@@ -15,7 +15,7 @@ from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean, some
 from zoo.storage.archive import ArchiveError, load_metadata, load_state, save_state
 from zoo_text.model.awd_lstm import AWDLSTM
-from zoo_text.tokens.packaged import NAMES, packaged
+from zoo_text.tokens.packaged import names, packaged
 from zoo_text.tokens.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
 from zoo_text.tokens.vocab import PADDING_ID, Field, Vocab
 
@@ -141,12 +141,13 @@ def find_encoder(folder: Path, name: str | Path) -> EncoderFile:
 
     Args:
         folder: Where a learner keeps its files.
-        name: "english-small", a name under `folder/models`, or a path that ends in ".safetensors".
+        name: Of one that comes with the package, a name under `folder/models`, or a path that ends in
+            ".safetensors".
     """
     try:
         return read_encoder(packaged(name) or encoder_file(folder, name))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; with the package comes: {', '.join(NAMES)}") from None
+        raise FileNotFoundError(f"{error}; with the package comes: {', '.join(names()) or 'none'}") from None
 
 
 def sizes_for(file: EncoderFile | None, **given: Any) -> dict[str, Any]:
@@ -329,8 +330,8 @@ class EncoderMixin:
         nothing. A language model takes over the bias of the output layer too, where the file has one.
 
         Args:
-            name: A name under `path/models`, a path that ends in ".safetensors", or an encoder that ships
-                with the package ("english-small").
+            name: A name under `path/models`, a path that ends in ".safetensors", or the name of an encoder
+                that comes with the package.
         """
         self._read(find_encoder(self.path, name))
         return self

@@ -336,9 +336,10 @@ class TextData(ModelData):
             hidden: Features between the pooled ones and the classes.
             drop_mult: Multiplies all dropouts.
             rnn: "lstm" (default), "gru" or "rnn".
-            pretrained: "english-small", which comes with the package, or what `save_encoder` of a language
-                model wrote (a name, or a path that ends in ".safetensors"). The classifier starts from it and
-                frozen: only the head trains until `unfreeze()`; `fine_tune` unfreezes step by step.
+            pretrained: What `save_encoder` of a language model wrote (a name, or a path that ends in
+                ".safetensors"), or the name of an encoder that comes with the package. The classifier
+                starts from it and frozen: only the head trains until `unfreeze()`; `fine_tune` unfreezes
+                step by step.
             layer_groups: Of the learner; those of the model by default.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")

@@ -266,9 +266,10 @@ class LanguageModelData(ModelData):
             drop_mult: Multiplies all dropouts.
             rnn: "lstm" (default), "gru" or "rnn".
             identity_init: Identity recurrent weights at the start.
-            pretrained: "english-small", which comes with the package, or what `save_encoder` wrote (a name,
-                or a path that ends in ".safetensors"). The model starts from it and frozen: only the output
-                layer trains (and the embedding, if tied) until `unfreeze()`; `fine_tune` does both.
+            pretrained: What `save_encoder` wrote (a name, or a path that ends in ".safetensors"), or the
+                name of an encoder that comes with the package. The model starts from it and frozen: only
+                the output layer trains (and the embedding, if tied) until `unfreeze()`; `fine_tune` does
+                both.
             sampled: Score only the batch's words and this many others in training: several times faster with
                 a large vocabulary (2,000 to 4,000 of 20,000 is a good choice); the training loss is then an
                 estimate.

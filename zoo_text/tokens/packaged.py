@@ -9,7 +9,11 @@ from typing import Any
 from zoo.errors import did_you_mean
 
 FOLDER = Path(__file__).parents[1] / "weights"
-NAMES = ("english-small",)
+
+
+def names() -> list[str]:
+    """What comes with the package."""
+    return sorted(file.stem for file in FOLDER.glob("*.safetensors"))
 
 
 def packaged(name: str | Path) -> Path | None:
@@ -19,14 +23,14 @@ def packaged(name: str | Path) -> Path | None:
         >>> packaged("reviews") is None
         True
     """
-    return FOLDER / f"{name}.safetensors" if name in NAMES else None
+    return FOLDER / f"{name}.safetensors" if name in names() else None
 
 
 def field_state(name: str | Path) -> dict[str, Any]:
     """What `Field.from_state` makes the field of an encoder from.
 
     Args:
-        name: Of an encoder that comes with the package, or a file that `learn.save_encoder` wrote.
+        name: Of an encoder that comes with the package (see `names`), or a file that `learn.save_encoder` wrote.
 
     Raises:
         ValueError: If the name is not known, or the file holds no encoder.
@@ -37,8 +41,8 @@ def field_state(name: str | Path) -> dict[str, Any]:
     path = packaged(name) or Path(name)
     if path.suffix != ".safetensors":
         raise ValueError(
-            f"no pretrained encoder {str(name)!r}{did_you_mean(str(name), NAMES)}: there is "
-            f"{', '.join(NAMES)}; or give the path of a file that learn.save_encoder(...) wrote"
+            f"no pretrained encoder {str(name)!r}{did_you_mean(str(name), names())}: with the package comes: "
+            f"{', '.join(names()) or 'none'}; or give the path of a file that learn.save_encoder(...) wrote"
         )
     if not path.is_file():
         raise FileNotFoundError(f"no encoder {path}")

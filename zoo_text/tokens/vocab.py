@@ -255,8 +255,8 @@ class Field:
         fits any (words that it does not know begin with the mean vector).
 
         Args:
-            name: Of an encoder that comes with the package ("english-small"), or the path of a file that
-                `learn.save_encoder` wrote.
+            name: Of an encoder that comes with the package, or the path of a file that `learn.save_encoder`
+                wrote.
 
         Raises:
             ValueError: If the name is not known, or the file holds no encoder.
