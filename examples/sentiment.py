@@ -1,6 +1,17 @@
-"""Is a film review positive? A language model learns from plain reviews, a classifier starts from it.
+"""Is a film review positive? The ladder of the method, a row a step, on the same labelled reviews.
 
-python examples/sentiment.py --data path/to/data --labelled 5000
+    python examples/sentiment.py --data path/to/data --labelled 5000
+    python examples/sentiment.py --data path/to/data --labelled 500 --steps baseline scratch tuned
+
+1. baseline: n-grams and logistic regression, what one would try first;
+2. scratch: the network with random weights, on the labelled reviews alone;
+3. head: a classifier on a pretrained encoder that stays as it is (`--encoder`);
+4. gradual: the same one, unfrozen layer by layer with graded rates;
+5. tuned: the language model goes on with the reviews first, then 3 and 4 in one call;
+6. pair: the same backward, and the mean of both probabilities.
+
+The language model of 5 and 6 reads reviews without their labels: the labelled ones, the unlabelled ones, never
+those of the test. A tenth of the labelled reviews is held out, only to watch.
 """
 
 import argparse
@@ -10,13 +21,13 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
-from zoo import get_cv_idxs, load_learner, set_seed
+from zoo import Ensemble, get_cv_idxs, load_learner, set_seed
 from zoo.datasets import local_dataset
-from zoo_text import Field, LanguageModelData, TextData
+from zoo_text import Field, LanguageModelData, TextClassifierLearner, TextData
+
+STEPS = ("baseline", "scratch", "head", "gradual", "tuned", "pair")
+DROPS = {"dropouti": 0.3, "dropoute": 0.1, "dropout": 0.5, "wdrop": 0.3}
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument(
@@ -25,70 +36,124 @@ parser.add_argument(
 parser.add_argument("--labelled", type=int, default=5000, help="labelled reviews to learn from")
 parser.add_argument("--test", type=int, help="held-out reviews to test on; all from 5,000 labelled ones on")
 parser.add_argument("--lm-docs", type=int, default=30_000, help="reviews for the language model")
-parser.add_argument("--epochs", type=int, default=3, help="of the classifier")
+parser.add_argument("--lm-epochs", type=int, default=1)
+parser.add_argument("--epochs", type=int, default=3, help="of the classifier's last stage")
+parser.add_argument("--encoder", help="pretrained: a name, or a file that save_encoder wrote")
+parser.add_argument("--steps", nargs="+", choices=STEPS, default=["baseline", "scratch", "tuned"])
+parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--full", action="store_true", help="a larger model and whole reviews: for a GPU")
 parser.add_argument("--out", type=Path, help="folder for the encoder and the exported model")
 
 
+class Ladder:
+    """The data of all steps, and the table that they fill."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.out = args, args.out or Path(tempfile.mkdtemp())
+        self.rows: list[tuple[str, float, float]] = []
+        reviews = pd.read_parquet(local_dataset(args.data, "imdb.parquet"))
+        train, test = reviews[reviews.split == "train"], reviews[reviews.split == "test"]
+        self.labelled = train.sample(min(args.labelled, len(train)), random_state=args.seed)
+        wanted = args.test or (len(test) if args.labelled >= 5000 else args.labelled)
+        self.test = test.sample(min(wanted, len(test)), random_state=args.seed)
+        plain = pd.read_parquet(local_dataset(args.data, "imdb_unsup.parquet"))
+        corpus = pd.concat([train, plain]).sample(frac=1, random_state=args.seed)[: args.lm_docs]
+        self.field = Field(clean=["html"])
+        held = max(1, min(300, len(corpus) // 20))
+        self.texts = {False: self.language_data(corpus[held:], corpus[:held])}
+        self.corpus = corpus[held:], corpus[:held]
+        self.data = {False: self.labelled_data()}
+        self.sizes = {"emb_sz": 400, "n_hid": 1150, "n_layers": 3} if args.full else {}
+
+    def language_data(
+        self, train: pd.DataFrame, valid: pd.DataFrame, backward: bool = False
+    ) -> LanguageModelData:
+        return LanguageModelData.from_df(
+            self.out, self.field, "text", train, valid, min_freq=5, max_size=30_000, backward=backward
+        )
+
+    def labelled_data(self, backward: bool = False) -> TextData:
+        held_out = get_cv_idxs(len(self.labelled), 0.1, seed=0)
+        keep = None if self.args.full else 250  # the last words of a review say most
+        return TextData.from_df(
+            self.out, self.field, self.labelled, test_df=self.test, val_idxs=held_out, bs=32, max_tokens=keep,
+            backward=backward,
+        )  # fmt: skip
+
+    def row(self, name: str, accuracy: float, since: float) -> None:
+        self.rows.append((name, accuracy, time.perf_counter() - since))
+        print(f"{name:<40} {accuracy:8.2%} {self.rows[-1][2]:7.0f} s", flush=True)
+
+    def judge(self, name: str, learn: TextClassifierLearner, since: float) -> None:
+        self.row(name, learn.evaluate(learn.data.test_dl)["accuracy"], since)
+
+    def tuned_language_model(self, backward: bool = False) -> str:
+        """The name of an encoder that has read the reviews."""
+        if backward:
+            self.texts[True] = self.language_data(*self.corpus, backward=True)
+        start = None if backward else self.args.encoder
+        sizes = self.sizes if start is None else {}
+        learn = self.texts[backward].get_model(pretrained=start, sampled=2000, seed=self.args.seed, **sizes)
+        learn.unfreeze()
+        learn.fit_one_cycle(self.args.lm_epochs, 1e-2 if start is None else 4e-3, clip=0.4)
+        name = "backward" if backward else "forward"
+        learn.save_encoder(name)
+        if not backward:
+            print(learn.generate("This film is", 30, temperature=0.7, seed=0), flush=True)
+        return name
+
+    def classifier(self, encoder: str, backward: bool = False) -> TextClassifierLearner:
+        if backward:
+            self.data[True] = self.labelled_data(backward=True)
+        learn = self.data[backward].get_model(pretrained=encoder, seed=self.args.seed, **DROPS)
+        learn.fine_tune(self.args.epochs, 1e-2, clip=0.4)
+        return learn
+
+
 def main() -> None:
     args = parser.parse_args()
-    out = args.out or Path(tempfile.mkdtemp())
-    sizes = {"emb_sz": 400, "n_hid": 1150, "n_layers": 3} if args.full else {"emb_sz": 200, "n_layers": 1}
-    set_seed(0)
-    reviews = pd.read_parquet(local_dataset(args.data, "imdb.parquet"))
-    train, test = reviews[reviews.split == "train"], reviews[reviews.split == "test"]
-    labelled = train.sample(min(args.labelled, len(train)), random_state=0)
-    n_test = args.test or (len(test) if args.labelled >= 5000 else args.labelled)
-    test = test.sample(min(n_test, len(test)), random_state=0)
-    plain = pd.read_parquet(local_dataset(args.data, "imdb_unsup.parquet"))
-    corpus = pd.concat([train, plain]).sample(frac=1, random_state=0)[: args.lm_docs]
+    set_seed(args.seed)
+    started = time.perf_counter()
+    ladder = Ladder(args)
+    print(f"texts are tokenised after {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"{len(ladder.labelled):,} labelled reviews, {len(ladder.test):,} to test on")
+    data = ladder.data[False]
+    learn: TextClassifierLearner | None = None
+    for step in ("head", "gradual"):
+        if step in args.steps and args.encoder is None:
+            print(f"{step}: needs --encoder")
+            args.steps.remove(step)
 
-    clock = [time.perf_counter()]
-
-    def step(done: str) -> None:
-        clock.append(time.perf_counter())
-        print(f"[{clock[-1] - clock[0]:.0f} s] {done}", flush=True)
-
-    field = Field(lower=True, tokenize="spacy")
-    held = max(1, min(300, len(corpus) // 20))
-    texts = LanguageModelData.from_df(
-        out, field, "text", corpus[held:], corpus[:held], bs=64, bptt=70, min_freq=5, max_size=20_000
-    )
-    keep = None if args.full else 250  # the last words of a review say most
-    held_out = get_cv_idxs(
-        len(labelled), 0.1, seed=0
-    )  # a tenth only to watch; the baseline may learn from it
-    data = TextData.from_df(out, field, labelled, test_df=test, val_idxs=held_out, bs=32, max_tokens=keep)
-    step("texts are tokenised")
-
-    language = texts.get_model(**sizes, sampled=2000)
-    language.clip = 0.4
-    language.fit_one_cycle(4 if args.full else 1, 1e-2)
-    print(language.generate("This movie is", 30, temperature=0.7, seed=0), flush=True)
-    language.save_encoder("reviews")
-    step("language model is trained")
-
-    drops = {"dropouti": 0.3, "dropoute": 0.1, "dropout": 0.5, "wdrop": 0.3}
-    learn = data.get_model(**sizes, **drops).load_encoder("reviews")
-    learn.freeze()
-    print(learn.lr_find(num_it=60), flush=True)
-    learn.fit(1e-2, 1)
-    learn.unfreeze()
-    learn.fit_one_cycle(args.epochs, slice(2e-3, 6e-3), clip=0.4)
-    step("classifier is trained")
-    accuracy = learn.evaluate(data.test_dl)["accuracy"]
-    step("test reviews are read")
-
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    baseline = make_pipeline(words, LogisticRegression(C=10, max_iter=1000)).fit(
-        labelled.text, labelled.label
-    )
-    print(f"accuracy on {len(test):,} reviews after {len(labelled):,} labelled ones: {accuracy:.2%}")
-    print(f"TF-IDF (1-2 words) + logistic regression: {baseline.score(test.text, test.label):.2%}")
-    steps = zip(("tokenising", "language model", "classifier", "test"), clock, clock[1:], strict=False)
-    print("seconds:", ", ".join(f"{name} {end - start:.0f}" for name, start, end in steps))
-    text = "A slow start, but the last hour is wonderful."
-    print(text, "->", load_learner(learn.export(out / "sentiment")).predict_one(text))
+    if "baseline" in args.steps:
+        since = time.perf_counter()
+        print(data.get_model(seed=0).baseline(), f"({time.perf_counter() - since:.0f} s)", flush=True)
+    if "scratch" in args.steps:
+        since = time.perf_counter()
+        learn = data.get_model(seed=args.seed, **ladder.sizes, **DROPS)
+        learn.fit_one_cycle(args.epochs, 5e-3, clip=0.4)
+        ladder.judge("from scratch", learn, since)
+    if "head" in args.steps:
+        since = time.perf_counter()
+        learn = data.get_model(pretrained=args.encoder, seed=args.seed, **DROPS)
+        learn.fit_one_cycle(1, 1e-2)
+        ladder.judge("pretrained, head only", learn, since)
+    if "gradual" in args.steps:
+        since = time.perf_counter()
+        learn = ladder.classifier(args.encoder)
+        ladder.judge("pretrained, unfrozen gradually", learn, since)
+    if "tuned" in args.steps or "pair" in args.steps:
+        since = time.perf_counter()
+        learn = ladder.classifier(ladder.tuned_language_model())
+        ladder.judge("language model tuned on the reviews", learn, since)
+    if "pair" in args.steps and learn is not None:
+        since = time.perf_counter()
+        other = ladder.classifier(ladder.tuned_language_model(backward=True), backward=True)
+        ladder.judge("the same backward", other, since)
+        answers, truth = Ensemble([learn, other]).predict_with_targs(is_test=True)
+        ladder.row("mean of both", float((answers.argmax(1) == truth).mean()), since)
+    if learn is not None:
+        text = "A slow start, but the last hour is wonderful."
+        print(text, "->", load_learner(learn.export(ladder.out / "sentiment")).predict_one(text))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def field_state(name: str | Path) -> dict[str, Any]:
     """What `Field.from_state` makes the field of an encoder from.
 
     Args:
-        name: Of an encoder that comes with the package (see `names`), or a file that `learn.save_encoder` wrote.
+        name: Of an encoder that comes with the package (see `names`), or a file that `learn.save_encoder`
+            wrote.
 
     Raises:
         ValueError: If the name is not known, or the file holds no encoder.
