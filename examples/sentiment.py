@@ -10,8 +10,8 @@
 5. tuned: the language model goes on with the reviews first, then 3 and 4 in one call;
 6. pair: the same backward, and the mean of both probabilities.
 
-The language model of 5 and 6 reads reviews without their labels: the labelled ones, the unlabelled ones, never
-those of the test. A tenth of the labelled reviews is held out, only to watch.
+The language model of 5 and 6 reads reviews without their labels: labelled and unlabelled ones, never those of
+the test. A tenth of the labelled reviews is held out, only to watch.
 """
 
 import argparse
