@@ -130,9 +130,9 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], encoder: AWDLSTM, wor
 def _differences(found: dict[str, Any], own: dict[str, Any]) -> str:
     """What differs from the model's own values, in words."""
     return ", ".join(
-        f"{name} {found.get(name)} instead of {value}"
-        for name, value in own.items()
-        if found.get(name) != value
+        f"{name} {found.get(name)} instead of {own.get(name)}"
+        for name in {**own, **found}
+        if found.get(name) != own.get(name)
     )
 
 

@@ -24,8 +24,9 @@ from zoo.errors import did_you_mean
 from zoo_text.tokens.english import english
 
 UNKNOWN, PADDING, START = "<unk>", "<pad>", "<bos>"
-UPPER, CAPITAL, REPEATED = "<up>", "<cap>", "<rep>"
-RULES = ("caps", "repetition", "start")
+UPPER, CAPITAL, REPEATED, LINE_END = "<up>", "<cap>", "<rep>", "<eos>"
+RULES = ("caps", "repetition", "start", "eos")
+OF_ANY_TOKENIZER = ("start", "eos")  # rules that the field itself follows
 
 # chunks, and what whitespace spaCy makes a token of: all but one blank after a chunk
 _PIECES = re.compile(r"\S+|(?<=\S )\s+|(?<=\S)[^\S ]\s*|\A\s+")
@@ -185,7 +186,7 @@ def make_tokenizer(
     tokenize: str | Callable[[str], Iterable[str]], lower: bool = True, rules: Iterable[str] = ()
 ) -> Tokenizer:
     """A tokeniser by name ("spacy", "chars", "whitespace") or from any function of a text."""
-    rules = [rule for rule in rules if rule != "start"]
+    rules = [rule for rule in rules if rule not in OF_ANY_TOKENIZER]
     if tokenize is list:
         tokenize = "chars"
     elif tokenize is str.split:
