@@ -19,6 +19,9 @@ class CorpusOptions(TypedDict, total=False):
         min_freq: Rarer words become unknown (for a new vocabulary).
         max_size: Most words kept (for a new vocabulary).
         seed: Of the random lengths.
+        workers: Processes that make tokens; they give the same ids however many they are.
+        cache: Keep the tokens in a `TokenFile` below `path/tokens`, where the next run finds them by the
+            content of the text and the way it is read; the ids are memory-mapped.
     """
 
     bs: int
@@ -26,9 +29,19 @@ class CorpusOptions(TypedDict, total=False):
     min_freq: int
     max_size: int | None
     seed: int | None
+    workers: int
+    cache: bool
 
 
-CORPUS_DEFAULTS: dict[str, Any] = {"bs": 64, "bptt": 70, "min_freq": 10, "max_size": None, "seed": None}
+CORPUS_DEFAULTS: dict[str, Any] = {
+    "bs": 64,
+    "bptt": 70,
+    "min_freq": 10,
+    "max_size": None,
+    "seed": None,
+    "workers": 1,
+    "cache": False,
+}
 
 
 class TextOptions(TypedDict, total=False):
@@ -43,6 +56,9 @@ class TextOptions(TypedDict, total=False):
             default. Of class folders those that are named are read, others are passed over.
         seed: Of the order of training.
         text: Name of the text column, also when predicting from frames.
+        workers: Processes that make tokens; they give the same ids however many they are.
+        cache: Keep the tokens in `TokenFile`s below `path/tokens`, where the next run finds them by the
+            content of the texts and the way they are read.
     """
 
     bs: int
@@ -52,6 +68,8 @@ class TextOptions(TypedDict, total=False):
     classes: Sequence[str] | None
     seed: int | None
     text: str
+    workers: int
+    cache: bool
 
 
 TEXT_DEFAULTS: dict[str, Any] = {
@@ -62,6 +80,8 @@ TEXT_DEFAULTS: dict[str, Any] = {
     "classes": None,
     "seed": None,
     "text": "text",
+    "workers": 1,
+    "cache": False,
 }
 
 

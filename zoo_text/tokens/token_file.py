@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import numpy as np
 from zoo._version import __version__
 from zoo.errors import did_you_mean
 from zoo.folders import present_folder
+from zoo_text.tokens.english import english
 from zoo_text.tokens.token_build import KIND, META, VOCAB, Recipe, build_into
 from zoo_text.tokens.vocab import Field, Vocab
 
 _FORMAT = 1
+log = logging.getLogger("zoo")
 
 
 class TokenFile:
@@ -85,18 +88,21 @@ class TokenFile:
             FileNotFoundError: If a file is missing.
             TypeError: If `source` is one string, or holds something else than strings.
         """
-        folder = Path(into)
-        recipe = Recipe(source, field, min_freq, max_size)
+        tokens = cls.make(Recipe(source, field, min_freq, max_size), Path(into), workers)
+        if field.vocab is None:
+            field.vocab = tokens.vocab
+        return tokens
+
+    @classmethod
+    def make(cls, recipe: Recipe, folder: Path, workers: int = 1) -> TokenFile:
+        """What `build` does, but for the field's vocabulary."""
         found = present_folder(folder)
         if found.exists() and not _may_replace(found):
             raise FileExistsError(f"{folder} exists and holds no token file; choose another folder")
         if recipe.key is None or _key_of(found) != recipe.key:
             about = {"kind": KIND, "format": _FORMAT, "zoo": __version__}
             build_into(folder, recipe, about, workers)
-        tokens = cls.open(folder)
-        if field.vocab is None:
-            field.vocab = tokens.vocab
-        return tokens
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> TokenFile:
@@ -135,6 +141,11 @@ class TokenFile:
             raise ValueError(
                 f"the texts of {self.folder} were read with a tokenize function of your own: give field=..."
             )
+        if self.meta["spacy"] is not None and self.meta["spacy"] != english().version:
+            log.warning(
+                "%s holds tokens of spaCy %s, new texts are read with %s: some tokens may differ",
+                self.folder, self.meta["spacy"], english().version,
+            )  # fmt: skip
         return Field.from_state({**self.meta["reading"], "vocab": self.vocab.itos})
 
     def __len__(self) -> int:

@@ -187,6 +187,12 @@ class Field:
         other.vocab = None
         return other
 
+    def with_vocab(self, vocab: Vocab) -> Field:
+        """A field that reads texts as this one does, with a vocabulary of its own."""
+        other = copy.copy(self)
+        other.vocab = vocab
+        return other
+
     def number(self, token: str) -> int:
         """The id of a token."""
         return self._known()[token]
