@@ -4,5 +4,6 @@ from .data.language_data import LanguageModelData as LanguageModelData
 from .learner import LanguageLearner as LanguageLearner
 from .model.awd_lstm import WordEmbedding as WordEmbedding
 from .model.language_model import seq2seq_reg as seq2seq_reg
+from .tokens.token_file import TokenFile as TokenFile
 from .tokens.vocab import Field as Field
 from .tokens.vocab import Vocab as Vocab

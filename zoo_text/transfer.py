@@ -205,7 +205,9 @@ def load_encoder(
     sizes = _differences(file.sizes, sizes_of(encoder))
     if sizes:
         raise ValueError(f"the encoder in {file.path} has {sizes}: make the model with the same sizes")
-    tokenising = _differences(file.tokenising, field.tokenising())
+    # cleaning changes texts, not what their words mean
+    wanted = {name: value for name, value in field.tokenising().items() if name != "clean"}
+    tokenising = _differences(file.tokenising, wanted)
     if tokenising:
         raise ValueError(
             f"the encoder in {file.path} read texts with {tokenising}: make the Field with the same options"
@@ -264,9 +266,9 @@ def _check_tensors(file: EncoderFile, encoder: AWDLSTM) -> None:
 def _differences(found: dict[str, Any], own: dict[str, Any]) -> str:
     """What differs from the model's own values, in words."""
     return ", ".join(
-        f"{name} {found.get(name)} instead of {value}"
-        for name, value in own.items()
-        if found.get(name) != value
+        f"{name} {found.get(name)} instead of {own.get(name)}"
+        for name in {**own, **found}
+        if found.get(name) != own.get(name)
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pandas as pd
 import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoo_text.tokens.affixes import Affixes
 from zoo_text.tokens.tokenize import (
     CharacterTokenizer,
     EnglishTokenizer,
@@ -48,8 +51,9 @@ def our_tokens(tokenizer, texts: list[str]) -> list[list[str]]:
     return [[words[one] for one in ids] for ids in cache.encode(texts)]
 
 
-def test_tokens_of_real_reviews_are_spacys(reviews: pd.DataFrame) -> None:
-    texts = reviews.text.tolist()
+def test_tokens_of_2000_real_reviews_are_spacys(data_dir) -> None:
+    frame = pd.read_parquet(data_dir("imdb.parquet"), columns=["text", "split"])
+    texts = frame.text[frame.split == "test"].iloc[::12][:2000].tolist()
     for text, tokens in zip(texts, our_tokens(OURS, texts), strict=True):
         assert tokens == spacy_tokens(text)
 
@@ -65,6 +69,133 @@ def test_tokens_of_mixed_pieces_are_spacys(parts: list[tuple[str, str]]) -> None
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60))
 def test_tokens_of_any_text_are_spacys(text: str) -> None:
+    assert our_tokens(OURS, [text]) == [spacy_tokens(text)]
+
+
+FINDS = [
+    "film:)",
+    "x:)",
+    ":)=",
+    "(Bill):",
+    "Dr.Doom",
+    "''your",
+    "them..''..",
+    ":O(((",
+    "(3-8)",
+    "^_^!",
+    "_",
+    ">",
+    "(",
+]
+BESIDE = [
+    ":",
+    ")",
+    "(",
+    ":)",
+    "-",
+    "'",
+    "''",
+    "=",
+    "8",
+    "o",
+    ".",
+    "^",
+    "(-",
+    ":-",
+    "s",
+    "<",
+    "3",
+    "12/5",
+    "word",
+    "4,5",
+]
+CHUNKS = st.lists(st.sampled_from(FINDS + BESIDE + PIECES[:12]), min_size=1, max_size=4).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(CHUNKS, st.sampled_from(SPACES)), max_size=20), st.booleans())
+def test_finds_depend_on_their_neighbours_as_in_spacy(parts: list[tuple[str, str]], lower: bool) -> None:
+    text = "".join(chunk + space for chunk, space in parts)
+    expected = [token.text.lower() if lower else token.text for token in SPACY(text)]
+    tokenizer = EnglishTokenizer(lower)
+    assert tokenizer.whole(text) == expected
+    assert our_tokens(tokenizer, [f"a clean text {text}", text])[1] == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["well", "HBO", "Film", "km", "5", "mbar", "zqzq", "tHere", "www", "éa", *"-./:,'$<@"]
+        )
+    )
+)
+def test_words_that_stand_for_others_change_nothing(parts: list[str]) -> None:
+    chunk = "".join(parts)
+    assert OURS.whole(chunk) == spacy_tokens(chunk)
+
+
+def test_limits_of_expressions_are_met_by_the_words_themselves() -> None:
+    label = "-".join(["abcd"] * 12)  # just short enough for an address; with longer words it were none
+    for chunk in (f"{label}.com", "www.film.cOmm", "go.tHere", "10mbar", f"{'a' * 70}.com,", "aBzqzq-zqzq"):
+        assert OURS.whole(chunk) == spacy_tokens(chunk)
+
+
+def test_only_the_stretch_around_a_find_is_taken_apart_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(["word"] * 1000 + ["film:)", ")", "(then)"] + ["word"] * 1000)
+    assert our_tokens(OURS, [text]) == [spacy_tokens(text)]
+    seen: list[str] = []
+    split = Affixes.split
+    monkeypatch.setattr(Affixes, "split", lambda self, chunk: [seen.append(chunk), *split(self, chunk)][1:])
+    pieces = text.split(" ")
+    # ":))" across the blank keeps ":)" from being joined
+    assert dict(OURS.settle(pieces, [1000])) == {1000: ["film", ":", ")"]}
+    assert seen == ["word", "film:)", ")", "(then)"]
+
+
+ROWS = {
+    "marks": lambda n: "wow" + "!" * n,
+    "signs": lambda n: "=" * n,
+    "snowmen": lambda n: "http://example.com/a" + "\u2603" * n,
+    "letters": lambda n: "a" * n,
+    "dots": lambda n: "a" + "." * n + "b" + "." * n + "!",
+    "brackets": lambda n: "(" * n + "a" + ")" * n,
+    "quotes": lambda n: "'" * n,
+    "smiles": lambda n: ":)" * n,
+    "smiles inside": lambda n: "film:)" * n,
+    "kept off": lambda n: ": ) x:) " * n,
+    "colons before an address": lambda n: "a" + ":" * n + "b@x.org",
+    "addresses": lambda n: "a@" * n,
+    "labels": lambda n: "a." * n,
+    "links": lambda n: "a://" * n,
+    "sums": lambda n: "1+" * n,
+    "blanks": lambda n: "a" + " " * n + "b" + " \n" * n,
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_are_spacys(row: str) -> None:
+    for n in (1, 2, 6, 7, 8, 50, 300):
+        for text in (ROWS[row](n), f"({ROWS[row](n)})", f"see :) {ROWS[row](n)}'s, x:) then"):
+            assert OURS.whole(text) == spacy_tokens(text)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_time_is_linear_in_the_length_of_rows(row: str) -> None:
+    """Ten times as many marks look at about ten times as many characters."""
+
+    def seconds(n: int) -> float:
+        started = time.process_time()
+        OURS.whole(ROWS[row](n))
+        return time.process_time() - started
+
+    small = min(seconds(1_000) for _ in range(3))
+    assert seconds(10_000) < 30 * small + 0.5  # quadratic: 100 times, and spaCy takes minutes
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="!?.'\":;)(<>=-_*$+…’a1Z \u2603", max_size=80))
+def test_mixtures_of_marks_are_spacys(text: str) -> None:
     assert our_tokens(OURS, [text]) == [spacy_tokens(text)]
 
 

@@ -72,7 +72,7 @@ def test_reading_a_file_in_blocks_gives_the_tokens_of_the_whole(tmp_path, monkey
     text = "\n\n".join(reviews.text[:60]) + "  \n end \n"
     path = tmp_path / "all.txt"
     path.write_text(text, encoding="utf-8", newline="")
-    monkeypatch.setattr("zoo_text.tokens.corpus._BLOCK_CHARACTERS", 3000)
+    monkeypatch.setattr("zoo_text.tokens.corpus.BLOCK_CHARACTERS", 3000)
     blocks = list(read_blocks(path))
     assert len(blocks) > 10
     assert "".join(blocks) == text

@@ -40,13 +40,13 @@ class LabelledTexts:
     """Texts with their labels and what their rows are called.
 
     Attributes:
-        texts: a list of strings, not checked yet.
+        texts: a list of strings, not checked yet, or a token file.
         labels: one a text, or lists of them; None for texts without.
         where: which part of the data they are, for errors.
         rows: what the rows are called in errors.
     """
 
-    texts: list[Any]
+    texts: Any
     labels: list[Any] | None
     where: str
     rows: RowNames = BY_NUMBER
@@ -97,10 +97,10 @@ def check_texts(texts: Sequence[Any], where: str, rows: RowNames = BY_NUMBER) ->
         raise ValueError(f"{where}: empty text in {rows.some(empty)}; leave such rows out")
 
 
-def check_lengths(texts: Sequence[str], offsets: np.ndarray, where: str, rows: RowNames = BY_NUMBER) -> None:
+def check_lengths(texts: Any, offsets: np.ndarray, where: str, rows: RowNames = BY_NUMBER) -> None:
     """That the tokeniser found something in each text."""
     empty = np.flatnonzero(np.diff(offsets) == 0)
     if len(empty):
-        raise ValueError(
-            f"{where}: the tokeniser finds nothing in {rows.some(empty.tolist())}: {texts[empty[0]]!r}"
-        )
+        text = texts[int(empty[0])]
+        shown = f": {text!r}" if isinstance(text, str) else ""
+        raise ValueError(f"{where}: the tokeniser finds nothing in {rows.some(empty.tolist())}{shown}")

@@ -21,13 +21,14 @@ from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
-from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out
+from zoo_text.data.checks import LabelledTexts, check_texts, held_out
 from zoo_text.data.columns import label_cells, text_column
+from zoo_text.data.encoded import Encoded, encoded_part
 from zoo_text.data.folders import class_folders, read_classes, read_texts
+from zoo_text.data.from_tokens import FromTokens
 from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
 from zoo_text.data.padded_batches import TextLoader, padded_ids
 from zoo_text.model.classifier import TextClassifier
-from zoo_text.tokens.corpus import encode_texts
 from zoo_text.tokens.vocab import Field
 from zoo_text.transfer import find_encoder, sizes_for
 
@@ -40,12 +41,12 @@ Texts = Sequence[str]
 _OF_FRAMES = ("label", "val_idxs", "label_delim")  # what of `FrameOptions` ends at the frame
 
 
-class TextData(ModelData):
+class TextData(FromTokens, ModelData):
     """Texts with one label each (classification), or with any number of labels (multi-label).
 
-    Made by `from_folder`, `from_df`, `from_csv` or `from_texts`. The field's vocabulary is shared with
-    whatever else uses the field; if it has none yet, the training texts make one. A text without any token is
-    an error that names it.
+    Made by `from_folder`, `from_df`, `from_csv`, `from_texts` or `from_tokens`. The field's vocabulary is
+    shared with whatever else uses the field; if it has none yet, the training texts make one. A text without
+    any token is an error that names it.
 
     Attributes:
         classes: Label names, in alphabetical order unless given.
@@ -141,23 +142,22 @@ class TextData(ModelData):
             # never read
             return np.zeros_like(targets, shape=(len(part.texts), *targets.shape[1:]))
 
-        def loader(part: LabelledTexts, targets: np.ndarray) -> TextLoader:
-            check_texts(part.texts, part.where, part.rows)
-            ids, offsets = encode_texts(part.texts, field)
-            check_lengths(part.texts, offsets, part.where, part.rows)
-            return TextLoader(ids, offsets, targets, shuffle=part is train, **batches)
+        def loader(part: LabelledTexts, ids: Encoded, targets: np.ndarray) -> TextLoader:
+            return TextLoader(ids.ids, ids.offsets, targets, shuffle=part is train, **batches)
 
         targets = targets_of(train)
         check_enough(found.names, "the training labels hold", 1 if multi else 2)
-        if field.vocab is None:
-            check_texts(train.texts, train.where, train.rows)
-            field.build_vocab(train.texts, chosen["min_freq"], chosen["max_size"])
+        ids = encoded_part(train, field, chosen, path)
+        reading = field if field.vocab is not None else field.with_vocab(ids.vocab)
+        loaders: list[TextLoader | None] = [loader(train, ids, targets)]
+        for part in (valid, test):
+            loaders += [part and loader(part, encoded_part(part, reading, chosen, path), targets_of(part))]
+        if field.vocab is None:  # now that all texts are in order
+            field.vocab = ids.vocab
         return cls(
             field,
             found.names,
-            loader(train, targets),
-            None if valid is None else loader(valid, targets_of(valid)),
-            None if test is None else loader(test, targets_of(test)),
+            *loaders,
             task="multilabel" if multi else "classification",
             max_tokens=chosen["max_tokens"],
             text=chosen["text"],

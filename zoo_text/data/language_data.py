@@ -18,11 +18,13 @@ from zoo.metrics import Perplexity, accuracy
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.columns import text_column
+from zoo_text.data.encoded import encoded_texts, field_of, opened
 from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
 from zoo_text.data.running_text import LanguageModelLoader
 from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
-from zoo_text.tokens.corpus import count_ids, encode_texts, read_files
+from zoo_text.tokens.corpus import count_ids
+from zoo_text.tokens.token_file import TokenFile
 from zoo_text.tokens.vocab import Field
 from zoo_text.transfer import find_encoder, sizes_for
 
@@ -47,6 +49,7 @@ class LanguageModelData(ModelData):
         seed: Of the random lengths.
         path: Where the learner keeps files.
         backward: Read the texts from their end on.
+        counts: How often each word occurs in the training text, (words,); counted if None.
 
     Attributes:
         nt: Size of the vocabulary.
@@ -69,6 +72,7 @@ class LanguageModelData(ModelData):
         seed: int | None = None,
         path: str | Path | None = None,
         backward: bool = False,
+        counts: np.ndarray | None = None,
     ) -> None:
         vocab = field.vocab
         if vocab is None:
@@ -93,7 +97,7 @@ class LanguageModelData(ModelData):
         self.field = field
         self.bs, self.bptt, self.backward = bs, bptt, backward
         self.nt = len(vocab)
-        self.counts = None if train is None else count_ids(train, self.nt)
+        self.counts = count_ids(train, self.nt) if counts is None and train is not None else counts
 
     @classmethod
     @takes(CorpusOptions, CORPUS_DEFAULTS)
@@ -117,24 +121,77 @@ class LanguageModelData(ModelData):
             path: Where the learner keeps files.
         """
         chosen = completed(CorpusOptions, CORPUS_DEFAULTS, options, "from_texts")
-        min_freq, max_size = chosen.pop("min_freq"), chosen.pop("max_size")
         for name, texts in (("train", train), ("validation", validation), ("test", test)):
             if isinstance(texts, str):
                 raise TypeError(
                     f"{name} is one string: give a list of texts, or use from_text_files for a file name"
                 )
+        return cls._encoded(field, (train, validation, test), chosen, path)
+
+    @classmethod
+    def _encoded(
+        cls,
+        field: Field,
+        sources: Sequence[Iterable[str] | Path | None],
+        chosen: dict[str, Any],
+        path: str | Path | None,
+    ) -> Self:
+        """From texts or files; the field gets its vocabulary when all of them have been read."""
+        kept = {name: chosen.pop(name) for name in ("min_freq", "max_size", "workers", "cache")}
+        train, *others = sources
+        found = encoded_texts(() if train is None else train, field, path=path, **kept)
+        if len(found.ids) == 0:
+            raise ValueError("the training text has no tokens")
+        reading = field if field.vocab is not None else field.with_vocab(found.vocab)
+        rest = [None if one is None else encoded_texts(one, reading, path=path, **kept).ids for one in others]
         if field.vocab is None:
-            numbers = field.counter()
-            ids, _ = encode_texts(train, numbers)
-            if len(ids) == 0:
-                raise ValueError("the training text has no tokens")
-            field.vocab, final = numbers.finish(count_ids(ids), min_freq, max_size)
-            for start in range(0, len(ids), 1 << 22):
-                ids[start : start + (1 << 22)] = final[ids[start : start + (1 << 22)]]
-        else:
-            ids, _ = encode_texts(train, field)
-        others = [None if texts is None else encode_texts(texts, field)[0] for texts in (validation, test)]
-        return cls(field, ids, *others, path=path, **chosen)
+            field.vocab = found.vocab
+        return cls(field, found.ids, *rest, path=path, counts=found.counts, **chosen)
+
+    @classmethod
+    def from_tokens(
+        cls,
+        train: TokenFile | str | Path,
+        validation: TokenFile | str | Path | None = None,
+        test: TokenFile | str | Path | None = None,
+        *,
+        field: Field | None = None,
+        bs: int = 64,
+        bptt: int = 70,
+        seed: int | None = None,
+        path: str | Path | None = None,
+        backward: bool = False,
+    ) -> Self:
+        """From tokens on disk; the ids stay there and are memory-mapped.
+
+        Args:
+            train: What `TokenFile.build` made, or its folder.
+            validation: Likewise, built with the vocabulary of `train`.
+            test: Likewise.
+            field: The one that read the texts; made anew by default, which a tokeniser that is a function
+                does not allow.
+            bs: Columns the text is cut into.
+            bptt: Steps a batch, about.
+            seed: Of the random lengths.
+            path: Where the learner keeps files.
+            backward: Read the texts from their end on.
+
+        Raises:
+            ValueError: If the files were not made in the same way, with the same vocabulary.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp()
+            >>> tokens = TokenFile.build(["a good film"] * 9, Field(tokenize="whitespace"), f"{folder}/films")
+            >>> LanguageModelData.from_tokens(tokens, bs=2).nt
+            5
+        """
+        named = [("training", train), ("validation", validation), ("test", test)]
+        files = {name: opened(tokens, name) for name, tokens in named if tokens is not None}
+        field = field_of(list(files.items()), field)
+        ids = [files[name].ids if name in files else None for name, _ in named]
+        counts = files["training"].counts
+        return cls(field, *ids, bs=bs, bptt=bptt, seed=seed, path=path, backward=backward, counts=counts)
 
     @classmethod
     def from_text_files(
@@ -151,6 +208,8 @@ class LanguageModelData(ModelData):
         max_size: int | None = None,
         seed: int | None = None,
         backward: bool = False,
+        workers: int = 1,
+        cache: bool = False,
     ) -> LanguageModelData:
         """From text files, or folders of them, below `path`.
 
@@ -166,18 +225,19 @@ class LanguageModelData(ModelData):
             max_size: Most words kept.
             seed: Of the random lengths.
             backward: Read the text from its end on, for a model that is averaged with a forward one.
+            workers: Processes that make tokens; they give the same ids however many they are.
+            cache: Keep the tokens in a `TokenFile` below `path/tokens`, where the next run finds them by the
+                content of the text and the way it is read; the ids are memory-mapped.
         """
         root = Path(path)
         if not root.is_dir():
             raise FileNotFoundError(f"no folder {root}")
-        texts = [
-            None if name is None else read_files(root / name, field) for name in (train, validation, test)
-        ]
-        return cls.from_texts(
-            field, texts[0] or (), texts[1], texts[2],
-            bs=bs, bptt=bptt, min_freq=min_freq, max_size=max_size, seed=seed, backward=backward,
-            path=root,
-        )  # fmt: skip
+        files = [None if name is None else root / name for name in (train, validation, test)]
+        chosen = {
+            "bs": bs, "bptt": bptt, "min_freq": min_freq, "max_size": max_size, "seed": seed,
+            "backward": backward, "workers": workers, "cache": cache,
+        }  # fmt: skip
+        return cls._encoded(field, files, chosen, root)
 
     @classmethod
     @takes(CorpusOptions, CORPUS_DEFAULTS)

@@ -20,6 +20,9 @@ class CorpusOptions(TypedDict, total=False):
         max_size: Most words kept (for a new vocabulary).
         seed: Of the random lengths.
         backward: Read the text from its end on, for a model that is averaged with a forward one.
+        workers: Processes that make tokens; they give the same ids however many they are.
+        cache: Keep the tokens in a `TokenFile` below `path/tokens`, where the next run finds them by the
+            content of the text and the way it is read; the ids are memory-mapped.
     """
 
     bs: int
@@ -28,6 +31,8 @@ class CorpusOptions(TypedDict, total=False):
     max_size: int | None
     seed: int | None
     backward: bool
+    workers: int
+    cache: bool
 
 
 CORPUS_DEFAULTS: dict[str, Any] = {
@@ -37,6 +42,8 @@ CORPUS_DEFAULTS: dict[str, Any] = {
     "max_size": None,
     "seed": None,
     "backward": False,
+    "workers": 1,
+    "cache": False,
 }
 
 
@@ -54,6 +61,9 @@ class TextOptions(TypedDict, total=False):
         text: Name of the text column, also when predicting from frames.
         backward: Read each text from its end on, for a model that is averaged with a forward one
             (`zoo.Ensemble([forward, backward])`).
+        workers: Processes that make tokens; they give the same ids however many they are.
+        cache: Keep the tokens in `TokenFile`s below `path/tokens`, where the next run finds them by the
+            content of the texts and the way they are read.
     """
 
     bs: int
@@ -64,6 +74,8 @@ class TextOptions(TypedDict, total=False):
     seed: int | None
     text: str
     backward: bool
+    workers: int
+    cache: bool
 
 
 TEXT_DEFAULTS: dict[str, Any] = {
@@ -75,6 +87,8 @@ TEXT_DEFAULTS: dict[str, Any] = {
     "seed": None,
     "text": "text",
     "backward": False,
+    "workers": 1,
+    "cache": False,
 }
 
 

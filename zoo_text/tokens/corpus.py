@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import did_you_mean
-from zoo_text.tokens.vocab import Field, ProvisionalIds
+from zoo_text.tokens.encoding import BLOCK_CHARACTERS, blocks_of, encode_blocks
+from zoo_text.tokens.vocab import Field, ProvisionalIds, Vocab
 
-_BLOCK_CHARACTERS = 1 << 21
-_CUT = re.compile(r"\S (?=\S)")
-
+# where no tokeniser by name looks across: at a line end, or between two words that no exception can span
+_CUT = re.compile(r"\S(?=\n)|[a-z]{6} (?=[a-z]{6})")
+_ANY_CUT = re.compile(r"\S (?=\S)")
+_TRIED = 1 << 16
 
 COUNTED_AT_ONCE = 1 << 22
 
@@ -75,7 +77,7 @@ def count_ids(ids: np.ndarray, n: int = 0) -> np.ndarray:
 
 
 def encode_texts(
-    texts: Iterable[str], numbers: Field | ProvisionalIds, in_memory: int = 1 << 28
+    texts: Iterable[str], numbers: Field | ProvisionalIds, in_memory: int = 1 << 28, workers: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ids of many texts, one after the other.
 
@@ -83,61 +85,82 @@ def encode_texts(
         texts: Any iterable of strings; read once, a few megabytes at a time.
         numbers: A field with a vocabulary, or provisional numbers.
         in_memory: See `IdStore`.
+        workers: Processes that make tokens.
 
     Returns:
         ids: int32, all texts joined; offsets: int64, where each text starts (one more than there are texts).
     """
     store, lengths = IdStore(in_memory), array("q")
-    block: list[str] = []
-    size = 0
-
-    def flush() -> None:
-        nonlocal block, size
-        for ids in numbers.encode(block):
-            store.extend(ids)
-            lengths.append(len(ids))
-        block, size = [], 0
-
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text {row} is {text!r} ({type(text).__name__}), not a string")
-        block.append(text)
-        size += len(text)
-        if size > _BLOCK_CHARACTERS:
-            flush()
-    flush()
+    for ids, counts, _ in encode_blocks(blocks_of((text, False) for text in texts), numbers, workers):
+        store.extend(ids)
+        lengths.extend(counts)
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(np.frombuffer(lengths, dtype=np.int64) if lengths else [], out=offsets[1:])
     return store.finish(), offsets
 
 
+def encode_new(
+    texts: Iterable[str], field: Field, min_freq: int, max_size: int | None, workers: int = 1
+) -> tuple[np.ndarray, np.ndarray, Vocab]:
+    """Ids of training texts, and the vocabulary that they make; each text becomes tokens once.
+
+    The field is not changed: it gets the vocabulary from whoever has found the texts to be in order.
+
+    Args:
+        texts: Any iterable of strings; read once.
+        field: Without a vocabulary.
+        min_freq: Rarer words become unknown.
+        max_size: Most words kept.
+        workers: Processes that make tokens.
+
+    Returns:
+        ids and offsets as of `encode_texts`, and the vocabulary.
+    """
+    numbers = field.counter()
+    ids, offsets = encode_texts(texts, numbers, workers=workers)
+    vocab, final = numbers.finish(count_ids(ids), min_freq, max_size)
+    for start in range(0, len(ids), COUNTED_AT_ONCE):
+        ids[start : start + COUNTED_AT_ONCE] = final[ids[start : start + COUNTED_AT_ONCE]]
+    return ids, offsets, vocab
+
+
 def read_blocks(path: Path, whole: bool = False) -> Iterator[str]:
-    """The text of a file in blocks, cut only between two words, where no tokeniser by name looks across.
+    r"""The text of a file in blocks, cut only where no tokeniser by name looks across.
+
+    Line ends are read as "\n", whatever system wrote them.
 
     Args:
         path: A UTF-8 file.
         whole: Give the file in one piece, however large (for tokenisers that may look anywhere).
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig") as file:
             if whole:
                 yield file.read()
                 return
             rest = ""
-            while part := file.read(_BLOCK_CHARACTERS):
+            while part := file.read(BLOCK_CHARACTERS):
                 rest += part
-                if len(rest) < _BLOCK_CHARACTERS:
-                    continue
-                cut = 0
-                for match in _CUT.finditer(rest, len(rest) // 2):
-                    cut = match.end()
-                if cut:
+                if len(rest) >= BLOCK_CHARACTERS and (cut := _cut(rest)):
                     yield rest[:cut]
                     rest = rest[cut:]
             if rest:
                 yield rest
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): convert it first") from error
+
+
+def _cut(text: str) -> int:
+    """Where a text can be cut in two, as late as possible; 0 if nowhere."""
+    for start in (max(0, len(text) - _TRIED), len(text) // 2):
+        for match in reversed(list(_CUT.finditer(text, start))):
+            cut = match.end()
+            if text.rfind("<", start, cut) <= text.rfind(">", start, cut):  # not inside a tag
+                return cut
+    # texts of other scripts; patience first, as this is not as safe
+    if len(text) < 8 * BLOCK_CHARACTERS:
+        return 0
+    return max([match.end() for match in _ANY_CUT.finditer(text, len(text) // 2)], default=0)
 
 
 def text_files(path: Path) -> list[Path]:
@@ -152,13 +175,21 @@ def text_files(path: Path) -> list[Path]:
         for file in sorted(path.rglob("*"))
         if file.is_file() and not any(part[0] == "." for part in file.relative_to(path).parts)
     ]
-    files = [file for file in every if file.name.endswith(".txt")] or every
+    files = [file for file in every if file.name.lower().endswith(".txt")] or every
     if not files:
         raise FileNotFoundError(f"no text files in {path}")
     return files
 
 
+def read_parts(files: Iterable[Path], field: Field) -> Iterator[tuple[str, bool]]:
+    """The text of files in parts, each with whether it goes on with the one before."""
+    whole = field.tokenizer.name is None or field.clean.by_patterns or "start" in field.rules
+    for file in files:
+        for number, block in enumerate(read_blocks(file, whole)):
+            yield block, number > 0
+
+
 def read_files(path: Path, field: Field) -> Iterator[str]:
     """The text of a file, or of all text files below a folder."""
-    for file in text_files(path):
-        yield from read_blocks(file, whole=field.tokenizer.name is None or "start" in field.rules)
+    for text, _ in read_parts(text_files(path), field):
+        yield text

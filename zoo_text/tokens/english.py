@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
-_ORTH = 65  # spaCy's number for "the text of the token"
-_RENEW_AFTER = 1_000_000
-# chunks simple enough to take apart here, the way spaCy does: an ASCII word ending in a small letter, perhaps
-# one hyphen in it, perhaps 's, one mark before and one after
-_SIMPLE = re.compile(r"""([("])?([A-Za-z]*[a-z])(?:(-)([A-Za-z]*[a-z]))?('s)?([,.!?;:)"])?""")
+from zoo_text.tokens.affixes import Affixes
+from zoo_text.tokens.finds import Finds
 
-# a chunk with one longer word in it: what stands around the word decides how it is split, not the word
-_AROUND_WORD = re.compile(r"([^A-Za-z]*)([A-Za-z]{2,}[a-z]{2})([^A-Za-z]*)")
-_RUNS = re.compile(r"[A-Za-z]+")
+# a word of which only the letters at its two ends can matter, if no rule names it
+_WORD = re.compile("(?<![A-Za-z])([A-Za-z][a-z]{3,39}|[A-Z]{4,40})(?![A-Za-z])")
+# what stands for such a word: not longer than any, so that it exceeds no limit that the word does not
+_SMALL, _CAPITAL, _UPPER = "zqzq", "Zqzq", "ZQZQ"
+_STAND_INS = re.compile(f"(?<![A-Za-z])({_SMALL}|{_CAPITAL}|{_UPPER})(?![A-Za-z])")
+_LONGEST_SHAPE = 60  # shorter than the label of an address may be
+_SHAPES = 200_000
+
+# a token without words, or what stands around those that it holds (nothing for a word alone)
+Template = str | tuple[str, ...]
 
 
 class English:
     """The tokens of chunks, as spaCy's blank English pipeline gives them.
 
-    spaCy splits a text at whitespace and treats each chunk alone. One later step looks at the whole text: it
-    finds exceptions (mostly emoticons) that were split although they should not have been, longest first.
-    Such a find inside a chunk can be lost to a longer one across chunks; those chunks are reported, so that a
-    text with one can be given to spaCy whole.
+    spaCy splits a text at whitespace and treats each chunk alone (`Affixes`). One later step looks at the
+    whole text (`Finds`). Chunks that it may change are *open*: their tokens depend on their neighbours. All
+    others, and so nearly all of a text, have to be taken apart only the first time they are seen.
     """
 
     def __init__(self) -> None:
@@ -32,96 +37,125 @@ class English:
             raise ImportError(
                 "tokenize='spacy' needs spaCy (pip install spacy); or use 'whitespace' or a function"
             ) from error
-        self.spacy: Any = spacy.blank("en").tokenizer
-        self.seen = 0
-        self._exceptions = frozenset(self.spacy.rules)
-        self._words_in_exceptions = {word for text in self._exceptions for word in _RUNS.findall(text)}
-        self._shapes: dict[tuple[str, str, str], tuple[str, ...] | None] = {}
-        self._plain = spacy.blank("en").tokenizer
-        self._plain.rules = {}
-        # exceptions that change the tokens of a chunk they are found in, by the first token they leave there:
-        # their text, their tokens, and those they would have otherwise, by which spaCy finds them
-        self._inside: dict[str, list[tuple[str, list[str], list[str]]]] = {}
-        for text, rule in self.spacy.rules.items():
-            tokens = [part.get(_ORTH, part.get("ORTH", "")) for part in rule]
-            otherwise = [token.text for token in self._plain(text)]
-            if tokens != otherwise and (
-                " " in text
-                or self.spacy.find_prefix(text)
-                or self.spacy.find_infix(text)
-                or self.spacy.find_suffix(text)
-            ):
-                self._inside.setdefault(tokens[0], []).append((text, tokens, otherwise))
+        spacy_tokenizer: Any = spacy.blank("en").tokenizer
+        self.version: str = spacy.__version__
+        self._affixes = Affixes(spacy_tokenizer)
+        searched = [
+            text
+            for text in self._affixes.rules
+            if " " in text
+            or spacy_tokenizer.find_prefix(text)
+            or spacy_tokenizer.find_infix(text)
+            or spacy_tokenizer.find_suffix(text)
+        ]
+        self._finds = Finds(self._affixes, searched)
+        self._rules, self._named = self._affixes.rules, self._affixes.words
+        self._shapes: tuple[dict[str, tuple[Template, ...] | None], ...] = ({}, {})  # as written, lower case
 
-    def tokens(self, text: str) -> list[str]:
-        """The tokens of a text, by spaCy itself."""
-        return [token.text for token in self.spacy(text)]
+    def closed(self, chunk: str, lower: bool) -> tuple[str, ...] | None:
+        """The tokens of a chunk wherever it stands, None if it is an open one.
 
-    def simple(self, chunk: str) -> tuple[str, ...]:
-        """The tokens of a chunk that is so simple that spaCy need not be asked; else nothing."""
-        exceptions = self._exceptions
-        if chunk in exceptions:
-            return ()
-        match = _SIMPLE.fullmatch(chunk)
-        if match is None:
-            return (chunk,) if chunk.isascii() and chunk.isalpha() else ()
-        before, _, _, second, owner, after = match.groups()
-        if before or owner or after:
-            # no exception may appear on the way from the outside in
-            start, end = len(before or ""), len(chunk) - len(after or "")
-            if chunk[start:] in exceptions or chunk[:end] in exceptions or chunk[start:end] in exceptions:
-                return ()
-            if second and chunk[match.start(4) :] in exceptions:
-                return ()
-            if owner and (chunk[: end - 2] in exceptions or chunk[start : end - 2] in exceptions):
-                return ()
-        return tuple(part for part in match.groups() if part)
-
-    def around_word(self, chunk: str) -> tuple[str, ...] | None:
-        """The tokens of a chunk with one longer word, by what is known of chunks of the same shape."""
-        match = _AROUND_WORD.fullmatch(chunk)
-        if match is None or len(match[1]) + len(match[3]) > 12 or match[2] in self._words_in_exceptions:
+        Args:
+            chunk: A text without whitespace, or nothing but whitespace.
+            lower: Give them in lower case.
+        """
+        if chunk.isalpha() and chunk.isascii() and chunk not in self._rules:
+            return (chunk.lower() if lower else chunk,)
+        parts = _WORD.split(chunk)
+        if len(parts) > 1 and len(chunk) <= _LONGEST_SHAPE:
+            words = parts[1::2]
+            if self._named.isdisjoint(words):
+                return self._by_shape(parts, words, lower)
+        tokens = self._affixes.split(chunk)
+        if self._finds.changes(tokens):
             return None
-        before, word, after = match.groups()
-        stand_in = "Zqvzq" if word[0].isupper() else "zqvzq"
-        shape = (before, stand_in, after)
-        if shape not in self._shapes:
-            if len(self._shapes) > 50_000:
-                self._shapes.clear()
-            tokens, holds_find = self.chunk(before + stand_in + after)
-            once = sum(stand_in in token for token in tokens) == 1
-            self._shapes[shape] = tuple(tokens) if once and not holds_find else None
-        known = self._shapes[shape]
-        return None if known is None else tuple([token.replace(stand_in, word) for token in known])
+        return tuple([token.lower() for token in tokens] if lower else tokens)
 
-    def chunk(self, chunk: str) -> tuple[list[str], bool]:
-        """The tokens of any chunk, and whether it holds a find (see the class)."""
-        self.seen += 1
-        tokens = [token.text for token in self.spacy(chunk)]
-        return tokens, len(tokens) > 1 and self._holds_find(chunk, tokens)
+    def _by_shape(self, parts: list[str], words: list[str], lower: bool) -> tuple[str, ...] | None:
+        """The tokens of a chunk with longer words, which decide nothing, as of all chunks of its shape."""
+        parts[1::2] = [_SMALL if word[0] > "Z" else _UPPER if word[1] < "a" else _CAPITAL for word in words]
+        shape = "".join(parts)
+        shapes = self._shapes[lower]
+        try:
+            templates = shapes[shape]
+        except KeyError:
+            templates = self._new_shape(shape, lower)
+            if len(shapes) >= _SHAPES:
+                shapes.clear()
+            shapes[shape] = templates
+        if templates is None:
+            return None
+        tokens, place = [], 0
+        for template in templates:
+            if isinstance(template, str):
+                tokens.append(template)
+                continue
+            token = words[place]
+            place += 1
+            if template:
+                before, *after = template
+                token = before + token
+                for part in after[:-1]:
+                    token += part + words[place]
+                    place += 1
+                token += after[-1]
+            tokens.append(token.lower() if lower else token)
+        return tuple(tokens)
 
-    def _holds_find(self, chunk: str, tokens: list[str]) -> bool:
+    def _new_shape(self, shape: str, lower: bool) -> tuple[Template, ...] | None:
+        tokens = self._affixes.split(shape)
+        if self._finds.changes(tokens):
+            return None
+        templates: list[Template] = []
         for token in tokens:
-            for text, parts, otherwise in self._inside.get(token, ()):
-                if text == chunk or not _within(parts, tokens):
-                    continue
-                if _within(otherwise, [plain.text for plain in self._plain(chunk)]):
-                    return True
-        return False
+            around = _STAND_INS.split(token)[::2]
+            if len(around) == 1:
+                templates.append(token.lower() if lower else token)
+            else:
+                templates.append(tuple(around) if any(around) else ())
+        return tuple(templates)
+
+    def alone(self, chunk: str) -> list[str]:
+        """The tokens of a text that is this chunk alone."""
+        return self._finds.apply([self._affixes.split(chunk)])[0] if chunk else []
+
+    def settle(self, chunks: Sequence[str], places: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        """The tokens of the open chunks of a text.
+
+        Args:
+            chunks: All chunks of the text, whitespace that is a token among them.
+            places: Where the open ones stand, ascending.
+
+        Yields:
+            The place and the tokens of each open chunk.
+        """
+        settled = -1
+        wanted = set(places)
+        for place in places:
+            if place <= settled:
+                continue
+            # the neighbours with which a find could begin or go on, up to one that no find reaches through
+            before: list[list[str]] = []
+            first = place
+            while first > 0:
+                first -= 1
+                before.append(self._affixes.split(chunks[first]))
+                if first not in wanted and not self._finds.may_take_part(before[-1]):
+                    break
+            stretch = [*reversed(before), self._affixes.split(chunks[place])]
+            last = place
+            while last < len(chunks) - 1:
+                last += 1
+                stretch.append(self._affixes.split(chunks[last]))
+                if last not in wanted and not self._finds.may_take_part(stretch[-1]):
+                    break
+            for number, tokens in enumerate(self._finds.apply(stretch), first):
+                if number in wanted:
+                    yield number, tokens
+            settled = last
 
 
-def _within(part: list[str], whole: list[str]) -> bool:
-    return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))
-
-
-_shared: list[English] = []
-
-
+@cache
 def english() -> English:
-    """The English tokeniser that all fields share; loaded at the first use.
-
-    spaCy keeps every string it has met, so a fresh one takes over now and then: memory stays bounded.
-    """
-    if not _shared or _shared[0].seen > _RENEW_AFTER:
-        _shared[:] = [English()]
-    return _shared[0]
+    """The English tokeniser that all fields share; made at the first use."""
+    return English()

@@ -5,17 +5,17 @@ Every tokeniser here works in two steps, so that one cache serves them all:
 1. `split(text)` cuts a text into *pieces* (for English: whitespace-separated chunks);
 2. `piece(piece)` gives the tokens of one piece.
 
-spaCy's English tokeniser never looks across a whitespace chunk, so the tokens of a text are those of its
-chunks one after the other, and a chunk has to be taken apart only the first time it is seen. The one
-exception, an emoticon found inside a chunk, is recognised and such a text goes to spaCy whole (see
-`EnglishTokenizer.risky`).
+spaCy's English tokeniser hardly ever looks across a whitespace chunk, so the tokens of a text are those of
+its chunks one after the other, and a chunk has to be taken apart only the first time it is seen. The
+exception are chunks with an emoticon or the like inside: what becomes of them depends on their neighbours.
+Such pieces are *open*, and `settle` tells their tokens (see `zoo_text.tokens.english`).
 """
 
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -24,10 +24,12 @@ from zoo.errors import did_you_mean
 from zoo_text.tokens.english import english
 
 UNKNOWN, PADDING, START = "<unk>", "<pad>", "<bos>"
-UPPER, CAPITAL, REPEATED = "<up>", "<cap>", "<rep>"
-RULES = ("caps", "repetition", "start")
+UPPER, CAPITAL, REPEATED, LINE_END = "<up>", "<cap>", "<rep>", "<eos>"
+RULES = ("caps", "repetition", "start", "eos")
+OF_ANY_TOKENIZER = ("start", "eos")  # rules that the field itself follows
 
-_PIECES = re.compile(r"\S+ ?|\s+")
+# chunks, and what whitespace spaCy makes a token of: all but one blank after a chunk
+_PIECES = re.compile(r"\S+|(?<=\S )\s+|(?<=\S)[^\S ]\s*|\A\s+")
 _REPETITION = re.compile(r"(\S)\1{3,}")
 _LONGEST_PIECE = 100
 
@@ -41,6 +43,8 @@ class Tokenizer(Protocol):
     def split(self, text: str) -> list[str]: ...
 
     def piece(self, piece: str) -> tuple[str, ...] | None: ...
+
+    def settle(self, pieces: Sequence[str], places: Sequence[int]) -> Iterator[tuple[int, list[str]]]: ...
 
     def whole(self, text: str) -> list[str]: ...
 
@@ -58,6 +62,9 @@ class _Plain:
 
     def piece(self, piece: str) -> tuple[str, ...] | None:
         return (piece.lower() if self.lower else piece,)
+
+    def settle(self, pieces: Sequence[str], places: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        return iter(())  # none is open
 
     def whole(self, text: str) -> list[str]:
         pieces = self.split(text)
@@ -142,33 +149,30 @@ class EnglishTokenizer:
     def _repeated(self, chunk: str) -> list[str]:
         tokens, end = [], 0
         for match in _REPETITION.finditer(chunk):
-            tokens += english().tokens(chunk[end : match.start()])
+            tokens += english().alone(chunk[end : match.start()])
             tokens += [REPEATED, str(len(match[0])), match[1]]
             end = match.end()
-        return tokens + english().tokens(chunk[end:])
+        return tokens + english().alone(chunk[end:])
 
     def piece(self, piece: str) -> tuple[str, ...] | None:
-        """The tokens of one piece; None if only the whole text can tell."""
-        library = english()
-        if piece.isspace():
-            return tuple(library.tokens(piece))
-        # a piece carries the one space that follows it, which is not a token
-        chunk = piece[:-1] if piece[-1] == " " else piece
+        """The tokens of one piece; None if they depend on its neighbours."""
         if self.rules:
-            repeated = "repetition" in self.rules and _REPETITION.search(chunk)
-            return tuple(self._finish(self._repeated(chunk) if repeated else library.tokens(chunk)))
-        tokens = library.simple(chunk) or library.around_word(chunk)
-        if tokens is None:
-            tokens, holds_find = library.chunk(chunk)
-            if holds_find:
-                return None
-        return tuple([token.lower() for token in tokens]) if self.lower else tuple(tokens)
+            repeated = "repetition" in self.rules and _REPETITION.search(piece)
+            return tuple(self._finish(self._repeated(piece) if repeated else english().alone(piece)))
+        return english().closed(piece, self.lower)
+
+    def settle(self, pieces: Sequence[str], places: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        """The tokens of the open pieces of a text, with their places."""
+        for place, tokens in english().settle(pieces, places):
+            yield place, self._finish(tokens)
 
     def whole(self, text: str) -> list[str]:
-        """The tokens of one text, without the detour over pieces."""
-        if self.rules:
-            return [token for piece in self.split(text) for token in self.piece(piece) or ()]
-        return self._finish(english().tokens(text))
+        """The tokens of one text."""
+        pieces = self.split(text)
+        found: list[Sequence[str] | None] = [self.piece(piece) for piece in pieces]
+        for place, tokens in self.settle(pieces, [n for n, known in enumerate(found) if known is None]):
+            found[place] = tokens
+        return [token for tokens in found for token in tokens or ()]
 
 
 _NAMED: dict[str, Callable[..., Tokenizer]] = {
@@ -182,7 +186,7 @@ def make_tokenizer(
     tokenize: str | Callable[[str], Iterable[str]], lower: bool = True, rules: Iterable[str] = ()
 ) -> Tokenizer:
     """A tokeniser by name ("spacy", "chars", "whitespace") or from any function of a text."""
-    rules = [rule for rule in rules if rule != "start"]
+    rules = [rule for rule in rules if rule not in OF_ANY_TOKENIZER]
     if tokenize is list:
         tokenize = "chars"
     elif tokenize is str.split:
@@ -217,28 +221,50 @@ class PieceCache(dict):
     def __init__(self, tokenizer: Tokenizer, lookup: Callable[[str], int], limit: int = 1_000_000) -> None:
         super().__init__()
         self.tokenizer, self.lookup, self.limit = tokenizer, lookup, limit
-        self._undecided = False
+        self._open: set[str] = set()
+        self._met_open = False
 
     def __missing__(self, piece: str) -> bytes:
-        tokens = self.tokenizer.piece(piece)
+        tokens = None if piece in self._open else self.tokenizer.piece(piece)
         if tokens is None:
-            self._undecided = True
+            self._met_open = True
+            self._open.add(piece)
             return b""
-        ids = array("i", map(self.lookup, tokens)).tobytes()
+        ids = self._ids(tokens)
         if len(piece) <= _LONGEST_PIECE:
             if len(self) >= self.limit:
                 self.clear()
+                self._open.clear()
             self[piece] = ids
         return ids
+
+    def _ids(self, tokens: Sequence[str]) -> bytes:
+        if len(tokens) == 1:
+            return self.lookup(tokens[0]).to_bytes(4, sys.byteorder)
+        return b"".join([number.to_bytes(4, sys.byteorder) for number in map(self.lookup, tokens)])
+
+    def _settled(self, pieces: list[str]) -> bytes:
+        """Ids of a text with open pieces."""
+        parts = [b""] * len(pieces)
+        places = []
+        for place, piece in enumerate(pieces):
+            self._met_open = False
+            parts[place] = self[piece]
+            if self._met_open:
+                places.append(place)
+        for place, tokens in self.tokenizer.settle(pieces, places):
+            parts[place] = self._ids(tokens)
+        return b"".join(parts)
 
     def encode(self, texts: Iterable[str]) -> list[np.ndarray]:
         """Ids of each text, int32."""
         split, find = self.tokenizer.split, self.__getitem__
         encoded = []
         for text in texts:
-            self._undecided = False
-            ids = b"".join(map(find, split(text)))
-            if self._undecided:
-                ids = array("i", map(self.lookup, self.tokenizer.whole(text))).tobytes()
+            pieces = split(text)
+            self._met_open = False
+            ids = b"".join(map(find, pieces))
+            if self._met_open:
+                ids = self._settled(pieces)
             encoded.append(np.frombuffer(ids, np.int32))
         return encoded

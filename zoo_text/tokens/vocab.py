@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean
+from zoo_text.tokens.clean import Cleaner, CleaningRule
 from zoo_text.tokens.packaged import field_state
 from zoo_text.tokens.tokenize import (
     CAPITAL,
+    LINE_END,
     PADDING,
     REPEATED,
     RULES,
@@ -101,7 +104,9 @@ class Field:
             and `str.split` mean "chars" and "whitespace". A function of your own works everywhere except in
             `export`.
         rules: Marks to add (needs "spacy" for the first two): "caps", "repetition", "start" (`<bos>` opens
-            each text).
+            each text), "eos" (`<eos>` stands for each line end, as published perplexities count them).
+        clean: Rules that clean a text first, see `Cleaner`: "html", "entities", "spaces", "line_ends", or
+            pairs (regular expression, replacement). They are part of exports, encoders and token files.
 
     Attributes:
         vocab: The vocabulary, None until data (or `build_vocab`) makes one.
@@ -121,8 +126,10 @@ class Field:
         tokenize: str | Callable[[str], Iterable[str]] = "spacy",
         *,
         rules: Iterable[str] = (),
+        clean: Iterable[CleaningRule] = ("line_ends",),
     ) -> None:
         self.lower = lower
+        self.clean = Cleaner(clean)
         self.rules = (rules,) if isinstance(rules, str) else tuple(rules)
         for rule in self.rules:
             if rule not in RULES:
@@ -146,13 +153,17 @@ class Field:
     def marks(self) -> list[str]:
         """The rule tokens in use."""
         marks = [START] if "start" in self.rules else []
+        marks += [LINE_END] if "eos" in self.rules else []
         marks += [UPPER, CAPITAL] if "caps" in self.rules else []
         return marks + ([REPEATED] if "repetition" in self.rules else [])
 
     def tokenising(self) -> dict[str, Any]:
         """What has to agree for words to mean the same; functions of one's own cannot be told apart."""
         name = self.tokenizer.name or "a function"
-        return {"tokenize": name, "lower": self.lower, "rules": sorted(self.rules)}
+        told: dict[str, Any] = {"tokenize": name, "lower": self.lower, "rules": sorted(self.rules)}
+        # how lines end on the system that wrote a file does not change what words mean
+        clean = [rule for rule in self.clean.state() if rule != "line_ends"]
+        return {**told, "clean": clean} if clean else told
 
     def mapping_values(self, backward: bool = False) -> dict[str, list[str]]:
         """What the numbers of texts stand for, by name, see `ModelData.mapping_values`; with a word for texts
@@ -163,8 +174,32 @@ class Field:
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of one text."""
-        start = [START] if "start" in self.rules else []
-        return start + self.tokenizer.whole(writable(text))
+        tokens = [START] if "start" in self.rules else []
+        first, *others = self._lines(self.clean(text))
+        tokens += self.tokenizer.whole(first)
+        for line in others:
+            tokens += [LINE_END, *self.tokenizer.whole(line)]
+        return tokens
+
+    def _lines(self, text: str) -> list[str]:
+        """A cleaned text, cut where `<eos>` stands."""
+        return text.split("\n") if "eos" in self.rules else [text]
+
+    def without_vocab(self) -> Field:
+        """A field that reads texts as this one does, and has no vocabulary."""
+        other = copy.copy(self)
+        other.vocab = None
+        return other
+
+    def with_vocab(self, vocab: Vocab) -> Field:
+        """A field that reads texts as this one does, with a vocabulary of its own."""
+        other = copy.copy(self)
+        other.vocab = vocab
+        return other
+
+    def number(self, token: str) -> int:
+        """The id of a token."""
+        return self._known()[token]
 
     def _known(self) -> Vocab:
         if self._vocab is None:
@@ -182,16 +217,31 @@ class Field:
         vocab = self._known()
         if self._cache is None:
             self._cache = PieceCache(self.tokenizer, vocab.__getitem__)
-        return self._started(self._cache.encode([writable(text) for text in texts]), vocab[START])
+        return self._encode(texts, self._cache)
 
-    def _started(self, encoded: list[np.ndarray], start: int) -> list[np.ndarray]:
-        if "start" not in self.rules:
-            return encoded
-        return [np.concatenate([np.array([start], np.int32), ids]) for ids in encoded]
+    def _encode(self, texts: list[str], cache: PieceCache) -> list[np.ndarray]:
+        """Ids by any numbers of tokens."""
+        texts = [self.clean(text) for text in texts]
+        if "eos" in self.rules:
+            eos = np.array([cache.lookup(LINE_END)], np.int32)
+            encoded = []
+            for text in texts:
+                first, *others = cache.encode(self._lines(text))
+                encoded.append(np.concatenate([first, *(part for ids in others for part in (eos, ids))]))
+        else:
+            encoded = cache.encode(texts)
+        if "start" in self.rules:
+            start = np.array([cache.lookup(START)], np.int32)
+            encoded = [np.concatenate([start, ids]) for ids in encoded]
+        return encoded
 
-    def counter(self) -> ProvisionalIds:
-        """Numbers tokens while the vocabulary is not known yet, so that a corpus is read only once."""
-        return ProvisionalIds(self)
+    def counter(self, known: Iterable[str] = ()) -> ProvisionalIds:
+        """Numbers tokens while the vocabulary is not known yet, so that a corpus is read only once.
+
+        Args:
+            known: Tokens that have the first numbers, as an earlier counter gave them.
+        """
+        return ProvisionalIds(self, known)
 
     def build_vocab(self, texts: Iterable[str], min_freq: int = 1, max_size: int | None = None) -> Vocab:
         """Counts the tokens of texts and makes the vocabulary of them."""
@@ -214,6 +264,7 @@ class Field:
             return "".join(tokens)
         text = ""
         for token in tokens:
+            token = "\n" if token == LINE_END else token
             tight = token in _CLOSING or token.startswith(("'", "n't")) or not token.strip()
             text += token if tight or not text or text[-1] in "([\n" else f" {token}"
         return text
@@ -235,13 +286,15 @@ class Field:
             "lower": self.lower,
             "tokenize": self.tokenizer.name,
             "rules": list(self.rules),
+            "clean": self.clean.state(),
             "vocab": None if self._vocab is None else self._vocab.itos,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Field:
         """The field whose `state()` this is."""
-        field = cls(state["lower"], state["tokenize"], rules=state["rules"])
+        # fields of earlier versions cleaned nothing
+        field = cls(state["lower"], state["tokenize"], rules=state["rules"], clean=state.get("clean", ()))
         if state["vocab"] is not None:
             field.vocab = Vocab(state["vocab"])
         return field
@@ -286,17 +339,27 @@ class ProvisionalIds:
 
     Args:
         field: Whose tokeniser and rules to use.
+        known: Tokens that have the first numbers.
     """
 
-    def __init__(self, field: Field) -> None:
-        self.field = field
+    def __init__(self, field: Field, known: Iterable[str] = ()) -> None:
+        self.field = field.without_vocab()
         self._numbers = _Counter()
+        for token in known:
+            self.number(token)
         self._cache = PieceCache(field.tokenizer, self._numbers.__getitem__)
+
+    def words(self, start: int = 0) -> list[str]:
+        """The tokens met so far, by number, from that of number `start` on."""
+        return list(islice(self._numbers, start, None))
+
+    def number(self, token: str) -> int:
+        """The number of a token, the next one for a new token."""
+        return self._numbers[token]
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         """Provisional ids of several texts, int32."""
-        encoded = self._cache.encode([writable(text) for text in texts])
-        return self.field._started(encoded, self._numbers[START] if "start" in self.field.rules else 0)
+        return self.field._encode(texts, self._cache)
 
     def finish(self, counts: np.ndarray, min_freq: int, max_size: int | None) -> tuple[Vocab, np.ndarray]:
         """The vocabulary and the array that takes a provisional id to the final one (int32)."""
