@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo_text.model.language_model import LanguageModel
+from zoo_text.model.softmax import Deferred
 from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID
 
-PROMPT_STEPS = 64  # scores over all words are made for so many steps of a prompt at a time
+PROMPT_STEPS = 256  # of a prompt read at a time
 
 
 @torch.no_grad()
@@ -53,16 +55,21 @@ def generate_ids(
     was_training = model.training
     model.eval()
     model.reset()
+    if isinstance(model, LanguageModel):
+        model.defer_output = True  # only the last word of a prompt needs scores
     try:
         given = torch.tensor([list(prompt)], device=device)
         drawn: list[int] = []
         for _ in range(n):
             for piece in given.split(PROMPT_STEPS, dim=1):  # the state is carried from one to the next
-                scores = model(piece)[0][-1].float().cpu()
+                last = model(piece)[0][-1:]
+            scores = (last.scores() if isinstance(last, Deferred) else last)[0].float().cpu()
             scores[[UNKNOWN_ID, PADDING_ID]] = -torch.inf
             drawn.append(_draw(scores, temperature, top_k, top_p, generator))
             given = torch.tensor([[drawn[-1]]], device=device)
     finally:
+        if isinstance(model, LanguageModel):
+            model.defer_output = False
         model.reset()
         model.train(was_training)
     return drawn

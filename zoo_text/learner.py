@@ -66,6 +66,24 @@ class CarriedState(Callback):
             self._model.carried = [tuple(part.to(device) for part in layer) for layer in state["carried"]]
 
 
+class DeferredOutput(Callback):
+    """Lets the model leave out the output layer where nobody needs all its scores at once: in training, and
+    in an evaluation whose loss and metrics read them block by block. Predictions are scores."""
+
+    in_finder = True
+
+    def before_batch(self, state: State) -> None:
+        if not isinstance(state.model, LanguageModel) or not isinstance(state.loss_fn, FusedCrossEntropy):
+            return
+        metrics = state.meters[1:]  # the first is the loss
+        measured = bool(state.meters) and all(getattr(one, "reads_lazily", False) for one in metrics)
+        state.model.defer_output = state.training or measured
+
+    def cleanup_batch(self, state: State) -> None:
+        if isinstance(state.model, LanguageModel):
+            state.model.defer_output = False
+
+
 class ActivationRegularisation(Callback):
     """Applies a learner's `reg_fn` to the training loss, after the recorder has noted the plain one."""
 
@@ -102,12 +120,10 @@ class LanguageLearner(EncoderMixin, Learner):
         self.reg_fn: Callable[[Tensor, tuple[Tensor, ...]], Tensor] | None = partial(
             seq2seq_reg, alpha=2.0, beta=1.0
         )
-        if isinstance(model, LanguageModel):
-            model.defer_output = isinstance(self.loss_fn, FusedCrossEntropy)
 
     def _domain_callbacks(self) -> list[Callback]:
         regularise = [] if self.reg_fn is None else [ActivationRegularisation(self.reg_fn)]
-        return [CarriedState(), *regularise]
+        return [CarriedState(), DeferredOutput(), *regularise]
 
     def generate(
         self,
