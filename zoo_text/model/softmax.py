@@ -3,8 +3,8 @@ the vocabulary.
 
 Scores of a batch over a vocabulary are by far the largest tensors of a language model (4,480 tokens x 20,000
 words is 360 MB). `FusedCrossEntropy` makes them block by block and computes the gradients on the way,
-exactly, and `Deferred.read` tells an evaluation what it asks of them; with `sampled` the training scores only some random words besides the right one, which is many times faster
-still and approximate.
+exactly, and `Deferred.read` tells an evaluation what it asks of them. With `sampled` a training scores only
+some random words besides the right one, which is many times faster still and approximate.
 """
 
 from __future__ import annotations
