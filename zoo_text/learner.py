@@ -9,6 +9,7 @@ from typing import Any, Literal, Unpack, overload
 
 from torch import Tensor
 
+from zoo.data.answers.nested import map_tensors
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.keywords import completed, takes
@@ -23,7 +24,12 @@ from zoo_text.transfer import EncoderMixin
 class CarriedState(Callback):
     """Starts every pass over a text with a fresh hidden state, and forgets it at the end.
 
-    An evaluation in the middle of a training pass leaves the pass's state as it was.
+    An evaluation in the middle of a training pass leaves the pass's state as it was, and a fit that goes on
+    from a checkpoint goes on with it. A `LanguageLearner` has one; for modules of your own give it to the
+    learner, or to `zoo.fit`.
+
+    The module has a method `reset()`, which forgets the state, and keeps it in an attribute `carried`: None,
+    or tensors in lists, tuples or dicts, whose history it cuts.
     """
 
     in_finder = True
@@ -62,7 +68,7 @@ class CarriedState(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._model is not None and state["carried"] is not None:
             device = next(self._model.parameters()).device
-            self._model.carried = [tuple(part.to(device) for part in layer) for layer in state["carried"]]
+            self._model.carried = map_tensors(lambda part: part.to(device), state["carried"])
 
 
 class DeferredOutput(Callback):
