@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Unpack, overload
 
 from torch import Tensor
 
+from zoo.data.answers.nested import map_tensors
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
+from zoo.keywords import completed, takes
 from zoo.learner import Learner
 from zoo_text.data.language_data import LanguageModelData
-from zoo_text.generate import generate_ids
+from zoo_text.generate import GENERATE_DEFAULTS, GenerateOptions, Sampling, continuation
 from zoo_text.model.language_model import LanguageModel, seq2seq_reg
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.transfer import EncoderMixin
-
-if TYPE_CHECKING:
-    from zoo.engine.state import State
 
 
 class CarriedState(Callback):
     """Starts every pass over a text with a fresh hidden state, and forgets it at the end.
 
-    An evaluation in the middle of a training pass leaves the pass's state as it was.
+    An evaluation in the middle of a training pass leaves the pass's state as it was, and a fit that goes on
+    from a checkpoint goes on with it. A `LanguageLearner` has one; for modules of your own give it to the
+    learner, or to `zoo.fit`.
+
+    The module has a method `reset()`, which forgets the state, and keeps it in an attribute `carried`: None,
+    or tensors in lists, tuples or dicts, whose history it cuts.
     """
 
     in_finder = True
@@ -63,7 +68,25 @@ class CarriedState(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._model is not None and state["carried"] is not None:
             device = next(self._model.parameters()).device
-            self._model.carried = [tuple(part.to(device) for part in layer) for layer in state["carried"]]
+            self._model.carried = map_tensors(lambda part: part.to(device), state["carried"])
+
+
+class DeferredOutput(Callback):
+    """Lets the model leave out the output layer where nobody needs all its scores at once: in training, and
+    in an evaluation whose loss and metrics read them block by block. Predictions are scores."""
+
+    in_finder = True
+
+    def before_batch(self, state: State) -> None:
+        if not isinstance(state.model, LanguageModel) or not isinstance(state.loss_fn, FusedCrossEntropy):
+            return
+        metrics = state.meters[1:]  # the first is the loss
+        measured = bool(state.meters) and all(getattr(one, "reads_lazily", False) for one in metrics)
+        state.model.defer_output = state.training or measured
+
+    def cleanup_batch(self, state: State) -> None:
+        if isinstance(state.model, LanguageModel):
+            state.model.defer_output = False
 
 
 class ActivationRegularisation(Callback):
@@ -102,53 +125,54 @@ class LanguageLearner(EncoderMixin, Learner):
         self.reg_fn: Callable[[Tensor, tuple[Tensor, ...]], Tensor] | None = partial(
             seq2seq_reg, alpha=2.0, beta=1.0
         )
-        if isinstance(model, LanguageModel):
-            model.defer_output = isinstance(self.loss_fn, FusedCrossEntropy)
 
     def _domain_callbacks(self) -> list[Callback]:
         regularise = [] if self.reg_fn is None else [ActivationRegularisation(self.reg_fn)]
-        return [CarriedState(), *regularise]
+        return [CarriedState(), DeferredOutput(), *regularise]
 
+    @overload
     def generate(
-        self,
-        prompt: str,
-        n: int = 50,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> str:
+        self, prompt: str, n: int = 50, *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+    ) -> str: ...
+
+    @overload
+    def generate(
+        self, prompt: str, n: int = 50, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+    ) -> Iterator[str]: ...
+
+    @takes(GenerateOptions, GENERATE_DEFAULTS)
+    def generate(
+        self, prompt: str, n: int = 50, *, stream: bool = False, **options: Unpack[GenerateOptions]
+    ) -> str | Iterator[str]:
         """Continues a text.
 
         Args:
             prompt: How it begins.
-            n: Words (tokens) to add.
-            temperature: Below 1 keeps to likely words, 0 always takes the likeliest.
-            top_k: Choose among this many likeliest words.
-            top_p: Choose among the likeliest words that make up this share of probability.
-            seed: Makes the answer repeatable.
+            n: Words (tokens) to add at most.
+            stream: Give the pieces of the text as they are drawn, the prompt first.
+            options: How words are chosen, see `GenerateOptions`.
 
         Returns:
-            The prompt and its continuation.
+            The prompt and its continuation; with `stream` an iterator of pieces that are the same text when
+            put together. The learner may be used for something else between two pieces.
+
+        Raises:
+            TypeError: If the prompt is no string.
+            ValueError: If it holds no word, or an option is out of range.
+
+        Example:
+            >>> from zoo_text import Field, LanguageModelData
+            >>> field = Field(tokenize="whitespace")
+            >>> data = LanguageModelData.from_texts(field, ["a b c d"] * 40, bs=4, min_freq=1)
+            >>> learn = data.get_model(emb_sz=8, n_hid=8, n_layers=1, progress=False, seed=0)
+            >>> text = learn.generate("a b", 5, top_p=0.9, no_repeat=3, seed=0)
+            >>> pieces = learn.generate("a b", 5, top_p=0.9, no_repeat=3, seed=0, stream=True)
+            >>> "".join(pieces) == text
+            True
         """
-        if not isinstance(prompt, str):
-            raise TypeError(f"generate() continues one text, got a {type(prompt).__name__}")
-        field = self.data.field
-        prompted = field.numericalize(prompt)
-        if not prompted:
-            raise ValueError("generate() needs a prompt of at least one word")
-        ids = generate_ids(
-            self.model,
-            prompted,
-            n,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-            device=self.device,
+        chosen = completed(GenerateOptions, GENERATE_DEFAULTS, options, "generate")
+        stop = chosen.pop("stop")
+        pieces = continuation(
+            self.data.field, self.model, prompt, n, Sampling(**chosen), stop=stop, device=self.device
         )
-        words = [field.vocab.itos[number] for number in ids]
-        if field.tokenizer.name == "chars" or not words:
-            return prompt + "".join(words)
-        return f"{prompt.rstrip()} {field.detokenize(words)}"
+        return itertools.chain([prompt], pieces) if stream else prompt + "".join(pieces)

@@ -151,6 +151,18 @@ def test_shared_parameters_belong_to_the_first_group():
     assert len(LayerOptimizer(torch.optim.SGD, groups, [0.1, 0.2]).param_groups) == 1
 
 
+def test_shared_parameters_train_when_either_group_does():
+    a, b, c = (nn.Linear(3, 3) for _ in range(3))
+    c.weight = a.weight
+    groups = LayerGroups(nn.Sequential(a, b, c), [[a], [b], [c]])
+    groups.freeze()
+    trained = [name for name, one in nn.Sequential(a, b, c).named_parameters() if one.requires_grad]
+    assert trained == ["0.weight", "2.bias"]
+    assert [group.trainable for group in groups] == ["partly", "no", "yes"]
+    groups.freeze_to(0)
+    assert all(group.trainable == "yes" for group in groups)
+
+
 def test_printing_the_groups_tells_sizes_what_trains_and_at_which_rates():
     learn = digits_learner(wd=slice(0.01, 0.1))
     learn.freeze()

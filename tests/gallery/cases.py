@@ -167,11 +167,14 @@ def _sentences(n: int) -> tuple[list[str], list[str]]:
 
 def language_model(path: Path) -> Case:
     from zoo_text import Field, LanguageModelData
+    from zoo_text.data.running_text import LanguageModelLoader
 
     texts, _ = _sentences(160)
     data = LanguageModelData.from_texts(
         Field(), texts[:130], texts[130:], bs=4, bptt=20, min_freq=1, path=path
     )
+    # what was measured then: in as many columns as training, the rest of the text left out
+    data.valid_dl = LanguageModelLoader(np.concatenate(data.field.encode(texts[130:])), 4, 20)
     learn = data.get_model(None, 10, 12, 2, dropouth=0.1, wdrop=0.1, **OPTIONS)
     return Case(learn, lambda **o: learn.fit_one_cycle(2, 1e-2, **o), ["a b great", "c"])
 

@@ -12,7 +12,7 @@ import torch
 
 from zoo import load_learner
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.data import language_data
+from zoo_text.model.softmax import Deferred
 from zoo_text.tokens import corpus
 
 HALF = chr(0xD83D)  # the first half of a surrogate pair
@@ -157,34 +157,30 @@ def test_options_out_of_range_are_named(corpus_data: LanguageModelData, options:
     )
 
 
-def test_a_long_prompt_is_scored_in_pieces(
+def test_a_long_prompt_is_read_in_pieces_of_which_the_last_word_is_scored(
     corpus_data: LanguageModelData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learn = corpus_data.get_model(emb_sz=4, n_hid=4, n_layers=1, progress=False, seed=0)
     prompt = " ".join(texts(30))
     whole = learn.generate(prompt, 5, seed=1)
-    seen: list[int] = []
+    read: list[int] = []
+    scored: list[int] = []
     monkeypatch.setattr("zoo_text.generate.PROMPT_STEPS", 16)
-    learn.model.decoder.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    learn.model.encoder.register_forward_hook(lambda module, inputs, output: read.append(inputs[0].numel()))
+    scores = Deferred.scores
+    monkeypatch.setattr(Deferred, "scores", lambda self: scored.append(len(self.hidden)) or scores(self))
     assert learn.generate(prompt, 5, seed=1) == whole
-    assert max(seen) == 16
-    assert sum(seen) == len(prompt.split()) + 4
+    assert max(read) == 16
+    assert sum(read) == len(prompt.split()) + 4
+    assert scored == [1] * 5
 
 
-def test_an_evaluation_makes_no_more_scores_at_a_time_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = texts(200)
-
-    def learner() -> object:
-        data = LanguageModelData.from_texts(words(), lines, lines[:60], bs=4, bptt=20, min_freq=1)
-        return data.get_model(emb_sz=4, n_hid=4, n_layers=1, progress=False, seed=0)
-
-    expected = learner().evaluate()
-    monkeypatch.setattr(language_data, "SCORES_AT_ONCE", 7 * 4 * learner().data.nt)
-    learn = learner()
-    sizes: list[int] = []
-    learn.model.decoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    assert learn.evaluate() == pytest.approx(expected, rel=1e-5)
-    assert max(sizes) == 7 * 4
+def test_an_evaluation_reads_no_more_words_at_a_time_than_training() -> None:
+    field, ids = words(), np.full(200_000, 3, dtype=np.int32)
+    field.build_vocab(texts(8), min_freq=1)
+    for bs, bptt in ((4, 20), (1, 5), (64, 70)):
+        valid = LanguageModelData(field, ids, ids, bs=bs, bptt=bptt).valid_dl
+        assert next(iter(valid))[0].numel() <= max(bs * bptt, 64)
 
 
 def test_ids_are_counted_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:

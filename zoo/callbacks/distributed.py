@@ -19,7 +19,7 @@ from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.engine.optimizer import needs_closure
 from zoo.engine.state import State
-from zoo.metrics import Summed
+from zoo.metrics import LazyScores, Summed
 
 _BUCKET = 1 << 23  # numbers exchanged at once: enough to keep a network busy, little memory
 _MANY = 1 << 22  # numbers a batch that are not worth sending
@@ -41,8 +41,9 @@ class Processes(Callback):
     validation predictions are brought together, so that every process sees those of the whole batch, decides
     alike and ends up with the same weights. An error in one process ends all.
 
-    Predictions of a validation that are millions of numbers a batch, as those of a language model, stay where
-    they are if all metrics are sums over rows: these sums are added up at the end.
+    Predictions of a validation that are millions of numbers a batch, or only computed as they are read, as
+    those of a language model, stay where they are if all metrics are sums over rows: these sums are added up
+    at the end.
 
     Attributes:
         weight: by how much the gradient of this process's mean loss counts in the mean over processes.
@@ -126,7 +127,9 @@ class Processes(Callback):
         counts = shares(self._rows, self._view.world)
         local = max(counts[self._view.rank], 1)
         if self._adds_up is None:
-            many = isinstance(state.preds, Tensor) and state.preds.numel() // local * self._rows > _MANY
+            many = isinstance(state.preds, LazyScores) or (
+                isinstance(state.preds, Tensor) and state.preds.numel() // local * self._rows > _MANY
+            )
             self._adds_up = many and all(isinstance(meter, Summed) for meter in state.meters)
             self._adds_up = self._adds_up and len(state.meters) > 0
         if self._adds_up:

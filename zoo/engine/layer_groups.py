@@ -6,7 +6,7 @@ import numbers
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +40,7 @@ class LayerGroup:
         name: of the group.
         modules: what is in it.
         params: their parameters, those of groups before it left out.
+        shared: those left out; they have the rate of the group before it, and train whenever this group does.
         fresh: whether its weights are new in a model of which others are trained; a `RelativeAdamW` takes
             steps of the full size there.
     """
@@ -48,6 +49,7 @@ class LayerGroup:
     modules: list[nn.Module]
     params: list[nn.Parameter]
     fresh: bool = False
+    shared: list[nn.Parameter] = field(default_factory=list)
 
     @property
     def frozen(self) -> bool:
@@ -97,7 +99,8 @@ class LayerGroups(Sequence[LayerGroup]):
     Raises:
         ValueError: if a parameter belongs to no group (it is named).
 
-    A parameter shared by two groups belongs to the first.
+    A parameter shared by two groups, such as the tied weights of a language model, has the rate of the first
+    and trains when either does.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
@@ -167,9 +170,10 @@ class LayerGroups(Sequence[LayerGroup]):
                 f"({', '.join(self.names)}); "
                 f"use a number from {-count} to {count - 1}"
             )
-        for index, group in enumerate(self):
-            train = index >= n % count
+        trained = {id(param) for group in self[n % count :] for param in (*group.params, *group.shared)}
+        for group in self:
             for param in group.params:
+                train = id(param) in trained
                 param.requires_grad_(train)
                 if not train:
                     param.grad = None
@@ -341,7 +345,7 @@ def _assign(model: nn.Module, named: Mapping[str, list[nn.Module]]) -> list[Laye
     taken: set[int] = set()
     groups = []
     for name, modules in named.items():
-        params = []
+        params, shared = [], []
         for module in modules:
             for param in [module] if isinstance(module, nn.Parameter) else module.parameters():
                 if id(param) not in names:
@@ -349,7 +353,10 @@ def _assign(model: nn.Module, named: Mapping[str, list[nn.Module]]) -> list[Laye
                 if id(param) not in taken:
                     taken.add(id(param))
                     params.append(param)
-        groups.append(LayerGroup(name, [m for m in modules if isinstance(m, nn.Module)], params))
+                elif all(param is not own for own in params):
+                    shared.append(param)
+        inside = [m for m in modules if isinstance(m, nn.Module)]
+        groups.append(LayerGroup(name, inside, params, shared=shared))
     left = [name for key, name in names.items() if key not in taken]
     if left:
         raise ValueError(

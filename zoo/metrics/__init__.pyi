@@ -11,6 +11,7 @@ from .counts import precision as precision
 from .counts import recall as recall
 from .labels import accuracy_thresh as accuracy_thresh
 from .labels import fbeta as fbeta
+from .lazy_scores import LazyScores as LazyScores
 from .meters import Perplexity as Perplexity
 from .meters import RowMean as RowMean
 from .meters import RowSum as RowSum

@@ -6,18 +6,31 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.data.answers.outputs import ignored_target
 from zoo.metrics.arrays import Metric, MisfitError, class_rows
-from zoo.metrics.meters import counted_mean, makes_metric, mean_at_once
+from zoo.metrics.lazy_scores import LazyScores
+from zoo.metrics.meters import counted_mean, makes_metric, mean_at_once, reads_lazily
 
 
-def _right(preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    flat, labels, counts = class_rows(preds, targets, "accuracy")
-    return ((flat.argmax(-1) == labels) & counts).sum(), counts.sum()
+def _hits(preds: Tensor | LazyScores, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Of each row, whether its class has the largest score, and whether it counts."""
+    if isinstance(preds, LazyScores):
+        labels = targets.reshape(-1)
+        return preds.read(targets)[1] == labels, labels != ignored_target()
+    flat, labels, counts = class_rows(preds, targets, name)
+    return flat.argmax(-1) == labels, counts
 
 
-def _wrong(preds: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    flat, labels, counts = class_rows(preds, targets, "error_rate")
-    return ((flat.argmax(-1) != labels) & counts).sum(), counts.sum()
+@reads_lazily
+def _right(preds: Tensor | LazyScores, targets: Tensor) -> tuple[Tensor, Tensor]:
+    hits, counts = _hits(preds, targets, "accuracy")
+    return (hits & counts).sum(), counts.sum()
+
+
+@reads_lazily
+def _wrong(preds: Tensor | LazyScores, targets: Tensor) -> tuple[Tensor, Tensor]:
+    hits, counts = _hits(preds, targets, "error_rate")
+    return (~hits & counts).sum(), counts.sum()
 
 
 @counted_mean("accuracy", _right)

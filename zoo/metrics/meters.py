@@ -15,9 +15,10 @@ from torch import Tensor
 from zoo.data.answers.nested import detached, join, rows_of
 from zoo.data.answers.outputs import ignored_target
 from zoo.metrics.arrays import Metric, as_pair, check_no_parts, class_rows, wide
+from zoo.metrics.lazy_scores import LazyScores
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Parts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | int]]
+Parts = Callable[..., tuple[Tensor, Tensor | int]]
 
 
 def batch_mean(function: Metric) -> Metric:
@@ -43,9 +44,11 @@ class Summed(ABC):
 
     Attributes:
         name: the heading of its column.
+        reads_lazily: whether it takes `LazyScores` as they are.
     """
 
     name: str
+    reads_lazily = False
 
     @abstractmethod
     def reset(self) -> None:
@@ -78,6 +81,12 @@ def streams(meter: Callable[..., Summed]) -> Callable[[Function], Function]:
         return function
 
     return mark
+
+
+def reads_lazily(parts: Parts) -> Parts:
+    """Mark what counts a batch for `CountedMean`, and takes `LazyScores` too."""
+    parts.reads_lazily = True  # type: ignore[attr-defined]
+    return parts
 
 
 def makes_metric(function: Function) -> Function:
@@ -154,6 +163,7 @@ class CountedMean(RowSum):
 
     def __init__(self, name: str, parts: Parts) -> None:
         self.name, self.parts = name, parts
+        self.reads_lazily = getattr(parts, "reads_lazily", False)
         super().__init__()
 
     def update(self, preds: Any, targets: Any) -> None:
@@ -184,8 +194,14 @@ class Perplexity(RowSum):
     """
 
     name = "perplexity"
+    reads_lazily = True
 
-    def update(self, preds: Tensor, targets: Tensor) -> None:
+    def update(self, preds: Tensor | LazyScores, targets: Tensor) -> None:
+        if isinstance(preds, LazyScores):
+            known = targets.reshape(-1) != ignored_target()
+            nats = preds.read(targets)[0].masked_fill(~known, 0.0)
+            self.total, self.rows = self.total + wide(nats).sum(), self.rows + known.sum()
+            return
         check_no_parts(preds, targets, self.name)
         flat, labels, counts = class_rows(preds, targets, self.name)
         losses = F.cross_entropy(flat.float(), labels.long(), reduction="sum", ignore_index=ignored_target())

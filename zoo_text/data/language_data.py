@@ -20,7 +20,7 @@ from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.columns import text_column
 from zoo_text.data.encoded import encoded_texts, field_of, opened
 from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
-from zoo_text.data.running_text import LanguageModelLoader
+from zoo_text.data.running_text import LanguageModelLoader, evaluated_columns
 from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from zoo_text import LanguageLearner
 
-SCORES_AT_ONCE = 1 << 26  # numbers (256 MB) that an evaluation makes at a time, one a column, step and word
-
 
 class LanguageModelData(ModelData):
     """A corpus for a language model; `field` gets its vocabulary from the training text, unless it has one.
@@ -44,7 +42,8 @@ class LanguageModelData(ModelData):
         train: Token ids of the training text.
         valid: Token ids of the validation text.
         test: Token ids of a test text.
-        bs: Columns the text is cut into.
+        bs: Columns the training text is cut into. Validation and test texts are read in columns of their own
+            (`evaluated_columns`), every word once: a perplexity is a figure of the text, whatever `bs`.
         bptt: Steps a batch, about.
         seed: Of the random lengths.
         path: Where the learner keeps files.
@@ -81,13 +80,12 @@ class LanguageModelData(ModelData):
         def loader(ids: np.ndarray | None, training: bool) -> LanguageModelLoader | None:
             if ids is None:
                 return None
-            # a short text gets fewer columns, so that none of it is lost
-            columns = bs if training else max(1, min(bs, len(ids) // 2))
-            # the state is carried, so that shorter windows give the same answers in less memory
-            steps = bptt if training else max(1, min(bptt, SCORES_AT_ONCE // (columns * len(vocab))))
-            return LanguageModelLoader(
-                ids, columns, steps, random_length=training, seed=seed, backward=backward
-            )
+            if training:
+                return LanguageModelLoader(ids, bs, bptt, random_length=True, seed=seed, backward=backward)
+            columns = evaluated_columns(len(ids) - 1)
+            # no more words at a time than in training: the state is carried, so that this changes no answer
+            steps = min(bptt, max(1, bs * bptt // columns))
+            return LanguageModelLoader(ids, columns, steps, whole=True, backward=backward)
 
         for name, ids in (("training", train), ("validation", valid), ("test", test)):
             if ids is not None and len(ids) == 0:

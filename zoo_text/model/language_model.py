@@ -35,8 +35,8 @@ class LanguageModel(nn.Module):
 
     Shape:
         ids (rows, steps) -> logits (rows x steps, vocab_sz), and for regularisation the last layer's output
-        before and after dropout (rows, steps, emb_sz). While `defer_output` is True (a `LanguageLearner` sets
-        it), training gets the logits as `Deferred`, for a loss that computes them block by block.
+        before and after dropout (rows, steps, emb_sz). While `defer_output` is True (a learner sets it where
+        loss and metrics can do with it) the logits come as `Deferred`, to be computed block by block.
     """
 
     @takes(EncoderOptions, ENCODER_DEFAULTS)
@@ -88,7 +88,7 @@ class LanguageModel(nn.Module):
         self._state = detached(state)
         dropped = self.output_dropout(raw)
         flat = dropped.reshape(-1, dropped.shape[-1])
-        if self.defer_output and self.training:
+        if self.defer_output:
             return Deferred(flat, self.decoder.weight, self.decoder.bias), raw, dropped
         return self.decoder(flat), raw, dropped
 
@@ -96,7 +96,8 @@ class LanguageModel(nn.Module):
         return {**super().__getstate__(), "_state": None}  # type: ignore[misc]
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
-        """Embedding, each recurrent layer, output layer (whose weights are the embedding's where tied)."""
+        """Embedding, each recurrent layer, output layer. Tied weights are the embedding's and train with the
+        output layer: they hold the words that a model which was trained on other texts has to learn first."""
         return {**self.encoder.groups(), "decoder": [self.decoder]}
 
 

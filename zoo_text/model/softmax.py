@@ -3,14 +3,14 @@ the vocabulary.
 
 Scores of a batch over a vocabulary are by far the largest tensors of a language model (4,480 tokens x 20,000
 words is 360 MB). `FusedCrossEntropy` makes them block by block and computes the gradients on the way,
-exactly; with `sampled` it scores only some random words besides the right one, which is many times faster
-still and approximate.
+exactly, and `Deferred.read` tells an evaluation what it asks of them. With `sampled` a training scores only
+some random words besides the right one, which is many times faster still and approximate.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,17 +18,56 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.losses import CrossEntropyFlat
+from zoo.metrics import LazyScores
 
 _BLOCK_SCORES = 1 << 22
 
 
 @dataclass
-class Deferred:
-    """Logits that have not been computed: `hidden @ weight.T + bias`."""
+class Deferred(LazyScores):
+    """Logits that have not been computed: `hidden @ weight.T + bias`.
+
+    Args:
+        hidden: What the output layer is given, (rows, features).
+        weight: Of the output layer, (words, features).
+        bias: Of the output layer, (words,).
+
+    Example:
+        >>> scores = Deferred(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([0.0, 0.0, 1.0, 0.0]))
+        >>> nats, likeliest = scores.read(torch.tensor([2, 2, 0]))
+        >>> likeliest.tolist(), scores[-1:].scores().tolist()
+        ([2, 2, 2], [[0.0, 0.0, 1.0, 0.0]])
+    """
 
     hidden: Tensor
     weight: Tensor
     bias: Tensor
+    _found: tuple[Tensor, tuple[Tensor, Tensor]] | None = field(default=None, repr=False)
+
+    def __getitem__(self, rows: slice) -> Deferred:
+        """Those of some rows."""
+        return Deferred(self.hidden[rows], self.weight, self.bias)
+
+    def scores(self) -> Tensor:
+        """All of them, (rows, words)."""
+        return F.linear(self.hidden, self.weight, self.bias)
+
+    @torch.no_grad()
+    def read(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LazyScores`. The loss and all metrics of a batch ask with the same targets: one pass over the
+        words answers all."""
+        if self._found is None or self._found[0] is not targets:
+            labels = targets.reshape(-1).long().clamp(min=0)
+            nats, likeliest = torch.empty_like(labels, dtype=torch.float32), torch.empty_like(labels)
+            step = max(1, _BLOCK_SCORES // len(self.weight))
+            for start in range(0, len(labels), step):
+                part = slice(start, start + step)
+                scores = self[part].scores().float()
+                top, likeliest[part] = scores.max(1)
+                chosen = scores.gather(1, labels[part, None]).squeeze(1)
+                nats[part] = scores.sub_(top[:, None]).exp_().sum(1).log_().add_(top).sub_(chosen)
+            self._found = targets, (nats, likeliest)
+        return self._found[1]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -97,9 +136,12 @@ class FusedCrossEntropy(nn.Module):
         self.register_buffer("share", None if counts is None else (counts + 1.0) / (counts + 1.0).sum())
 
     def forward(self, preds: Tensor | Deferred, target: Tensor) -> Tensor:
-        """The mean loss over tokens."""
+        """The mean loss over tokens; exact wherever no gradients are wanted."""
         if isinstance(preds, Tensor):
             return self.plain(preds, target)
+        if not torch.is_grad_enabled():
+            known = target.reshape(-1) != self.plain.ignore_index
+            return preds.read(target)[0].masked_fill(~known, 0.0).sum() / known.sum()
         hidden, weight, bias, target = preds.hidden, preds.weight, preds.bias, target.reshape(-1).long()
         device = hidden.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

@@ -13,6 +13,7 @@ import numpy as np
 from zoo.errors import did_you_mean
 from zoo_text.tokens.clean import Cleaner, CleaningRule
 from zoo_text.tokens.packaged import field_state
+from zoo_text.tokens.readable import Writer
 from zoo_text.tokens.tokenize import (
     CAPITAL,
     LINE_END,
@@ -258,16 +259,17 @@ class Field:
         return self._known()
 
     def detokenize(self, tokens: Iterable[str]) -> str:
-        """Tokens as text, near enough to read."""
-        tokens = list(tokens)
-        if self.tokenizer.name == "chars":
-            return "".join(tokens)
-        text = ""
-        for token in tokens:
-            token = "\n" if token == LINE_END else token
-            tight = token in _CLOSING or token.startswith(("'", "n't")) or not token.strip()
-            text += token if tight or not text or text[-1] in "([\n" else f" {token}"
-        return text
+        """Tokens as text, near enough to read; the marks of rules are undone.
+
+        Example:
+            >>> Field(rules=["caps"]).detokenize(["<cap>", "virtuous", "men", ",", "<up>", "he", "said"])
+            'Virtuous men, HE said'
+        """
+        return "".join(map(self.writer().add, tokens))
+
+    def writer(self, before: str = "") -> Writer:
+        """What makes text of tokens one by one; `before` is the text that they follow."""
+        return Writer(self.rules, apart=self.tokenizer.name != "chars", before=before)
 
     def text_of(self, ids: Iterable[int]) -> str:
         """Token ids as text, near enough to read."""
@@ -320,9 +322,6 @@ class Field:
     def __repr__(self) -> str:
         name = self.tokenizer.name or "a function"
         return f"Field(tokenize={name}, lower={self.lower}, vocab={self._vocab})"
-
-
-_CLOSING = set(".,!?;:)]%") | {"...", "''"}
 
 
 def _add(totals: np.ndarray, encoded: list[np.ndarray]) -> np.ndarray:
