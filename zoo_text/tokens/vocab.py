@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean
+from zoo_text.tokens.spans import Span, token_spans
 from zoo_text.tokens.tokenize import (
     CAPITAL,
     PADDING,
@@ -161,6 +162,17 @@ class Field:
         """The tokens of one text."""
         start = [START] if "start" in self.rules else []
         return start + self.tokenizer.whole(writable(text))
+
+    def spans(self, text: str) -> list[Span]:
+        """The tokens of one text with their places in it, as it is written.
+
+        What lies between two spans is whitespace, or whatever the tokeniser leaves out.
+
+        Example:
+            >>> [span.token for span in Field(rules="caps").spans("so GOOD!")]
+            ['so', '<up>', 'good', '!']
+        """
+        return token_spans(writable(text), self.tokens(text), self.marks)
 
     def _known(self) -> Vocab:
         if self._vocab is None:
