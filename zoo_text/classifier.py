@@ -83,8 +83,9 @@ class TextClassifierLearner(EncoderMixin, Learner):
                 are predicted, the number of one); by default the most probable class, or the only value.
             method: "integrated" integrates gradients from a blank text to this one (Sundararajan, Taly & Yan
                 2017): the scores of the words add up to the difference, whatever the length of the text.
-                "occlusion" hides one word at a time behind the unknown word, and of texts of more than 400
-                words one sentence at a time; it takes a pass for each of them, and works with any network.
+                "occlusion" hides one word at a time behind the unknown word, of texts of more than 400 words
+                one sentence (of very long ones several) at a time; it takes a pass for each of them, and
+                works with any network.
             steps: of integrated gradients, where gradients are taken between both texts; 32 by default. A
                 warning tells where they are too few.
 

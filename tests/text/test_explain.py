@@ -338,6 +338,22 @@ def test_long_texts_are_hidden_by_sentences(learn, long_text: str) -> None:
     assert "160 sentences" in repr(found)
 
 
+def test_texts_without_full_stops_have_parts(learn) -> None:
+    found = learn.explain("the film was great and " * 200, "pos", "occlusion")
+    assert (found.unit, len(found.words)) == ("sentence", 12)
+    assert {len(word.split()) for word in found.words} == {83, 84}
+    assert len(found.paragraphs()) > 5
+
+
+def test_passes_over_very_long_texts_are_bounded(learn, monkeypatch) -> None:
+    monkeypatch.setattr("zoo_text.seeing.explain._MOST_TOKENS", 40_000)
+    text = " ".join(f"It was {word}." for word in ["great", "dull", "moving"] * 120)
+    found = learn.explain(text, "pos", "occlusion")
+    assert found.unit == "part"
+    assert 14 <= len(found.words) <= 32
+    assert " ".join(found.words) == text
+
+
 def test_paragraphs_sum_their_words(learn, long_text: str) -> None:
     for method in METHODS:
         found = learn.explain(long_text, "pos", method)

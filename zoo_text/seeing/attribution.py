@@ -12,13 +12,13 @@ import pandas as pd
 from zoo.inspect.plots import figure
 from zoo.storage.files import atomic_write
 from zoo_text.seeing.page import as_fragment, as_page
-from zoo_text.seeing.words import paragraph_starts, shown_word
+from zoo_text.seeing.words import paragraph_starts, shown_word, told_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class WordAttribution:
     """The words of a text, and what each adds to an answer.
 
@@ -40,7 +40,8 @@ class WordAttribution:
             what padding has and what word dropout makes of a word in training; of occlusion every word
             unknown.
         method: "integrated" or "occlusion".
-        unit: what `words` are: "word" or, of long texts under occlusion, "sentence".
+        unit: what `words` are: "word" or, of long texts under occlusion, "sentence" or, of even longer ones,
+            "part".
     """
 
     text: str
@@ -69,7 +70,7 @@ class WordAttribution:
     def paragraphs(self) -> pd.DataFrame:
         """Sums over paragraphs: `start`, `end`, `words`, `score`, and `text` as it is written.
 
-        Lines are paragraphs; long ones are cut between sentences, into parts of some sixty words or more.
+        Lines are paragraphs; those of more than 800 characters are cut between sentences.
         """
         firsts = np.array(paragraph_starts(self.text, self.spans))
         starts = [self.spans[first][0] for first in firsts]
@@ -141,7 +142,7 @@ class WordAttribution:
         lines, best = [f"{self.told()}, {len(self.words):,} {self.unit}s ({self.method})"], self.top(8)
         for name, side in (("for", best[best["score"] > 0]), ("against", best[best["score"] < 0])):
             words = [
-                f"{shown_word(word)} {score:+.2f}"
+                f"{shown_word(word)} {told_score(score)}"
                 for word, score in zip(side["word"], side["score"], strict=True)
             ]
             if words:

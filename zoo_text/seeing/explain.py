@@ -16,12 +16,13 @@ from zoo_text.seeing.attribution import WordAttribution
 from zoo_text.seeing.integrated import Integrated, integrated_gradients
 from zoo_text.seeing.occlusion import hidden_outputs
 from zoo_text.seeing.output import Output, answered, chosen_output
-from zoo_text.seeing.words import Words, read_words, sentence_numbers
+from zoo_text.seeing.words import Words, read_words, sentence_words
 
 Method = Literal["integrated", "occlusion"]
 STEPS = 32
 WORDS_ALONE = 400  # texts of more words are hidden sentence by sentence
-MOST_PARTS = 512
+# passes over a text, and tokens of all of them; of more sentences neighbours are hidden together
+_FEWEST_PARTS, _MOST_PARTS, _MOST_TOKENS = 32, 512, 4_000_000
 _UNACCOUNTED = 0.05
 
 
@@ -111,10 +112,14 @@ def _check_sum(scores: np.ndarray, difference: float, steps: int) -> None:
 
 def _parts(text: str, words: Words) -> tuple[list[tuple[int, int]], np.ndarray, str]:
     """What is hidden at once: places, the number of each token (-1 for what never is), and what it is."""
-    numbers, unit = np.arange(len(words.places)), "word"
-    if len(numbers) > WORDS_ALONE:
-        numbers, unit = sentence_numbers(text, words.places, MOST_PARTS), "sentence"
-    firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
-    lasts = [*(firsts[1:] - 1), len(numbers) - 1]
+    n = len(words.places)
+    firsts, unit = np.arange(n), "word"
+    if n > WORDS_ALONE:
+        firsts, unit = np.array(sentence_words(text, words.places)), "sentence"
+        together = -(-len(firsts) // max(_FEWEST_PARTS, min(_MOST_PARTS, _MOST_TOKENS // n)))
+        if together > 1:
+            firsts, unit = firsts[::together], "part"
+    numbers = np.searchsorted(firsts, np.arange(n), side="right") - 1
+    lasts = [*(firsts[1:] - 1), n - 1]
     places = [(words.places[a][0], words.places[b][1]) for a, b in zip(firsts, lasts, strict=True)]
     return places, np.where(words.kept, -1, numbers[words.of_token]), unit

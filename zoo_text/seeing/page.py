@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo_text.seeing.words import shown_word
+from zoo_text.seeing.words import shown_word, told_score
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from zoo_text.seeing.attribution import WordAttribution
 
 _LONG = 150  # words from which on a text has a strip and sums of paragraphs
@@ -66,21 +68,20 @@ def _head(found: WordAttribution, strongest: float) -> str:
     else:
         answer = f"<b>{label}</b> {found.probability:.1%}"
         meter = f'<span class="meter"><i style="width:{found.probability:.1%}"></i></span>'
-    said = ""
-    if found.predicted is not None and found.predicted != found.label:
-        names = [found.predicted] if isinstance(found.predicted, str) else list(found.predicted)
+    said, names = "", [found.predicted] if isinstance(found.predicted, str) else found.predicted
+    if names is not None and found.label not in names:
         said = f'<span class="said">the model says {html.escape(", ".join(names) or "no label")}</span>'
     for_, against = ("raises it", "lowers it") if found.probability is None else ("for", "against")
     about = label if found.probability is not None else ""
     legend = (
-        f'<div class="legend"><span>{against} {about}</span><span>{-strongest:+.2g}</span><i></i>'
-        f"<span>{strongest:+.2g}</span><span>{for_} {about}</span></div>"
+        f'<div class="legend"><span>{against} {about}</span><span>{told_score(-strongest)}</span><i></i>'
+        f"<span>{told_score(strongest)}</span><span>{for_} {about}</span></div>"
     )
     method, blank = _METHODS[found.method]
     note = (
         f"{len(found.words):,} {found.unit}s, {method.format(unit=found.unit)}. "
-        f"In {html.escape(found.unit_of_scores)}: {found.baseline:+.2f} {blank}, "
-        f"{found.output:+.2f} for this text"
+        f"In {html.escape(found.unit_of_scores)}: {told_score(found.baseline)} {blank}, "
+        f"{told_score(found.output)} for this text"
     )
     return f'<div class="answer">{answer}{meter}{said}</div>{legend}<p class="note">{note}</p>'
 
@@ -92,7 +93,7 @@ def _chips(found: WordAttribution, most: int = 12) -> str:
     for name, side in ((names[0], found.scores > 0), (names[1], found.scores < 0)):
         chips = [
             f'<span class="chip {_side(found.scores[i])}">{html.escape(shown_word(found.words[i], 60))} '
-            f"<small>{found.scores[i]:+.2f}</small></span>"
+            f"<small>{told_score(found.scores[i])}</small></span>"
             for i in order[side[order]][: most if found.unit == "word" else 3]
         ]
         if chips:
@@ -119,7 +120,7 @@ def _strip(found: WordAttribution, starts: np.ndarray, name: str) -> str:
         bars.append(
             f'<a href="#{name}-{paragraph}"><rect class="hit" x="{i}" y="0" width="1" height="40"/>'
             f'<rect class="{_side(total)}" x="{i + 0.1:.1f}" y="{top:.2f}" width=".8" height="{height:.2f}"/>'
-            f"<title>paragraph {paragraph}: {total:+.2f}</title></a>"
+            f"<title>paragraph {paragraph}: {told_score(total)}</title></a>"
         )
     return (
         f'<div class="strip"><small>Which part decided</small><svg viewBox="0 0 {n} 40" '
@@ -129,29 +130,36 @@ def _strip(found: WordAttribution, starts: np.ndarray, name: str) -> str:
     )
 
 
-def _body(found: WordAttribution, sums, strongest: float, name: str, *, sides: bool) -> str:
-    tallest = float(sums["score"].abs().max()) or 1.0
+def _body(found: WordAttribution, sums: pd.DataFrame, strongest: float, name: str, *, sides: bool) -> str:
+    totals = sums["score"].to_numpy()
+    tallest = float(np.abs(totals).max()) or 1.0
     rows, word = [], 0
     if (unread := found.text[: found.spans[0][0]]).strip():
         rows.append(
             f'<div class="row unread" title="not read">{_side_cell("", sides)}<p>{_text(unread)}</p></div>'
         )
-    for number, row in enumerate(sums.itertuples(), 1):
-        pieces, at = [], row.start
-        for i in range(word, word + row.words):
+    places = zip(sums["start"].tolist(), sums["end"].tolist(), sums["words"].tolist(), strict=True)
+    for number, (at, until, count) in enumerate(places, 1):
+        pieces: list[str] = []
+        for i in range(word, word + count):
             start, end = found.spans[i]
             style = _colour(found.scores[i], strongest)
             pieces.append(_text(found.text[at:start]))
             shown = _text(found.text[start:end])
             if style and shown:
                 score = found.scores[i]
-                shown = f'<span class="{_side(score)}" style="{style}" title="{score:+.3g}">{shown}</span>'
+                shown = (
+                    f'<span class="{_side(score)}" style="{style}" title="{told_score(score)}">{shown}</span>'
+                )
             pieces.append(shown)
             at = end
-        word += row.words
-        pieces.append(_text(found.text[at : row.end].rstrip("\n")))
-        width = 100 * abs(row.score) / tallest
-        cell = f'{row.score:+.2f}<i class="{_side(row.score)}" style="width:{width:.0f}%"></i>'
+        word += count
+        if pieces and pieces[-1].isspace():  # line breaks that are words: the next row is a line of its own
+            pieces.pop()
+        pieces.append(_text(found.text[at:until].rstrip("\n")))
+        total = float(totals[number - 1])
+        width = 100 * abs(total) / tallest
+        cell = f'{told_score(total)}<i class="{_side(total)}" style="width:{width:.0f}%"></i>'
         rows.append(
             f'<div class="row" id="{name}-{number}">{_side_cell(cell, sides)}<p>{"".join(pieces)}</p></div>'
         )

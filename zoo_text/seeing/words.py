@@ -53,7 +53,7 @@ def read_words(field: Field, text: str, ids: Sequence[int]) -> Words:
     """
     spans, order = field.spans(text), _order(field, text, ids)
     first = min(order)
-    spans = spans[first:]
+    spans = spans[first : max(order) + 1]
     numbers = _word_numbers(text, spans, joined=field.tokenizer.name == "chars")
     places: list[Place] = []
     for span, number in zip(spans, numbers, strict=True):
@@ -125,25 +125,30 @@ def sentence_starts(text: str) -> list[int]:
     return sorted(ends.union(line_starts(text)))
 
 
-def paragraph_starts(text: str, places: Sequence[Place], longest: int = 120) -> list[int]:
-    """The first word of each paragraph: lines, those of more than `longest` words cut between sentences."""
-    lines = _first_words(places, line_starts(text))
-    sentences = _first_words(places, sentence_starts(text))
+def paragraph_starts(text: str, places: Sequence[Place], longest: int = 800) -> list[int]:
+    """The first word of each paragraph: lines, those of more than `longest` characters cut between sentences,
+    into parts of at least half as many."""
+    lines, sentences = _first_words(places, line_starts(text)), sentence_words(text, places)
+    starts = [*(start for start, _ in places), len(text)]
     found = []
     for line, end in zip(lines, [*lines[1:], len(places)], strict=True):
         found.append(line)
-        if end - line > longest:
-            for sentence in sentences[bisect_right(sentences, line) : bisect_left(sentences, end)]:
-                if sentence - found[-1] >= longest // 2 <= end - sentence:
-                    found.append(sentence)
+        if starts[end] - starts[line] > longest:
+            for one in sentences[bisect_right(sentences, line) : bisect_left(sentences, end)]:
+                if min(starts[one] - starts[found[-1]], starts[end] - starts[one]) >= longest // 2:
+                    found.append(one)
     return found
 
 
-def sentence_numbers(text: str, places: Sequence[Place], most: int) -> np.ndarray:
-    """The number of the sentence of each word; neighbours count as one where there are more than `most`."""
-    firsts = np.array(_first_words(places, sentence_starts(text)))
-    numbers = np.searchsorted(firsts, np.arange(len(places)), side="right") - 1
-    return numbers // -(-len(firsts) // most)
+def sentence_words(text: str, places: Sequence[Place], longest: int = 400) -> list[int]:
+    """The first word of each sentence; those of more than `longest` characters, as in texts without full
+    stops, are cut evenly."""
+    sentences, starts = _first_words(places, sentence_starts(text)), [*(one for one, _ in places), len(text)]
+    found = []
+    for sentence, end in zip(sentences, [*sentences[1:], len(places)], strict=True):
+        pieces = min(-(-(starts[end] - starts[sentence]) // longest), end - sentence)
+        found += np.linspace(sentence, end, max(pieces, 1), endpoint=False).astype(int).tolist()
+    return found
 
 
 def _first_words(places: Sequence[Place], characters: Sequence[int]) -> list[int]:
@@ -161,3 +166,15 @@ def shown_word(word: str, longest: int = 40) -> str:
     """
     told = word.translate(_SHOWN_BLANKS) if word.isspace() else " ".join(word.split())
     return told if len(told) <= longest else f"{told[: longest - 1]}…"
+
+
+def told_score(score: float) -> str:
+    """A score as people write it.
+
+    Example:
+        >>> told_score(1.2345), told_score(-12345.6), told_score(0.0)
+        ('+1.23', '-12,346', '0')
+    """
+    if not score:
+        return "0"
+    return f"{score:+,.0f}" if abs(score) >= 1000 else f"{score:+.3g}"
