@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
 from zoo_text.transfer import EncoderMixin
+
+if TYPE_CHECKING:
+    from zoo_text.seeing.attribution import WordAttribution
+    from zoo_text.seeing.explain import Method
 
 
 class TextClassifierLearner(EncoderMixin, Learner):
@@ -67,3 +71,45 @@ class TextClassifierLearner(EncoderMixin, Learner):
             if len(stage) < length:  # interrupted, or stopped by a callback
                 break
         return rows
+
+    def explain(
+        self, text: str, target: Any = None, method: Method = "integrated", steps: int | None = None
+    ) -> WordAttribution:
+        """What each word of a text adds to the answer. Works on loaded learners, too, and changes nothing.
+
+        Args:
+            text: one text, as for `predict_one`.
+            target: the class to explain, by its name or value (of several labels any of them; where values
+                are predicted, the number of one); by default the most probable class, or the only value.
+            method: "integrated" integrates gradients from a blank text to this one (Sundararajan, Taly & Yan
+                2017): the scores of the words add up to the difference, whatever the length of the text.
+                "occlusion" hides one word at a time behind the unknown word, of texts of more than 400 words
+                one sentence (of very long ones several) at a time; it takes a pass for each of them, and
+                works with any network.
+            steps: of integrated gradients, where gradients are taken between both texts; 32 by default. A
+                warning tells where they are too few.
+
+        Returns:
+            Words and scores, in the log-odds of the class or in the unit of the value. It shows itself in
+            notebooks; see `WordAttribution.html`, `top`, `frame`, `paragraphs` and `plot`.
+
+        Raises:
+            TypeError: for anything but a string, and for integrated gradients of another network than a
+                `TextClassifier`.
+            ValueError: for an empty text, an unknown target or method, and steps that are none.
+
+        Example:
+            >>> from zoo_text import Field, TextData
+            >>> texts, labels = ["a good film", "good", "a bad film", "bad"], ["pos", "pos", "neg", "neg"]
+            >>> data = TextData.from_texts(
+            ...     Field(tokenize="whitespace"), (texts * 4, labels * 4), bs=8, seed=0
+            ... )
+            >>> learn = data.get_model(emb_sz=8, n_hid=8, n_layers=1, device="cpu", progress=False, seed=0)
+            >>> _ = learn.fit(0.02, 5)
+            >>> found = learn.explain("a really good film", "pos")
+            >>> found.words, found.top(1)["word"].item()
+            (['a', 'really', 'good', 'film'], 'good')
+        """
+        from zoo_text.seeing.explain import explain
+
+        return explain(self, text, target, method, steps)

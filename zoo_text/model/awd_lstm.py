@@ -245,8 +245,14 @@ class AWDLSTM(nn.Module):
         Returns:
             The last layer's output (rows, steps, emb_sz), and the state after the last step.
         """
-        state = self.initial_state(len(ids)) if state is None else state
-        x = self.input_dropout(self.embedding(ids))
+        return self.forward_embedded(self.embedding(ids), state)
+
+    def forward_embedded(
+        self, vectors: Tensor, state: list[State] | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """Encodes vectors (rows, steps, emb_sz) in the place of words; otherwise as `forward`."""
+        state = self.initial_state(len(vectors)) if state is None else state
+        x = self.input_dropout(vectors)
         after = []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             x, own = layer(x, before)

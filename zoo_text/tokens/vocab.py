@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean
 from zoo_text.tokens.clean import Cleaner, CleaningRule
 from zoo_text.tokens.packaged import field_state
 from zoo_text.tokens.readable import Writer
+from zoo_text.tokens.spans import Span, token_spans
 from zoo_text.tokens.tokenize import (
     CAPITAL,
     LINE_END,
@@ -201,6 +203,17 @@ class Field:
     def number(self, token: str) -> int:
         """The id of a token."""
         return self._known()[token]
+
+    def spans(self, text: str) -> list[Span]:
+        """The tokens of one text with their places in it, as it is written.
+
+        What lies between two spans is whitespace, or whatever the tokeniser leaves out.
+
+        Example:
+            >>> [span.token for span in Field(rules="caps").spans("so GOOD!")]
+            ['so', '<up>', 'good', '!']
+        """
+        return token_spans(writable(text), self.tokens(text), self.marks)
 
     def _known(self) -> Vocab:
         if self._vocab is None:

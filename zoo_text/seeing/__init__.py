@@ -1,0 +1,1 @@
+"""Why a text classifier answers as it does."""
