@@ -327,7 +327,7 @@ class TextData(ModelData):
             wdrop: Dropout of recurrent weights.
             dropoute: Share of words dropped.
             dropouth: Dropout between the layers.
-            max_len: Gradients flow through the last so many steps of a batch only.
+            max_len: Gradients flow through the last so many words of a text at most, see `TextClassifier`.
             hidden: Features between the pooled ones and the classes.
             drop_mult: Multiplies all dropouts.
             rnn: "lstm", "gru" or "rnn".
