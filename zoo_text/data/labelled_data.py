@@ -14,6 +14,7 @@ from zoo.data.classes import Classes, check_enough, is_number, is_several
 from zoo.data.csv_file import read_csv
 from zoo.data.loaders.seeding import seeded
 from zoo.data.model_data import ModelData
+from zoo.data.quick_models import QuickModel
 from zoo.data.row_names import RowNames
 from zoo.engine.layer_groups import GroupSpec
 from zoo.errors import did_you_mean
@@ -21,6 +22,7 @@ from zoo.keywords import completed, takes
 from zoo.metrics import accuracy, accuracy_thresh
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
+from zoo_text.data.baseline import text_models
 from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
@@ -372,6 +374,10 @@ class TextData(ModelData):
                 first = start + int(lengths.argmin())
                 raise ValueError(f"input: the tokeniser finds nothing in {rows(first)}: {texts[first]!r}")
             yield padded, lengths
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """Constants and linear models on words and pairs of words; see `ModelData.quick_models`."""
+        return text_models(self, self.task, class_weights)
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
         """The words in the order of their ids, how texts become words, and the classes if there are any."""

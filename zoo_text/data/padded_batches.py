@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.data.loaders.device import send
 from zoo.data.loaders.seeding import draw_seed, epoch_order
+from zoo_text.data.text_ids import TextIds
 from zoo_text.tokens.vocab import PADDING_ID
 
 
@@ -94,6 +95,14 @@ class TextLoader:
         loader = cls(ids, offsets, targets, **settings)
         loader.set_epoch(epoch, start_batch)
         return loader
+
+    def texts(self) -> TextIds:
+        """The token ids of each text as the network reads them, in the order of the rows."""
+        ids, starts, lengths = self.ids.cpu().numpy(), self.starts.numpy(), self.lengths.numpy()
+        if self.max_tokens is None:
+            return TextIds(ids, self._offsets)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return TextIds(ids[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
 
     def longest(self) -> TextLoader:
         """A single batch of the `bs` longest texts: no batch of training takes more memory."""

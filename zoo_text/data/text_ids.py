@@ -1,0 +1,54 @@
+"""The token ids of several texts as one array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TextIds:
+    """The token ids of several texts, one text after the other.
+
+    Attributes:
+        ids: of all texts, integers, shape (tokens,).
+        offsets: where each text starts; one more than there are texts.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Iterable[np.ndarray]) -> TextIds:
+        """The ids of texts, each an array.
+
+        Example:
+            >>> TextIds.of([np.array([2, 3]), np.array([4])]).offsets.tolist()
+            [0, 2, 3]
+        """
+        parts = [np.asarray(text) for text in texts]
+        lengths = np.array([len(part) for part in parts], dtype=np.int64)
+        joined = np.concatenate(parts) if parts else np.empty(0, np.int32)
+        return cls(joined, np.concatenate([[0], np.cumsum(lengths)]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The text that each token is of."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+    def chosen(self, rows: np.ndarray) -> TextIds:
+        """Some of the texts, in the order of `rows`."""
+        return TextIds.of([self[int(row)] for row in rows])
