@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
@@ -27,7 +27,7 @@ from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import class_folders, read_classes, read_texts
 from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
-from zoo_text.data.padded_batches import TextLoader, padded_ids
+from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.corpus import encode_texts
 from zoo_text.tokens.vocab import Field
@@ -358,22 +358,22 @@ class TextData(ModelData):
         texts = [self.field.text_of(row[:length]) for row, length in zip(ids[:n], lengths[:n], strict=True)]
         return pd.DataFrame({self.text: texts, **self._target_columns(target, n)})
 
-    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
-        """Strings, a series of them, or a frame with the text column, as batches of ids and lengths."""
+    def batches_from_raw(self, items: Any) -> SortedBatches:
+        """Strings, a series of them, or a frame with the text column, as batches of ids and lengths, texts of
+        similar length together; answers go back by `.order`, as `learn.outputs_of` does it.
+        """
         rows = RowNames.of(items)
         if hasattr(items, "columns"):
             texts = text_column(items, self.text)
         else:
             texts = [items] if isinstance(items, str) else list(items)
         check_texts(texts, "input", rows)
-        for start in range(0, len(texts), 64):
-            block = texts[start : start + 64]
-            encoded = self.field.encode(block)
-            padded, lengths = padded_ids(encoded, self.max_tokens)
-            if not bool(lengths.all()):
-                first = start + int(lengths.argmin())
-                raise ValueError(f"input: the tokeniser finds nothing in {rows(first)}: {texts[first]!r}")
-            yield padded, lengths
+        encoded: list[np.ndarray] = []
+        for start in range(0, len(texts), 256):
+            encoded += self.field.encode(texts[start : start + 256])
+        check_lengths(texts, np.cumsum([0, *map(len, encoded)]), "input", rows)
+        cut = self.max_tokens
+        return SortedBatches([row[-cut:] for row in encoded] if cut else encoded)
 
     def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
         """Constants and linear models on words and pairs of words; see `ModelData.quick_models`."""
