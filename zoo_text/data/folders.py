@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from zoo.data.classes import Classes
 from zoo.errors import did_you_mean, some
 
 
@@ -58,6 +60,37 @@ def read_classes(
         texts += own
         labels += [folder.name] * len(own)
     return texts, labels
+
+
+def read_split(
+    root: Path, parts: Sequence[str | None], chosen: Sequence[str] | None
+) -> tuple[list[str], list[Any]]:
+    """The texts of the folders of a split.
+
+    Args:
+        root: holds them.
+        parts: names of the training, validation and test folders; None for none. The test folder holds class
+            folders, or texts without labels.
+        chosen: class folders to read, others are passed over; all those of training by default.
+
+    Returns:
+        The names of the classes, and for each part texts and labels, texts alone, or None.
+    """
+    train, validation, test = parts
+    there = [folder.name for folder in class_folders(root / str(train))]
+    names = there if chosen is None else Classes.given(chosen).names
+    for name in names:
+        if name not in there:
+            raise FileNotFoundError(f"no class folder {root / str(train) / name}{did_you_mean(name, there)}")
+    found: list[Any] = []
+    for part in (train, validation, test):
+        if part is None:
+            found.append(None)
+        elif part is test and not class_folders(root / part):
+            found.append(read_texts(root / part))
+        else:
+            found.append(read_classes(root / part, names, ignore_others=chosen is not None))
+    return names, found
 
 
 def _read(file: Path) -> str:
