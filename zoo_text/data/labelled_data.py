@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.check.report import DataReport
 from zoo.data.csv_file import read_csv
 from zoo.data.loaders.seeding import seeded
 from zoo.data.quick_models import QuickModel
-from zoo.data.row_names import RowNames
+from zoo.data.row_names import BY_NUMBER, RowNames
 from zoo.data.value_scale import ValueScale
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.baseline import text_models
+from zoo_text.data.check_texts import check_text_data
 from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.folders import read_split
@@ -79,6 +81,7 @@ class TextData(LabelledData):
             raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
         self._set_task(task, classes, scale)
         self.field = field
+        self._rows: dict[str, RowNames] = {}
         self.nt, self.max_tokens, self.text = len(field.vocab), max_tokens, text
 
     @classmethod
@@ -141,7 +144,7 @@ class TextData(LabelledData):
         if field.vocab is None:
             check_texts(train.texts, train.where, train.rows)
             field.build_vocab(train.texts, chosen["min_freq"], chosen["max_size"])
-        return cls(
+        data = cls(
             field,
             None if coded.classes is None else coded.classes.names,
             loader(train, targets),
@@ -153,6 +156,9 @@ class TextData(LabelledData):
             text=chosen["text"],
             path=path,
         )
+        given = {"train": train, "valid": valid, "test": test}
+        data._rows = {name: part.rows for name, part in given.items() if part is not None}
+        return data
 
     @classmethod
     @takes(TextOptions, TEXT_DEFAULTS)
@@ -349,6 +355,19 @@ class TextData(LabelledData):
         check_lengths(texts, np.cumsum([0, *map(len, encoded)]), "input", rows)
         cut = self.max_tokens
         return SortedBatches([row[-cut:] for row in encoded] if cut else encoded)
+
+    def row_name(self, part: str, row: int) -> str:
+        """What a text is called in reports: its part of the split, and its row as the user has it.
+
+        Args:
+            part: "train", "valid" or "test".
+            row: number of the text in that part.
+        """
+        return f"{part} {self._rows.get(part, BY_NUMBER)(row)}"
+
+    def check(self) -> DataReport:
+        """Look at the texts before training, see `zoo_text.data.check_texts.check_text_data`."""
+        return check_text_data(self)
 
     def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
         """Constants and linear models on words and pairs of words; see `ModelData.quick_models`."""

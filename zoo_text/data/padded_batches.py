@@ -104,6 +104,11 @@ class TextLoader:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         return TextIds(ids[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
 
+    @property
+    def whole_lengths(self) -> np.ndarray:
+        """Tokens of each text before it was cut."""
+        return np.diff(self._offsets)
+
     def longest(self) -> TextLoader:
         """A single batch of the `bs` longest texts: no batch of training takes more memory."""
         other = copy.copy(self)

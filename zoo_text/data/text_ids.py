@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.data.check.equal_rows import row_hashes
+
 
 @dataclass(frozen=True)
 class TextIds:
@@ -52,3 +54,19 @@ class TextIds:
     def chosen(self, rows: np.ndarray) -> TextIds:
         """Some of the texts, in the order of `rows`."""
         return TextIds.of([self[int(row)] for row in rows])
+
+
+def text_hashes(texts: TextIds) -> np.ndarray:
+    """A 64-bit hash of the ids of each text, uint64; equal texts have equal ones.
+
+    Among a million texts two different ones have an equal hash with a probability of 3e-8.
+
+    Example:
+        >>> found = text_hashes(TextIds.of([np.array([2, 3]), np.array([3, 2]), np.array([2, 3])]))
+        >>> bool(found[0] == found[2]), bool(found[0] == found[1])
+        (True, False)
+    """
+    places = np.arange(len(texts.ids)) - np.repeat(texts.offsets[:-1], texts.lengths)
+    mixed = row_hashes(texts.ids.astype(np.int64), places)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])  # may go round
+    return row_hashes(sums[texts.offsets[1:]] - sums[texts.offsets[:-1]], texts.lengths)
