@@ -365,6 +365,10 @@ class TextData(LabelledData):
         """
         return f"{part} {self._rows.get(part, BY_NUMBER)(row)}"
 
+    def row_index(self, part: str, row: int) -> Any:
+        """The label of a text in the index of the user's own frame, or its position in what the user gave."""
+        return self._rows.get(part, BY_NUMBER).label(row)
+
     def check(self) -> DataReport:
         """Look at the texts before training, see `zoo_text.data.check_texts.check_text_data`."""
         return check_text_data(self)

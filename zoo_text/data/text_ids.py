@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,13 @@ class TextIds:
         lengths = np.array([len(part) for part in parts], dtype=np.int64)
         joined = np.concatenate(parts) if parts else np.empty(0, np.int32)
         return cls(joined, np.concatenate([[0], np.cumsum(lengths)]))
+
+    @classmethod
+    def joined(cls, parts: Sequence[TextIds]) -> TextIds:
+        """The texts of several, one after the other."""
+        starts = np.cumsum([0, *(len(part.ids) for part in parts)])
+        offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
+        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([[0], *offsets]))
 
     @property
     def lengths(self) -> np.ndarray:
