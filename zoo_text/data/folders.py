@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,16 @@ def read_split(
     for name in names:
         if name not in there:
             raise FileNotFoundError(f"no class folder {root / str(train) / name}{did_you_mean(name, there)}")
+    if validation is not None and chosen is None:
+        checked = [folder.name for folder in class_folders(root / validation)]
+        absent = [name for name in names if name not in checked]
+        if absent and len(absent) < len(names):
+            warnings.warn(
+                f"{root / str(train)} has the class folders {some(map(repr, absent))}, which "
+                f"{root / validation} lacks, so nothing measures them: if they are no classes, leave them "
+                f"out by classes={[name for name in names if name in checked]}",
+                stacklevel=3,
+            )
     found: list[Any] = []
     for part in (train, validation, test):
         if part is None:
