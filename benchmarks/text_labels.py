@@ -1,4 +1,4 @@
-"""Film reviews: 500 labels that `learn.suggest` chose against 500 random ones, and planted wrong labels found.
+"""Film reviews: 500 labels that `learn.suggest` chose against 500 random ones; planted wrong labels found.
 
 Every seed draws a pool of training reviews and begins with 100 random labels. One learner then asks four
 times for 100 more by `learn.suggest`, trained anew each time; the other gets 400 random ones. Both are
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=5000, help="test reviews")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--size", type=int, default=64, help="features of words and of the recurrent layer")
-    parser.add_argument("--max-tokens", type=int, default=200, help="last tokens of each review that are read")
+    parser.add_argument("--max-tokens", type=int, default=200, help="last tokens of each review")
     parser.add_argument("--encoder", type=Path, help="a file of save_encoder; --size must be its own")
     parser.add_argument("--device", default=None)
     args = parser.parse_args()
@@ -115,7 +115,7 @@ def main() -> None:
     for share in (0.05, 0.1):
         found = [planted(train, share, seed) for seed in range(args.seeds)]
         told = ", ".join(f"{one:.2f}" for one in found)
-        print(f"{share:.0%} of 2,000 labels swapped: of the first 100 suspicious ones {told} were", flush=True)
+        print(f"{share:.0%} of 2,000 labels swapped; of the first 100 suspicious ones were: {told}", flush=True)
 
 
 if __name__ == "__main__":
