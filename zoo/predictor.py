@@ -306,11 +306,11 @@ class Predictor(LearnerFiles):
         return gathered.result(row_order(loader))
 
     def _forward_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Any:
-        """Raw outputs for batches of inputs without targets."""
+        """Raw outputs for batches of inputs without targets, in the order of the rows (`row_order`)."""
         gathered = Gathered(targets=False)
         loop = self._loop(self._step_callbacks(None), ())
         loop.evaluate(InputsOnly(batches), lambda: gathered.add(loop.state.preds, None))
-        return gathered.result()[0]
+        return gathered.result(row_order(batches))[0]
 
     def _answers(self, outputs: Any, *, log: bool) -> Any:
         activation = self.activation

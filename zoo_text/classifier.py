@@ -8,9 +8,12 @@ from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
+from zoo_text.labelling import suggest, suspicious_labels
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from zoo_text.seeing.attribution import WordAttribution
     from zoo_text.seeing.explain import Method
 
@@ -113,3 +116,66 @@ class TextClassifierLearner(EncoderMixin, Learner):
         from zoo_text.seeing.explain import explain
 
         return explain(self, text, target, method, steps)
+
+    def suggest(self, pool: Any, n: int, *, seed: int = 0) -> pd.DataFrame:
+        """Which texts to label next: those that the classifier is unsure of, and that differ from each other.
+
+        Of the ten times `n` texts with the smallest margin (probability of the likeliest class minus that of
+        the second; of several labels the distance to where the least sure one is set) the nearest to the
+        centres of `n` clusters of the encoder's features are taken, in which unsure texts weigh more (Zhdanov
+        2019, "Diverse mini-batch active learning").
+
+        Args:
+            pool: Texts without labels: a list, a series, or a frame with the text column.
+            n: How many.
+            seed: Of the clusters.
+
+        Returns:
+            One row a text, the least sure first: `text` (its beginning), `label` and `probability` as the
+            classifier answers now, `margin`, `row` (position in the pool), `index` (of a series or frame).
+
+        Raises:
+            ValueError: For data of values, and for texts that cannot be read.
+
+        Example:
+            >>> from zoo_text import Field, TextData
+            >>> pair = (["good film", "bad film"] * 4, ["good", "bad"] * 4)
+            >>> learn = TextData.from_texts(Field(), pair).get_model(emb_sz=4, n_hid=4, progress=False)
+            >>> learn.suggest(["so so", "a good one", "a bad one", "bad"], 2).columns.tolist()
+            ['text', 'label', 'probability', 'margin', 'row', 'index']
+        """
+        return suggest(self, pool, n, seed=seed)
+
+    def suspicious_labels(self, n: int | None = None, *, folds: int = 5, seed: int = 0) -> pd.DataFrame:
+        """Training and validation texts that are probably labelled wrongly.
+
+        The network has learned these labels, wrong ones too. Every text is therefore judged by a quick model
+        that has not seen its label: naive Bayes n-grams (as in `baseline()`), by cross-validation over
+        training and validation texts together; then the rule of confident learning (Northcutt et al. 2021)
+        picks out labels.
+
+        Args:
+            n: The first so many, the most doubtful first; all by default.
+            folds: How often the judging model is fitted.
+            seed: Of the folds.
+
+        Returns:
+            One row a label: `text` (its beginning, as the model reads it), `part` of the split, `label`,
+            `suggested`, `probability` and `suggested_probability` (out of fold), `row` within the part and
+            `index` (of the user's own frame). Of several labels a text each by itself: "+" (is set) or "-"
+            (is not) stands before it, and `suggested` is the opposite.
+
+        Raises:
+            ValueError: For data of values, and without texts.
+
+        Example:
+            >>> from zoo_text import Field, TextData
+            >>> texts = [f"{word} film {i % 5}" for i in range(40) for word in ("good", "bad")]
+            >>> labels = ["good", "bad"] * 40
+            >>> labels[7] = "good"
+            >>> data = TextData.from_texts(Field(), (texts, labels))
+            >>> learn = data.get_model(emb_sz=4, n_hid=4, progress=False)
+            >>> learn.suspicious_labels()[["text", "label", "suggested", "row"]].values.tolist()
+            [['bad film 3', 'good', 'bad', 7]]
+        """
+        return suspicious_labels(self, n, folds=folds, seed=seed)

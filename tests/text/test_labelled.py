@@ -85,6 +85,19 @@ def test_folders_with_unlabelled_texts_beside_the_classes(tmp_path) -> None:
         TextData.from_folder(root, words(), validation="test", classes=["neg", "neg"])
 
 
+def test_a_class_folder_that_validation_lacks_is_told(tmp_path) -> None:
+    """Reviews without labels beside those with labels would become a class of their own."""
+    root = reviews(tmp_path)
+    put(root / "train" / "unsup" / "0.txt", "a film")
+    message = r"folders 'unsup', .*leave them out by classes=\['neg', 'pos'\]"
+    with pytest.warns(UserWarning, match=message) as told:
+        data = TextData.from_folder(root, words(), validation="test")
+    assert told[0].filename == __file__
+    assert data.classes == ["neg", "pos", "unsup"]
+    TextData.from_folder(root, words(), validation="test", classes=["neg", "pos"])
+    TextData.from_folder(root, words(), validation=None)
+
+
 def test_nested_files_are_read_marks_of_order_dropped_and_hidden_files_skipped(tmp_path) -> None:
     root = reviews(tmp_path)
     put(root / "train" / "neg" / "more" / "x.txt", "a dreadful dreadful film")

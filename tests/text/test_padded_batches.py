@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from zoo import Ensemble
+from zoo_text import Field, TextData
 from zoo_text.data.padded_batches import TextLoader
 
 
@@ -56,3 +59,25 @@ def test_only_the_last_tokens_are_kept() -> None:
     ids, lengths, _ = next(iter(loader))
     assert ids.tolist() == [[5, 6, 7, 8], [9, 10, 11, 1]]
     assert lengths.tolist() == [4, 3]
+
+
+def test_raw_texts_share_batches_by_length_and_are_answered_in_their_own_order() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(list("abcdefgh"), n)) for n in rng.integers(1, 200, 150)]
+    field = Field(tokenize="whitespace")
+    data = TextData.from_texts(field, (texts, ["x", "y", "z"] * 50), min_freq=1)
+    learn = data.get_model(emb_sz=4, n_hid=4, n_layers=1, hidden=4, max_len=50, device="cpu", progress=False)
+    batches = list(data.batches_from_raw(texts))
+    steps = sum(ids.numel() for ids, _ in batches)
+    assert steps < 1.5 * sum(int(lengths.sum()) for _, lengths in batches)
+    assert all(bool((ids[:, -1] != 1).any()) for ids, _ in batches)
+    together = [one.probabilities for one in learn.predict_batch(texts)]
+    for text, found in zip(texts, together, strict=True):
+        assert list(learn.predict_one(text).probabilities.values()) == pytest.approx(
+            list(found.values()), abs=2e-6
+        )
+    outputs = learn.outputs_of(lambda own: own.batches_from_raw(texts[::-1]))
+    whole = learn.outputs_of(lambda own: own.batches_from_raw(texts))
+    torch.testing.assert_close(outputs, whole.flip(0))
+    members = Ensemble([learn]).predict_batch(texts)
+    assert [one.label for one in members] == [one.label for one in learn.predict_batch(texts)]

@@ -54,3 +54,37 @@ def named_weights(weights: Mapping[Any, float], classes: Sequence[Any]) -> Tenso
     if not (torch.isfinite(chosen).all() and (chosen >= 0).all() and chosen.any()):
         raise ValueError(f"class_weights: weights must be 0 or more, and not all 0, got {dict(weights)}")
     return chosen
+
+
+def chosen_weights(
+    weights: str | Mapping[Any, float], classes: Sequence[str], numbers: Tensor, row: str = "row"
+) -> Tensor:
+    """One weight a class, as `data.class_weights` gives them.
+
+    Args:
+        weights: "balanced" (`balanced_weights`), or weights by class name (`named_weights`).
+        classes: their names.
+        numbers: class numbers of the training rows.
+        row: what a row is called, for errors.
+
+    Returns:
+        Float32 of shape (classes,).
+
+    Raises:
+        ValueError: for another word, names that are no class, and "balanced" where a class has no rows.
+
+    Example:
+        >>> chosen_weights("balanced", ["cat", "dog"], torch.tensor([0, 0, 1, 0])).tolist()
+        [0.6666666865348816, 2.0]
+    """
+    if not isinstance(weights, str):
+        return named_weights(weights, classes)
+    if weights != "balanced":
+        raise ValueError(f"class_weights: expected 'balanced' or weights by class name, got {weights!r}")
+    counts = torch.bincount(numbers, minlength=len(classes))
+    empty = [classes[i] for i in torch.nonzero(counts == 0).ravel().tolist()]
+    if empty:
+        raise ValueError(
+            f"class_weights: no training {row} is of the class {some(map(repr, empty))}: give weights by name"
+        )
+    return balanced_weights(counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -90,8 +90,8 @@ class ModelData(Sealed):
         """Look at the data before training, see `zoo.check_data`; nothing is changed."""
         return check_loaders(self)
 
-    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
-        """Raw inputs as batches of model inputs, in order."""
+    def batches_from_raw(self, items: Any) -> Iterable[tuple[Tensor, ...]]:
+        """Raw inputs as batches of model inputs, in their order, or in that of the row numbers `.order`."""
         raise TypeError(
             f"{type(self).__name__} does not know how to read raw inputs; use predict_array with tensors "
             "instead"

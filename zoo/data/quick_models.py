@@ -134,6 +134,12 @@ def rows_of(loader: Any, most: int | None = None) -> tuple[Tensor, ...]:
     return tuple(torch.cat(column)[:most] for column in zip(*batches, strict=True))
 
 
+def targets_of(loader: Any) -> Tensor:
+    """The targets of a loader's rows on the CPU, in the order of the rows, in which `predict` answers."""
+    kept = getattr(loader, "targets", None)  # of loaders whose batches come in another order
+    return kept.cpu() if isinstance(kept, Tensor) else rows_of(loader)[-1]
+
+
 def as_array(part: Tensor) -> np.ndarray:
     """Values of a tensor; formats shorter than float32, which numpy may not know, as float32."""
     part = part.detach().cpu()

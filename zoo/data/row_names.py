@@ -42,13 +42,19 @@ class RowNames:
             own = np.arange(int(rows.max(initial=-1)) + 1)
         return RowNames(None if self.index is None else _Chosen(self.index, numbers), own[numbers])
 
+    def label(self, row: int) -> Any:
+        """The row's label in the user's index; without one its position."""
+        if self.index is None:
+            return row if self.positions is None else int(self.positions[row])
+        label = self.index[row]
+        return label.item() if isinstance(label, np.generic) else label
+
     def __call__(self, row: int) -> str:
         """What the row is called."""
         position = row if self.positions is None else int(self.positions[row])
+        label = self.label(row)
         if self.index is None:
             return f"row {position}"
-        label = self.index[row]
-        label = label.item() if isinstance(label, np.generic) else label
         same = isinstance(label, int) and not isinstance(label, bool) and label == position
         return f"row {position}" if same else f"row {label!r} (position {position})"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.loaders.tensor_loader import TensorLoader
-from zoo.data.quick_models import QuickModel, linear_models, rows_of
+from zoo.data.quick_models import QuickModel, linear_models, targets_of
 from zoo.engine.loop import Loop
 from zoo.engine.state import State
 from zoo.losses import Activation, activation_of, takes_logarithms
@@ -44,14 +44,16 @@ class Baseline(Scored):
         predictions: its answers for the validation rows, in the form of `learn.predict()`.
         reference: the answer that needs no inputs (the mean, or the shares of the classes).
         learner: what the learner reached on the same rows, as it was when `baseline()` was called.
+        others: further quick models, where there are some.
     """
 
     predictions: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     reference: Scored | None = None
     learner: Scored | None = None
+    others: tuple[Scored, ...] = ()
 
     def __repr__(self) -> str:
-        rows = [row for row in (self.reference, self, self.learner) if row is not None]
+        rows = [row for row in (self.reference, *self.others, self, self.learner) if row is not None]
         columns = [*self.metrics, "seconds"]
         width = max(len(row.name) for row in rows)
         lines = [" " * width + "".join(f"{name:>{_wide(name)}}" for name in columns)]
@@ -60,8 +62,7 @@ class Baseline(Scored):
             cells.append("" if row.seconds is None else f"{row.seconds:.1f}")
             told = "".join(f"{cell:>{_wide(name)}}" for name, cell in zip(columns, cells, strict=True))
             lines.append(f"{row.name:<{width}}{told}".rstrip())
-        if self.note:
-            lines.append(f"{self.name}: {self.note}")
+        lines += [f"{row.name}: {row.note}" for row in rows if row.note]
         return "\n".join(lines)
 
 
@@ -87,7 +88,7 @@ def baseline(learn: Judges, metrics: Sequence[Any] | None = None) -> Baseline:
     data, chosen = learn.data, list(learn.metrics if metrics is None else metrics)
     task, models = quick_models(learn)
     valid = data.valid_dl
-    target = rows_of(valid)[-1]
+    target = targets_of(valid)
     found: list[tuple[Scored, Tensor]] = []
     for model in models:
         started = time.perf_counter()
@@ -102,7 +103,7 @@ def baseline(learn: Judges, metrics: Sequence[Any] | None = None) -> Baseline:
     best, outputs = found[-1]
     return Baseline(
         best.name, best.metrics, best.seconds, best.note, learn._answers(outputs, log=True), found[0][0],
-        Scored("this learner", learn.evaluate(metrics=metrics)),
+        Scored("this learner", learn.evaluate(metrics=metrics)), tuple(scored for scored, _ in found[1:-1]),
     )  # fmt: skip
 
 

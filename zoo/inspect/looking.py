@@ -51,15 +51,18 @@ class Looking(Quiet):
 
         Tables: gradient boosting of trees on the same columns (scikit-learn's
         `HistGradientBoostingClassifier` and `-Regressor`), with categories as categories, gaps as gaps and
-        the target on the same scale. Rows of one vector of numbers: logistic or ridge regression. Large data
-        are fitted to some of their rows, which `.note` tells. The learner stays as it is.
+        the target on the same scale. Texts: words and pairs of words, weighted by naive Bayes (Wang & Manning
+        2012) and by TF-IDF, in logistic regression. Rows of one vector of numbers: logistic or ridge
+        regression. Large data are fitted to some of their rows, which `.note` tells. The learner stays as it
+        is.
 
         Args:
             metrics: the learner's own by default.
 
         Returns:
             `.name`, `.metrics`, `.seconds` of the quick model, `.predictions` as of `learn.predict()`,
-            `.reference` (the mean, or the shares of the classes) and `.learner`, to compare with.
+            `.reference` (the mean, or the shares of the classes) and `.learner`, to compare with, and
+            `.others`, further quick models.
 
         Raises:
             ValueError: without training or validation rows, for data that bring no quick model, and for

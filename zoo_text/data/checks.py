@@ -52,15 +52,18 @@ class LabelledTexts:
     rows: RowNames = BY_NUMBER
 
     @classmethod
-    def of_pair(cls, part: Any, where: str, classes: Sequence[str] | None = None) -> LabelledTexts:
+    def of_pair(
+        cls, part: Any, where: str, classes: Sequence[str] | None = None, *, values: bool = False
+    ) -> LabelledTexts:
         """Out of a pair of both; marks of 0 and 1 become lists of names.
 
         Args:
             part: texts, and one label or list of labels for each, or an array of 0 and 1 (rows, classes).
             where: for errors.
             classes: names of the columns of such an array; their numbers by default.
+            values: labels are numbers to predict, (rows,) or (rows, values).
         """
-        texts, labels = _labelled_pair(part, where, classes)
+        texts, labels = _labelled_pair(part, where, classes, values)
         return cls(list(texts), labels, where, RowNames.of(texts))
 
     @classmethod
@@ -71,12 +74,17 @@ class LabelledTexts:
         return cls(list(texts), None, where, RowNames.of(texts))
 
 
-def _labelled_pair(part: Any, where: str, classes: Sequence[str] | None) -> tuple[Sequence[str], list[Any]]:
+def _labelled_pair(
+    part: Any, where: str, classes: Sequence[str] | None, values: bool
+) -> tuple[Sequence[str], list[Any]]:
     if not isinstance(part, tuple | list) or len(part) != 2 or any(isinstance(one, str) for one in part):
         raise TypeError(f"{where} must be a pair: (texts, labels)")
     texts, labels = part
     if len(texts) != len(labels):
         raise ValueError(f"{where}: {len(texts)} texts but {len(labels)} labels")
+    if values:
+        numbers = labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels
+        return texts, list(numbers.to_numpy() if hasattr(numbers, "to_numpy") else numbers)
     rows = label_rows(labels, where)
     if getattr(labels, "ndim", 1) == 2 and labels.shape[1] > 1:
         rows = marked(rows, range(labels.shape[1]) if classes is None else classes, where)

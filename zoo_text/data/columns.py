@@ -39,11 +39,17 @@ def text_column(frame: pd.DataFrame, name: str, rows: RowNames | None = None) ->
 
 
 def label_cells(
-    frame: pd.DataFrame, label: str | Sequence[str], delim: str | None, where: str, rows: RowNames
+    frame: pd.DataFrame,
+    label: str | Sequence[str],
+    delim: str | None,
+    where: str,
+    rows: RowNames,
+    *,
+    values: bool = False,
 ) -> list[Any]:
     """The labels of each row: cells as they are, cells cut at `delim`, or lists of the marked columns.
 
-    With `delim` an empty text is a row without any label.
+    With `delim` an empty text is a row without any label. Several columns are marks, or numbers if `values`.
     """
     names = [label] if isinstance(label, str) else list(label)
     for name in names:
@@ -54,10 +60,17 @@ def label_cells(
             )
         if list(frame.columns).count(name) > 1:
             raise ValueError(f"{where}: the frame has more than one column {name!r}: rename or drop one")
+    if values:
+        if delim is not None:
+            raise ValueError("label_delim splits labels, but task='regression' predicts values: leave it out")
+        return frame[names].to_numpy(dtype=object).tolist()
     if not isinstance(label, str):
         marks = frame[names].to_numpy()
         if not are_marks(marks):
-            raise ValueError(f"{where}: the label columns {some(names)} may hold only 0 and 1")
+            raise ValueError(
+                f"{where}: the label columns {some(names)} may hold only 0 and 1; to predict values give "
+                "task='regression'"
+            )
         return marked(marks, names, where)
     cells = frame[label].tolist()
     for row, cell in enumerate(cells):

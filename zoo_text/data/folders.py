@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from zoo.data.classes import Classes
 from zoo.errors import did_you_mean, some
 
 
@@ -58,6 +61,47 @@ def read_classes(
         texts += own
         labels += [folder.name] * len(own)
     return texts, labels
+
+
+def read_split(
+    root: Path, parts: Sequence[str | None], chosen: Sequence[str] | None
+) -> tuple[list[str], list[Any]]:
+    """The texts of the folders of a split.
+
+    Args:
+        root: holds them.
+        parts: names of the training, validation and test folders; None for none. The test folder holds class
+            folders, or texts without labels.
+        chosen: class folders to read, others are passed over; all those of training by default.
+
+    Returns:
+        The names of the classes, and for each part texts and labels, texts alone, or None.
+    """
+    train, validation, test = parts
+    there = [folder.name for folder in class_folders(root / str(train))]
+    names = there if chosen is None else Classes.given(chosen).names
+    for name in names:
+        if name not in there:
+            raise FileNotFoundError(f"no class folder {root / str(train) / name}{did_you_mean(name, there)}")
+    if validation is not None and chosen is None:
+        checked = [folder.name for folder in class_folders(root / validation)]
+        absent = [name for name in names if name not in checked]
+        if absent and len(absent) < len(names):
+            warnings.warn(
+                f"{root / str(train)} has the class folders {some(map(repr, absent))}, which "
+                f"{root / validation} lacks, so nothing measures them: if they are no classes, leave them "
+                f"out by classes={[name for name in names if name in checked]}",
+                stacklevel=3,
+            )
+    found: list[Any] = []
+    for part in (train, validation, test):
+        if part is None:
+            found.append(None)
+        elif part is test and not class_folders(root / part):
+            found.append(read_texts(root / part))
+        else:
+            found.append(read_classes(root / part, names, ignore_others=chosen is not None))
+    return names, found
 
 
 def _read(file: Path) -> str:

@@ -32,6 +32,8 @@ class FromTokens:
         classes: Sequence[str] | None = None,
         seed: int | None = None,
         text: str = "text",
+        task: str | None = None,
+        backward: bool = False,
         path: str | Path | None = None,
     ) -> Self:
         """From tokens on disk and labels; the ids stay there and are memory-mapped.
@@ -47,6 +49,8 @@ class FromTokens:
             classes: Label names in the order wanted.
             seed: Of the order of training.
             text: Name of the text column when predicting from frames.
+            task: What labels mean, as of `from_texts`.
+            backward: Read each text from its end on.
             path: Where the learner keeps files.
 
         Raises:
@@ -77,6 +81,9 @@ class FromTokens:
         elif test is not None:
             tested = LabelledTexts(opened(test, "test"), None, "test")
         field = field_of([(one.where, one.texts) for one in (trained, checked, tested) if one], field)
-        own = {"bs": bs, "max_tokens": max_tokens, "classes": classes, "seed": seed, "text": text}
+        own = {
+            "bs": bs, "max_tokens": max_tokens, "classes": classes, "seed": seed, "text": text, "task": task,
+            "backward": backward,
+        }  # fmt: skip
         data: Any = cls
         return data._from_parts(field, trained, checked, tested, {**TEXT_DEFAULTS, **own}, path)

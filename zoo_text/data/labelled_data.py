@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
@@ -10,24 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.classes import Classes, check_enough, is_number, is_several
+from zoo.data.check.report import DataReport
 from zoo.data.csv_file import read_csv
 from zoo.data.loaders.seeding import seeded
-from zoo.data.model_data import ModelData
-from zoo.data.row_names import RowNames
+from zoo.data.quick_models import QuickModel
+from zoo.data.row_names import BY_NUMBER, RowNames
+from zoo.data.value_scale import ValueScale
 from zoo.engine.layer_groups import GroupSpec
-from zoo.errors import did_you_mean
 from zoo.keywords import completed, takes
-from zoo.metrics import accuracy, accuracy_thresh
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
-from zoo_text.data.checks import LabelledTexts, check_texts, held_out
+from zoo_text.data.baseline import text_models
+from zoo_text.data.check_texts import check_text_data
+from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out
 from zoo_text.data.columns import label_cells, text_column
 from zoo_text.data.encoded import Encoded, encoded_part
-from zoo_text.data.folders import class_folders, read_classes, read_texts
+from zoo_text.data.folders import read_split
 from zoo_text.data.from_tokens import FromTokens
+from zoo_text.data.labels import LabelledData
 from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
-from zoo_text.data.padded_batches import TextLoader, padded_ids
+from zoo_text.data.padded_batches import SortedBatches, TextLoader
+from zoo_text.data.targets import TextTargets
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.tokens.vocab import Field
 from zoo_text.transfer import find_encoder, sizes_for
@@ -41,15 +44,17 @@ Texts = Sequence[str]
 _OF_FRAMES = ("label", "val_idxs", "label_delim")  # what of `FrameOptions` ends at the frame
 
 
-class TextData(FromTokens, ModelData):
-    """Texts with one label each (classification), or with any number of labels (multi-label).
+class TextData(FromTokens, LabelledData):
+    """Texts with one label each (classification), with any number of labels (multi-label), or with values
+    (regression).
 
     Made by `from_folder`, `from_df`, `from_csv`, `from_texts` or `from_tokens`. The field's vocabulary is
     shared with whatever else uses the field; if it has none yet, the training texts make one. A text without
     any token is an error that names it.
 
     Attributes:
-        classes: Label names, in alphabetical order unless given.
+        classes: Label names, in alphabetical order (numbers by their value) unless given; None for values.
+        scale: On which values are learned; None for labels.
         field: Tokeniser and vocabulary.
         nt: Size of the vocabulary.
     """
@@ -60,12 +65,13 @@ class TextData(FromTokens, ModelData):
     def __init__(
         self,
         field: Field,
-        classes: Sequence[str],
+        classes: Sequence[str] | None,
         train_dl: TextLoader | None = None,
         valid_dl: TextLoader | None = None,
         test_dl: TextLoader | None = None,
         *,
         task: str = "classification",
+        scale: ValueScale | None = None,
         max_tokens: int | None = None,
         text: str = "text",
         path: str | Path | None = None,
@@ -76,7 +82,9 @@ class TextData(FromTokens, ModelData):
             raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
-        self.field, self.classes, self.task = field, list(classes), task
+        self._set_task(task, classes, scale)
+        self.field = field
+        self._rows: dict[str, RowNames] = {}
         self.nt, self.max_tokens, self.text = len(field.vocab), max_tokens, text
         self.backward = backward
 
@@ -103,10 +111,10 @@ class TextData(FromTokens, ModelData):
             path: Where the learner keeps files.
         """
         chosen = completed(TextOptions, TEXT_DEFAULTS, options, "from_texts")
-        classes = chosen["classes"]
 
         def part(given: Any, name: str) -> LabelledTexts:
-            return LabelledTexts.of_pair(given, name, classes)
+            values = chosen["task"] == "regression"
+            return LabelledTexts.of_pair(given, name, chosen["classes"], values=values)
 
         if test is None or isinstance(test, tuple):
             tested = None if test is None else part(test, "test")
@@ -124,46 +132,37 @@ class TextData(FromTokens, ModelData):
         test: LabelledTexts | None,
         chosen: dict[str, Any],
         path: str | Path | None,
+        names: Sequence[str] | None = None,
     ) -> TextData:
-        labels = train.labels or []
-        multi = any(is_several(label) for label in labels)
-        if chosen["classes"] is None:
-            found = Classes.found(labels, several=multi)
-            if all(map(is_number, found.names)):  # 10 after 9, as the user's own numbers
-                found = Classes.found(labels, several=multi, by_value=True)
-        else:
-            found = Classes.given(chosen["classes"])
+        coded = TextTargets.of(train, chosen["task"], chosen["classes"], names)
         batches = {name: chosen[name] for name in ("bs", "seed", "max_tokens", "backward")}
-
-        def targets_of(part: LabelledTexts) -> np.ndarray:
-            encode = found.marks if multi else found.numbers
-            if part.labels is not None:
-                return encode(part.labels, part.where, part.rows)
-            # never read
-            return np.zeros_like(targets, shape=(len(part.texts), *targets.shape[1:]))
 
         def loader(part: LabelledTexts, ids: Encoded, targets: np.ndarray) -> TextLoader:
             return TextLoader(ids.ids, ids.offsets, targets, shuffle=part is train, **batches)
 
-        targets = targets_of(train)
-        check_enough(found.names, "the training labels hold", 1 if multi else 2)
+        targets = coded.encode(train)
+        coded.check_enough()
         ids = encoded_part(train, field, chosen, path)
         reading = field if field.vocab is not None else field.with_vocab(ids.vocab)
         loaders: list[TextLoader | None] = [loader(train, ids, targets)]
         for part in (valid, test):
-            loaders += [part and loader(part, encoded_part(part, reading, chosen, path), targets_of(part))]
+            loaders += [part and loader(part, encoded_part(part, reading, chosen, path), coded.encode(part))]
         if field.vocab is None:  # now that all texts are in order
             field.vocab = ids.vocab
-        return cls(
+        data = cls(
             field,
-            found.names,
+            None if coded.classes is None else coded.classes.names,
             *loaders,
-            task="multilabel" if multi else "classification",
+            task=coded.task,
+            scale=coded.scale,
             max_tokens=chosen["max_tokens"],
             text=chosen["text"],
             path=path,
             backward=chosen["backward"],
         )
+        given = {"train": train, "valid": valid, "test": test}
+        data._rows = {name: part.rows for name, part in given.items() if part is not None}
+        return data
 
     @classmethod
     @takes(TextOptions, TEXT_DEFAULTS)
@@ -190,25 +189,11 @@ class TextData(FromTokens, ModelData):
             validation: Likewise; None for none.
             test: Likewise; class folders, or unlabelled files.
         """
-        classes = completed(TextOptions, TEXT_DEFAULTS, options, "from_folder")["classes"]
+        chosen = completed(TextOptions, TEXT_DEFAULTS, options, "from_folder")
         root = Path(path)
-        chosen = classes is not None
-        there = [folder.name for folder in class_folders(root / train)]
-        names = Classes.given(classes).names if chosen else there
-        for name in names:
-            if name not in there:
-                raise FileNotFoundError(f"no class folder {root / train / name}{did_you_mean(name, there)}")
-        trained = read_classes(root / train, names, ignore_others=chosen)
-        checked = None
-        if validation is not None:
-            checked = read_classes(root / validation, names, ignore_others=chosen)
-        tested: Any = None
-        if test is not None:
-            if class_folders(root / test):
-                tested = read_classes(root / test, names, ignore_others=chosen)
-            else:
-                tested = read_texts(root / test)
-        return cls.from_texts(field, trained, checked, tested, path=root, **{**options, "classes": names})
+        names, parts = read_split(root, (train, validation, test), chosen["classes"])
+        classes = None if chosen["task"] == "regression" else names
+        return cls.from_texts(field, *parts, path=root, **{**options, "classes": classes})
 
     @classmethod
     @takes(FrameOptions, FRAME_DEFAULTS)
@@ -237,29 +222,31 @@ class TextData(FromTokens, ModelData):
             if valid_df is not None:
                 raise ValueError("give valid_df or val_idxs, not both")
             held = held_out(val_idxs, len(train_df))
-            trained = np.setdiff1d(np.arange(len(train_df)), held)
-            rows, valid_rows = rows.at(trained), rows.at(held)
-            train_df, valid_df = train_df.iloc[trained], train_df.iloc[held]
-        several = None if isinstance(label, str) else list(label)
+            kept = np.setdiff1d(np.arange(len(train_df)), held)
+            rows, valid_rows = rows.at(kept), rows.at(held)
+            train_df, valid_df = train_df.iloc[kept], train_df.iloc[held]
+        columns = [label] if isinstance(label, str) else list(label)
+        values = chosen["task"] == "regression"
 
         def part(frame: pd.DataFrame, where: str, rows: RowNames) -> LabelledTexts:
-            labels = label_cells(frame, label, delim, where, rows)
+            labels = label_cells(frame, label, delim, where, rows, values=values)
             return LabelledTexts(text_column(frame, text, rows), labels, where, rows)
 
         tested: LabelledTexts | None = None
         if test_df is not None:
             test_rows = RowNames.of(test_df)
-            if set(several or [str(label)]) <= set(test_df.columns):
+            if set(columns) <= set(test_df.columns):
                 tested = part(test_df, "test_df", test_rows)
             else:
                 tested = LabelledTexts(text_column(test_df, text), None, "test_df", test_rows)
-        if several is not None and chosen["classes"] is None:
-            chosen["classes"] = several
+        if not isinstance(label, str) and not values and chosen["classes"] is None:
+            chosen["classes"] = columns
         valid = None
         if valid_df is not None and valid_rows is not None:
             valid = part(valid_df, "train_df" if val_idxs is not None else "valid_df", valid_rows)
         chosen = {**completed(TextOptions, TEXT_DEFAULTS, chosen, "from_df"), "text": text}
-        return cls._from_parts(field, part(train_df, "train_df", rows), valid, tested, chosen, path)
+        trained = part(train_df, "train_df", rows)
+        return cls._from_parts(field, trained, valid, tested, chosen, path, columns)
 
     @classmethod
     @takes(FrameOptions, FRAME_DEFAULTS)
@@ -332,7 +319,7 @@ class TextData(FromTokens, ModelData):
             wdrop: Dropout of recurrent weights.
             dropoute: Share of words dropped.
             dropouth: Dropout between the layers.
-            max_len: Gradients flow through the last so many steps of a batch only.
+            max_len: Gradients flow through the last so many words of a text at most, see `TextClassifier`.
             hidden: Features between the pooled ones and the classes.
             drop_mult: Multiplies all dropouts.
             rnn: "lstm" (default), "gru" or "rnn".
@@ -347,16 +334,12 @@ class TextData(FromTokens, ModelData):
         sizes = sizes_for(start, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers, rnn=rnn)
         with seeded(chosen["seed"]):
             model = TextClassifier(
-                self.nt, len(self.classes or ()), **sizes,
+                self.nt, self.n_out, **sizes,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 max_len=max_len, hidden=hidden, drop_mult=drop_mult,
             )  # fmt: skip
         learn = domain_learner("text")(self, model, layer_groups=layer_groups, **chosen)
         return learn if start is None else learn.start_from(start)
-
-    def default_metrics(self) -> list:
-        """Accuracy; for multi-label data the share of right yes/no decisions."""
-        return [accuracy_thresh(0.5)] if self.task == "multilabel" else [accuracy]
 
     def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
         """The first texts of a batch as the model reads them, with their labels; arguments as of
@@ -368,32 +351,55 @@ class TextData(FromTokens, ModelData):
         texts = [self.field.text_of(row[:length]) for row, length in zip(ids[:n], lengths[:n], strict=True)]
         return pd.DataFrame({self.text: texts, **self._target_columns(target, n)})
 
-    def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
-        """Strings, a series of them, or a frame with the text column, as batches of ids and lengths."""
+    def batches_from_raw(self, items: Any) -> SortedBatches:
+        """Strings, a series of them, or a frame with the text column, as batches of ids and lengths, texts of
+        similar length together; answers go back by `.order`, as `learn.outputs_of` does it.
+        """
         rows = RowNames.of(items)
         if hasattr(items, "columns"):
             texts = text_column(items, self.text)
         else:
             texts = [items] if isinstance(items, str) else list(items)
         check_texts(texts, "input", rows)
-        for start in range(0, len(texts), 64):
-            block = texts[start : start + 64]
-            encoded = self.field.encode(block)
-            padded, lengths = padded_ids(encoded, self.max_tokens, self.backward)
-            if not bool(lengths.all()):
-                first = start + int(lengths.argmin())
-                raise ValueError(f"input: the tokeniser finds nothing in {rows(first)}: {texts[first]!r}")
-            yield padded, lengths
+        encoded: list[np.ndarray] = []
+        for start in range(0, len(texts), 256):
+            encoded += self.field.encode(texts[start : start + 256])
+        check_lengths(texts, np.cumsum([0, *map(len, encoded)]), "input", rows)
+        if self.max_tokens is not None:
+            encoded = [row[-self.max_tokens :] for row in encoded]
+        if self.backward:
+            encoded = [np.ascontiguousarray(row[::-1]) for row in encoded]
+        return SortedBatches(encoded)
+
+    def row_name(self, part: str, row: int) -> str:
+        """What a text is called in reports: its part of the split, and its row as the user has it.
+
+        Args:
+            part: "train", "valid" or "test".
+            row: number of the text in that part.
+        """
+        return f"{part} {self._rows.get(part, BY_NUMBER)(row)}"
+
+    def row_index(self, part: str, row: int) -> Any:
+        """The label of a text in the index of the user's own frame, or its position in what the user gave."""
+        return self._rows.get(part, BY_NUMBER).label(row)
+
+    def check(self) -> DataReport:
+        """Look at the texts before training, see `zoo_text.data.check_texts.check_text_data`."""
+        return check_text_data(self)
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """Constants and linear models on words and pairs of words; see `ModelData.quick_models`."""
+        return text_models(self, self.task, class_weights)
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
-        """The words in the order of their ids, how texts become words, and the classes if there are any."""
+        """The words in the order of their ids, how texts become words, and what targets mean."""
         return super().mapping_values() | self.field.mapping_values(self.backward)
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The field with its vocabulary, and the label names."""
         return {
-            "task": self.task,
-            "classes": self.classes,
+            **self.task_state(),
             "field": self.field.state(),
             "max_tokens": self.max_tokens,
             "text": self.text,
@@ -403,8 +409,9 @@ class TextData(FromTokens, ModelData):
     @classmethod
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> TextData:
         """Data without rows, for prediction."""
-        field = Field.from_state(state["field"])
+        field, scale = Field.from_state(state["field"]), state.get("scale")
         return cls(
             field, state["classes"], task=state["task"], max_tokens=state["max_tokens"], text=state["text"],
             backward=state.get("backward", False),  # older files: always forward
+            scale=None if scale is None else ValueScale.from_numbers(scale),
         )  # fmt: skip

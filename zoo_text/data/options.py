@@ -55,6 +55,9 @@ class TextOptions(TypedDict, total=False):
         min_freq: Rarer words become unknown (for a new vocabulary).
         max_size: Most words kept (for a new vocabulary).
         max_tokens: Keep only the last so many tokens of a text, in training and prediction.
+        task: "classification", "multilabel" or "regression" (one value a text, or several; learned with mean
+            0 and deviation 1, told in their own units). By default lists of labels are multi-label data, and
+            other labels classes, also where they are numbers.
         classes: Label names in the order wanted; those of the training labels, in alphabetical order, by
             default. Of class folders those that are named are read, others are passed over.
         seed: Of the order of training.
@@ -70,6 +73,7 @@ class TextOptions(TypedDict, total=False):
     min_freq: int
     max_size: int | None
     max_tokens: int | None
+    task: str | None
     classes: Sequence[str] | None
     seed: int | None
     text: str
@@ -83,6 +87,7 @@ TEXT_DEFAULTS: dict[str, Any] = {
     "min_freq": 2,
     "max_size": None,
     "max_tokens": None,
+    "task": None,
     "classes": None,
     "seed": None,
     "text": "text",
@@ -96,8 +101,8 @@ class FrameOptions(TextOptions, total=False):
     """How a classifier reads its texts from the columns of a table.
 
     Args:
-        label: The label column (cells that are lists make multi-label data), or several columns of 0 and 1,
-            one a class.
+        label: The label column (cells that are lists make multi-label data), or several columns: of 0 and 1,
+            one a class, or with task="regression" of values.
         val_idxs: Row numbers of the training rows (or a mask) held out for validation; predictions of them
             come in this order.
         label_delim: Splits label cells into several labels, for example ";"; spaces around them are cut.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.data.loaders.device import send
 from zoo.data.loaders.seeding import draw_seed, epoch_order
+from zoo_text.data.text_ids import TextIds
 from zoo_text.tokens.vocab import PADDING_ID
 
 
@@ -97,6 +98,19 @@ class TextLoader:
         loader.set_epoch(epoch, start_batch)
         return loader
 
+    def texts(self) -> TextIds:
+        """The token ids of each text as the network reads them, in the order of the rows."""
+        ids, starts, lengths = self.ids.cpu().numpy(), self.starts.numpy(), self.lengths.numpy()
+        if self.max_tokens is None:
+            return TextIds(ids, self._offsets)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return TextIds(ids[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
+
+    @property
+    def whole_lengths(self) -> np.ndarray:
+        """Tokens of each text before it was cut."""
+        return np.diff(self._offsets)
+
     def longest(self) -> TextLoader:
         """A single batch of the `bs` longest texts: no batch of training takes more memory."""
         other = copy.copy(self)
@@ -157,24 +171,46 @@ class TextLoader:
             yield ids, send(lengths, device), self.targets[send(rows, device)]
 
 
-def padded_ids(
-    encoded: Sequence[np.ndarray], max_tokens: int | None, backward: bool = False
-) -> tuple[Tensor, Tensor]:
+def padded_ids(encoded: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """The ids of several texts as one batch.
 
     Args:
         encoded: the ids of each text.
-        max_tokens: only so many of the last ones of each.
-        backward: each from its end on.
 
     Returns:
         Ids of shape (texts, longest), int64, padded at the end; and the lengths.
     """
-    ids = [np.asarray(row[-max_tokens:] if max_tokens else row, dtype=np.int64) for row in encoded]
-    if backward:
-        ids = [row[::-1].copy() for row in ids]
-    lengths = torch.tensor([len(row) for row in ids])
-    padded = torch.full((len(ids), int(lengths.max())), PADDING_ID)
-    for row, own in enumerate(ids):
-        padded[row, : len(own)] = torch.from_numpy(own)
+    lengths = torch.tensor([len(row) for row in encoded])
+    padded = torch.full((len(encoded), int(lengths.max())), PADDING_ID)
+    for row, own in enumerate(encoded):
+        padded[row, : len(own)] = torch.from_numpy(np.asarray(own, dtype=np.int64))
     return padded, lengths
+
+
+class SortedBatches:
+    """Raw texts as padded batches of similar length, the longest first, for prediction.
+
+    Args:
+        encoded: the ids of each text.
+        bs: texts a batch.
+
+    Attributes:
+        order: row numbers in the order of the batches, by which answers go back.
+
+    Example:
+        >>> batches = SortedBatches([np.array([2]), np.array([3, 4, 5]), np.array([6, 7])], bs=2)
+        >>> [ids.tolist() for ids, _ in batches], batches.order.tolist()
+        ([[[3, 4, 5], [6, 7, 1]], [[2]]], [1, 2, 0])
+    """
+
+    def __init__(self, encoded: Sequence[np.ndarray], bs: int = 64) -> None:
+        self.encoded, self.bs = encoded, bs
+        lengths = torch.tensor([len(row) for row in encoded])
+        self.order = torch.argsort(lengths, descending=True, stable=True)
+
+    def __len__(self) -> int:
+        return -(-len(self.encoded) // self.bs)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in self.order.split(self.bs) if len(self.order) else ():
+            yield padded_ids([self.encoded[row] for row in rows.tolist()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Unpack
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from zoo.distributed.group import world_size
 from zoo.keywords import completed, takes
 from zoo.storage.registry import register_model
-from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State, detached
+from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
@@ -39,41 +38,37 @@ class QuickBatchNorm(nn.BatchNorm1d):
 
 
 class PoolState:
-    """Running last, largest and mean activation of each row's real words."""
+    """Running last, largest and mean activation of each row's real words, piece by piece."""
 
-    def __init__(self, lengths: Tensor) -> None:
-        self.lengths = lengths
-        self.start = 0
+    def __init__(self) -> None:
         self.last: Tensor | float = 0.0
         self.top: Tensor | None = None
         self.total: Tensor | float = 0.0
 
-    def add(self, x: Tensor) -> None:
-        """Takes in the next steps, (rows, steps, features)."""
+    def add(self, x: Tensor, lengths: Tensor) -> None:
+        """Takes in a piece of each row.
+
+        Args:
+            x: (rows, steps, features).
+            lengths: (rows,), how many of these steps are real words of the row; none where it has no more, or
+                not yet any. Those of its last piece are more than 0.
+        """
         x = x.float()
-        steps = torch.arange(self.start, self.start + x.shape[1], device=x.device)
-        real = (steps < self.lengths[:, None])[..., None]
+        steps = torch.arange(x.shape[1], device=x.device)
+        real = (steps < lengths[:, None])[..., None]
         top = x.masked_fill(~real, -torch.inf).amax(1)
         self.top = top if self.top is None else torch.maximum(self.top, top)
         # sums by a matrix product with the mask: rows x 2 x steps times rows x steps x features
-        is_last = (steps == self.lengths[:, None] - 1)[..., None]
+        is_last = (steps == lengths[:, None] - 1)[..., None]
         sums = torch.cat([real, is_last], -1).to(x.dtype).transpose(1, 2) @ x
         self.total = self.total + sums[:, 0]
-        self.last = self.last + sums[:, 1]
-        self.start += x.shape[1]
+        self.last = torch.where(lengths[:, None] > 0, sums[:, 1], self.last)
 
-    def cut(self) -> None:
-        """Drops the gradient history."""
-        if self.top is not None:
-            self.top = self.top.detach()
-            self.total = torch.as_tensor(self.total).detach()
-            self.last = torch.as_tensor(self.last).detach()
-
-    def pooled(self) -> Tensor:
-        """Last, max and mean side by side, (rows, 3 x features)."""
+    def pooled(self, lengths: Tensor) -> Tensor:
+        """Last, max and mean side by side, (rows, 3 x features), of rows of so many words in all."""
         if self.top is None:
             raise RuntimeError("pooled() needs at least one add()")
-        mean = self.total / self.lengths[:, None]
+        mean = self.total / lengths[:, None]
         return torch.cat([torch.as_tensor(self.last), self.top, torch.as_tensor(mean)], 1)
 
 
@@ -90,9 +85,10 @@ class TextClassifier(nn.Module):
     """Encoder, then last, max and mean over each text's own words, then a small head (ULMFiT, Howard & Ruder
     2018).
 
-    Padding comes at the end of a row and changes nothing. Long batches: gradients flow through the last
-    `max_len` steps, earlier ones are read without keeping them, so memory stays bounded; all words are
-    pooled.
+    Padding comes at the end of a row and changes nothing. Long texts: gradients flow through the last
+    `max_len` words of each text at most, and at least through seven eighths as many, wherever the other texts
+    of its batch end; earlier ones are read without keeping them, so memory stays bounded. All words are
+    pooled. The window begins a whole number of eighths of `max_len` after the start of its text.
 
     Args:
         vocab_sz: Number of words.
@@ -101,7 +97,7 @@ class TextClassifier(nn.Module):
         n_hid: Features of the inner layers.
         n_layers: Number of recurrent layers.
         dropout: Dropout on the pooled features; a quarter of it before the last layer.
-        max_len: Steps of a batch that gradients flow through.
+        max_len: Most words of a text that gradients flow through.
         hidden: Features between the pooled ones and the classes.
         options: Dropouts of the encoder and its kind of layers, see `EncoderOptions`.
 
@@ -143,20 +139,38 @@ class TextClassifier(nn.Module):
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The pooled features (rows, 3 x emb_sz)."""
-        steps = ids.shape[1]
-        pool = PoolState(lengths)
-        state: list[State] | None = None
-        # whole stretches of max_len from the end; what is left over comes first
-        first = steps % self.max_len or self.max_len
-        edges = [0, *range(first, steps + 1, self.max_len)]
-        for left, (start, end) in zip(range(len(edges) - 2, -1, -1), itertools.pairwise(edges), strict=True):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not left):
-                if state is not None:
-                    state = detached(state)
-                    pool.cut()
-                x, state = self.encoder(ids[:, start:end], state)
-                pool.add(x)
-        return pool.pooled()
+        pool = PoolState()
+        if ids.shape[1] <= self.max_len:
+            x, _ = self.encoder(ids)
+            pool.add(x, lengths)
+            return pool.pooled(lengths)
+        piece = max(1, self.max_len // 8)
+        # where the window of each text begins, a multiple of `piece`
+        begins = (lengths - self.max_len).clamp(min=0).add(piece - 1) // piece * piece
+        state = self._read_before(ids, begins, piece, pool)
+        places = begins[:, None] + torch.arange(self.max_len, device=ids.device)
+        x, _ = self.encoder(ids.gather(1, places.clamp(max=ids.shape[1] - 1)), state)
+        pool.add(x, lengths - begins)
+        return pool.pooled(lengths)
+
+    @torch.no_grad()
+    def _read_before(self, ids: Tensor, begins: Tensor, piece: int, pool: PoolState) -> list[State]:
+        """Reads what comes before each text's window into the pool, `piece` steps at a time.
+
+        Returns:
+            The encoder's state at the step `begins` of each row.
+        """
+        state = kept = self.encoder.initial_state(len(ids))
+        for start in range(0, -(-(ids.shape[1] - self.max_len) // piece) * piece, piece):
+            part = ids[:, start : start + piece]
+            x, state = self.encoder(part, state)
+            pool.add(x, (begins - start).clamp(0, piece))
+            here = (begins == start + piece)[:, None]
+            kept = [
+                tuple(torch.where(here, new, old) for new, old in zip(after, before, strict=True))
+                for after, before in zip(state, kept, strict=True)
+            ]
+        return kept
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         return self.head(self.features(ids, lengths))

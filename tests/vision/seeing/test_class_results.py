@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.vision.helpers import two_class_arrays
+from zoo.data.check.label_errors import tell_weak
 from zoo.vision import ConvLearner, ImageClassifierData, ImageModelResults, imagenet_stats, tfms_from_stats
 from zoo.vision.models.resnet_small import ResNetSmall
 from zoo.vision.seeing import label_errors
@@ -163,5 +164,5 @@ def test_a_judge_that_knows_nothing_says_so(caplog):
     for given, weak in ((rng.permutation(labels), True), (labels, False)):
         caplog.clear()
         shifted = features + 3 * labels[:, None]
-        label_errors._tell_weak(label_errors.out_of_fold(shifted, given, 2), given)
+        tell_weak(label_errors.out_of_fold(shifted, given, 2), given, "pictures", "body")
         assert (told in caplog.text) == weak

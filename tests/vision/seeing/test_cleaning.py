@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.vision.helpers import two_class_arrays
 from zoo import check_data
+from zoo.data.check.label_errors import confident_doubts
 from zoo.vision import (
     ConvLearner,
     ImageClassifierData,
@@ -24,7 +25,7 @@ from zoo.vision import (
     tfms_from_stats,
 )
 from zoo.vision.models.resnet_small import ResNetSmall
-from zoo.vision.seeing.label_errors import confident_doubts, out_of_fold
+from zoo.vision.seeing.label_errors import out_of_fold
 
 ODD_NAMES = ('it\'s "quoted", <b>bold & 😀.png', "</script><script>alert(1)</script>.png".replace("/", "-"))
 TFMS = tfms_from_stats(imagenet_stats, 16)

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from zoo.data.check.report import DataReport
-from zoo.data.class_weights import balanced_weights, named_weights
+from zoo.data.class_weights import chosen_weights
 from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.model_data import ModelData, arrays_of
-from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.loaders import picture_loader, reloaded
@@ -246,19 +245,8 @@ class ImageData(ModelData):
                 f"class_weights is for one class a picture, these data are for {kind}"
                 + ("; balance=True draws rare labels more often" if self.is_multi else "")
             )
-        if not isinstance(weights, str):
-            return named_weights(weights, self.classes)
-        if weights != "balanced":
-            raise ValueError(f"class_weights: expected 'balanced' or weights by class name, got {weights!r}")
-        numbers = torch.from_numpy(np.asarray(self.trn_y))
-        counts = torch.bincount(numbers, minlength=self.c)
-        empty = [self.classes[i] for i in torch.nonzero(counts == 0).ravel().tolist()]
-        if empty:
-            raise ValueError(
-                f"class_weights: no training picture is of the class {some(map(repr, empty))}: give weights "
-                "by name"
-            )
-        return balanced_weights(counts)
+        numbers = torch.from_numpy(np.asarray(self.trn_y)) if isinstance(weights, str) else torch.empty(0)
+        return chosen_weights(weights, self.classes, numbers, "picture")
 
     def resize(self, size: int) -> Self:
         """The same data with shrunken pictures, which are read several times faster than large ones.

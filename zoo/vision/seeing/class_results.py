@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.data.asked import told_n
 from zoo.vision.files.names import shown
 from zoo.vision.seeing.confusion import confusion_figure
 from zoo.vision.seeing.results import PictureResults, ranked
-from zoo.vision.seeing.sets import class_number, told_n
+from zoo.vision.seeing.sets import class_number
 from zoo.vision.seeing.show import label_text
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class ImageModelResults(PictureResults):
         """
         import pandas as pd
 
-        from zoo.vision.seeing.label_errors import confident_doubts
+        from zoo.data.check.label_errors import confident_doubts
 
         doubts = confident_doubts(self.probs, self.targets)
         doubts = doubts if n is None else doubts[: told_n(n, len(doubts), "suspicious labels")]

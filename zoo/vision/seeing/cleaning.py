@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from zoo.data.asked import checked_n
 from zoo.errors import did_you_mean, some
 from zoo.storage.files import atomic_write
 from zoo.vision.files.depths import ValueRange
@@ -29,7 +30,7 @@ from zoo.vision.seeing.label_errors import has_labels, suspicious_table
 from zoo.vision.seeing.looks import look_at, range_of
 from zoo.vision.seeing.oddities import odd_table
 from zoo.vision.seeing.page import Part, card, grid_part, write_page
-from zoo.vision.seeing.sets import PictureSet, checked_n, data_of, picture_set
+from zoo.vision.seeing.sets import PictureSet, data_of, picture_set
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,87 +1,21 @@
-"""Labels that are probably wrong: confident learning (Northcutt, Jiang & Chuang 2021)."""
+"""Pictures that are probably labelled wrongly, judged by the features of a network's body."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.data.asked import told_n
+from zoo.data.check.label_errors import Doubt, confident_doubts, judged_out_of_fold, tell_weak
 from zoo.vision.files.names import shown
 from zoo.vision.seeing.features import raw_features
-from zoo.vision.seeing.sets import PictureSet, data_of, picture_set, told_n
+from zoo.vision.seeing.sets import PictureSet, data_of, picture_set
 
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
-
 _DIRECTIONS = 128  # main directions of the features that the judging classifier reads
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A label that is probably wrong.
-
-    Attributes:
-        row: of the picture.
-        given: number of the class that it is labelled as.
-        suggested: number of the class that it rather is.
-        probability: of the given class.
-        suggested_probability: of the suggested one.
-    """
-
-    row: int
-    given: int
-    suggested: int
-    probability: float
-    suggested_probability: float
-
-    @property
-    def margin(self) -> float:
-        """Probability of the given class minus that of the suggested one; the lower, the more doubtful."""
-        return self.probability - self.suggested_probability
-
-
-def confident_doubts(probs: np.ndarray, given: np.ndarray) -> list[Doubt]:
-    """Rows off the diagonal of the confident joint, the most doubtful first.
-
-    A row counts as of class j if its probability of j is at least the mean probability of j among the rows
-    labelled j; of several such classes the most probable one is taken. Rows counted as another class than
-    they are labelled as are doubtful (Northcutt et al. 2021, section 3.1; ranked by normalised margin).
-
-    Args:
-        probs: out-of-sample probabilities, rows x classes; rows with NaN are not judged.
-        given: class numbers; negative ones are not judged.
-
-    Example:
-        >>> probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.05, 0.95]])
-        >>> [(one.row, one.suggested) for one in confident_doubts(probs, np.array([0, 0, 1, 0]))]
-        [(3, 1)]
-    """
-    judged = (given >= 0) & np.isfinite(probs).all(1)
-    n_classes = probs.shape[1]
-    self_confidence = np.full(n_classes, np.inf)
-    for number in range(n_classes):
-        own = probs[judged & (given == number), number]
-        if len(own):
-            self_confidence[number] = own.mean()
-    confident = np.where(probs >= self_confidence, probs, -1.0)
-    rows = np.flatnonzero(judged & (confident.max(1) >= 0) & (confident.argmax(1) != np.maximum(given, 0)))
-    doubts = [
-        Doubt(
-            int(i),
-            int(given[i]),
-            j := int(confident[i].argmax()),
-            float(probs[i, given[i]]),
-            float(probs[i, j]),
-        )
-        for i in rows
-    ]
-    doubts = [one for one in doubts if one.margin < 0]
-    return sorted(doubts, key=lambda one: (one.margin, one.row))
 
 
 def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed: int = 0) -> pd.DataFrame:
@@ -138,7 +72,7 @@ def suspicious_table(
     else:
         given = y.astype(np.int64)
         probs = out_of_fold(reduced, given, len(names), folds=folds, seed=seed)
-        _tell_weak(probs, given)
+        tell_weak(probs, given, "pictures", "body")
         doubts = [(names[one.given], names[one.suggested], one) for one in confident_doubts(probs, given)]
     doubts.sort(key=lambda entry: (entry[2].margin, entry[2].row))
     if n is not None:
@@ -162,54 +96,19 @@ def out_of_fold(
 ) -> np.ndarray:
     """Probabilities of every row by a logistic regression that was fitted to other rows.
 
-    Rows of classes with a single row cannot be judged; they are NaN, and a log line tells of them.
-
     Args:
         features: rows x values, each about as wide as the others.
         y: class numbers; negative ones are neither learned from nor judged.
         n_classes: columns of the answer.
+        folds, seed: as of `zoo.data.check.label_errors.judged_out_of_fold`.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
 
-    if isinstance(folds, bool) or folds < 2:
-        raise ValueError(f"folds must be at least 2, got {folds!r}")
-    probs = np.full((len(y), n_classes), np.nan)
-    counts = np.bincount(y[y >= 0], minlength=n_classes)
-    single = np.flatnonzero(counts == 1)
-    if len(single):
-        log.warning("%d classes have a single picture, whose labels cannot be judged", len(single))
-    rows = np.flatnonzero((y >= 0) & ~np.isin(y, single))
-    present = np.unique(y[rows])
-    if len(present) < 2:
-        return probs
-    splitter = StratifiedKFold(min(folds, int(counts.max())), shuffle=True, random_state=seed)
-    with (
-        warnings.catch_warnings()
-    ):  # of classes with fewer rows than folds, which are spread out all the same
-        warnings.simplefilter("ignore", UserWarning)
-        parts = list(splitter.split(features[rows], y[rows]))
-    for learned, judged in parts:
-        model = LogisticRegression(max_iter=300).fit(features[rows[learned]], y[rows[learned]])
-        found = np.zeros((len(judged), n_classes))
-        found[:, model.classes_] = model.predict_proba(features[rows[judged]])
-        probs[rows[judged]] = found
-    return probs
+    def judge(learned: np.ndarray, judged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        model = LogisticRegression(max_iter=300).fit(features[learned], y[learned])
+        return model.classes_, model.predict_proba(features[judged])
 
-
-def _tell_weak(probs: np.ndarray, given: np.ndarray) -> None:
-    """Say so where the judge is hardly better than always the most frequent class."""
-    judged = (given >= 0) & np.isfinite(probs).all(1)
-    if not judged.any():
-        return
-    right = float((probs[judged].argmax(1) == given[judged]).mean())
-    always = float(np.bincount(given[judged]).max() / judged.sum())
-    if right < always + 0.1 * (1 - always):
-        log.warning(
-            "the classifier that judges the labels is right on %.0f%% of pictures that it has not seen, "
-            "always the most frequent class on %.0f%%: with this body it can tell little about single labels",
-            100 * right, 100 * always,
-        )  # fmt: skip
+    return judged_out_of_fold(judge, y, n_classes, folds=folds, seed=seed, what="picture")
 
 
 def _main_directions(features: np.ndarray) -> np.ndarray:

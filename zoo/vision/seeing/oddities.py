@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.data.asked import told_n
 from zoo.vision.files.names import shown
 from zoo.vision.seeing.duplicates import has_features
 from zoo.vision.seeing.features import frozen_features
 from zoo.vision.seeing.looks import Looks, look_at, range_of
-from zoo.vision.seeing.sets import PictureSet, picture_set, told_n
+from zoo.vision.seeing.sets import PictureSet, picture_set
 
 if TYPE_CHECKING:
     import pandas as pd

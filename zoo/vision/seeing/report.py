@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.asked import checked_n
 from zoo.vision.files.names import shown
 from zoo.vision.seeing.looks import range_of
 from zoo.vision.seeing.page import Part, card, grid_part, table_part, write_page
-from zoo.vision.seeing.sets import checked_n
 
 
 def write_report(results: Any, path: str | Path, n: int, *, heat: bool) -> Path:

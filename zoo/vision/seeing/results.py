@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from zoo.data.asked import told_n
 from zoo.vision.files.names import shown
 from zoo.vision.seeing.activation_map import activation_map, blended
 from zoo.vision.seeing.looks import range_of, shown_picture
-from zoo.vision.seeing.sets import told_n
 from zoo.vision.seeing.show import picture_grid, view
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ import numpy as np
 
 from zoo.errors import did_you_mean, some
 from zoo.vision.files.finding import walk_images
-
-log = logging.getLogger(__name__)
 
 _TOLD = ("classification", "multilabel", "regression")  # kinds of targets that a line of text can tell
 PARTS = (("train", "trn_ds"), ("valid", "val_ds"), ("test", "test_ds"))
@@ -141,31 +138,6 @@ def _of_data(data: Any) -> PictureSet:
         bool(getattr(data, "is_multi", False)),
         Path(getattr(data, "path", ".")),
     )
-
-
-def told_n(n: Any, there: int, what: str) -> int:
-    """`n` checked; a log line tells where fewer are there.
-
-    Args:
-        n: how many are asked for.
-        there: how many there are.
-        what: they are called.
-    """
-    n = checked_n(n)
-    if n > there:
-        log.warning("%d asked for, there are %d %s", n, there, what)
-    return min(n, there)
-
-
-def checked_n(n: Any) -> int:
-    """A number of pictures that somebody asked for.
-
-    Raises:
-        ValueError: if it is no whole number of at least one.
-    """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
-    return int(n)
 
 
 def class_number(label: str | int, classes: list[str]) -> int:

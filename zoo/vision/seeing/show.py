@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from zoo.data.answers.prediction import Prediction
+from zoo.data.asked import checked_n
 from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
-from zoo.vision.seeing.sets import checked_n
 
 
 class Rows(Protocol):

@@ -13,10 +13,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from zoo.data.asked import checked_n
 from zoo.data.loaders.dataset_loader import SampleKey
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.inspect.plots import figure
-from zoo.vision.seeing.sets import checked_n
 from zoo.vision.seeing.show import Rows, shortened
 from zoo.vision.targets.base import Target
 from zoo.vision.targets.boxes import BoxTarget

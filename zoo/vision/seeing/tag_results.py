@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from zoo.data.asked import told_n
+from zoo.data.check.label_errors import confident_doubts
 from zoo.metrics.thresholds import best_threshold
 from zoo.vision.files.names import shown
-from zoo.vision.seeing.label_errors import confident_doubts
 from zoo.vision.seeing.results import PictureResults, ranked
-from zoo.vision.seeing.sets import class_number, told_n
+from zoo.vision.seeing.sets import class_number
 from zoo.vision.seeing.show import label_text
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.value_scale import InUnits, ValueScale, value_names
 from zoo.losses import MSEFlat
 from zoo.metrics import mae, mse, r2, rmse
 from zoo.vision.targets.base import BadRow, Head, Target
 from zoo.vision.transforms.view import View
 
 
-class ValueTarget(Target):
+class ValueTarget(ValueScale, Target):
     """One or more numbers a picture (an age, a vector).
 
     A network learns them with mean 0 and standard deviation 1 over the training pictures; everything that is
@@ -39,10 +40,6 @@ class ValueTarget(Target):
     kind: ClassVar[str] = "values"
     task: ClassVar[str | None] = "regression"
 
-    def __init__(self, names: Sequence[str], mean: Any, std: Any) -> None:
-        self.names = [str(name) for name in names]
-        self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-
     @classmethod
     def fitted(
         cls,
@@ -62,30 +59,15 @@ class ValueTarget(Target):
         """
         rows = check_numbers(values, origin)
         n = rows.shape[1]
-        names = [f"value {i}" if n > 1 else "value" for i in range(n)] if names is None else names
+        names = value_names(n) if names is None else names
         if len(names) != n:
             raise ValueError(f"{origin}: {n} values a picture but {len(names)} names")
-        if not standardize:
-            return cls(names, np.zeros(n), np.ones(n))
-        std = rows.std(0)
-        return cls(names, rows.mean(0), np.where(std > 1e-9 * np.abs(rows).max(0).clip(1e-30), std, 1.0))
-
-    @property
-    def n_out(self) -> int:
-        return len(self.names)
+        return cls.of(rows, names) if standardize else cls(names, np.zeros(n), np.ones(n))
 
     def row(self, raw: Any, view: View | None = None) -> Tensor:
         return torch.as_tensor(
             ((np.asarray(raw, np.float64).reshape(-1) - self.mean) / self.std), dtype=torch.float32
         )
-
-    def inverse(self, values: np.ndarray) -> np.ndarray:
-        """Outputs of a network, (rows, n), in the units of the values."""
-        return (np.asarray(values).reshape(-1, self.n_out) * self.std + self.mean).astype(np.float32)
-
-    def forward(self, values: np.ndarray) -> np.ndarray:
-        """The inverse of `inverse`."""
-        return ((np.asarray(values).reshape(-1, self.n_out) - self.mean) / self.std).astype(np.float32)
 
     def default_metrics(self) -> list[Any]:
         return [self.in_units(rmse), self.in_units(mae)]
@@ -106,29 +88,11 @@ class ValueTarget(Target):
         return ", ".join(shown[:4]) + (" ..." if len(shown) > 4 else "")
 
     def to_state(self) -> dict[str, Any]:
-        numbers = {"mean": self.mean.tolist(), "std": self.std.tolist()}
-        return {"kind": self.kind, "names": self.names, **numbers}
+        return {"kind": self.kind, **self.numbers()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        return cls(state["names"], state["mean"], state["std"])
-
-
-class InUnits:
-    """A metric that is told in the units of the values.
-
-    Args:
-        metric: a function of predictions and targets.
-        target: knows the units.
-    """
-
-    def __init__(self, metric: Any, target: ValueTarget) -> None:
-        self.metric, self.target = metric, target
-        self.__name__ = getattr(metric, "__name__", type(metric).__name__)
-
-    def __call__(self, preds: Tensor, targets: Tensor) -> float:
-        told = (torch.from_numpy(self.target.inverse(part.numpy())) for part in (preds.cpu(), targets.cpu()))
-        return self.metric(*told)
+        return cls.from_numbers(state)
 
 
 class WhereThere:
