@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +17,16 @@ from zoo.data.loaders.seeding import preserve_rng
 from zoo.distributed import group as distributed
 from zoo.engine.make_optimizer import unwrapped
 from zoo.engine.modes import preserve_modes
+from zoo.engine.named_optimizers import name_of_optimizer, optimizer_of_name
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.inspect.lr_curve import LRFinderResult
+from zoo.storage.archive import Archive
 from zoo.training.recipes import check_fine_tune
 from zoo.vision.data.loaders import picture_loader
+from zoo.vision.models.detection import Detector
 from zoo.vision.models.head_start import layers_of, start_head
 from zoo.vision.models.transfer import DampedLinear, TransferModel
+from zoo.vision.models.unet import UNet
 from zoo.vision.sizes import SizedLearner, Sizes
 
 log = logging.getLogger(__name__)
@@ -55,6 +61,65 @@ class FineTuning(SizedLearner):
     _new_head: str | None = None  # what the head holds while it is new
     _begun: tuple[Any, dict[str, Tensor]] | None = None  # a new model and its data, and how the head begins
     _statistics_chosen = False
+    _body_is_random = False  # and nobody chose an optimizer for it
+
+    def _keep_folded_statistics(self) -> None:
+        """Keep the statistics of the body's batch norm where they stand in the convolutions."""
+        body = body_of(self.model)
+        if not self._statistics_chosen and body is not None and statistics_are_folded(body):
+            self.groups.bn_freeze(True)
+
+    def load(self, name: str | Path) -> Self:
+        """As `Learner.load`. A learner that has random weights and has not trained yet goes on from the
+        loaded ones as from published ones: with `RelativeAdamW` where no optimizer was chosen.
+        """
+        super().load(name)
+        if self._body_is_random and self.opt is None:
+            self.opt_fn, self._body_is_random = RelativeAdamW, False
+        self._keep_folded_statistics()
+        return self
+
+    def _export_config(self) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "optimizer": name_of_optimizer(self.opt_fn),
+            "frozen": [group.frozen for group in self.groups],
+            "fresh": [group.fresh for group in self.groups],
+            "keeps_statistics": self.groups.keeps_statistics,
+            "statistics_chosen": self._statistics_chosen,
+            "clip": None if self.clip is None else float(self.clip),
+            "wd": None if self.wd is None else self.groups.spread(self.wd, "weight decay"),
+        }
+        return {**super()._export_config(), "training": told}
+
+    @classmethod
+    def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:
+        """The learner of a read archive; it trains on as the exported one would, but for what is code: an
+        optimizer of another package, a loss function, metrics, layer groups that the model does not name.
+        """
+        learn = super().from_archive(archive, device)
+        learn._train_as_told(archive.config.get("training", {}))
+        return learn
+
+    def _train_as_told(self, told: Mapping[str, Any]) -> None:
+        """Take up what `_export_config` told; older archives say nothing."""
+        named = told.get("optimizer")
+        opt_fn = None if named is None else optimizer_of_name(named)
+        if opt_fn is not None:
+            self.opt_fn = opt_fn
+        elif body_of(self.model) is not None:
+            self.opt_fn = RelativeAdamW  # its weights are trained
+        if len(told.get("frozen", ())) == len(self.groups):
+            for group, frozen, fresh in zip(self.groups, told["frozen"], told["fresh"], strict=True):
+                group.fresh = bool(fresh)
+                for param in group.params:
+                    param.requires_grad_(param.requires_grad and not frozen)
+            self.wd = told["wd"]
+        self.clip = told.get("clip")
+        if told:
+            self.groups.bn_freeze(bool(told["keeps_statistics"]))
+            self._statistics_chosen = bool(told["statistics_chosen"])
+        else:
+            self._keep_folded_statistics()
 
     def _checked_head_start(self, head_start: Any) -> bool | None:
         if head_start is not None and not isinstance(head_start, bool):
@@ -204,21 +269,32 @@ class FineTuning(SizedLearner):
 
 
 def statistics_are_folded(body: nn.Module) -> bool:
-    """Whether all batch norm layers of a trained body have the mean 0 and the variance 1 (less an epsilon):
-    they were folded into the convolutions before them, as converters to formats for phones do.
+    """Whether all batch norm layers of a body have the mean 0 and the variance 1 (less an epsilon), and are
+    trained: they were folded into the convolutions before them, as converters to formats for phones do.
 
     Example:
-        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
-        True
-        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1)))
+        >>> body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        >>> statistics_are_folded(body)  # new, not folded
         False
+        >>> _ = nn.init.normal_(body[1].bias)
+        >>> statistics_are_folded(body)
+        True
     """
     norms = [m for m in body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     known = [(m.running_mean, m.running_var) for m in norms]
-    return bool(known) and all(
+    return any(norm.bias is not None and bool(norm.bias.any()) for norm in norms) and all(
         mean is not None and var is not None and not mean.any() and bool(((var - 1).abs() < 1e-4).all())
         for mean, var in known
     )
+
+
+def body_of(model: nn.Module) -> nn.Module | None:
+    """The part of a model of `pretrained` that published weights are for; None for other networks."""
+    if isinstance(model, TransferModel):
+        return model.body
+    if isinstance(model, UNet):
+        return model.encoder
+    return model.net.backbone if isinstance(model, Detector) else None
 
 
 def _rows(data: Any) -> int:
