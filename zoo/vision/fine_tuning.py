@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.batches import device_batches
 from zoo.data.loaders.seeding import preserve_rng
 from zoo.distributed import group as distributed
@@ -24,7 +25,7 @@ from zoo.storage.archive import Archive
 from zoo.training.recipes import check_fine_tune
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.models.detection import Detector
-from zoo.vision.models.head_start import layers_of, start_head
+from zoo.vision.models.head_start import layers_of, start_head, weights_in_loss
 from zoo.vision.models.transfer import DampedLinear, TransferModel
 from zoo.vision.models.unet import UNet
 from zoo.vision.sizes import SizedLearner, Sizes
@@ -60,6 +61,7 @@ class FineTuning(SizedLearner):
     head_start: bool | None = None
     _new_head: str | None = None  # what the head holds while it is new
     _begun: tuple[Any, dict[str, Tensor]] | None = None  # a new model and its data, and how the head begins
+    _told_of_start: str | None = None  # why a new head does not begin there
     _statistics_chosen = False
     _body_is_random = False  # and nobody chose an optimizer for it
 
@@ -219,7 +221,7 @@ class FineTuning(SizedLearner):
         data, model = self.data, self.model
         if not self._head_may_start() or not isinstance(model, TransferModel):
             return
-        new = _digest(model), data, data.train_dl, data.tfms
+        new = _digest(model), data, data.train_dl, data.tfms, self._loss_weights()
         if self._begun is not None and self._begun[0] == new:
             model.head.load_state_dict(self._begun[1])
             self._new_head = self._begun = None
@@ -238,9 +240,23 @@ class FineTuning(SizedLearner):
                 for pictures, answers in device_batches(loader, self.device, training=False):
                     rows.append((model.features(pictures).float().cpu(), answers.cpu()))
             features, targets = map(torch.cat, zip(*rows, strict=True))
-        start_head(model.head, features, targets)
+        weights = weights_in_loss(self.loss_fn, targets.cpu(), data.c)
+        plan = getattr(data.train_dl, "plan", None)
+        if weights is not None and isinstance(plan, BalancedPlan):
+            drawn = torch.from_numpy(plan.row_weights()).float()
+            weights = weights * (drawn if weights.ndim == 1 else drawn[:, None])
+        start_head(model.head, features, targets, weights)
         self._new_head, self._begun = None, (new, _copied(model.head))
         self._tell(f"the head starts from logistic regression on {len(targets):,} pictures")
+
+    def _loss_weights(self) -> list[float] | None:
+        """What a target of each class or label counts in the loss; None for a loss that is no cross entropy
+        known here.
+        """
+        data = self.data
+        each = torch.arange(data.c) if data.task == "classification" else torch.ones(1, data.c)
+        found = weights_in_loss(self.loss_fn, each, data.c)
+        return None if found is None else found.flatten().tolist()
 
     @property
     def _new_features(self) -> bool:
@@ -262,10 +278,27 @@ class FineTuning(SizedLearner):
         rows = _rows(data)
         if min(rows, getattr(data.train_dl, "bs", 2)) < 2 or (self.head_start is None and rows > START_ROWS):
             return False
-        if _digest(self.model.get_submodule("head")) == self._new_head:
-            return True
-        self._new_head = None
-        return False
+        head = self.model.get_submodule("head")
+        if _digest(head) != self._new_head:
+            self._new_head = None
+            return False
+        counts = self._loss_weights()
+        why = None
+        if not all(param.requires_grad for param in head.parameters()):
+            why = "some of its weights are frozen"
+        elif counts is None:
+            why = f"the loss is none of zoo's or torch's cross entropies, but {_named(self.loss_fn)}"
+        elif not any(counts):
+            why = "no class counts in the loss"
+        if why is not None and why != self._told_of_start:
+            self._told_of_start = why
+            self._tell(f"the head does not start from logistic regression: {why}")
+        return why is None
+
+
+def _named(function: Any) -> str:
+    inner = unwrapped(function)[0]
+    return getattr(inner, "__name__", type(inner).__name__)
 
 
 def statistics_are_folded(body: nn.Module) -> bool:

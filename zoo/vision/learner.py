@@ -97,7 +97,9 @@ class ConvLearner(Seeing, FineTuning):
             n_out: outputs of the model, where the data do not tell.
             head_start: whether the new head begins its first fit as logistic regression on the activations of
                 the training pictures (for classes and labels), from which it learns on; that equals some
-                hundred steps. None: with up to 5,000 pictures; True: with any number. Without cached
+                hundred steps. The regression weighs the pictures as the loss and `balance` do; with a loss
+                that is no cross entropy of `zoo.losses` or torch, or with frozen weights in the head, there
+                is none, which is told. None: with up to 5,000 pictures; True: with any number. Without cached
                 activations it takes one more pass over the pictures. False: it begins with random weights.
 
         Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`. Where
