@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from tests.core.test_recipes import BAD_OPTIONS
 from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner
 from zoo.losses import CrossEntropyFlat
@@ -348,6 +349,16 @@ class TestStatistics:
         before = norm.running_mean.clone()
         learn.fine_tune(1)
         assert torch.equal(before, norm.running_mean) == (told is None)
+
+    @pytest.mark.parametrize(("options", "kind", "message"), BAD_OPTIONS)
+    def test_a_call_that_is_refused_changes_nothing(self, data, options, kind, message):
+        learn = learner(data)
+        learn.unfreeze()
+        with pytest.raises(kind, match=message):
+            learn.fine_tune(1, **options)
+        assert not learn.groups.keeps_statistics
+        assert not learn.groups[0].frozen
+        assert not started(learn)
 
 
 class TestRealPictures:

@@ -22,7 +22,7 @@ from zoo.engine.named_optimizers import name_of_optimizer, optimizer_of_name
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.inspect.lr_curve import LRFinderResult
 from zoo.storage.archive import Archive
-from zoo.training.recipes import check_fine_tune
+from zoo.training.recipes import check_fine_tune, with_listed
 from zoo.vision.data.loaders import picture_loader
 from zoo.vision.models.detection import Detector
 from zoo.vision.models.head_start import layers_of, start_head, weights_in_loss
@@ -169,8 +169,9 @@ class FineTuning(SizedLearner):
         """
         lr_chosen, mult_chosen = self._rates_to_tune()
         lr = lr_chosen if lr is None else lr
+        options = with_listed(options)
         options["lr_mult"] = mult_chosen if lr_mult is None else lr_mult
-        check_fine_tune(self, epochs, lr, freeze_epochs)
+        check_fine_tune(self, epochs, lr, freeze_epochs, **options)
         sizes = self._sizes_to_tune(sizes, epochs)
         if not self._statistics_chosen and isinstance(self.model, TransferModel):
             rows = _rows(self.data)
