@@ -14,6 +14,7 @@ from torch import nn
 from tests.core.test_recipes import BAD_OPTIONS
 from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner
+from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.losses import CrossEntropyFlat
 from zoo.vision import (
     ConvLearner,
@@ -359,6 +360,28 @@ class TestStatistics:
         assert not learn.groups.keeps_statistics
         assert not learn.groups[0].frozen
         assert not started(learn)
+
+    @pytest.mark.parametrize(
+        ("opt_fn", "rates"),
+        [
+            (RelativeAdamW, (1e-2, 10)),
+            (type("Own", (RelativeAdamW,), {}), (1e-2, 10)),
+            (functools.partial(RelativeAdamW, share=0.5), (1e-2, 10)),
+            (lambda params: RelativeAdamW(params, share=0.5), (1e-2, 10)),
+            (lambda params: torch.optim.AdamW(params), (1e-3, 100)),
+            (torch.optim.SGD, (1e-3, 100)),
+            (None, (1e-3, 100)),  # random weights
+        ],
+    )
+    def test_whatever_makes_the_optimizer_its_rates_are_known(self, data, opt_fn, rates):
+        learn = learner(data, opt_fn=opt_fn)
+        assert learn._rates_to_tune() == rates
+        assert learn.opt is None
+        highest = Highest()
+        learn.fine_tune(2, freeze_epochs=0, callbacks=[highest])
+        largest = np.max(highest.lrs, 0)
+        assert largest[-1] == pytest.approx(rates[0] / 2, rel=0.2)
+        assert largest[-1] / largest[0] == pytest.approx(rates[1])
 
 
 class TestRealPictures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from zoo.distributed import group as distributed
 from zoo.engine.make_optimizer import unwrapped
 from zoo.engine.modes import preserve_modes
 from zoo.engine.named_optimizers import name_of_optimizer, optimizer_of_name
+from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.inspect.lr_curve import LRFinderResult
 from zoo.storage.archive import Archive
@@ -158,7 +160,8 @@ class FineTuning(SizedLearner):
         Args:
             epochs: of the second stage.
             lr: rate of the head; by default 0.01 for the standard head of classes, labels and values, whose
-                steps are damped, otherwise 0.001. In the second stage the groups train at `lr / 2 / lr_mult`
+                steps are damped, where `RelativeAdamW` trains (the default of pretrained bodies); with
+                another optimizer or head 0.001. In the second stage the groups train at `lr / 2 / lr_mult`
                 to `lr / 2`.
             freeze_epochs: of the first stage; 0 leaves it out.
             lr_mult: by default 10 where the body changes in steps of a share of its size (`RelativeAdamW`),
@@ -182,10 +185,21 @@ class FineTuning(SizedLearner):
 
     def _rates_to_tune(self) -> tuple[float, float]:
         """The rate of the head, and how much smaller that of the first groups is."""
-        if unwrapped(self.opt_fn)[0] is not RelativeAdamW:
+        if not self._trains_by_shares():
             return PLAIN_RATE, PLAIN_RATIO
         damped = any(isinstance(module, DampedLinear) for module in self.model.modules())
         return (TUNED_RATE if damped else PLAIN_RATE), TUNED_RATIO
+
+    def _trains_by_shares(self) -> bool:
+        """Whether the optimizer is a `RelativeAdamW`; one that a function makes is made to see."""
+        inner = unwrapped(self.opt_fn)[0]
+        if isinstance(inner, type):
+            return issubclass(inner, RelativeAdamW)
+        if self.opt is not None:
+            return isinstance(self.opt.opt, RelativeAdamW)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit tells again
+            return isinstance(LayerOptimizer(self.opt_fn, self.groups, PLAIN_RATE).opt, RelativeAdamW)
 
     def lr_find(self, *given: Any, **options: Any) -> LRFinderResult:
         """As `Learner.lr_find`; a new head is tried from where its first fit will begin.
