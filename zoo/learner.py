@@ -18,7 +18,7 @@ from zoo.engine.optimizer import LayerOptimizer
 from zoo.inspect.calibration import Calibration
 from zoo.inspect.looking import Looking
 from zoo.losses import Activation, default_loss
-from zoo.schedules import Constant, CosineRestarts, OneCycle, cycle_lengths
+from zoo.schedules import Constant, CosineRestarts, OneCycle, cycle_lengths, three_momenta
 from zoo.storage.archive import Archive
 from zoo.storage.registry import build_model
 from zoo.storage.resume import FitCounter
@@ -228,10 +228,9 @@ class Learner(Settings, Trials, Switches, Looking):
         )
         positive(n_epochs=n_epochs)
         self._require_training_data()
-        three = moms if moms is None or len(moms) == 3 else (*moms, moms[0])
         run = self._plan(checkpoint_every, resume)
         n_steps = sum(self._steps_per_epoch(n_epochs, run.first_epoch))
-        schedule = OneCycle(n_steps, pct_start, div_factor, moms=three)  # type: ignore[arg-type]
+        schedule = OneCycle(n_steps, pct_start, div_factor, moms=three_momenta(moms))
         extra = [
             *callback_list(callbacks),
             *([SaveBest(best_save_name)] if best_save_name is not None else []),

@@ -133,14 +133,20 @@ class OneCycle:
     moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95)
 
     def __post_init__(self) -> None:
+        for name, value in (("pct_start", self.pct_start), ("div_factor", self.div_factor)):
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise TypeError(f"{name} is a number, got {value!r}")
         if self.moms is not None and (len(self.moms) != 3 or not all(0 <= mom < 1 for mom in self.moms)):
             raise ValueError(f"moms are two or three momenta of at least 0 and below 1, got {self.moms}")
         if not 0 < self.pct_start < 1:
             raise ValueError(
                 f"pct_start is the warm-up's share of the run, between 0 and 1, got {self.pct_start}"
             )
-        if self.div_factor < 1 or self.final_div < 1:
-            raise ValueError("div_factor and final_div divide the maximal rate and must be at least 1")
+        if not (self.div_factor >= 1 and self.final_div >= 1):
+            raise ValueError(
+                "div_factor and final_div divide the maximal rate and must be at least 1, got "
+                f"{self.div_factor} and {self.final_div}"
+            )
 
     @property
     def peak(self) -> int:
@@ -160,6 +166,16 @@ class OneCycle:
         if t < self.peak:
             return _cosine(start, middle, t / self.peak)
         return _cosine(middle, end, (t - self.peak) / max(1, self.n_steps - 1 - self.peak))
+
+
+def three_momenta(moms: Any) -> Any:
+    """Momenta at the start, at the peak and at the end; the last is the first where two are given.
+
+    Example:
+        >>> three_momenta((0.95, 0.85))
+        (0.95, 0.85, 0.95)
+    """
+    return moms if moms is None or len(moms) == 3 else (*moms, *moms[:1])
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,40 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_changes():
     assert not any(group.frozen for group in learn.groups)
 
 
+BAD_OPTIONS = [
+    ({"lr_mult": 0}, ValueError, "lr_mult divides rates"),
+    ({"lr_mult": float("nan")}, ValueError, "lr_mult divides rates"),
+    ({"lr_mult": "a"}, ValueError, "lr_mult divides rates"),
+    ({"pct_start": 2}, ValueError, "pct_start is the warm-up's share"),
+    ({"pct_start": "a"}, TypeError, "pct_start is a number"),
+    ({"div_factor": 0}, ValueError, "must be at least 1, got 0"),
+    ({"div_factor": float("nan")}, ValueError, "must be at least 1, got nan"),
+    ({"moms": (1, 2, 3)}, ValueError, "moms are two or three momenta"),
+    ({"moms": ()}, ValueError, "moms are two or three momenta"),
+    ({"wds": -1}, ValueError, "weight decay"),
+    ({"clip": -1.0}, ValueError, "clip is the largest norm"),
+    ({"metrics": ["acurracy"]}, ValueError, "accuracy"),
+    ({"callbacks": Callback()}, TypeError, "callbacks must be a list"),
+    ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be a whole number"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), BAD_OPTIONS)
+def test_bad_options_are_refused_before_anything_trains(options, kind, message):
+    learn = digits_learner()
+    before = weights(learn.model)
+    with pytest.raises(kind, match=message):
+        learn.fine_tune(1, 0.1, **options)
+    assert same(before, weights(learn.model))
+    assert not any(group.frozen for group in learn.groups)
+
+
+def test_callbacks_of_a_generator_reach_both_stages():
+    learn, seen = digits_learner(), Rates()
+    learn.fine_tune(1, 0.02, callbacks=(one for one in [seen]))
+    assert len(seen.stages) == 2
+
+
 def test_numbers_of_numpy_are_numbers():
     rows = digits_learner().fine_tune(np.int64(1), np.float32(0.01))
     assert [row["epoch"] for row in rows] == [0, 1]

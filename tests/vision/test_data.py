@@ -521,3 +521,27 @@ def test_a_batch_is_normalised_and_can_be_brought_back(tmp_path):
     assert np.abs(data.denorm(x[0]).numpy() - back[0].permute(2, 0, 1).numpy()).max() == 0
     (one,) = data.one_item(pixels[0], device="cpu")
     assert torch.allclose(one, x[:1])
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (["blue", "blue"], "holds blue more than once"),
+        ([], "classes is empty"),
+        (["blue", None], "is no name"),
+    ],
+)
+def test_odd_lists_of_classes_are_refused_wherever_they_are_given(tmp_path, classes, told):
+    path = two_class_folders(tmp_path / "data")
+    names = [f"train/{label}/{number:03d}.png" for label, number in (("blue", 0), ("red", 1), ("blue", 2))]
+    x, y = two_class_arrays(4)
+    makers = [
+        lambda: ImageClassifierData.from_paths(path, classes=classes),
+        lambda: ImageClassifierData.from_names_and_labels(
+            path, names, ["blue", "red", "blue"], classes=classes
+        ),
+        lambda: ImageClassifierData.from_arrays(None, (x, y), classes=classes),
+    ]
+    for make in makers:
+        with pytest.raises(ValueError, match=told):
+            make()

@@ -1,8 +1,12 @@
 """Learners whose data change, and answers of every kind of head."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from tests.vision.helpers import two_class_arrays
 from zoo import Ensemble
@@ -14,6 +18,7 @@ from zoo.vision import (
     Items,
     RandomFlip,
     RandomRotate,
+    coded_classes,
     coded_values,
     imagenet_stats,
     tfms_from_stats,
@@ -162,12 +167,40 @@ def test_a_callable_that_wants_names_is_told(tmp_path):
         next(iter(data.train_dl))
 
 
-def test_models_with_outputs_for_other_classes_are_refused():
-    x, y = two_class_arrays(4, 16)
-    data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms_from_stats(imagenet_stats, 16))
-    learn = ConvLearner(data, ResNetSmall(10), device="cpu", progress=False)
+def refused(data, loss_fn, told):
+    learn = ConvLearner(data, ResNetSmall(10), device="cpu", progress=False, loss_fn=loss_fn)
     before = [param.clone() for param in learn.model.parameters()]
-    told = r"gives 10 scores, the data have 2 classes \(blue, red\): its last layer needs 2"
     with pytest.raises(MisfitError, match=told):
         learn.fit(1e-3, 1)
     assert all(map(torch.equal, before, learn.model.parameters()))
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [None, nn.CrossEntropyLoss(), F.cross_entropy, functools.partial(F.cross_entropy, label_smoothing=0.1)],
+)
+def test_models_with_outputs_for_other_classes_are_refused(loss_fn):
+    x, y = two_class_arrays(4, 16)
+    data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms_from_stats(imagenet_stats, 16))
+    refused(data, loss_fn, r"gives 10 scores, the data have 2 classes \(blue, red\): its last layer needs 2")
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [None, nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits, nn.MultiLabelSoftMarginLoss()],
+    [None, nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits, nn.MultiLabelSoftMarginLoss()],
+)
+def test_models_with_outputs_for_other_labels_are_refused(loss_fn):
+    tags = ITEMS.label_by([["a"], ["a", "b"]] * 8, target=coded_classes()).transform(MOVING).data(bs=8)
+    assert tags.is_multi
+    refused(tags, loss_fn, r"gives 10 scores, the data have 2 labels \(a, b\): its last layer needs 2")
+
+
+def test_losses_of_ones_own_may_read_any_outputs():
+    x, y = two_class_arrays(4, 16)
+    data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms_from_stats(imagenet_stats, 16))
+    own = ConvLearner(
+        data, ResNetSmall(10), device="cpu", progress=False, metrics=[],
+        loss_fn=lambda preds, target: F.cross_entropy(preds[:, :2], target),
+    )  # fmt: skip
+    assert np.isfinite(own.fit(1e-3, 1)[-1]["train_loss"])

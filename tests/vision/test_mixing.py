@@ -168,10 +168,10 @@ def test_rare_labels_are_drawn_more_often() -> None:
     assert 0.3 < targets[drawn, 1].mean() < 0.7
 
 
-def rare(**options):
+def rare(sz=16, **options):
     x, y = two_class_arrays(40)
     keep = np.concatenate([np.flatnonzero(y == "blue"), np.flatnonzero(y == "red")[:4]])
-    train, valid = tfms_from_stats(imagenet_stats, 16, aug_tfms=transforms_top_down)
+    train, valid = tfms_from_stats(imagenet_stats, sz, aug_tfms=transforms_top_down)
     return ImageClassifierData.from_arrays(
         None, (x[keep], y[keep]), (x, y), bs=8, tfms=(train, valid), seed=5, **options
     )
@@ -185,6 +185,39 @@ def test_one_argument_balances_and_the_data_tell() -> None:
     assert torch.bincount(targets).tolist() == [12, 12]
     data.train_dl = data.train_dl.with_bs(4)
     assert len(data.train_dl) == 6
+
+
+def test_cached_activations_are_drawn_as_the_pictures(tmp_path) -> None:
+    data = rare(32, balance=True)
+    with pytest.warns(UserWarning, match="augmentation"):
+        learn = ConvLearner.pretrained(
+            "squeezenet1_1", data, weights=None, precompute=True, device="cpu", progress=False,
+            path=tmp_path,
+        )  # fmt: skip
+    cached = learn.data.train_dl
+    assert repr(learn.data) == repr(data)
+    cached.seed = data.train_dl.seed
+    for epoch in (0, 1):
+        for loader in (cached, data.train_dl):
+            loader.set_epoch(epoch)
+        assert torch.equal(cached.order, data.train_dl.order)
+        drawn = [target for _, target in cached]
+        assert [len(part) for part in drawn] == [8, 8, 8]
+        assert torch.equal(torch.cat(drawn), torch.cat([target for _, target in data.train_dl]))
+    every, planned = cached.tensors[0], cached.order.split(8)
+    assert torch.equal(next(iter(cached))[0], every[planned[0]])
+    cached.set_epoch(1, start_batch=2)
+    assert torch.equal(torch.cat([rows for rows, _ in cached]), every[planned[2]])
+    cached.set_epoch(0)
+    assert len(cached.with_bs(4)) == 6
+    assert torch.bincount(torch.cat([target for _, target in cached.with_bs(12)])).tolist() == [12, 12]
+
+
+def test_some_of_the_rows_stay_balanced() -> None:
+    data = rare(balance=True)
+    fewer = data.only(np.arange(22))
+    assert "classes balanced" in repr(fewer)
+    assert torch.bincount(torch.cat([target for _, target in fewer.train_dl])).tolist() == [11, 11]
 
 
 def test_a_row_that_comes_again_is_seen_anew() -> None:

@@ -1,16 +1,21 @@
 """Few pictures: where a new head starts, and that training does not lose what the body knows."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from tests.core.test_recipes import BAD_OPTIONS
 from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner
+from zoo.engine.relative_adamw import RelativeAdamW
+from zoo.losses import CrossEntropyFlat
 from zoo.vision import (
     ConvLearner,
     ImageClassifierData,
@@ -128,6 +133,45 @@ class TestStartHead:
         assert same(state(heads[0]), state(heads[1]))
         assert not same(state(heads[0]), state(heads[2]))
 
+    @pytest.mark.parametrize("hidden", [[], [32]])
+    def test_rows_count_what_they_weigh(self, hidden):
+        features, targets = blobs(rows=300, classes=2)
+        kept = np.concatenate([np.flatnonzero(targets == 0), np.flatnonzero(targets == 1)[:10]])
+        features, targets = features[kept], targets[kept]
+        others, truth = blobs(rows=400, classes=2, seed=5)
+        recall = {}
+        for weighs in (False, True):
+            torch.manual_seed(0)
+            head = make_head(40, 2, hidden)
+            weights = torch.where(targets == 1, 15.0, 1.0) if weighs else None
+            start_head(head, features, targets, weights)
+            recall[weighs] = (head.eval()(others).argmax(1)[truth == 1] == 1).float().mean().item()
+            inputs = (features - features.mean(0)) / features.std(0, correction=0)
+            counts = np.ones(len(targets)) if weights is None else weights.double().numpy()
+            peer = LogisticRegression(C=STRENGTH / 40).fit(inputs, targets, counts / counts.mean())
+            found, _ = logistic(inputs.numpy(), targets.numpy(), 2, counts)
+            assert np.allclose((found[1] - found[0]).numpy(), peer.coef_[0], atol=0.01)
+        assert recall[True] > recall[False] + 0.1
+
+    def test_rows_that_count_nothing_teach_nothing(self):
+        features, targets = blobs(classes=3)
+        for weights in ((targets != 2).float(), torch.tensor([1.0, 0.0, 0.0])[targets]):
+            head = make_head(40, 3, [16])
+            start_head(head, features, targets, weights)
+            assert head.eval()(features).argmax(1)[targets == 2].max() < 2
+            assert head(features).isfinite().all()
+
+    def test_labels_weigh_by_themselves(self):
+        features, targets = blobs(classes=2)
+        labels = torch.stack([targets, 1 - targets], 1).float()
+        weights = torch.where(labels > 0.5, torch.tensor([50.0, 1.0]), 1.0)
+        plain, weighed = (make_head(40, 2, []) for _ in range(2))
+        start_head(plain, features, labels)
+        start_head(weighed, features, labels, weights)
+        more = (weighed.eval()(features) - plain.eval()(features)).mean(0)
+        assert more[0] > 0.3
+        assert more[1].abs() < 0.1
+
     def test_other_heads_and_shapes_are_refused(self):
         features, targets = blobs()
         with pytest.raises(ValueError, match=r"not this Linear: .*head_start=False"):
@@ -153,6 +197,62 @@ class TestWhenHeadsStart:
     def test_what_is_no_choice_is_refused(self, data):
         with pytest.raises(TypeError, match="head_start is True, False, or None"):
             learner(data, head_start="yes")
+
+    @pytest.mark.parametrize("how", ["balance", "loss", "torch", "function"])
+    @pytest.mark.parametrize("precompute", [False, True])
+    def test_rare_classes_count_as_in_the_fit(self, tmp_path, how, precompute):
+        x, y = two_class_arrays(40, 32)
+        x = (0.9 * 100 + 0.1 * x).astype(np.uint8)  # hard to tell
+        keep = np.concatenate([np.flatnonzero(y == "blue"), np.flatnonzero(y == "red")[:2]])
+        weight = torch.tensor([0.5, 10.0])
+        losses = {
+            "loss": CrossEntropyFlat(weight=weight),
+            "torch": nn.CrossEntropyLoss(weight),
+            "function": functools.partial(F.cross_entropy, weight=weight),
+        }
+        chances = {}
+        for weighs in (False, True):
+            data = ImageClassifierData.from_arrays(
+                None, (x[keep], y[keep]), (x, y), bs=8, tfms=tfms_from_model(ARCH, 32), num_workers=0, seed=1,
+                balance=weighs and how == "balance",
+            )  # fmt: skip
+            loss_fn = losses.get(how) if weighs else None
+            learn = learner(data, path=tmp_path, precompute=precompute, loss_fn=loss_fn)
+            learn.fit(1e-9, 1)
+            assert started(learn)
+            chances[weighs] = np.exp(learn.predict()[:, 1]).mean()
+        assert chances[True] > chances[False] + 0.15
+
+    def test_other_losses_and_frozen_heads_stay_as_they_are(self, data, capsys):
+        def focal(preds, target):
+            return ((1 - preds.softmax(1).gather(1, target[:, None])) ** 2).mean()
+
+        class Smoothed(CrossEntropyFlat):
+            def forward(self, preds, targets):
+                return focal(preds, targets)
+
+        for loss_fn, name in ((focal, "focal"), (Smoothed(), "Smoothed"), (nn.MultiMarginLoss(), "MultiMar")):
+            learn = learner(data, progress=True, loss_fn=loss_fn)
+            learn.lr_find(num_it=4)
+            learn.fit(1e-9, 1)
+            told = capsys.readouterr().out
+            assert told.count("does not start from logistic regression: the loss is none") == 1
+            assert name in told
+            assert "the head starts" not in told
+        learn = learner(data, progress=True)
+        frozen = learn.model.head[-1]
+        frozen.requires_grad_(False)
+        before = state(frozen)
+        learn.fit(1e-3, 1)
+        assert same(before, state(frozen))
+        assert "logistic regression: some of its weights are frozen" in capsys.readouterr().out
+
+    def test_another_loss_after_the_finder_starts_anew(self, data):
+        learn = learner(data)
+        learn.lr_find(num_it=4)
+        learn.loss_fn = CrossEntropyFlat(weight=[1, 1e4])
+        learn.fit(1e-9, 1)
+        assert np.exp(learn.predict()[:, 1]).mean() > 0.8
 
     def test_never_over_what_was_trained(self, data):
         learn = learner(data, head_start=False)
@@ -250,6 +350,38 @@ class TestStatistics:
         before = norm.running_mean.clone()
         learn.fine_tune(1)
         assert torch.equal(before, norm.running_mean) == (told is None)
+
+    @pytest.mark.parametrize(("options", "kind", "message"), BAD_OPTIONS)
+    def test_a_call_that_is_refused_changes_nothing(self, data, options, kind, message):
+        learn = learner(data)
+        learn.unfreeze()
+        with pytest.raises(kind, match=message):
+            learn.fine_tune(1, **options)
+        assert not learn.groups.keeps_statistics
+        assert not learn.groups[0].frozen
+        assert not started(learn)
+
+    @pytest.mark.parametrize(
+        ("opt_fn", "rates"),
+        [
+            (RelativeAdamW, (1e-2, 10)),
+            (type("Own", (RelativeAdamW,), {}), (1e-2, 10)),
+            (functools.partial(RelativeAdamW, share=0.5), (1e-2, 10)),
+            (lambda params: RelativeAdamW(params, share=0.5), (1e-2, 10)),
+            (lambda params: torch.optim.AdamW(params), (1e-3, 100)),
+            (torch.optim.SGD, (1e-3, 100)),
+            (None, (1e-3, 100)),  # random weights
+        ],
+    )
+    def test_whatever_makes_the_optimizer_its_rates_are_known(self, data, opt_fn, rates):
+        learn = learner(data, opt_fn=opt_fn)
+        assert learn._rates_to_tune() == rates
+        assert learn.opt is None
+        highest = Highest()
+        learn.fine_tune(2, freeze_epochs=0, callbacks=[highest])
+        largest = np.max(highest.lrs, 0)
+        assert largest[-1] == pytest.approx(rates[0] / 2, rel=0.2)
+        assert largest[-1] / largest[0] == pytest.approx(rates[1])
 
 
 class TestRealPictures:

@@ -17,7 +17,7 @@ from zoo.data.loaders.shards import Shards, fingerprint, one_a_row, shares
 from zoo.distributed import group as distributed
 from zoo.distributed.global_norm import GlobalBatchNorm
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
-from zoo.engine.optimizer import needs_closure
+from zoo.engine.closures import needs_closure
 from zoo.engine.state import State
 from zoo.metrics import LazyScores, Summed
 

@@ -16,13 +16,15 @@ from zoo.engine.callback import Callback
 from zoo.engine.measures import meaning_of, noted
 from zoo.engine.state import State
 from zoo.errors import some
-from zoo.losses import CrossEntropyFlat, activation_of
+from zoo.losses import activation_of
 from zoo.metrics import MisfitError, module_of, named_meters, sklearn_metric
 from zoo.metrics.meters import innermost, is_meter
 
 # what torch pairs by broadcasting
 _PAIRING = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
 _PAIRING_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+# what outputs stand for where there is one a class
+_SCORES = {"classification": ("softmax", "exp"), "multilabel": ("sigmoid", "probability")}
 _MISTAKES = (TypeError, AttributeError, NameError, ImportError, SyntaxError, NotImplementedError)
 
 
@@ -66,8 +68,8 @@ class FirstBatch(Callback):
         if not isinstance(state.preds, Tensor | Mapping | tuple | list):
             return  # a model's own object, which has no scores while it trains
         if isinstance(state.preds, Tensor):
-            self._check_loss(state)
             self._check_classes(state)
+            self._check_loss(state)
         metrics = state.metrics if state.data.valid_dl is not None else ()
         for name, metric in zip(named_meters(metrics), metrics, strict=True):
             if not is_meter(metric) and not isinstance(metric, type):
@@ -100,15 +102,20 @@ class FirstBatch(Callback):
     @staticmethod
     def _check_classes(state: State) -> None:
         """A model with outputs for other classes than the data's would train, and answer what has no name."""
-        loss, classes = innermost(state.loss_fn), getattr(state.data, "classes", None)
-        if getattr(state.data, "task", None) != "classification" or not isinstance(classes, list | tuple):
+        classes = getattr(state.data, "classes", None)
+        task = getattr(state.data, "task", None)
+        if task not in _SCORES or not isinstance(classes, list | tuple):
             return
-        if not isinstance(loss, CrossEntropyFlat) or state.preds.ndim < 2:
+        meaning = activation_of(state.loss_fn)  # of losses that are known; others may read what they like
+        if meaning.kind not in _SCORES[task] or state.preds.ndim < 2:
             return
-        found = state.preds.shape[loss.axis]
-        if found not in (1, len(classes)):  # of one the loss tells
+        found = state.preds.shape[meaning.axis]
+        if found == 1 and task == "classification":  # the loss tells, or two classes have one score
+            return
+        if found != len(classes):
+            what = "classes" if task == "classification" else "labels"
             raise MisfitError(
-                f"the model gives {found} scores, the data have {len(classes)} classes ({some(classes, 5)}): "
+                f"the model gives {found} scores, the data have {len(classes)} {what} ({some(classes, 5)}): "
                 f"its last layer needs {len(classes)} outputs"
             )
 

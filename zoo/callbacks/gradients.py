@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.engine.callback import Callback
-from zoo.engine.optimizer import needs_closure
+from zoo.engine.closures import needs_closure
 from zoo.engine.state import State
 
 

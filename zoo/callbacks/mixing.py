@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.data.loaders.seeding import mix_seeds
 from zoo.engine.callback import Callback
-from zoo.engine.optimizer import needs_closure
+from zoo.engine.closures import needs_closure
 from zoo.engine.state import State
 
 

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from zoo.callbacks.gradients import weigh
 from zoo.data.loaders.device import computes_in
 from zoo.engine.callback import Callback, CancelStep
+from zoo.engine.closures import needs_closure
 from zoo.engine.finite import NonFiniteLossError
-from zoo.engine.optimizer import needs_closure
 from zoo.engine.state import State
 
 log = logging.getLogger("zoo")

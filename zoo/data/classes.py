@@ -271,11 +271,16 @@ class Classes:
 
         Raises:
             TypeError: for one string.
-            ValueError: for a name that is missing or comes twice, also once as a number and once as a text.
+            ValueError: for none at all, for a name that is missing or comes twice, also once as a number and
+                once as a text.
         """
         if isinstance(classes, str):
             raise TypeError(f"classes is one string, {classes!r}: give a list of names")
         listed = list(classes)
+        if not listed:
+            raise ValueError(
+                "classes is empty: name the classes, or leave it out to take those that are there"
+            )
         missing = [place for place, name in enumerate(listed) if is_missing(name)]
         if missing:
             raise ValueError(f"classes holds {listed[missing[0]]!r}, which is no name")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zoo.data.answers.nested import leaves, map_tensors
 from zoo.engine.callback import Callback
-from zoo.engine.optimizer import needs_closure
+from zoo.engine.closures import needs_closure
 from zoo.engine.state import State
 from zoo.errors import some
 

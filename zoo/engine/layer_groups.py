@@ -187,6 +187,11 @@ class LayerGroups(Sequence[LayerGroup]):
             )
         self.freeze_to(-1)
 
+    @property
+    def keeps_statistics(self) -> bool:
+        """What `bn_freeze` was told."""
+        return self._bn_frozen
+
     def bn_freeze(self, on: bool) -> None:
         """Keep (`True`) the running statistics of all normalisation layers but the last group's, frozen or
         not.

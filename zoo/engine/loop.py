@@ -28,11 +28,11 @@ from zoo.data.answers.nested import split_output
 from zoo.data.loaders.batches import batch_count, begins_anywhere, device_batches, split_batch
 from zoo.data.loaders.seeding import preserve_rng
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep, Dispatcher
+from zoo.engine.closures import needs_closure
 from zoo.engine.finite import FiniteGuard, NonFiniteLossError
 from zoo.engine.measures import Measures, batch_rows
 from zoo.engine.memory import advise, is_out_of_memory, release
 from zoo.engine.modes import preserve_modes
-from zoo.engine.optimizer import needs_closure
 from zoo.engine.optimizer_modes import OptimizerModes
 from zoo.engine.state import State
 

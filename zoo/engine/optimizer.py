@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.engine.closures import evaluate_first, evaluated, needs_closure
 from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.engine.make_optimizer import (
     averages_itself,
@@ -27,8 +26,8 @@ class LayerOptimizer:
     """Any torch optimizer over layer groups, with decoupled weight decay.
 
     Weight decay never enters the gradient averages: before the update each weight is multiplied by `1 - lr *
-    wd` (AdamW, Loshchilov & Hutter 2019), whichever of torch's optimizers it is. Those of other packages that
-    know of a weight decay apply it by their own rule.
+    wd` (AdamW, Loshchilov & Hutter 2019), whichever of torch's optimizers it is, or of ours. Those of other
+    packages that know of a weight decay apply it by their own rule.
 
     Args:
         opt_class: an optimizer class, such as `torch.optim.SGD` or a `functools.partial` of it, or a function
@@ -148,7 +147,14 @@ class LayerOptimizer:
                 param_group["momentum"] = momentum
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> None:
-        """Decay, then update; parameters without a gradient are left alone."""
+        """Decay, then update; parameters without a gradient are left alone.
+
+        Args:
+            closure: gives the loss and its gradients; evaluated before anything changes, by LBFGS and the
+                like as often as they need.
+        """
+        if closure is not None and not needs_closure(self):
+            closure = evaluated(closure)
         if self._chose_fused and has_sparse_gradient(self.opt):
             self._give_up_fused()
         if not self._hooked and not self._native_decay:
@@ -169,7 +175,8 @@ class LayerOptimizer:
     def _mark_fresh(self) -> None:
         """Have a `RelativeAdamW` take full steps in groups that are new."""
         for param_group, place in zip(self.opt.param_groups, self._places, strict=True):
-            if isinstance(self.opt, RelativeAdamW) and self.groups[place.owner].fresh:
+            fresh = isinstance(self.opt, RelativeAdamW) and self.groups[place.owner].fresh
+            if fresh and not self.opt.has_own_share(param_group):
                 param_group["share"] = None
 
     def _hook(self) -> None:
@@ -180,7 +187,7 @@ class LayerOptimizer:
         # torch's mark on a class whose step calls the hooks
         self._hooked = isinstance(self.opt, torch.optim.Optimizer) and hasattr(type(self.opt).step, "hooked")
         if self._hooked and not self._native_decay:
-            self.opt.register_step_pre_hook(_decay_before)
+            self.opt.register_step_pre_hook(_decay_first)
 
     def _give_up_fused(self) -> None:
         """Fused kernels take no sparse gradients; nobody asked for them, so the plain ones go on."""
@@ -212,7 +219,6 @@ class LayerOptimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         homes = {name: value.device for name, value in _own_state(self.opt).items()}
         self.opt.load_state_dict(state["opt"])
-        self._mark_fresh()  # averages of an AdamW do not know
         for name, value in _own_state(self.opt).items():
             self.opt.state[name] = value.to(homes.get(name, value.device))
         _keep_formats(self.opt, state["opt"])
@@ -228,8 +234,15 @@ class LayerOptimizer:
         return f"{type(self.opt).__name__}(lrs={self.lrs}, wds={self.wds})"
 
 
+def _decay_first(opt: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The hook of a torch optimizer that does not decay by itself."""
+    given = evaluate_first(opt, args, kwargs)
+    _decay_before(opt)
+    return given
+
+
 @torch.no_grad()
-def _decay_before(opt: Any, *_: Any) -> None:
+def _decay_before(opt: Any) -> None:
     """The decoupled decay of a step that is about to be made."""
     # set by whoever found a gradient that must not be applied; the fused kernels look at it too
     skip = getattr(opt, "found_inf", None)
@@ -312,14 +325,3 @@ def set_lrs(opt: LayerOptimizer | torch.optim.Optimizer, lrs: Rates) -> None:
         if not (np.isfinite(lr) and lr >= 0):
             raise ValueError(f"rates must be finite and not negative, got {lr}")
         write_rate(param_group, lr)
-
-
-def needs_closure(opt: Any) -> bool:
-    """Whether an optimizer's `step` cannot be called without a closure, as that of LBFGS."""
-    return _takes_closure(type(getattr(opt, "opt", opt)))
-
-
-@functools.cache
-def _takes_closure(kind: type) -> bool:
-    closure = inspect.signature(kind.step).parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numbers
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+
+from zoo.engine.closures import evaluate_first
+
+_Before: TypeAlias = tuple[float, list[Tensor], list[Tensor], Sequence[Tensor]]
+"""Of a group: its share, its weights, these after the decay, and their norms."""
 
 _LEAST = 0.01
 
@@ -22,7 +29,8 @@ class RelativeAdamW(torch.optim.AdamW):
     first ones are the worst, when the averages know a single gradient. Here the step of a tensor is
     multiplied by `share` times its root mean square (that at least 0.01, together at most 1), as Adafactor
     scales its steps (Shazeer & Stern 2018, section 8). That goes for scales and biases of normalisation, too:
-    they reach the same outputs.
+    they reach the same outputs. Weight decay is that of AdamW, `1 - lr * weight_decay` a step, whatever the
+    share: it is no step of the gradient, and would hardly reach small weights.
 
     Args:
         params: as of `torch.optim.AdamW`; groups may have a `share` of their own, with None they take the
@@ -30,10 +38,15 @@ class RelativeAdamW(torch.optim.AdamW):
         lr: times `share` it is about the part of a tensor that changes in a step.
         betas: of the averages.
         eps: added to the root of the second one.
-        weight_decay: decoupled; made smaller with the steps.
-        share: for groups that do not say.
+        weight_decay: decoupled.
+        share: for groups that do not say; above 0 and at most 1, or None for steps of AdamW. A learner gives
+            new layers None, unless their group says otherwise.
         fused: see `torch.optim.AdamW`.
         options: others of `torch.optim.AdamW`.
+
+    Raises:
+        TypeError: a share that is no number.
+        ValueError: one outside of its range.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.full((2, 2), 0.1))
@@ -52,45 +65,90 @@ class RelativeAdamW(torch.optim.AdamW):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         *,
-        share: float = SHARE,
+        share: float | None = SHARE,
         fused: bool | None = None,
         **options: Any,
     ) -> None:
+        self._share = checked_share(share)
         super().__init__(params, lr, betas, eps, weight_decay, fused=fused, **options)
-        if not 0 < share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, got {share}")
-        self.defaults["share"] = share
-        for group in self.param_groups:
-            group.setdefault("share", share)
+        self.defaults["share"] = self._share
         self._hook()
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        if isinstance(param_group, dict):
+            param_group = {**param_group, "share_given": "share" in param_group}
+            checked_share(param_group.setdefault("share", self._share))
+        super().add_param_group(param_group)
+
+    def has_own_share(self, param_group: dict[str, Any]) -> bool:
+        """Whether somebody chose the share of this group, instead of that of groups that do not say."""
+        return bool(param_group.get("share_given")) or param_group["share"] != self.defaults["share"]
+
     def _hook(self) -> None:
-        self._before: list[tuple[float, list[Tensor], list[Tensor]]] = []
+        self._before: list[_Before] = []
         self.register_step_pre_hook(_remember)
         self.register_step_post_hook(_shorten)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        own = self.__dict__.get("param_groups", ())
         super().__setstate__(state)
-        for group in self.param_groups:  # a state of AdamW says nothing of them
-            group.setdefault("share", self.defaults["share"])
+        for number, group in enumerate(self.param_groups):  # a state of AdamW says nothing of them
+            before = own[number] if number < len(own) else {}
+            if "share" not in group:
+                group["share"] = before.get("share", self.defaults["share"])
+                group["share_given"] = before.get("share_given", False)
+        self._share = self.defaults["share"]
         if "_before" not in self.__dict__:  # a copy; torch leaves hooks behind
             self._hook()
 
 
-@torch.no_grad()
-def _remember(opt: RelativeAdamW, *_: Any) -> None:
-    """Keep the weights before a step."""
-    for group in opt.param_groups:
-        params = [param for param in group["params"] if param.grad is not None]
-        if params and group["share"] is not None:
-            opt._before.append((group["share"], params, [param.clone() for param in params]))
+def checked_share(share: Any) -> float | None:
+    """A share of a tensor's size, as it is.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is outside of its range.
+
+    Example:
+        >>> checked_share(-1)
+        Traceback (most recent call last):
+        ValueError: share must be above 0 and at most 1, or None for the steps of AdamW, got -1
+    """
+    if share is None:
+        return None
+    if isinstance(share, bool) or not isinstance(share, numbers.Real):
+        raise TypeError(f"share is a number above 0 and at most 1, or None, got {share!r}")
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, or None for the steps of AdamW, got {share}")
+    return share
+
+
+def _remember(opt: RelativeAdamW, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Keep the weights before a step, as its decay leaves them."""
+    opt._before.clear()  # of a step that failed
+    given = evaluate_first(opt, args, kwargs)
+    # set by whoever found a gradient that must not be applied; the fused kernels look at it too
+    skip = getattr(opt, "found_inf", None)
+    with torch.no_grad():
+        for group in opt.param_groups:
+            share = checked_share(group["share"])
+            params = [param for param in group["params"] if param.grad is not None]
+            if not params or share is None:
+                continue
+            before = [param.clone() for param in params]
+            sizes = torch._foreach_norm(before)
+            if group["weight_decay"]:
+                decay = group["lr"] * group["weight_decay"]  # a tensor where the rate is one
+                torch._foreach_mul_(before, 1 - decay if skip is None else 1 - decay * (1 - skip))
+            opt._before.append((share, params, before, sizes))
+    return given
 
 
 @torch.no_grad()
 def _shorten(opt: RelativeAdamW, *_: Any) -> None:
     """Go the share of each step that the size of its tensor allows."""
-    for share, params, before in opt._before:
-        for param, old, norm in zip(params, before, torch._foreach_norm(before), strict=True):
+    for share, params, before, norms in opt._before:
+        for param, old, norm in zip(params, before, norms, strict=True):
             size = (norm / old.numel() ** 0.5).clamp_min(_LEAST)
             param.copy_(old.lerp(param, (share * size).clamp_max(1.0)))
     opt._before.clear()

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.loaders.batches import device_batches
 from zoo.data.loaders.seeding import preserve_rng
 from zoo.distributed import group as distributed
 from zoo.engine.make_optimizer import unwrapped
 from zoo.engine.modes import preserve_modes
+from zoo.engine.named_optimizers import name_of_optimizer, optimizer_of_name
+from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.inspect.lr_curve import LRFinderResult
-from zoo.training.recipes import check_fine_tune
+from zoo.storage.archive import Archive
+from zoo.training.recipes import check_fine_tune, with_listed
 from zoo.vision.data.loaders import picture_loader
-from zoo.vision.models.head_start import layers_of, start_head
+from zoo.vision.models.detection import Detector
+from zoo.vision.models.head_start import layers_of, start_head, weights_in_loss
 from zoo.vision.models.transfer import DampedLinear, TransferModel
+from zoo.vision.models.unet import UNet
 from zoo.vision.sizes import SizedLearner, Sizes
 
 log = logging.getLogger(__name__)
@@ -54,7 +63,67 @@ class FineTuning(SizedLearner):
     head_start: bool | None = None
     _new_head: str | None = None  # what the head holds while it is new
     _begun: tuple[Any, dict[str, Tensor]] | None = None  # a new model and its data, and how the head begins
+    _told_of_start: str | None = None  # why a new head does not begin there
     _statistics_chosen = False
+    _body_is_random = False  # and nobody chose an optimizer for it
+
+    def _keep_folded_statistics(self) -> None:
+        """Keep the statistics of the body's batch norm where they stand in the convolutions."""
+        body = body_of(self.model)
+        if not self._statistics_chosen and body is not None and statistics_are_folded(body):
+            self.groups.bn_freeze(True)
+
+    def load(self, name: str | Path) -> Self:
+        """As `Learner.load`. A learner that has random weights and has not trained yet goes on from the
+        loaded ones as from published ones: with `RelativeAdamW` where no optimizer was chosen.
+        """
+        super().load(name)
+        if self._body_is_random and self.opt is None:
+            self.opt_fn, self._body_is_random = RelativeAdamW, False
+        self._keep_folded_statistics()
+        return self
+
+    def _export_config(self) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "optimizer": name_of_optimizer(self.opt_fn),
+            "frozen": [group.frozen for group in self.groups],
+            "fresh": [group.fresh for group in self.groups],
+            "keeps_statistics": self.groups.keeps_statistics,
+            "statistics_chosen": self._statistics_chosen,
+            "clip": None if self.clip is None else float(self.clip),
+            "wd": None if self.wd is None else self.groups.spread(self.wd, "weight decay"),
+        }
+        return {**super()._export_config(), "training": told}
+
+    @classmethod
+    def from_archive(cls, archive: Archive, device: str | torch.device | None = None) -> Self:
+        """The learner of a read archive; it trains on as the exported one would, but for what is code: an
+        optimizer of another package, a loss function, metrics, layer groups that the model does not name.
+        """
+        learn = super().from_archive(archive, device)
+        learn._train_as_told(archive.config.get("training", {}))
+        return learn
+
+    def _train_as_told(self, told: Mapping[str, Any]) -> None:
+        """Take up what `_export_config` told; older archives say nothing."""
+        named = told.get("optimizer")
+        opt_fn = None if named is None else optimizer_of_name(named)
+        if opt_fn is not None:
+            self.opt_fn = opt_fn
+        elif body_of(self.model) is not None:
+            self.opt_fn = RelativeAdamW  # its weights are trained
+        if len(told.get("frozen", ())) == len(self.groups):
+            for group, frozen, fresh in zip(self.groups, told["frozen"], told["fresh"], strict=True):
+                group.fresh = bool(fresh)
+                for param in group.params:
+                    param.requires_grad_(param.requires_grad and not frozen)
+            self.wd = told["wd"]
+        self.clip = told.get("clip")
+        if told:
+            self.groups.bn_freeze(bool(told["keeps_statistics"]))
+            self._statistics_chosen = bool(told["statistics_chosen"])
+        else:
+            self._keep_folded_statistics()
 
     def _checked_head_start(self, head_start: Any) -> bool | None:
         if head_start is not None and not isinstance(head_start, bool):
@@ -91,7 +160,8 @@ class FineTuning(SizedLearner):
         Args:
             epochs: of the second stage.
             lr: rate of the head; by default 0.01 for the standard head of classes, labels and values, whose
-                steps are damped, otherwise 0.001. In the second stage the groups train at `lr / 2 / lr_mult`
+                steps are damped, where `RelativeAdamW` trains (the default of pretrained bodies); with
+                another optimizer or head 0.001. In the second stage the groups train at `lr / 2 / lr_mult`
                 to `lr / 2`.
             freeze_epochs: of the first stage; 0 leaves it out.
             lr_mult: by default 10 where the body changes in steps of a share of its size (`RelativeAdamW`),
@@ -102,8 +172,9 @@ class FineTuning(SizedLearner):
         """
         lr_chosen, mult_chosen = self._rates_to_tune()
         lr = lr_chosen if lr is None else lr
+        options = with_listed(options)
         options["lr_mult"] = mult_chosen if lr_mult is None else lr_mult
-        check_fine_tune(self, epochs, lr, freeze_epochs)
+        check_fine_tune(self, epochs, lr, freeze_epochs, **options)
         sizes = self._sizes_to_tune(sizes, epochs)
         if not self._statistics_chosen and isinstance(self.model, TransferModel):
             rows = _rows(self.data)
@@ -114,10 +185,21 @@ class FineTuning(SizedLearner):
 
     def _rates_to_tune(self) -> tuple[float, float]:
         """The rate of the head, and how much smaller that of the first groups is."""
-        if unwrapped(self.opt_fn)[0] is not RelativeAdamW:
+        if not self._trains_by_shares():
             return PLAIN_RATE, PLAIN_RATIO
         damped = any(isinstance(module, DampedLinear) for module in self.model.modules())
         return (TUNED_RATE if damped else PLAIN_RATE), TUNED_RATIO
+
+    def _trains_by_shares(self) -> bool:
+        """Whether the optimizer is a `RelativeAdamW`; one that a function makes is made to see."""
+        inner = unwrapped(self.opt_fn)[0]
+        if isinstance(inner, type):
+            return issubclass(inner, RelativeAdamW)
+        if self.opt is not None:
+            return isinstance(self.opt.opt, RelativeAdamW)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit tells again
+            return isinstance(LayerOptimizer(self.opt_fn, self.groups, PLAIN_RATE).opt, RelativeAdamW)
 
     def lr_find(self, *given: Any, **options: Any) -> LRFinderResult:
         """As `Learner.lr_find`; a new head is tried from where its first fit will begin.
@@ -154,7 +236,7 @@ class FineTuning(SizedLearner):
         data, model = self.data, self.model
         if not self._head_may_start() or not isinstance(model, TransferModel):
             return
-        new = _digest(model), data, data.train_dl, data.tfms
+        new = _digest(model), data, data.train_dl, data.tfms, self._loss_weights()
         if self._begun is not None and self._begun[0] == new:
             model.head.load_state_dict(self._begun[1])
             self._new_head = self._begun = None
@@ -173,9 +255,23 @@ class FineTuning(SizedLearner):
                 for pictures, answers in device_batches(loader, self.device, training=False):
                     rows.append((model.features(pictures).float().cpu(), answers.cpu()))
             features, targets = map(torch.cat, zip(*rows, strict=True))
-        start_head(model.head, features, targets)
+        weights = weights_in_loss(self.loss_fn, targets.cpu(), data.c)
+        plan = getattr(data.train_dl, "plan", None)
+        if weights is not None and isinstance(plan, BalancedPlan):
+            drawn = torch.from_numpy(plan.row_weights()).float()
+            weights = weights * (drawn if weights.ndim == 1 else drawn[:, None])
+        start_head(model.head, features, targets, weights)
         self._new_head, self._begun = None, (new, _copied(model.head))
         self._tell(f"the head starts from logistic regression on {len(targets):,} pictures")
+
+    def _loss_weights(self) -> list[float] | None:
+        """What a target of each class or label counts in the loss; None for a loss that is no cross entropy
+        known here.
+        """
+        data = self.data
+        each = torch.arange(data.c) if data.task == "classification" else torch.ones(1, data.c)
+        found = weights_in_loss(self.loss_fn, each, data.c)
+        return None if found is None else found.flatten().tolist()
 
     @property
     def _new_features(self) -> bool:
@@ -197,28 +293,56 @@ class FineTuning(SizedLearner):
         rows = _rows(data)
         if min(rows, getattr(data.train_dl, "bs", 2)) < 2 or (self.head_start is None and rows > START_ROWS):
             return False
-        if _digest(self.model.get_submodule("head")) == self._new_head:
-            return True
-        self._new_head = None
-        return False
+        head = self.model.get_submodule("head")
+        if _digest(head) != self._new_head:
+            self._new_head = None
+            return False
+        counts = self._loss_weights()
+        why = None
+        if not all(param.requires_grad for param in head.parameters()):
+            why = "some of its weights are frozen"
+        elif counts is None:
+            why = f"the loss is none of zoo's or torch's cross entropies, but {_named(self.loss_fn)}"
+        elif not any(counts):
+            why = "no class counts in the loss"
+        if why is not None and why != self._told_of_start:
+            self._told_of_start = why
+            self._tell(f"the head does not start from logistic regression: {why}")
+        return why is None
+
+
+def _named(function: Any) -> str:
+    inner = unwrapped(function)[0]
+    return getattr(inner, "__name__", type(inner).__name__)
 
 
 def statistics_are_folded(body: nn.Module) -> bool:
-    """Whether all batch norm layers of a trained body have the mean 0 and the variance 1 (less an epsilon):
-    they were folded into the convolutions before them, as converters to formats for phones do.
+    """Whether all batch norm layers of a body have the mean 0 and the variance 1 (less an epsilon), and are
+    trained: they were folded into the convolutions before them, as converters to formats for phones do.
 
     Example:
-        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
-        True
-        >>> statistics_are_folded(nn.Sequential(nn.Conv2d(3, 4, 1)))
+        >>> body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        >>> statistics_are_folded(body)  # new, not folded
         False
+        >>> _ = nn.init.normal_(body[1].bias)
+        >>> statistics_are_folded(body)
+        True
     """
     norms = [m for m in body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     known = [(m.running_mean, m.running_var) for m in norms]
-    return bool(known) and all(
+    return any(norm.bias is not None and bool(norm.bias.any()) for norm in norms) and all(
         mean is not None and var is not None and not mean.any() and bool(((var - 1).abs() < 1e-4).all())
         for mean, var in known
     )
+
+
+def body_of(model: nn.Module) -> nn.Module | None:
+    """The part of a model of `pretrained` that published weights are for; None for other networks."""
+    if isinstance(model, TransferModel):
+        return model.body
+    if isinstance(model, UNet):
+        return model.encoder
+    return model.net.backbone if isinstance(model, Detector) else None
 
 
 def _rows(data: Any) -> int:

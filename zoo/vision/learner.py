@@ -26,7 +26,7 @@ from zoo.vision.data.dataset import ImageDataset
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader, with_pictures
 from zoo.vision.data.picture_data import ImageData
-from zoo.vision.fine_tuning import FineTuning, statistics_are_folded
+from zoo.vision.fine_tuning import FineTuning
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -97,7 +97,9 @@ class ConvLearner(Seeing, FineTuning):
             n_out: outputs of the model, where the data do not tell.
             head_start: whether the new head begins its first fit as logistic regression on the activations of
                 the training pictures (for classes and labels), from which it learns on; that equals some
-                hundred steps. None: with up to 5,000 pictures; True: with any number. Without cached
+                hundred steps. The regression weighs the pictures as the loss and `balance` do; with a loss
+                that is no cross entropy of `zoo.losses` or torch, or with frozen weights in the head, there
+                is none, which is told. None: with up to 5,000 pictures; True: with any number. Without cached
                 activations it takes one more pass over the pictures. False: it begins with random weights.
 
         Weights whose batch norm is folded into the convolutions keep its statistics: see `bn_freeze`. Where
@@ -129,16 +131,16 @@ class ConvLearner(Seeing, FineTuning):
         )
         if isinstance(model, TransferModel) and model.pooled and begins_at_zero(target):
             start_at_zero(model.head)
-        if chosen["opt_fn"] is None and weights is not None:
+        is_random = chosen["opt_fn"] is None and weights is None
+        if chosen["opt_fn"] is None and not is_random:
             chosen["opt_fn"] = RelativeAdamW
         learn = cls(data, model, **chosen)
+        learn._body_is_random = is_random
         learn.groups[-1].fresh = True
         learn.freeze()
         learn.head_start = head_start
         learn._head_is_new()
-        body = getattr(model, "body", getattr(model, "encoder", None))
-        if weights is not None and isinstance(body, nn.Module) and statistics_are_folded(body):
-            learn.groups.bn_freeze(True)
+        learn._keep_folded_statistics()
         if precompute:
             learn.precompute = True
         return learn

@@ -71,9 +71,10 @@ def feature_data(
         )
         old = getattr(data, f"{name}_dl")
         loader = FeatureLoader(
-            values, targets, bs=data.bs, shuffle=old.shuffle, seed=old.seed, drop_last=old.drop_last
+            values, targets, bs=old.bs, shuffle=old.shuffle, seed=old.seed, drop_last=old.drop_last
         )
         loader.pictures = old
+        loader.plan = getattr(old, "plan", None)
         setattr(features, f"{name}_dl", loader)
     return features
 

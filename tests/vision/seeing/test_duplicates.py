@@ -103,13 +103,21 @@ def test_mirrored_pictures_are_found_by_features(data_dir, tmp_path):
     mirrored = Image.open(photos[3]).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     (tmp_path / "train" / "dogs").mkdir()
     mirrored.save(tmp_path / "train" / "dogs" / "mirrored.png")
+    large = Image.open(photos[5])
+    large.resize((large.width // 8, large.height // 8)).save(tmp_path / "train" / "dogs" / "small.png")
     data = ImageClassifierData.from_paths(
         tmp_path, val_name=None, tfms=tfms_from_model("mobilenet_v2", 96), bs=16, num_workers=0
     )
     learn = ConvLearner.pretrained("mobilenet_v2", data, weights=weights, path=tmp_path, progress=False)
+    mirror, small = ("mirrored.png", photos[3].name, "near"), ("small.png", photos[5].name, "near")
     found = find_duplicates(learn, max_distance=0.3)
-    assert pairs(found) == {("mirrored.png", photos[3].name, "near")}
-    assert not len(find_duplicates(learn, by="look"))
+    assert pairs(found) == {mirror, small}
+    assert dict(zip(found.file.str[-8:], found.by, strict=True)) == {
+        "ored.png": "features",
+        "mall.png": "look",
+    }
+    assert pairs(find_duplicates(learn, by="look")) == {small}
+    assert mirror in pairs(find_duplicates(learn, by="features", max_distance=0.3))
     assert learn.precompute is False
 
 

@@ -59,6 +59,22 @@ class BalancedPlan:
         rows = rng.permutation(rows)[: self.n_rows].tolist()
         return [rows[start : start + self.bs] for start in range(0, self.n_rows, self.bs)]
 
+    def row_weights(self) -> np.ndarray:
+        """How many times an epoch draws each row, in the mean over epochs.
+
+        Example:
+            >>> BalancedPlan(np.array([0, 0, 0, 1]), bs=4).row_weights().round(2).tolist()
+            [0.67, 0.67, 0.67, 2.0]
+        """
+        if self.targets.ndim == 1:
+            _, codes, counts = np.unique(self.targets, return_inverse=True, return_counts=True)
+            return len(self.targets) / (len(counts) * counts[codes])
+        marked = self.targets > 0.5
+        shares = np.maximum(marked.sum(0), 1) / len(marked)
+        weight = np.where(marked, 1 / shares, 0).max(1)
+        weight[weight == 0] = 1.0  # rows without a label
+        return weight / weight.mean()
+
     def _of_classes(self, rng: np.random.Generator) -> np.ndarray:
         total = len(self.targets)
         numbers, codes = np.unique(self.targets, return_inverse=True)
@@ -72,8 +88,5 @@ class BalancedPlan:
         return np.concatenate(drawn)
 
     def _of_labels(self, rng: np.random.Generator) -> np.ndarray:
-        marked = self.targets > 0.5
-        shares = np.maximum(marked.sum(0), 1) / len(marked)
-        weight = np.where(marked, 1 / shares, 0).max(1)
-        weight[weight == 0] = 1.0  # rows without a label
-        return rng.choice(len(marked), len(marked), p=weight / weight.sum())
+        weight = self.row_weights()
+        return rng.choice(len(weight), len(weight), p=weight / weight.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -172,13 +173,42 @@ def picture_loader(
 
 
 class FeatureLoader(TensorLoader):
-    """Batches of (features, target).
+    """Batches of (features, target), drawn as those of the pictures.
 
     Attributes:
         pictures: the loader of the pictures that the features are of.
+        plan: chooses the rows of every batch instead of `bs` and `shuffle`, as that of the pictures does.
     """
 
     pictures: DatasetLoader
+    plan: BatchPlan | None = None
+
+    @property
+    def order(self) -> Tensor | None:
+        """Row numbers in the order of this epoch's batches; `None` where that is their natural order."""
+        if self.plan is None:
+            return super().order
+        return torch.tensor([row for rows in self.plan.batches(self.epoch, self.seed) for row in rows])
+
+    def with_bs(self, bs: int) -> FeatureLoader:
+        other: FeatureLoader = super().with_bs(bs)  # type: ignore[assignment]
+        if self.plan is not None:
+            if not hasattr(self.plan, "with_bs"):
+                raise TypeError("FeatureLoader: the plan decides on the batches, not bs")
+            other.plan = self.plan.with_bs(bs)  # type: ignore[attr-defined]
+        return other
+
+    def __len__(self) -> int:
+        return super().__len__() if self.plan is None else len(self.plan)
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+        if self.plan is None:
+            yield from super()._batches()
+            return
+        planned = list(self.plan.batches(self.epoch, self.seed))[self.start_batch :]
+        order = torch.tensor([row for rows in planned for row in rows], dtype=torch.long)
+        for rows in order.to(self.tensors[0].device).split([len(rows) for rows in planned]):
+            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
 
 
 def with_pictures(data: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.loaders.balanced import BalancedPlan
 from zoo.errors import some
 from zoo.vision.data.loaders import picture_loader
 
@@ -34,6 +35,7 @@ def only_rows(data: Any, rows: Any) -> Any:
     old = data.train_dl
     fewer.trn_ds = smaller
     fewer.train_dl = picture_loader(
-        smaller, data.bs, shuffle=old.shuffle, num_workers=data.num_workers, seed=old.seed
-    )
+        smaller, data.bs, shuffle=old.shuffle, num_workers=data.num_workers, seed=old.seed,
+        balance=isinstance(getattr(old, "plan", None), BalancedPlan),
+    )  # fmt: skip
     return fewer

@@ -18,12 +18,10 @@ from zoo.storage.files import atomic_write
 from zoo.vision.files.depths import ValueRange
 from zoo.vision.seeing.cleaning_script import SCRIPT, STYLE
 from zoo.vision.seeing.duplicates import (
-    NEAR,
     across_split,
     contradicting,
-    duplicate_table,
     has_features,
-    near_limit,
+    table_of_both,
 )
 from zoo.vision.seeing.features import compared, raw_features
 from zoo.vision.seeing.label_errors import has_labels, suspicious_table
@@ -85,11 +83,7 @@ def cleaning_page(source: Any, path: str | Path, *, n: int = 60) -> Path:
         doubts = suspicious_table(pictures, raw[: pictures.n_labelled], None)
         shown = [cards.one(index[one["part"], one["row"]], _doubt(one)) for one in _first(doubts, n)]
         sections.append(grid_part("Labels that are probably wrong", _of(len(shown), len(doubts)), shown))
-    twins = duplicate_table(pictures, looks, None, NEAR["look"])
-    if features is not None:
-        seen = duplicate_table(pictures, looks, features, near_limit(features))
-        places = ["part", "row", "twin_part", "twin_row"]
-        twins = pd.concat([twins, seen]).drop_duplicates(places, ignore_index=True)
+    twins = table_of_both(pictures, looks, features)
     twisted = contradicting(twins)
     split = across_split(twins).drop(twisted.index, errors="ignore")
     inside = twins.drop(twisted.index.union(split.index))

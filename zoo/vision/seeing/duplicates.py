@@ -27,28 +27,32 @@ FEWEST = 30  # pictures from which their mean says enough to compare features ar
 _BLOCK = 512
 _FLAT = 4.0  # grey levels of deviation below which a picture has nothing that a hash could tell apart
 
-By = Literal["look", "features"]
+By = Literal["look", "features", "both"]
 
 
 def find_duplicates(source: Any, *, by: By | None = None, max_distance: float | None = None) -> pd.DataFrame:
     """Pictures that equal or nearly equal others, the nearest first.
 
     Equal contents are found first, then near duplicates: by look (a 256-bit difference hash, which sees
-    through other sizes, compression and brightness), or, of a learner, by the features of its network (which
-    also see through crops, mirroring and small changes of the scene). Every picture is listed with the
+    through other sizes, compression and brightness), and, of a learner, by the features of its network, too
+    (which see through crops, mirroring and small changes of the scene, but not always through other sizes).
+    Every picture is listed with the
     nearest one before it in its own part of the split, and those of validation and test with the nearest one
     of training, too. 10,000 pictures take seconds once they are opened; memory grows with their number only.
 
     Args:
         source: a learner, picture data, a folder, or a list of files or arrays.
-        by: "look" or "features"; by default "features" for a learner with at least 30 pictures, else "look".
+        by: "look", "features", or "both"; by default "both" for a learner with at least 30 pictures, else
+            "look".
         max_distance: the largest distance listed, 0 to 1; by default 0.12 of the bits for "look", a cosine
             distance of 0.22 around the mean for "features" (or half of the usual distance to the nearest
-            other, where that is less).
+            other, where that is less). With "both" it can only lower that of "look".
 
     Returns:
-        One row a pair: `file`, `twin`, `distance` (0 for equal contents), `kind` ("exact" or "near"), `part`
-        and `twin_part` of the split, `label` and `twin_label`, and `row` and `twin_row` within their parts.
+        One row a pair: `file`, `twin`, `distance` (0 for equal contents), `kind` ("exact" or "near"), `by`
+        ("contents", or what the distance is of: "look" or "features"; what both see is told once, by look),
+        `part` and `twin_part` of the split, `label` and `twin_label`, and `row` and `twin_row` within their
+        parts.
 
     Raises:
         ValueError: for `by="features"` without a learner, and for distances outside of [0, 1].
@@ -63,15 +67,14 @@ def find_duplicates(source: Any, *, by: By | None = None, max_distance: float | 
     pictures = picture_set(source)
     from_learner = has_features(source, pictures)
     if by is None:
-        by = "features" if from_learner else "look"
-    if by not in NEAR:
-        raise ValueError(f"by must be 'look' or 'features', got {by!r}")
-    if by == "features" and not from_learner:
+        by = "both" if from_learner else "look"
+    if by not in (*NEAR, "both"):
+        raise ValueError(f"by must be 'look', 'features' or 'both', got {by!r}")
+    if by != "look" and not from_learner:
         raise ValueError(
-            f"by='features' needs a learner, whose network makes them, and {FEWEST} pictures: use by='look'"
+            f"by={by!r} needs a learner, whose network makes features, and {FEWEST} pictures: use by='look'"
         )
-    limit = NEAR[by] if max_distance is None else float(max_distance)
-    if not 0 <= limit <= 1:
+    if max_distance is not None and not 0 <= float(max_distance) <= 1:
         raise ValueError(f"max_distance lies between 0 (equal) and 1, got {max_distance}")
     looks = look_at(pictures.items, value_range=range_of(source))
     if len(looks.broken) == len(pictures):
@@ -79,10 +82,33 @@ def find_duplicates(source: Any, *, by: By | None = None, max_distance: float | 
         raise ValueError(
             f"find_duplicates: none of the pictures can be read; {shown(pictures.names[row])}: {reason}"
         )
-    features = frozen_features(source) if by == "features" else None
-    if max_distance is None:
-        limit = near_limit(features)
+    features = None if by == "look" else frozen_features(source)
+    limit = near_limit(features) if max_distance is None else float(max_distance)
+    if by == "both":
+        return table_of_both(pictures, looks, features, limit)
     return duplicate_table(pictures, looks, features, limit)
+
+
+def table_of_both(
+    pictures: PictureSet, looks: Looks, features: np.ndarray | None, limit: float | None = None
+) -> pd.DataFrame:
+    """What is alike by look, and what is by features where there are some.
+
+    Args:
+        features: rows x values.
+        limit: largest distance of features; of looks it is no larger than usual. None: the usual one.
+    """
+    import pandas as pd
+
+    of_look = NEAR["look"] if limit is None else min(limit, NEAR["look"])
+    found = [duplicate_table(pictures, looks, None, of_look)]
+    if features is not None:
+        limit = near_limit(features) if limit is None else limit
+        found.append(duplicate_table(pictures, looks, features, limit))
+    every = pd.concat(found, ignore_index=True)
+    every = every.drop_duplicates(["part", "row", "twin_part", "twin_row"])
+    order = np.lexsort((every.distance, every.kind != "exact"))
+    return every.iloc[order].reset_index(drop=True)
 
 
 def has_features(source: Any, pictures: PictureSet) -> bool:
@@ -111,6 +137,8 @@ def duplicate_table(
         "distance": np.array([distance for _, _, distance, _ in pairs], dtype=np.float64),
         "kind": np.array(["exact" if exact else "near" for _, _, _, exact in pairs], dtype=object),
     }
+    by = "look" if features is None else "features"
+    columns["by"] = np.array(["contents" if exact else by for _, _, _, exact in pairs], dtype=object)
     for prefix, numbers in named.items():
         columns[f"{prefix}part"] = pictures.parts[numbers].astype(object)
         columns[f"{prefix}label"] = [labels[i] for i in numbers]

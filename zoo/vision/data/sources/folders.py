@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.classes import Classes
 from zoo.data.splits import stratified_idxs
 from zoo.errors import did_you_mean, some
 from zoo.vision.data.dataset import ImageDataset
@@ -48,6 +49,7 @@ def split_folders(
     `ImageClassifierData.from_paths` for the arguments.
     """
     source = existing_folder(path, trn_name, "training")
+    classes = None if classes is None else Classes.given(classes).names
     files, y, known = read_class_folders(source, classes, limit=limit, only=classes is not None)
     train, valid = ImageDataset(files, y, None), None
     if val_pct is not None and val_name is not None and (path / val_name).is_dir():
