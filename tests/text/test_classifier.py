@@ -16,8 +16,8 @@ from zoo import load_learner
 from zoo.storage.archive import ArchiveError
 from zoo_text import Field, LanguageModelData, TextData
 from zoo_text.model.classifier import TextClassifier
+from zoo_text.model.encoder_file import remap_rows
 from zoo_text.tokens.vocab import Vocab
-from zoo_text.transfer import remap_rows
 
 SIZES = {"emb_sz": 16, "n_hid": 16, "n_layers": 1, "device": "cpu", "progress": False}
 

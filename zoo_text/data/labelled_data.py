@@ -32,8 +32,8 @@ from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, T
 from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.data.targets import TextTargets
 from zoo_text.model.classifier import TextClassifier
+from zoo_text.model.encoder_file import find_encoder, sizes_for
 from zoo_text.tokens.vocab import Field
-from zoo_text.transfer import find_encoder, sizes_for
 
 if TYPE_CHECKING:
     import pandas as pd

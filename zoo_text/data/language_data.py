@@ -21,12 +21,12 @@ from zoo_text.data.columns import text_column
 from zoo_text.data.encoded import encoded_texts, field_of, opened
 from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
 from zoo_text.data.running_text import LanguageModelLoader, evaluated_columns
+from zoo_text.model.encoder_file import find_encoder, sizes_for
 from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids
 from zoo_text.tokens.token_file import TokenFile
 from zoo_text.tokens.vocab import Field
-from zoo_text.transfer import find_encoder, sizes_for
 
 if TYPE_CHECKING:
     import pandas as pd
