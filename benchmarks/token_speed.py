@@ -2,7 +2,7 @@
 
 Film reviews become token ids, cold: what earlier rounds learned is forgotten, processes are started within
 the time. zoo also numbers the tokens (`Field.counter`), the others only give strings. fastai does what its
-users do, `Tokenizer(SpacyTokenizer())` with its rules, in as many processes as zoo. Rounds alternate in one
+users do, `SpacyTokenizer` with its rules, in as many processes as zoo. Rounds alternate in one
 process tree; medians count. `--parts identity` compares tokens with spaCy's, one by one, on all reviews.
 
 `--parts corpus` writes a file of `--gigabytes` out of repeated reviews and makes a `TokenFile` of it in a
@@ -62,12 +62,11 @@ def zoo_run(texts: list[str], workers: int) -> int:
 
 
 def fastai_run(texts: list[str], workers: int) -> int:
-    from fastai.text.core import SpacyTokenizer, Tokenizer, parallel_tokenize
+    from fastai.text.core import SpacyTokenizer, defaults, parallel_tokenize
 
-    if workers == 1:
-        tokenizer = Tokenizer(SpacyTokenizer())
-        return sum(len(tokenizer(text)) for text in texts)
-    found: Iterable[Any] = parallel_tokenize(texts, tok=SpacyTokenizer, n_workers=workers)
+    found: Iterable[Any] = parallel_tokenize(
+        texts, SpacyTokenizer(), defaults.text_proc_rules, n_workers=0 if workers == 1 else workers
+    )
     return sum(len(tokens) for _, tokens in found)
 
 

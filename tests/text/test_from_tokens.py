@@ -96,7 +96,7 @@ def test_labelled_tokens_on_disk_give_the_batches_of_texts(tmp_path: Path) -> No
     learn = data.get_model(emb_sz=4, n_hid=4, n_layers=1, seed=0)
     learn.fit(1e-3, 1)
     assert len(learn.predict_batch(["a good film"])) == 1
-    marks = np.eye(2, dtype=int)[[0, 1] * 10]
+    marks: Any = np.eye(2, dtype=int)[[0, 1] * 10]
     assert TextData.from_tokens((train, marks), classes=["x", "y"], bs=4).task == "multilabel"
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
@@ -31,9 +31,18 @@ class Block(NamedTuple):
     continues: list[bool]
 
 
-class _Encoded(NamedTuple):
-    ids: np.ndarray  # int32, of all texts of a block
-    lengths: np.ndarray  # int64, one a text
+class EncodedBlock(NamedTuple):
+    """Ids of the texts of a block.
+
+    Attributes:
+        ids: int32, all texts joined.
+        lengths: int64, one a text.
+        continues: for each, whether it goes on with the text before.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    continues: list[bool]
 
 
 def blocks_of(parts: Iterable[tuple[str, bool]], first: int = 0) -> Iterator[Block]:
@@ -69,7 +78,7 @@ def check_workers(workers: int) -> int:
 
 def encode_blocks(
     blocks: Iterable[Block], numbers: Field | ProvisionalIds, workers: int = 1
-) -> Iterator[tuple[np.ndarray, np.ndarray, list[bool]]]:
+) -> Iterator[EncodedBlock]:
     """Ids of the texts of each block, in order; the same ones for any number of workers.
 
     Args:
@@ -77,53 +86,48 @@ def encode_blocks(
         numbers: a field with a vocabulary, or provisional numbers.
         workers: processes that make tokens; 1 makes them in this one.
 
-    Yields:
-        ids, int32; lengths, int64, one a text; `continues` of the block.
-
     Raises:
         RuntimeError: if a process was killed.
     """
     if check_workers(workers) == 1:
         for block in blocks:
-            yield *_encode(block.texts, numbers), block.continues
+            yield _encode(block, numbers)
         return
     field = numbers if isinstance(numbers, Field) else numbers.field
     finals: dict[int, np.ndarray] = {}  # of each process: what its own numbers are here
 
-    def mapped(process: int, encoded: _Encoded, words: list[str]) -> _Encoded:
+    def mapped(process: int, encoded: EncodedBlock, words: list[str]) -> EncodedBlock:
         own = finals.get(process, np.zeros(0, np.int32))
         more = np.fromiter(map(numbers.number, words), np.int32, len(words))
         finals[process] = np.concatenate([own, more])
-        return _Encoded(finals[process][encoded.ids], encoded.lengths)
+        return encoded._replace(ids=finals[process][encoded.ids])
 
-    waiting: deque = deque()
+    waiting: deque[Future[tuple[int, EncodedBlock, list[str]]]] = deque()
     # the pool ends its processes, also when whoever reads stops early
     with ProcessPoolExecutor(
         workers, multiprocessing.get_context(), initializer=_start, initargs=(field.without_vocab(),)
     ) as pool:
         try:
             for block in blocks:
-                waiting.append((pool.submit(_work, block.texts), block.continues))
+                waiting.append(pool.submit(_work, block))
                 if len(waiting) > 2 * workers:
-                    done, continues = waiting.popleft()
-                    yield *mapped(*done.result()), continues
+                    yield mapped(*waiting.popleft().result())
             while waiting:
-                done, continues = waiting.popleft()
-                yield *mapped(*done.result()), continues
+                yield mapped(*waiting.popleft().result())
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"one of {workers} processes that make tokens was killed: if memory ran out, "
                 "use fewer workers"
             ) from error
         finally:
-            for future, _ in waiting:
+            for future in waiting:
                 future.cancel()
 
 
-def _encode(texts: list[str], numbers: Field | ProvisionalIds) -> _Encoded:
-    encoded = numbers.encode(texts)
+def _encode(block: Block, numbers: Field | ProvisionalIds) -> EncodedBlock:
+    encoded = numbers.encode(block.texts)
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    return _Encoded(np.concatenate([np.zeros(0, np.int32), *encoded]), lengths)
+    return EncodedBlock(np.concatenate([np.zeros(0, np.int32), *encoded]), lengths, block.continues)
 
 
 # in a worker: its own numbers, and how many of their words it has told
@@ -143,8 +147,8 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _work(texts: list[str]) -> tuple[int, _Encoded, list[str]]:
-    encoded = _encode(texts, _own[0])
+def _work(block: Block) -> tuple[int, EncodedBlock, list[str]]:
+    encoded = _encode(block, _own[0])
     words = _own[0].words(_told[0])
     _told[0] += len(words)
     return os.getpid(), encoded, words
