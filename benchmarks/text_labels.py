@@ -115,9 +115,7 @@ def main() -> None:
     for share in (0.05, 0.1):
         found = [planted(train, share, seed) for seed in range(args.seeds)]
         told = ", ".join(f"{one:.2f}" for one in found)
-        print(
-            f"{share:.0%} of 2,000 labels swapped; of the first 100 suspicious ones were: {told}", flush=True
-        )
+        print(f"{share:.0%} of 2,000 labels swapped: {told} of the first 100 suspicious ones", flush=True)
 
 
 if __name__ == "__main__":

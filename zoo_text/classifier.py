@@ -149,14 +149,14 @@ class TextClassifierLearner(EncoderMixin, Learner):
     def suspicious_labels(self, n: int | None = None, *, folds: int = 5, seed: int = 0) -> pd.DataFrame:
         """Training and validation texts that are probably labelled wrongly.
 
-        The network has learned these labels, wrong ones too. Every text is therefore judged by a quick model
-        that has not seen its label: naive Bayes n-grams (as in `baseline()`), by cross-validation over
+        The network has learned these labels, wrong ones too. Every text is therefore judged by the quick
+        models of `baseline()` (the mean of both) that have not seen its label, by cross-validation over
         training and validation texts together; then the rule of confident learning (Northcutt et al. 2021)
         picks out labels.
 
         Args:
             n: The first so many, the most doubtful first; all by default.
-            folds: How often the judging model is fitted.
+            folds: How often the judging models are fitted.
             seed: Of the folds.
 
         Returns:

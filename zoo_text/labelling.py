@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.data.asked import checked_n, told_n
 from zoo.data.check.label_errors import Doubt, confident_doubts, judged_out_of_fold, tell_weak
 from zoo.data.row_names import BY_NUMBER
-from zoo_text.data.baseline import NaiveBayesWeighted
+from zoo_text.data.baseline import NaiveBayesWeighted, TfIdfWeighted
 from zoo_text.data.columns import text_column
 from zoo_text.data.ngrams import NGrams
 from zoo_text.data.padded_batches import TextLoader
@@ -45,11 +45,14 @@ def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed:
     part_of = np.repeat(parts, [loader.n_rows for loader in loaders])
     row_of = np.concatenate([np.arange(loader.n_rows) for loader in loaders])
     counts, names = NGrams(data.nt).fit_transform(texts), list(data.classes)
+    by_tfidf = TfIdfWeighted(counts)
 
     def judged(given: np.ndarray, n_classes: int) -> np.ndarray:
         def judge(learned: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            model = NaiveBayesWeighted().fit(counts[learned], given[learned])
-            return model.classes_, model.predict_proba(counts[others])
+            own, other = (
+                model.fit(counts[learned], given[learned]) for model in (NaiveBayesWeighted(), by_tfidf)
+            )
+            return own.classes_, (own.predict_proba(counts[others]) + other.predict_proba(counts[others])) / 2
 
         return judged_out_of_fold(judge, given, n_classes, folds=folds, seed=seed, what="text")
 
@@ -146,7 +149,7 @@ def _varied(features: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.
     values = PCA(most, svd_solver="randomized", random_state=seed).fit_transform(values)
     with warnings.catch_warnings():  # of fewer different rows than clusters: their copies follow
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        clusters = KMeans(n, n_init=1, random_state=seed).fit(values, sample_weight=weights + 1e-6)
+        clusters = KMeans(n, n_init="auto", random_state=seed).fit(values, sample_weight=weights + 1e-6)
     chosen: list[int] = []
     free = np.ones(len(values), dtype=bool)
     for centre in clusters.cluster_centers_:

@@ -115,7 +115,7 @@ class NaiveBayesWeighted:
 
     def fit(self, counts: csr_matrix, target: np.ndarray, weights: np.ndarray | None = None) -> Self:
         """Learns from counts of shape (texts, columns) and class numbers of shape (texts,)."""
-        held = counts.sign()
+        held = _held(counts)
         self.classes_ = np.unique(target)
         told = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
         self._parts = [self._one(held, target == number, weights) for number in told]
@@ -129,12 +129,19 @@ class NaiveBayesWeighted:
 
     def predict_proba(self, counts: csr_matrix) -> np.ndarray:
         """Probabilities of shape (texts, classes)."""
-        held = counts.sign()
+        held = _held(counts)
         found = [model.predict_proba(_scaled(held, ratio))[:, 1] for ratio, model in self._parts]
         if len(found) == 1:
             return np.stack([1 - found[0], found[0]], 1)
         each = np.stack(found, 1)
         return each / each.sum(1, keepdims=True).clip(1e-12)
+
+
+def _held(counts: csr_matrix) -> csr_matrix:
+    """1 where a text holds a word or pair."""
+    held = counts.copy()
+    held.data = np.ones_like(held.data)
+    return held
 
 
 def _scaled(matrix: csr_matrix, factors: np.ndarray) -> csr_matrix:
@@ -152,29 +159,49 @@ def _logistic(strength: float, inputs: csr_matrix, target: np.ndarray, weights: 
         return LogisticRegression(C=strength, max_iter=200).fit(inputs, target, sample_weight=weights)
 
 
+class TfIdfWeighted:
+    """Logistic regression on the words and pairs that a text holds, weighted by TF-IDF (sublinear counts).
+
+    Args:
+        counts: of shape (texts, columns), from which the weights are learned.
+    """
+
+    def __init__(self, counts: csr_matrix) -> None:
+        from sklearn.feature_extraction.text import TfidfTransformer
+
+        self._weighting = TfidfTransformer(sublinear_tf=True).fit(counts)
+
+    def weighted(self, counts: csr_matrix) -> Any:
+        """Counts as rows of length 1."""
+        return self._weighting.transform(counts)
+
+    def fit(self, counts: csr_matrix, target: np.ndarray, weights: np.ndarray | None = None) -> Self:
+        """Learns from counts of shape (texts, columns) and class numbers of shape (texts,)."""
+        self._model = _logistic(10.0, self.weighted(counts), target, weights)
+        self.classes_ = self._model.classes_
+        return self
+
+    def predict_proba(self, counts: csr_matrix) -> np.ndarray:
+        """Probabilities of shape (texts, classes)."""
+        return self._model.predict_proba(self.weighted(counts))
+
+
 def _by_bayes(rows: FitRows, counts: Counts) -> Tensor:
     train, valid = counts.both
     return class_answers(rows, lambda target: NaiveBayesWeighted().fit(train, target, rows.weights), (valid,))
 
 
 def _by_tfidf(rows: FitRows, counts: Counts) -> Tensor:
-    train, valid = _tfidf(counts)
-    return class_answers(rows, lambda target: _logistic(10.0, train, target, rows.weights), (valid,))
-
-
-def _tfidf(counts: Counts) -> tuple[csr_matrix, csr_matrix]:
-    from sklearn.feature_extraction.text import TfidfTransformer
-
-    weighting = TfidfTransformer(sublinear_tf=True)
     train, valid = counts.both
-    return weighting.fit_transform(train), weighting.transform(valid)
+    return class_answers(rows, lambda target: TfIdfWeighted(train).fit(train, target, rows.weights), (valid,))
 
 
 def _ridge(rows: FitRows, counts: Counts) -> Tensor:
     """Values by ridge regression, of the strength that is best for a tenth of the training texts."""
     from sklearn.linear_model import Ridge
 
-    train, valid = _tfidf(counts)
+    weighting = TfIdfWeighted(counts.both[0])
+    train, valid = map(weighting.weighted, counts.both)
     targets = rows.outputs.astype("float64")
     held = np.random.default_rng(0).permutation(len(targets)) < len(targets) / 10
     strength = 1.0

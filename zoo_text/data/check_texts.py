@@ -68,7 +68,7 @@ def check_text_data(data: TextData) -> DataReport:
     )  # fmt: skip
     findings = [*constant_target(split), *equal_rows(split)]
     own_marks = {UNKNOWN, PADDING, *data.field.marks}  # which look like tags
-    itos = data.field.vocab.itos
+    itos = data.mapping_values()["words"]
     html = np.array([word not in own_marks and bool(_HTML.search(word)) for word in itos])
     for name, own in texts.items():
         findings += _unknown(data, name, own) + _html(data, name, own, html)
