@@ -60,9 +60,14 @@ def test_spans_give_back_text_of_any_characters(text: str) -> None:
         check_exact(text, field)
 
 
+def test_line_breaks_behind_a_blank_are_found() -> None:
+    check_exact("don't \n!!!!! ", Field(rules=RULES))
+    check_exact("  a \n\n b \t", Field(rules=RULES))
+
+
 def test_spans_of_real_reviews(reviews: pd.DataFrame) -> None:
     plain, marked = Field(), Field(rules=RULES)
-    for text in reviews.text[:30]:
+    for text in reviews.text[:15]:
         check_exact(text, plain)
         check_exact(text, marked)
 

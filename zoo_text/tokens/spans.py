@@ -120,6 +120,11 @@ def _find(body: str, token: str, following: str, place: int) -> tuple[int, int] 
 def _next(body: str, forms: Sequence[str], place: int) -> tuple[int, int] | None:
     """The token if it comes next: behind nothing but whitespace or, if it is a word, signs."""
     for form in forms:
+        if form.isspace():  # among the blanks that come next, not behind them
+            start = body.find(form, place, _BLANKS(body, place, place + _FAR))
+            if start >= 0:
+                return start, start + len(form)
+            continue
         behind = _SIGNS if form[0].isalnum() else _BLANKS
         for start in (place, behind(body, place, place + _FAR)):
             if body.startswith(form, start):
