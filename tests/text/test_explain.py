@@ -392,8 +392,8 @@ def test_colours_follow_the_scores() -> None:
     found = WordAttribution("a b c", ["a", "b", "c"], [(0, 1), (2, 3), (4, 5)], np.array([2.0, -1.0, 0.01]),
                             "x", 0.75, "y", 1.1, 0.09, "integrated")  # fmt: skip
     page = found.html()
-    assert '<span class="up" style="--a:0.85" title="+2">a</span>' in page
-    assert '<span class="down" style="--a:0.42" title="-1">b</span> c' in page
+    assert '<span class="up" style="--a:0.85" title="+2.00">a</span>' in page
+    assert '<span class="down" style="--a:0.42" title="-1.00">b</span> c' in page
     assert "the model says y" in page
     assert found.top(1).to_dict("records") == [{"word": "a", "start": 0, "end": 1, "score": 2.0}]
     with pytest.raises(ValueError, match="n must be a whole number from 1 on, got 0"):

@@ -36,7 +36,8 @@ def check_exact(text: str, field: Field) -> None:
     for span in spans:
         assert span.mark == (span.start == span.end)
         if not span.mark and not field.rules:
-            assert text[span.start : span.end].lower() == span.token
+            written = text[span.start : span.end].lower()
+            assert written.replace("\r\n", "\n").replace("\r", "\n") == span.token
 
 
 @settings(max_examples=100, deadline=None)
@@ -60,9 +61,22 @@ def test_spans_give_back_text_of_any_characters(text: str) -> None:
         check_exact(text, field)
 
 
+def test_line_breaks_behind_a_blank_are_found() -> None:
+    check_exact("don't \n!!!!! ", Field(rules=RULES))
+    check_exact("  a \n\n b \t", Field(rules=RULES))
+
+
+def test_places_are_those_of_the_text_before_it_was_cleaned() -> None:
+    check_exact("One.\r\n\r\nTwo\r three", Field())
+    text = "Good.<br /><br />The film &amp; the end"
+    spans = [text[span.start : span.end] for span in Field(clean=["html"]).spans(text)]
+    assert spans[:5] == ["Good", ".", "<br /><br />", "The", "film"]
+    assert spans[-2:] == ["the", "end"]
+
+
 def test_spans_of_real_reviews(reviews: pd.DataFrame) -> None:
     plain, marked = Field(), Field(rules=RULES)
-    for text in reviews.text[:30]:
+    for text in reviews.text[:15]:
         check_exact(text, plain)
         check_exact(text, marked)
 

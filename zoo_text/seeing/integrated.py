@@ -113,10 +113,10 @@ def _outputs_on_the_way(
         share = torch.where(kept[:, start:end], 1.0, share)
         x, state = model.encoder.forward_embedded(vectors * share[..., None].to(vectors.dtype), state)
         pool = copy.copy(pool)  # a second reading starts from the same
-        pool.add(x)
+        pool.add(x, torch.full((rows,), end - start, device=x.device))
         return state, pool
 
-    state, pool = model.encoder.initial_state(rows), PoolState(lengths)
+    state, pool = model.encoder.initial_state(rows), PoolState()
     for start, end in itertools.pairwise([*range(0, steps, stretch), steps]):
         push = None if pushes is None else pushes[start:end]
         if push is None or steps <= stretch:
@@ -125,4 +125,4 @@ def _outputs_on_the_way(
             state, pool = checkpoint(
                 read, start, end, push, state, pool, use_reentrant=False, preserve_rng_state=False
             )
-    return model.head(pool.pooled())
+    return model.head(pool.pooled(lengths))

@@ -87,14 +87,16 @@ def _head(found: WordAttribution, strongest: float) -> str:
 
 
 def _chips(found: WordAttribution, most: int = 12) -> str:
-    order = np.argsort(-np.abs(found.scores), kind="stable")
-    rows = []
+    order = np.argsort(-np.abs(found.scores), kind="stable").tolist()
+    ranked = [(found.words[number], float(found.scores[number])) for number in order]
+    most = most if found.unit == "word" else 3
     names = ("raises", "lowers") if found.probability is None else ("for", "against")
-    for name, side in ((names[0], found.scores > 0), (names[1], found.scores < 0)):
+    rows = []
+    for name, sign in zip(names, (1, -1), strict=True):
         chips = [
-            f'<span class="chip {_side(found.scores[i])}">{html.escape(shown_word(found.words[i], 60))} '
-            f"<small>{told_score(found.scores[i])}</small></span>"
-            for i in order[side[order]][: most if found.unit == "word" else 3]
+            f'<span class="chip {_side(score)}">{html.escape(shown_word(word, 60))} '
+            f"<small>{told_score(score)}</small></span>"
+            for word, score in [pair for pair in ranked if sign * pair[1] > 0][:most]
         ]
         if chips:
             rows.append(f'<div class="chips"><small>{name}</small><div>{"".join(chips)}</div></div>')

@@ -172,9 +172,10 @@ def told_score(score: float) -> str:
     """A score as people write it.
 
     Example:
-        >>> told_score(1.2345), told_score(-12345.6), told_score(0.0)
-        ('+1.23', '-12,346', '0')
+        >>> told_score(1.2345), told_score(-12345.6), told_score(0.0123), told_score(0.0)
+        ('+1.23', '-12,346', '+0.012', '0')
     """
     if not score:
         return "0"
-    return f"{score:+,.0f}" if abs(score) >= 1000 else f"{score:+.3g}"
+    size = abs(score)
+    return f"{score:+,.0f}" if size >= 100 else f"{score:+.2f}" if size >= 0.1 else f"{score:+.2g}"

@@ -23,6 +23,7 @@ def _behind(pattern: str) -> Callable[[str, int, int], int]:
 
 
 _WORD, _SIGN = re.compile(r"\w\S*"), re.compile(r"\S+")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 _BLANKS, _SIGNS = _behind(r"\s*"), _behind(r"[\W_]*")
 
 
@@ -80,7 +81,7 @@ def token_spans(text: str, tokens: Sequence[str], marks: Iterable[str] = ()) -> 
         marked.append(False)
         place = found[1] if found else place
         number += 1
-    _fill(text, places, marked)
+    _fill(text, tokens, places, marked)
     return _spans(tokens, places, marked, len(text))
 
 
@@ -89,6 +90,8 @@ def _comparable(text: str) -> str:
     lowered = text.lower()
     if len(lowered) != len(text):
         lowered = "".join(low if len(low := one.lower()) == 1 else one for one in text)
+    if "\r" in lowered:  # which cleaning makes line feeds
+        lowered = _LONE_RETURN.sub("\n", lowered)
     return lowered.replace("ς", "σ")  # which of the two it is depends on what follows
 
 
@@ -102,7 +105,7 @@ def _find(body: str, token: str, following: str, place: int) -> tuple[int, int] 
     """Where a token stands: next, else not far behind with the following token next to it."""
     forms, after = _forms(token), _forms(following)
     found = _next(body, forms, place)
-    if found is not None:
+    if found is not None or token.isspace():
         return found
     for form in forms:
         start, end = place, place + _FAR
@@ -120,6 +123,11 @@ def _find(body: str, token: str, following: str, place: int) -> tuple[int, int] 
 def _next(body: str, forms: Sequence[str], place: int) -> tuple[int, int] | None:
     """The token if it comes next: behind nothing but whitespace or, if it is a word, signs."""
     for form in forms:
+        if form.isspace():  # among the blanks that come next, not behind them
+            start = body.find(form, place, _BLANKS(body, place, place + _FAR))
+            if start >= 0:
+                return start, start + len(form)
+            continue
         behind = _SIGNS if form[0].isalnum() else _BLANKS
         for start in (place, behind(body, place, place + _FAR)):
             if body.startswith(form, start):
@@ -133,7 +141,9 @@ def _is_word(body: str, start: int, end: int) -> bool:
     return left and (end == len(body) or not (body[end - 1].isalnum() and body[end].isalnum()))
 
 
-def _fill(text: str, places: list[tuple[int, int] | None], marked: Sequence[bool]) -> None:
+def _fill(
+    text: str, tokens: Sequence[str], places: list[tuple[int, int] | None], marked: Sequence[bool]
+) -> None:
     """Gives tokens that were not found the words between their neighbours, each its own if there are as many,
     else all to the first. A stem takes the rest of its word."""
     last, waiting = -1, []
@@ -148,7 +158,7 @@ def _fill(text: str, places: list[tuple[int, int] | None], marked: Sequence[bool
                 end += 1
             places[last] = start, end
         if waiting:
-            words = _words(text, end, place[0])
+            words = _words(text, end, place[0], tokens[waiting[0]].isspace())
             if len(words) != len(waiting) and words:
                 words = [(words[0][0], words[-1][1])]
             for one, span in zip(waiting, words, strict=False):
@@ -157,8 +167,13 @@ def _fill(text: str, places: list[tuple[int, int] | None], marked: Sequence[bool
         last = number
 
 
-def _words(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The words between two places, or the signs where there are none."""
+def _words(text: str, start: int, end: int, blank: bool) -> list[tuple[int, int]]:
+    """The words between two places, or the signs where there are none; for a token of blanks all that lies
+    there, such as what cleaning made a line break of."""
+    if blank:
+        inner = text[start:end].strip()
+        first = text.index(inner, start)
+        return [(first, first + len(inner))] if inner else [(start, end)] if end > start else []
     found = [match.span() for match in _WORD.finditer(text, start, end)]
     return found or [match.span() for match in _SIGN.finditer(text, start, end)]
 
