@@ -27,6 +27,7 @@ from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader, with_pictures
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.fine_tuning import FineTuning
+from zoo.vision.models.detection import BACKBONES
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
@@ -35,6 +36,7 @@ from zoo.vision.targets.base import TOLD
 from zoo.vision.targets.changes import begins_at_zero, check_same_kind, check_void, in_units_of
 from zoo.vision.targets.labelled import ClassTarget
 from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
+from zoo.vision.transforms.pairs import other_normalisation
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
@@ -106,6 +108,9 @@ class ConvLearner(Seeing, FineTuning):
         no `opt_fn` is given, `RelativeAdamW` changes trained weights in steps of a share of their size: those
         of AdamW would carry a body away at the rates that are usual for SGD, such as [1e-4, 1e-3, 1e-2].
 
+        Warns:
+            UserWarning: the pictures are normalised otherwise than those on which `arch` was pretrained.
+
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
             FileNotFoundError: no such weights file.
@@ -129,6 +134,11 @@ class ConvLearner(Seeing, FineTuning):
             sz=getattr(data, "sz", None),
             seed=chosen["seed"],
         )
+        tfms = getattr(data, "tfms", None)
+        if weights is not None and tfms:
+            odd = other_normalisation(tfms[1], BACKBONES.get(arch, arch) if isinstance(arch, str) else arch)
+            if odd is not None:
+                warnings.warn(odd, UserWarning, stacklevel=3)
         if isinstance(model, TransferModel) and model.pooled and begins_at_zero(target):
             start_at_zero(model.head)
         is_random = chosen["opt_fn"] is None and weights is None
