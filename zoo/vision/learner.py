@@ -29,6 +29,7 @@ from zoo.vision.data.picture_data import ImageData
 from zoo.vision.fine_tuning import FineTuning
 from zoo.vision.models.detection import BACKBONES
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
+from zoo.vision.models.readable import check_new_size
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.seeing.looking import Seeing
@@ -199,7 +200,8 @@ class ConvLearner(Seeing, FineTuning):
         Values keep the mean and deviation that the model learned them with, whichever pictures train now.
 
         Raises:
-            ValueError: the kind of target, its classes or names, or the channels differ.
+            ValueError: the kind of target, its classes or names, or the channels differ, or the model cannot
+                read pictures of their size.
             TypeError: these are no data.
         """
         if not hasattr(data, "train_dl"):
@@ -221,6 +223,9 @@ class ConvLearner(Seeing, FineTuning):
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
         if names is not None and list(data.classes or []) != list(names):
             raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
+        sizes = getattr(old, "sz", None), getattr(data, "sz", None)
+        if None not in sizes and sizes[0] != sizes[1]:
+            check_new_size(self.model, sizes[1], sizes[0], data.channels)
         self.data = in_units_of(getattr(old, "target", None), data)
 
     @property
