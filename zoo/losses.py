@@ -155,7 +155,13 @@ class CrossEntropyFlat(nn.Module):
         self.activation = Activation("softmax", axis)
         self.weight: Tensor | None
         if weight is not None and not isinstance(weight, Tensor):
-            weight = torch.as_tensor(weight, dtype=torch.float32)
+            try:
+                weight = torch.as_tensor(weight, dtype=torch.float32)
+            except (TypeError, ValueError, RuntimeError):
+                raise TypeError(
+                    f"weight takes one number a class, got {weight!r}; the data know those that balance: "
+                    "weight=data.class_weights()"
+                ) from None
         self.register_buffer("weight", weight)
 
     def forward(self, preds: Tensor, targets: Tensor) -> Tensor:

@@ -245,6 +245,32 @@ class TestTransforms:
         assert "2 pictures have points that lie more than a side outside" in caplog.text
         assert f"the first is picture 4, with (3, {2 * height + 1}) in" in caplog.text
 
+    @pytest.mark.parametrize("by", ["function", "array"])
+    def test_points_far_outside_of_files_are_told(self, tmp_path, caplog, by):
+        turned = Image.Exif()
+        turned[0x0112] = 6  # shown with 10 x 40 pixels
+        for name in "abc":
+            image = Image.fromarray(np.zeros((10, 40, 3), np.uint8))
+            image.save(tmp_path / f"{name}.jpg", exif=turned if name == "c" else b"")
+        places = {"a": (70, 19), "b": (5, 5), "c": (5, 70)}
+        items = Items.from_folder(tmp_path)
+
+        def found():
+            caplog.clear()
+            where = (lambda file: [places[file.stem]]) if by == "function" else [[places[n]] for n in "abc"]
+            with caplog.at_level(logging.WARNING):
+                items.points_by(where).data()
+            return caplog.text
+
+        assert not found()
+        places |= {"a": (70, 21), "c": (5, 81)}
+        told = found()
+        assert "2 pictures have points that lie more than a side outside; the first is" in told
+        assert "a.jpg, with (70, 21) in 40 x 10 pixels" in told
+        (tmp_path / "b.jpg").write_bytes(b"no picture")
+        places["b"] = (1e6, 5)  # of an unknown size
+        assert "2 pictures" in found()
+
     @pytest.mark.parametrize("none", [None, float("nan"), pd.NA])
     def test_pictures_of_no_group_are_refused(self, tmp_path, none):
         for name in "abcd":

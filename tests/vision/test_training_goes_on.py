@@ -2,6 +2,7 @@
 
 import functools
 import json
+import warnings
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ import torch
 from tests.vision.helpers import two_class_arrays, two_class_folders
 from zoo import load_learner
 from zoo.engine.relative_adamw import RelativeAdamW
-from zoo.vision import ConvLearner, ConvNet, ImageClassifierData, tfms_from_model
+from zoo.vision import (
+    ConvLearner,
+    ConvNet,
+    ImageClassifierData,
+    tfms_from_model,
+    tfms_from_stats,
+    transforms_side_on,
+)
 from zoo.vision.fine_tuning import statistics_are_folded
 
 ARCH = "mobilenet_v2"
@@ -143,3 +151,49 @@ def test_folded_weights_under_a_choice_of_the_user(tmp_path, weights):
     loaded.progress = False
     loaded.fine_tune(1)
     assert not loaded.groups.keeps_statistics
+
+
+class TestNormalisation:
+    def told(self, weights, tfms, arch=ARCH):
+        x, y = two_class_arrays(4, 32)
+        data = ImageClassifierData.from_arrays(None, (x, y), bs=4, tfms=tfms, num_workers=0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            learner(data, weights, arch)
+        return [(str(one.message), one.filename) for one in caught]
+
+    @pytest.mark.parametrize(
+        ("tfms", "how"),
+        [
+            (tfms_from_model("efficientnet_lite0", 32), "with the mean (0.5, 0.5, 0.5)"),
+            (tfms_from_stats(([123, 116, 103], [58, 57, 57]), 32), "with the mean (123, 116, 103)"),
+            ((None, None), "not at all"),
+        ],
+    )
+    def test_pictures_normalised_unlike_those_of_the_weights_are_told_once(self, weights, tfms, how):
+        ((message, place),) = self.told(weights, tfms)
+        assert message.startswith(f"the pictures are normalised {how}")
+        assert "mobilenet_v2 was pretrained with the mean (0.485, 0.456, 0.406)" in message
+        assert "tfms_from_model('mobilenet_v2', sz)" in message
+        assert place == __file__
+        assert not self.told(None, tfms)
+
+    def test_statistics_of_ones_own_pictures_are_near_enough(self, weights):
+        cifar = ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))
+        assert not self.told(weights, tfms_from_stats(cifar, 32))
+        assert not self.told(weights, tfms_from_model(ARCH, 32))
+
+
+def test_transforms_that_changed_places_are_told():
+    x, y = two_class_arrays(12, 32)
+    train, valid = tfms_from_model(ARCH, 32, aug_tfms=transforms_side_on)
+    with pytest.warns(UserWarning, match=r"the second is random .*have they changed places") as caught:
+        data = ImageClassifierData.from_arrays(None, (x, y), (x, y), tfms=(valid, train))
+    assert len(caught) == 1
+    (found,) = [one for one in data.check().findings if one.what == "validation on random views"]
+    assert "changed places" in found.cure
+    both = ImageClassifierData.from_arrays(None, (x, y), (x, y), tfms=(train, train))
+    (found,) = [one for one in both.check().findings if one.what == "validation on random views"]
+    assert "plain transform" in found.cure
+    usual = ImageClassifierData.from_arrays(None, (x, y), (x, y), tfms=(train, valid))
+    assert not [one for one in usual.check().findings if one.what == "validation on random views"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -37,3 +39,17 @@ def json_text(value: Any) -> str:
     """
     text = json.dumps(value, indent=1, ensure_ascii=False)
     return json.dumps(value, indent=1) if _SURROGATES.search(text) else text
+
+
+def read_lines(file: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text file in UTF-8, with or without a mark at its beginning.
+
+    Raises:
+        ValueError: naming the file, where it is no such text.
+    """
+    content = Path(file).read_bytes()
+    try:
+        return content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        wide = ", but in UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f" ({error})"
+        raise ValueError(f"{file} is no text in UTF-8{wide}: save it as UTF-8 first") from error

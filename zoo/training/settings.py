@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.data.loaders.seeding import checked_seed
 from zoo.engine.callback import Callback, callback_list
 from zoo.engine.layer_groups import LayerGroups
 from zoo.engine.make_optimizer import check_opt_fn
@@ -76,9 +77,7 @@ class Settings(Sealed):
         return wd
 
     def _checked_seed(self, seed: Any) -> Any:
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
-            raise TypeError(f"seed is a whole number or None, got {seed!r}")
-        return seed
+        return checked_seed(seed)
 
     def _checked_progress(self, progress: Any) -> bool:
         if not isinstance(progress, bool | int):

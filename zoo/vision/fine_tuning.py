@@ -26,10 +26,9 @@ from zoo.inspect.lr_curve import LRFinderResult
 from zoo.storage.archive import Archive
 from zoo.training.recipes import check_fine_tune, with_listed
 from zoo.vision.data.loaders import picture_loader
-from zoo.vision.models.detection import Detector
 from zoo.vision.models.head_start import layers_of, start_head, weights_in_loss
+from zoo.vision.models.readable import body_of
 from zoo.vision.models.transfer import DampedLinear, TransferModel
-from zoo.vision.models.unet import UNet
 from zoo.vision.sizes import SizedLearner, Sizes
 
 log = logging.getLogger(__name__)
@@ -334,15 +333,6 @@ def statistics_are_folded(body: nn.Module) -> bool:
         mean is not None and var is not None and not mean.any() and bool(((var - 1).abs() < 1e-4).all())
         for mean, var in known
     )
-
-
-def body_of(model: nn.Module) -> nn.Module | None:
-    """The part of a model of `pretrained` that published weights are for; None for other networks."""
-    if isinstance(model, TransferModel):
-        return model.body
-    if isinstance(model, UNet):
-        return model.encoder
-    return model.net.backbone if isinstance(model, Detector) else None
 
 
 def _rows(data: Any) -> int:

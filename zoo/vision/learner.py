@@ -27,7 +27,9 @@ from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import picture_loader, with_pictures
 from zoo.vision.data.picture_data import ImageData
 from zoo.vision.fine_tuning import FineTuning
+from zoo.vision.models.detection import BACKBONES
 from zoo.vision.models.pretrained import Weights, model_for, start_at_zero
+from zoo.vision.models.readable import check_new_size
 from zoo.vision.models.transfer import TransferModel
 from zoo.vision.precompute import feature_data
 from zoo.vision.seeing.looking import Seeing
@@ -35,6 +37,7 @@ from zoo.vision.targets.base import TOLD
 from zoo.vision.targets.changes import begins_at_zero, check_same_kind, check_void, in_units_of
 from zoo.vision.targets.labelled import ClassTarget
 from zoo.vision.targets.view_means import MeanOfMaps, ViewTarget, points_in, views_of
+from zoo.vision.transforms.pairs import other_normalisation
 from zoo.vision.views import mean_of_views
 
 if TYPE_CHECKING:
@@ -106,6 +109,9 @@ class ConvLearner(Seeing, FineTuning):
         no `opt_fn` is given, `RelativeAdamW` changes trained weights in steps of a share of their size: those
         of AdamW would carry a body away at the rates that are usual for SGD, such as [1e-4, 1e-3, 1e-2].
 
+        Warns:
+            UserWarning: the pictures are normalised otherwise than those on which `arch` was pretrained.
+
         Raises:
             ValueError: unknown or unsupported architecture, or weights that do not fit it.
             FileNotFoundError: no such weights file.
@@ -129,6 +135,11 @@ class ConvLearner(Seeing, FineTuning):
             sz=getattr(data, "sz", None),
             seed=chosen["seed"],
         )
+        tfms = getattr(data, "tfms", None)
+        if weights is not None and tfms:
+            odd = other_normalisation(tfms[1], BACKBONES.get(arch, arch) if isinstance(arch, str) else arch)
+            if odd is not None:
+                warnings.warn(odd, UserWarning, stacklevel=3)
         if isinstance(model, TransferModel) and model.pooled and begins_at_zero(target):
             start_at_zero(model.head)
         is_random = chosen["opt_fn"] is None and weights is None
@@ -189,7 +200,8 @@ class ConvLearner(Seeing, FineTuning):
         Values keep the mean and deviation that the model learned them with, whichever pictures train now.
 
         Raises:
-            ValueError: the kind of target, its classes or names, or the channels differ.
+            ValueError: the kind of target, its classes or names, or the channels differ, or the model cannot
+                read pictures of their size.
             TypeError: these are no data.
         """
         if not hasattr(data, "train_dl"):
@@ -211,6 +223,9 @@ class ConvLearner(Seeing, FineTuning):
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
         if names is not None and list(data.classes or []) != list(names):
             raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
+        sizes = getattr(old, "sz", None), getattr(data, "sz", None)
+        if None not in sizes and sizes[0] != sizes[1]:
+            check_new_size(self.model, sizes[1], sizes[0], data.channels)
         self.data = in_units_of(getattr(old, "target", None), data)
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from torch import nn
 
 from zoo.data.loaders.batches import batch_count
 from zoo.engine.callback import Callback, callback_list
@@ -17,6 +18,7 @@ from zoo.engine.state import State
 from zoo.learner import Learner
 from zoo.vision.data.loaders import reloaded
 from zoo.vision.data.picture_data import ImageData
+from zoo.vision.models.readable import check_new_size
 from zoo.vision.transforms.view import Size
 
 Sizes: TypeAlias = Mapping[int, int | tuple[int, int]]
@@ -127,6 +129,15 @@ class SizesByEpoch(Callback):
                 f"sizes has a size for epoch {late[0]}, but the epochs of this fit are 0 to {n_epochs - 1}"
             )
 
+    def check_model(self, model: nn.Module) -> None:
+        """Make sure that a model reads pictures of all sizes.
+
+        Raises:
+            ValueError: naming the smallest that it reads.
+        """
+        for size in self.sizes.values():
+            check_new_size(model, size, self.data.sz, self.data.channels)
+
     def size(self, epoch: int) -> Size:
         """Height and width in an epoch of the fit, counted from 0."""
         begun = [size for first, size in self.sizes.items() if first <= epoch]
@@ -191,6 +202,7 @@ def with_sizes(fit: Fit) -> Fit:
                 "with sizes="
             )
         by_epoch = SizesByEpoch(learn.data, sizes)
+        by_epoch.check_model(learn.model)
         learn._by_epoch = by_epoch
         try:
             rows = fit(learn, *args, callbacks=[by_epoch, *callback_list(callbacks)], **options)
@@ -231,6 +243,7 @@ class SizedLearner(Learner):
             return None
         by_epoch = SizesByEpoch(self.data, sizes)
         by_epoch.check(epochs)
+        by_epoch.check_model(self.model)
         return {0: by_epoch.size(0), **by_epoch.sizes}
 
     def _steps_per_epoch(self, n_epochs: int, first: int, *, needed: bool = True) -> list[int]:

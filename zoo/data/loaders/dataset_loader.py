@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 from zoo.allocator import reuse_freed_memory
 from zoo.data.loaders.batches import BatchTransform, at_least_one, drops_last
 from zoo.data.loaders.row_errors import Collated, RowError, raised
-from zoo.data.loaders.seeding import draw_seed, epoch_order, mix_seeds, seeded
+from zoo.data.loaders.seeding import checked_seed, draw_seed, epoch_order, mix_seeds, seeded
 from zoo.sealed import Sealed
 
 
@@ -86,7 +86,7 @@ class DatasetLoader(Sealed):
             raise ValueError("DatasetLoader: the dataset has no rows")
         self.dataset, self.shuffle, self.plan, self.drop_last = dataset, shuffle, plan, drop_last
         self.bs = at_least_one(bs, "DatasetLoader")
-        self.seed = draw_seed() if seed is None else seed
+        self.seed = draw_seed() if checked_seed(seed) is None else seed
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
         self.next_epoch = 0

@@ -5,6 +5,7 @@ generators.
 from __future__ import annotations
 
 import contextlib
+import numbers
 import os
 import random
 from collections.abc import Iterator
@@ -38,6 +39,17 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
+
+
+def checked_seed(seed: Any) -> Any:
+    """A seed, or None, as it is.
+
+    Raises:
+        TypeError: for anything but a whole number.
+    """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
+        raise TypeError(f"seed is a whole number or None, got {seed!r}")
+    return seed
 
 
 def draw_seed() -> int:
@@ -144,12 +156,15 @@ def seeded(seed: int | None) -> Iterator[None]:
 
     None changes nothing.
 
+    Raises:
+        TypeError: it is no whole number.
+
     Example:
         >>> with seeded(1): a = torch.rand(1)
         >>> with seeded(1): print(bool(a == torch.rand(1)))
         True
     """
-    if seed is None:
+    if checked_seed(seed) is None:
         yield
         return
     python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loaders.batches import BatchTransform, as_tensor, at_least_one, drops_last
-from zoo.data.loaders.seeding import draw_seed, epoch_order
+from zoo.data.loaders.seeding import checked_seed, draw_seed, epoch_order
 from zoo.data.prepared import PLACE
 from zoo.sealed import Sealed
 
@@ -61,7 +61,7 @@ class TensorLoader(Sealed):
             raise ValueError("TensorLoader: there are no rows")
         self.n_rows = sizes[0]
         self.bs, self.shuffle, self.drop_last = at_least_one(bs, "TensorLoader"), shuffle, drop_last
-        self.seed = draw_seed() if seed is None and shuffle else seed or 0
+        self.seed = draw_seed() if checked_seed(seed) is None and shuffle else seed or 0
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
         self.next_epoch = 0

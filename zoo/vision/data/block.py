@@ -18,6 +18,7 @@ import pandas as pd
 
 from zoo.errors import some
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.far_points import tell_far_points
 from zoo.vision.data.found import FoundPictures
 from zoo.vision.data.image_data import ImageClassifierData
 from zoo.vision.data.loaders import checked_bs
@@ -367,8 +368,8 @@ class Items(FoundPictures):
             raise ValueError(f"the test pictures have {_channels(self.test)} channels, the others {channels}")
         if isinstance(coded.target, PictureTarget):
             _tell_lights(self._tfms[0])
-        if isinstance(coded.target, PointsTarget) and isinstance(self.pictures, np.ndarray):
-            _tell_far_points(coded.raw, self.pictures.shape[1:3], self.origin)
+        if isinstance(coded.target, PointsTarget):
+            tell_far_points(coded.raw, self.pictures, self.origin)
         whole = ImageDataset(self.pictures, coded.raw, None, channels=channels, target=coded.target)
         parts = [
             whole.only(train).with_tfm(self._tfms[0]),
@@ -423,20 +424,6 @@ def _tell_lights(tfm: ImageTransform | None) -> None:
             "leave it out of aug_tfms where it should not",
             ", ".join(lights),
         )
-
-
-def _tell_far_points(points: np.ndarray, size: tuple[int, int], origin: str) -> None:
-    """Say which points lie more than a side away from their picture, of height and width `size`."""
-    sides = np.array([size[1], size[0]])
-    far = ((points < -sides) | (points > 2 * sides)).any((1, 2))
-    if far.any():
-        row = int(far.argmax())
-        x, y = points[row][((points[row] < -sides) | (points[row] > 2 * sides)).any(1)][0]
-        log.warning(
-            "%s: %d pictures have points that lie more than a side outside; the first is picture %d, with "
-            "(%g, %g) in %d x %d pixels: points are x and y in pixels of their picture",
-            origin, int(far.sum()), row, x, y, *sides,
-        )  # fmt: skip
 
 
 def _channels(pictures: FileList | np.ndarray) -> int:

@@ -113,6 +113,13 @@ class ImageData(ModelData):
         self.target, self.task, self.classes = target, target.task, target.classes
         self.tfms = (tfms[0] or ImageTransform(None), tfms[1] or ImageTransform(None))
         self.bs, self.num_workers, self.channels = bs, num_workers, channels
+        if self.tfms[1].is_random and not self.tfms[0].is_random:
+            warnings.warn(
+                "tfms=(train, valid): the second is random and the first is not, so validation would see "
+                "random views and training plain ones: have they changed places?",
+                UserWarning,
+                stacklevel=3,
+            )
         if target.follows:
             _tell_callables(self.tfms[0], TOLD[target.kind])
         self._files_checked = False

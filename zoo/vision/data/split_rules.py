@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.data.splits import get_cv_idxs, stratified_idxs
+from zoo.data.utf8 import read_lines
 from zoo.errors import some
 
 
@@ -130,7 +131,7 @@ def by_file(names: str | os.PathLike[str]) -> Split:
         listing = next((p for p in (Path(names), items.root / names) if p.is_file()), None)
         if listing is None:
             raise FileNotFoundError(f"the file of names {names} does not exist (nor below {items.root})")
-        lines = {line.strip() for line in listing.read_text("utf-8-sig").splitlines() if line.strip()}
+        lines = {line.strip() for line in read_lines(listing) if line.strip()}
         found = np.zeros(len(items), bool)
         named: dict[str, list[str]] = {}  # by line: the pictures that it may mean
         for row, file in enumerate(files):

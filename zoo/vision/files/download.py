@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from zoo.data.utf8 import read_lines
 from zoo.storage.files import atomic_write
 from zoo.vision.files.opening import opened
 from zoo.vision.files.reading import open_image, reason_of
@@ -75,7 +76,7 @@ def download_images(
     if num_threads < 1 or (most is not None and most < 1):
         raise ValueError(f"num_threads and most must be at least 1, got {num_threads} and {most}")
     if isinstance(urls, str | os.PathLike):
-        urls = Path(urls).read_text(encoding="utf-8-sig").splitlines()
+        urls = read_lines(urls)
     listed = list(dict.fromkeys(url.strip() for url in urls if url.strip()))[:most]
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -98,6 +98,8 @@ def pretraining_preset(arch: Callable[..., Any] | str) -> tuple[tuple[float, ...
         return _LITE
     if name.startswith(TIMM):
         config = import_timm(name).get_pretrained_cfg(name.removeprefix(TIMM))
+        if config is None:
+            raise ValueError(f"timm publishes no weights for {name}: use tfms_from_stats(stats, sz)")
         return tuple(config.mean), tuple(config.std), config.interpolation
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()  # type: ignore[attr-defined]
     return tuple(preset.mean), tuple(preset.std), preset.interpolation.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import urllib.error
 import warnings
@@ -28,9 +29,15 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
+        IsADirectoryError: it is a folder.
         ValueError: the file holds something other than named tensors.
     """
     file = Path(path)
+    if file.is_dir():
+        kinds = (".pth", ".pt", ".safetensors")
+        held = sorted(p.name for p in file.iterdir() if p.suffix in kinds)
+        what = f"such as {some(held, 3)} in it" if held else f"and there is none ({', '.join(kinds)}) in it"
+        raise IsADirectoryError(f"weights={os.fspath(path)!r} is a folder: give a file of weights, {what}")
     if not file.is_file():
         near = sorted(p.name for p in file.parent.iterdir()) if file.parent.is_dir() else []
         raise FileNotFoundError(f"weights file {file} does not exist{did_you_mean(file.name, near)}")

@@ -21,7 +21,8 @@ def check_pictures(data: Any) -> DataReport:
 
     Told are pictures that cannot be read, that are there twice in training, on both sides of the split or
     among those to predict (by content, and by look, see `find_duplicates`), that are labelled in two ways,
-    that are blank, dark or of an odd shape or size, and classes that are rare or missing on one side.
+    that are blank, dark or of an odd shape or size, a validation on random views, and classes that are rare
+    or missing on one side.
 
     Args:
         data: picture data with training pictures.
@@ -42,6 +43,7 @@ def check_pictures(data: Any) -> DataReport:
     odd = odd_table(pictures, looks, None)
     sizes = {part: int((pictures.parts == part).sum()) for part in dict.fromkeys(pictures.parts.tolist())}
     findings = [*_unreadable(pictures, looks.broken), *_twins(twins, sizes), *_odd(odd, len(pictures))]
+    findings += _random_validation(data, sizes.get("valid", 0))
     classes: dict[str, dict[str, int]] = {}
     if pictures.classes and pictures.y is not None:
         of_train = pictures.parts[: pictures.n_labelled] == "train"
@@ -51,6 +53,19 @@ def check_pictures(data: Any) -> DataReport:
         findings += class_findings(classes, bool(len(valid)))
     remark = "near duplicates are told by look; those that a network sees: zoo.vision.find_duplicates(learn)"
     return DataReport(findings, sizes, classes, (remark,))
+
+
+def _random_validation(data: Any, n: int) -> list[Finding]:
+    tfms = getattr(data, "tfms", None)
+    if not n or not tfms or not tfms[1].is_random:
+        return []
+    swapped = not tfms[0].is_random
+    cure = (
+        "Have the transforms changed places? It is tfms=(train, valid)."
+        if swapped
+        else "Validate with the plain transform, the second that tfms_from_model gives."
+    )
+    return [Finding("warning", "validation on random views", "valid", n, 1.0, (), cure)]
 
 
 def _unreadable(pictures: PictureSet, broken: dict[int, str]) -> list[Finding]:

@@ -127,6 +127,53 @@ def tfms_from_model(
     )
 
 
+def other_normalisation(tfm: ImageTransform, arch: Callable[..., Any] | str) -> str | None:
+    """What to tell where pictures come to a network far from how those were on which it was pretrained.
+
+    Statistics of one's own pictures are near enough: told are means that are apart by more than 0.1, and
+    deviations by a factor of more than 1.5.
+
+    Args:
+        tfm: of the pictures.
+        arch: as of `tfms_from_model`.
+
+    Returns:
+        None where they are near, or nothing is known of the architecture.
+
+    Example:
+        >>> train, valid = tfms_from_model("efficientnet_lite0", 64)
+        >>> other_normalisation(valid, "efficientnet_lite0") is None
+        True
+        >>> other_normalisation(valid, "mobilenet_v2")[:56]
+        'the pictures are normalised with the mean (0.5, 0.5, 0.5'
+    """
+    if not isinstance(tfm, ImageTransform):
+        return None
+    try:
+        mean, std, _ = pretraining_preset(arch)
+    except (ValueError, KeyError):
+        return None
+    given = (tfm.mean, tfm.std) if tfm.mean else ((0.0,), (1.0,))
+    rows = [np.asarray(values, np.float64) for values in (*given, mean, std)]
+    if len(rows[0]) != len(rows[2]):
+        rows = [row.mean(keepdims=True) for row in rows]
+    apart, factor = np.abs(rows[0] - rows[2]).max(), np.abs(np.log(rows[1] / rows[3])).max()
+    if apart <= 0.1 and factor <= np.log(1.5):
+        return None
+    name = arch if isinstance(arch, str) else getattr(arch, "__name__", repr(arch))
+    how = f"with {_described(*given)}" if tfm.mean else "not at all"
+    return (
+        f"the pictures are normalised {how}, those on which {name} was pretrained with "
+        f"{_described(mean, std)}: give the data tfms=tfms_from_model({name!r}, sz), unless your weights "
+        "were trained with other statistics"
+    )
+
+
+def _described(mean: Sequence[float], std: Sequence[float]) -> str:
+    each = [", ".join(f"{value:.3g}" for value in values) for values in (mean, std)]
+    return f"the mean ({each[0]}) and the deviation ({each[1]}) for values in [0, 1]"
+
+
 def _check_size(sz: int | tuple[int, int]) -> tuple[int, int]:
     size = tuple(sz) if isinstance(sz, tuple | list) else (sz, sz)
     if any(isinstance(v, bool | np.bool_) for v in size):
