@@ -206,8 +206,11 @@ def load_encoder(
     if sizes:
         raise ValueError(f"the encoder in {file.path} has {sizes}: make the model with the same sizes")
     # cleaning changes texts, not what their words mean
-    wanted = {name: value for name, value in field.tokenising().items() if name != "clean"}
-    tokenising = _differences(file.tokenising, wanted)
+    read, wanted = (
+        {name: value for name, value in told.items() if name != "clean"}
+        for told in (file.tokenising, field.tokenising())
+    )
+    tokenising = _differences(read, wanted)
     if tokenising:
         raise ValueError(
             f"the encoder in {file.path} read texts with {tokenising}: make the Field with the same options"
