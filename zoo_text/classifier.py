@@ -83,7 +83,8 @@ class TextClassifierLearner(EncoderMixin, Learner):
         Args:
             text: one text, as for `predict_one`.
             target: the class to explain, by its name or value (of several labels any of them; where values
-                are predicted, the number of one); by default the most probable class, or the only value.
+                are predicted, the name or number of one); by default the most probable class, or the only
+                value.
             method: "integrated" integrates gradients from a blank text to this one (Sundararajan, Taly & Yan
                 2017): the scores of the words add up to the difference, whatever the length of the text.
                 "occlusion" hides one word at a time behind the unknown word, of texts of more than 400 words

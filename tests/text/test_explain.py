@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from zoo import load_learner
-from zoo.losses import Activation, MSEFlat
+from zoo.losses import Activation
 from zoo_text import Field, TextClassifierLearner, TextData
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.seeing.attribution import WordAttribution
@@ -205,23 +205,16 @@ def test_log_odds_of_many_classes_follow_the_probability() -> None:
     torch.testing.assert_close(found, outputs.softmax(1)[:, 2])
 
 
-class Lengths(TextData):
-    """Texts and numbers that the network reads divided by ten."""
-
-    def invert_target(self, values: np.ndarray) -> np.ndarray:
-        return values * 10 + 3
-
-    def model_target(self, values: np.ndarray) -> np.ndarray:
-        return (values - 3) / 10
-
-
 def valued(n: int, tmp_path) -> TextClassifierLearner:
-    texts, labels = made_up(16)
-    data = TextData.from_texts(Field(), (texts, labels), bs=8, seed=0, path=tmp_path)
-    own = Lengths(data.field, [], data.train_dl, data.valid_dl, task="regression", path=tmp_path)
-    torch.manual_seed(3)
-    model = TextClassifier(own.nt, n, 8, 8, 1)
-    return TextClassifierLearner(own, model, loss_fn=MSEFlat(), metrics=[], device="cpu", progress=False)
+    """Learns how long texts are, or that and more."""
+    texts, _ = made_up(16)
+    values = np.array(
+        [[100.0 * len(text), len(text.split()), 3.0 + number][:n] for number, text in enumerate(texts)]
+    )
+    data = TextData.from_texts(
+        Field(), (texts, values[:, 0] if n == 1 else values), bs=8, seed=0, task="regression", path=tmp_path
+    )
+    return data.get_model(**SIZES)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -234,8 +227,9 @@ def test_values_are_explained_in_the_users_unit(tmp_path, method: str) -> None:
         np.testing.assert_allclose(found.scores.sum(), found.output - found.baseline, rtol=0.05)
     assert "value" in found.html()
     learn = valued(3, tmp_path)
-    with pytest.raises(ValueError, match="3 values: say which, 0 to 2"):
+    with pytest.raises(ValueError, match="3 values: say which, 'value 0', 'value 1'"):
         learn.explain(TEXT)
+    assert learn.explain(TEXT, "value 1", method).label == "value 1"
     np.testing.assert_allclose(
         learn.explain(TEXT, 1, method).output, np.ravel(learn.predict_one(TEXT))[1], rtol=1e-5
     )
@@ -301,18 +295,12 @@ def test_what_the_model_does_not_read_has_no_score(learn, tmp_path) -> None:
 
 
 def test_a_model_that_reads_backward_has_the_same_words(learn) -> None:
-    class Backward(TextData):
-        def batches_from_raw(self, items):
-            for ids, lengths in super().batches_from_raw(items):
-                yield torch.cat([ids[:, :1], ids[:, 1:].flip(1)], 1), lengths
-
-    own = TextClassifierLearner(
-        Backward(learn.data.field, learn.data.classes), learn.model, device="cpu", progress=False
-    )
+    data = TextData(learn.data.field, learn.data.classes, backward=True)
+    own = TextClassifierLearner(data, learn.model, device="cpu", progress=False)
     for method in METHODS:
         found = own.explain(TEXT, "pos", method)
         assert found.words == learn.explain(TEXT).words
-        assert {"great", "AWFUL"} <= set(found.top(3)["word"])
+        assert found.top(1)["word"].item() in {"great", "AWFUL", "Wonderful"}
 
 
 def test_characters_are_joined_to_words(tmp_path) -> None:

@@ -54,14 +54,17 @@ def chosen_output(learn: Any, outputs: Tensor, target: Any) -> Output:
     Args:
         learn: a learner of texts.
         outputs: what its model says about the text, (1, n).
-        target: a class by its name or value; a value by its number. None for the class that is most
+        target: a class by its name or value; a value by its name or number. None for the class that is most
             probable, or the only value.
 
     Raises:
         ValueError: for what is not there, or None where there are several values.
     """
     activation, n = learn.activation, outputs.shape[1]
-    names = [str(name) for name in getattr(learn.data, "classes", None) or []]
+    scale = getattr(learn.data, "scale", None)
+    names = [
+        str(name) for name in getattr(learn.data, "classes", None) or getattr(scale, "names", None) or []
+    ]
     named = len(names) == n
     if activation.kind != "identity" and not named:
         names, named = [str(number) for number in range(n)], True

@@ -146,7 +146,8 @@ def _fill(
 ) -> None:
     """Gives tokens that were not found the words between their neighbours, each its own if there are as many,
     else all to the first. A stem takes the rest of its word."""
-    last, waiting = -1, []
+    last = -1
+    waiting: list[int] = []
     for number, place in enumerate([*places, (len(text), len(text))]):
         if place is None:
             if not marked[number]:
