@@ -140,6 +140,21 @@ def test_a_frozen_model_trains_its_words_when_they_are_the_output_weights() -> N
     assert trained == ["decoder.weight", "decoder.bias"]
 
 
+def test_texts_of_unknown_words_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """T26: a vocabulary of the few frequent words gives a perplexity that looks excellent."""
+    rare = " ".join(f"rare{number} w1" for number in range(300))
+    for min_freq, told in ((10, ["training", "validation"]), (1, ["validation"])):
+        caplog.clear()
+        LanguageModelData.from_texts(
+            Field(tokenize="whitespace"), [walk(1000), rare], [rare.replace("rare", "odd")], [walk(50)],
+            bs=4, min_freq=min_freq,
+        )  # fmt: skip
+        messages = [record.getMessage() for record in caplog.records]
+        assert [message.split(" of the words of the ")[1].split()[0] for message in messages] == told
+        assert messages[-1].startswith("50% of the words of the validation text are unknown")
+        assert "a smaller min_freq" in messages[-1]
+
+
 CHILD = """
 import resource
 import numpy as np

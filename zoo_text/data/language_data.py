@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
@@ -26,12 +27,15 @@ from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids
 from zoo_text.tokens.token_file import TokenFile
-from zoo_text.tokens.vocab import Field
+from zoo_text.tokens.vocab import UNKNOWN_ID, Field
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zoo_text import LanguageLearner
+
+
+log = logging.getLogger("zoo")
 
 
 class LanguageModelData(ModelData):
@@ -96,6 +100,9 @@ class LanguageModelData(ModelData):
         self.bs, self.bptt, self.backward = bs, bptt, backward
         self.nt = len(vocab)
         self.counts = count_ids(train, self.nt) if counts is None and train is not None else counts
+        for name, ids in (("training", train), ("validation", valid), ("test", test)):
+            if ids is not None:
+                _tell_unknown(name, self.counts if name == "training" else count_ids(ids, self.nt))
 
     @classmethod
     @takes(CorpusOptions, CORPUS_DEFAULTS)
@@ -401,3 +408,14 @@ class LanguageModelData(ModelData):
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Not for language models: `learn.generate(prompt)` continues a text."""
         raise TypeError("a language model continues texts: use learn.generate(prompt)")
+
+
+def _tell_unknown(name: str, counts: np.ndarray) -> None:
+    """A text of unknown words has a low perplexity, and teaches nothing: say how many there are."""
+    share = counts[UNKNOWN_ID] / counts.sum()
+    if share > 0.1:
+        log.warning(
+            "%.0f%% of the words of the %s text are unknown to the vocabulary, so its perplexity is low for "
+            "the wrong reason: a smaller min_freq (or a larger max_size) makes a larger vocabulary",
+            100 * share, name,
+        )  # fmt: skip

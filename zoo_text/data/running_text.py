@@ -119,7 +119,11 @@ class LanguageModelLoader:
         self._rest_lengths = self._drawn(self._rest.shape[1] - 1, rng)
 
     def _drawn(self, total: int, rng: np.random.Generator) -> list[int]:
-        """Lengths of stretches, together `total`."""
+        """Lengths of stretches, together `total`.
+
+        They are not rounded to a few: that kernels are prepared anew for a new length cannot be seen in the
+        time that it takes (200 and 400 features on a CPU: 9.3 ms a step of 32 columns either way).
+        """
         lengths: list[int] = []
         while total > 0:
             length = self.bptt
