@@ -278,6 +278,14 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
             file.unlink()
 
 
+def test_token_files_of_earlier_versions_open() -> None:
+    tokens = TokenFile.open(Path(__file__).parents[1] / "gallery" / "tokens1")
+    assert tokens.vocab.itos == ["<unk>", "<pad>", "<bos>", "a", "film", "good"]
+    assert [ids.tolist() for ids in tokens] == [[2, 3, 5, 4], [2, 3, 4]]
+    assert tokens.counts.tolist() == [0, 0, 2, 2, 2, 1]
+    assert tokens.field().numericalize("a <i>film</i>") == [2, 3, 4]
+
+
 def test_a_function_is_no_part_of_a_file(tmp_path: Path) -> None:
     tokens = TokenFile.build(["a-b"], Field(tokenize=re.compile("[a-z]").findall), tmp_path / "t")
     assert tokens.ids.tolist() == [2, 3]

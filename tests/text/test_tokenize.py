@@ -126,7 +126,26 @@ def test_finds_depend_on_their_neighbours_as_in_spacy(parts: list[tuple[str, str
 @given(
     st.lists(
         st.sampled_from(
-            ["well", "HBO", "Film", "km", "5", "mbar", "zqzq", "tHere", "www", "éa", *"-./:,'$<@"]
+            [
+                "well",
+                "HBO",
+                "Film",
+                "km",
+                "5",
+                "mbar",
+                "zq",
+                "tHere",
+                "of",
+                "Of",
+                "OF",
+                "US",
+                "A",
+                "b",
+                "it",
+                "www",
+                "éa",
+                *"-./:,'$<@",
+            ]
         )
     )
 )
@@ -137,7 +156,7 @@ def test_words_that_stand_for_others_change_nothing(parts: list[str]) -> None:
 
 def test_limits_of_expressions_are_met_by_the_words_themselves() -> None:
     label = "-".join(["abcd"] * 12)  # just short enough for an address; with longer words it were none
-    for chunk in (f"{label}.com", "www.film.cOmm", "go.tHere", "10mbar", f"{'a' * 70}.com,", "aBzqzq-zqzq"):
+    for chunk in (f"{label}.com", "www.film.cOmm", "go.tHere", "10mbar", f"{'a' * 70}.com,", "aBzq-zq"):
         assert OURS.whole(chunk) == spacy_tokens(chunk)
 
 

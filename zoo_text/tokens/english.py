@@ -11,9 +11,9 @@ from zoo_text.tokens.affixes import Affixes
 from zoo_text.tokens.finds import Finds
 
 # a word of which only the letters at its two ends can matter, if no rule names it
-_WORD = re.compile("(?<![A-Za-z])([A-Za-z][a-z]{3,39}|[A-Z]{4,40})(?![A-Za-z])")
+_WORD = re.compile("(?<![A-Za-z])([A-Za-z][a-z]{1,39}|[A-Z]{2,40})(?![A-Za-z])")
 # what stands for such a word: not longer than any, so that it exceeds no limit that the word does not
-_SMALL, _CAPITAL, _UPPER = "zqzq", "Zqzq", "ZQZQ"
+_SMALL, _CAPITAL, _UPPER = "zq", "Zq", "ZQ"
 _STAND_INS = re.compile(f"(?<![A-Za-z])({_SMALL}|{_CAPITAL}|{_UPPER})(?![A-Za-z])")
 _LONGEST_SHAPE = 60  # shorter than the label of an address may be
 _SHAPES = 200_000
@@ -72,7 +72,7 @@ class English:
         return tuple([token.lower() for token in tokens] if lower else tokens)
 
     def _by_shape(self, parts: list[str], words: list[str], lower: bool) -> tuple[str, ...] | None:
-        """The tokens of a chunk with longer words, which decide nothing, as of all chunks of its shape."""
+        """The tokens of a chunk with words that decide nothing, as of all chunks of its shape."""
         parts[1::2] = [_SMALL if word[0] > "Z" else _UPPER if word[1] < "a" else _CAPITAL for word in words]
         shape = "".join(parts)
         shapes = self._shapes[lower]
@@ -85,6 +85,9 @@ class English:
             shapes[shape] = templates
         if templates is None:
             return None
+        if len(words) == 1 and () in templates:  # by far the most: a word that is a token, and marks
+            word = words[0].lower() if lower else words[0]
+            return tuple([template or word for template in templates])  # type: ignore[misc]
         tokens, place = [], 0
         for template in templates:
             if isinstance(template, str):

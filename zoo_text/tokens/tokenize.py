@@ -221,11 +221,12 @@ class PieceCache(dict):
     def __init__(self, tokenizer: Tokenizer, lookup: Callable[[str], int], limit: int = 1_000_000) -> None:
         super().__init__()
         self.tokenizer, self.lookup, self.limit = tokenizer, lookup, limit
+        self._tokens_of = tokenizer.piece
         self._open: set[str] = set()
         self._met_open = False
 
     def __missing__(self, piece: str) -> bytes:
-        tokens = None if piece in self._open else self.tokenizer.piece(piece)
+        tokens = None if piece in self._open else self._tokens_of(piece)
         if tokens is None:
             self._met_open = True
             self._open.add(piece)
