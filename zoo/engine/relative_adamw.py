@@ -118,9 +118,9 @@ def checked_share(share: Any) -> float | None:
         return None
     if isinstance(share, bool) or not isinstance(share, numbers.Real):
         raise TypeError(f"share is a number above 0 and at most 1, or None, got {share!r}")
-    if not 0 < share <= 1:
+    if not 0 < float(share) <= 1:
         raise ValueError(f"share must be above 0 and at most 1, or None for the steps of AdamW, got {share}")
-    return share
+    return float(share)
 
 
 def _remember(opt: RelativeAdamW, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

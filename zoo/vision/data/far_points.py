@@ -37,8 +37,10 @@ def tell_far_points(points: np.ndarray, pictures: FileList | np.ndarray, origin:
         rows = np.sort(rows)
         sides = np.array([_sides(pictures[row]) for row in rows.tolist()]).reshape(-1, 2)
     here, limits = points[rows], sides[:, None]
-    outside = ((here < -limits) | (here > 2 * limits)).any(2)  # of sides that are not known none is
-    far = outside.any(1)
+    outside: np.ndarray = ((here < -limits) | (here > 2 * limits)).any(
+        2
+    )  # of sides that are not known none is
+    far: np.ndarray = outside.any(1)
     if not far.any():
         return
     first = int(far.argmax())
