@@ -118,7 +118,7 @@ def _html(data: Any, part: str, texts: TextIds, html: np.ndarray) -> list[Findin
     rows = np.flatnonzero(_per_text(texts, html[texts.ids]) > 0)
     if not len(rows):
         return []
-    cure = "The model reads tags as words: take them out of the texts first."
+    cure = 'The model reads tags as words: Field(clean=["html"]) takes them out.'
     shown = np.unique(texts.ids[html[texts.ids]])[:EXAMPLES].tolist()
     examples = tuple(repr(data.field.vocab.itos[one]) for one in shown)
     return [Finding("note", "html in texts", part, len(rows), len(rows) / len(texts), examples, cure)]
