@@ -188,7 +188,6 @@ def test_models_with_outputs_for_other_classes_are_refused(loss_fn):
 @pytest.mark.parametrize(
     "loss_fn",
     [None, nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits, nn.MultiLabelSoftMarginLoss()],
-    [None, nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits, nn.MultiLabelSoftMarginLoss()],
 )
 def test_models_with_outputs_for_other_labels_are_refused(loss_fn):
     tags = ITEMS.label_by([["a"], ["a", "b"]] * 8, target=coded_classes()).transform(MOVING).data(bs=8)
