@@ -223,9 +223,9 @@ class ConvLearner(Seeing, FineTuning):
                 raise ValueError(f"{what}: {after} in the new data, but the model was made for {before}")
         if names is not None and list(data.classes or []) != list(names):
             raise ValueError(f"the new data have the classes {data.classes}, the model was made for {names}")
-        sizes = getattr(old, "sz", None), getattr(data, "sz", None)
-        if None not in sizes and sizes[0] != sizes[1]:
-            check_new_size(self.model, sizes[1], sizes[0], data.channels)
+        read, new = getattr(old, "sz", None), getattr(data, "sz", None)
+        if read is not None and new is not None and read != new:
+            check_new_size(self.model, new, read, data.channels)
         self.data = in_units_of(getattr(old, "target", None), data)
 
     @property

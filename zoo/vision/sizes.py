@@ -136,7 +136,9 @@ class SizesByEpoch(Callback):
             ValueError: naming the smallest that it reads.
         """
         for size in self.sizes.values():
-            check_new_size(model, size, self.data.sz, self.data.channels)
+            read = self.data.sz
+            if read is not None:
+                check_new_size(model, size, read, self.data.channels)
 
     def size(self, epoch: int) -> Size:
         """Height and width in an epoch of the fit, counted from 0."""

@@ -102,7 +102,8 @@ class LanguageModelData(ModelData):
         self.counts = count_ids(train, self.nt) if counts is None and train is not None else counts
         for name, ids in (("training", train), ("validation", valid), ("test", test)):
             if ids is not None:
-                _tell_unknown(name, self.counts if name == "training" else count_ids(ids, self.nt))
+                known = self.counts if name == "training" else None
+                _tell_unknown(name, count_ids(ids, self.nt) if known is None else known)
 
     @classmethod
     @takes(CorpusOptions, CORPUS_DEFAULTS)

@@ -86,7 +86,8 @@ class DatasetLoader(Sealed):
             raise ValueError("DatasetLoader: the dataset has no rows")
         self.dataset, self.shuffle, self.plan, self.drop_last = dataset, shuffle, plan, drop_last
         self.bs = at_least_one(bs, "DatasetLoader")
-        self.seed = draw_seed() if checked_seed(seed) is None else seed
+        given = checked_seed(seed)
+        self.seed: int = draw_seed() if given is None else given
         self.batch_transform = batch_transform
         self.epoch, self.start_batch = 0, 0
         self.next_epoch = 0

@@ -41,15 +41,15 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def checked_seed(seed: Any) -> Any:
-    """A seed, or None, as it is.
+def checked_seed(seed: Any) -> int | None:
+    """A seed as an `int`, or None.
 
     Raises:
         TypeError: for anything but a whole number.
     """
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
         raise TypeError(f"seed is a whole number or None, got {seed!r}")
-    return seed
+    return None if seed is None else int(seed)
 
 
 def draw_seed() -> int:
@@ -164,7 +164,8 @@ def seeded(seed: int | None) -> Iterator[None]:
         >>> with seeded(1): print(bool(a == torch.rand(1)))
         True
     """
-    if checked_seed(seed) is None:
+    checked_seed(seed)
+    if seed is None:
         yield
         return
     python, numpy_state, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -37,10 +37,9 @@ def tell_far_points(points: np.ndarray, pictures: FileList | np.ndarray, origin:
         rows = np.sort(rows)
         sides = np.array([_sides(pictures[row]) for row in rows.tolist()]).reshape(-1, 2)
     here, limits = points[rows], sides[:, None]
-    outside: np.ndarray = ((here < -limits) | (here > 2 * limits)).any(
-        2
-    )  # of sides that are not known none is
-    far: np.ndarray = outside.any(1)
+    beyond: np.ndarray = (here < -limits) | (here > 2 * limits)
+    outside = np.asarray(beyond.any(2))  # of sides that are not known none is
+    far = np.asarray(outside.any(1))
     if not far.any():
         return
     first = int(far.argmax())
