@@ -164,6 +164,7 @@ def child(path: Path, workers: int) -> None:
 
 def corpus_part(reviews: list[str], args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     path = folder / "corpus.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_corpus(path, reviews, args.gigabytes)
     command = [sys.executable, __file__, "--child", str(path), str(args.workers)]
     progress = folder / ".tokens.build" / "progress.json"
