@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.asked import checked_n, told_n
-from zoo.data.check.label_errors import Doubt, confident_doubts, judged_out_of_fold, tell_weak
+from zoo.data.check.label_errors import judged_out_of_fold, label_doubts
 from zoo.data.row_names import BY_NUMBER
 from zoo_text.data.baseline import NaiveBayesWeighted, TfIdfWeighted
 from zoo_text.data.columns import text_column
@@ -56,18 +56,7 @@ def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed:
 
         return judged_out_of_fold(judge, given, n_classes, folds=folds, seed=seed, what="text")
 
-    doubts: list[tuple[str, str, Doubt]] = []
-    if data.task == "multilabel":
-        for column, name in enumerate(names):
-            given = (targets[:, column] > 0.5).astype(np.int64)
-            for one in confident_doubts(judged(given, 2), given):
-                sign, other = ("+", "-") if one.given else ("-", "+")
-                doubts.append((f"{sign}{name}", f"{other}{name}", one))
-    else:
-        probs = judged(targets, len(names))
-        tell_weak(probs, targets, "texts", "number of texts")
-        doubts = [(names[one.given], names[one.suggested], one) for one in confident_doubts(probs, targets)]
-    doubts.sort(key=lambda entry: (entry[2].margin, entry[2].row))
+    doubts = label_doubts(judged, targets, names, what="texts", cure="number of texts")
     if n is not None:
         doubts = doubts[: told_n(n, len(doubts), "suspicious labels")]
     rows = [one.row for _, _, one in doubts]

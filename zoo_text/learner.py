@@ -158,7 +158,7 @@ class LanguageLearner(EncoderMixin, Learner):
 
         Raises:
             TypeError: If the prompt is no string.
-            ValueError: If it holds no word, or an option is out of range.
+            ValueError: If it holds no word, an option is out of range, or the model reads backward.
 
         Example:
             >>> from zoo_text import Field, LanguageModelData
@@ -171,6 +171,10 @@ class LanguageLearner(EncoderMixin, Learner):
             True
         """
         chosen = completed(GenerateOptions, GENERATE_DEFAULTS, options, "generate")
+        if getattr(self.data, "backward", False):
+            raise ValueError(
+                "this model reads texts from their end, it cannot continue one: use a forward model"
+            )
         stop = chosen.pop("stop")
         pieces = continuation(
             self.data.field, self.model, prompt, n, Sampling(**chosen), stop=stop, device=self.device

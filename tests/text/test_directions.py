@@ -96,3 +96,9 @@ def test_a_pair_answers_with_the_mean_of_probabilities() -> None:
     both = Ensemble(learners).predict_proba()
     mean = sum(torch.from_numpy(np.asarray(learn.predict_proba())) for learn in learners) / 2
     assert torch.allclose(torch.from_numpy(np.asarray(both)), mean, atol=1e-6)
+
+
+def test_a_model_that_reads_backward_does_not_pretend_to_continue_texts() -> None:
+    learn = corpus(True).get_model(**SIZES)
+    with pytest.raises(ValueError, match="reads texts from their end"):
+        learn.generate("a good", 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ class Doubt:
     """A label that is probably wrong.
 
     Attributes:
-        row: of the picture.
+        row: its number.
         given: number of the class that it is labelled as.
         suggested: number of the class that it rather is.
         probability: of the given class.
@@ -36,6 +36,39 @@ class Doubt:
     def margin(self) -> float:
         """Probability of the given class minus that of the suggested one; the lower, the more doubtful."""
         return self.probability - self.suggested_probability
+
+
+def label_doubts(
+    judged: Callable[[np.ndarray, int], np.ndarray],
+    targets: np.ndarray,
+    names: Sequence[str],
+    *,
+    what: str,
+    cure: str,
+) -> list[tuple[str, str, Doubt]]:
+    """Doubtful labels with what they say and what they should say, the most doubtful first.
+
+    Args:
+        judged: takes class numbers and how many classes there are to out-of-sample probabilities.
+        targets: class numbers, or rows x labels of 0 and 1. Of several labels each is judged by itself:
+            "+" (is set) or "-" (is not) stands before its name.
+        names: of the classes or labels.
+        what: the rows are, for the warning that the judge knows little.
+        cure: what would help it, likewise.
+    """
+    if targets.ndim == 1:
+        given = targets.astype(np.int64)
+        probs = judged(given, len(names))
+        tell_weak(probs, given, what, cure)
+        doubts = [(names[one.given], names[one.suggested], one) for one in confident_doubts(probs, given)]
+    else:
+        doubts = []
+        for column, name in enumerate(names):
+            given = (targets[:, column] > 0.5).astype(np.int64)
+            for one in confident_doubts(judged(given, 2), given):
+                sign, other = ("+", "-") if one.given else ("-", "+")
+                doubts.append((f"{sign}{name}", f"{other}{name}", one))
+    return sorted(doubts, key=lambda entry: (entry[2].margin, entry[2].row))
 
 
 def confident_doubts(probs: np.ndarray, given: np.ndarray) -> list[Doubt]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data.asked import told_n
-from zoo.data.check.label_errors import Doubt, confident_doubts, judged_out_of_fold, tell_weak
+from zoo.data.check.label_errors import judged_out_of_fold, label_doubts
 from zoo.vision.files.names import shown
 from zoo.vision.seeing.features import raw_features
 from zoo.vision.seeing.sets import PictureSet, data_of, picture_set
@@ -62,19 +62,11 @@ def suspicious_table(
         raise ValueError("suspicious_labels needs pictures with classes or labels: these data have none")
     y, names = pictures.y, list(pictures.classes)
     reduced = _main_directions(features)
-    doubts: list[tuple[str, str, Doubt]] = []
-    if pictures.is_multi:
-        for column, name in enumerate(names):
-            given = (y[:, column] > 0.5).astype(np.int64)
-            for one in confident_doubts(out_of_fold(reduced, given, 2, folds=folds, seed=seed), given):
-                sign, other = ("+", "-") if one.given else ("-", "+")
-                doubts.append((f"{sign}{name}", f"{other}{name}", one))
-    else:
-        given = y.astype(np.int64)
-        probs = out_of_fold(reduced, given, len(names), folds=folds, seed=seed)
-        tell_weak(probs, given, "pictures", "body")
-        doubts = [(names[one.given], names[one.suggested], one) for one in confident_doubts(probs, given)]
-    doubts.sort(key=lambda entry: (entry[2].margin, entry[2].row))
+
+    def judged(given: np.ndarray, n_classes: int) -> np.ndarray:
+        return out_of_fold(reduced, given, n_classes, folds=folds, seed=seed)
+
+    doubts = label_doubts(judged, y, names, what="pictures", cure="body")
     if n is not None:
         doubts = doubts[: told_n(n, len(doubts), "suspicious labels")]
     rows = [one.row for _, _, one in doubts]
