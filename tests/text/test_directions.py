@@ -52,6 +52,17 @@ def test_every_word_backward_follows_the_word_behind_it() -> None:
     assert pairs[0] != pairs[1]
 
 
+def test_validation_reads_every_word_once_from_the_end() -> None:
+    forward, backward = (corpus(one).valid_dl for one in (False, True))
+    pairs = [
+        sorted(pair for x, y in loader for pair in zip(x.reshape(-1).tolist(), y.tolist(), strict=True))
+        for loader in (forward, backward)
+    ]
+    assert sorted((b, a) for a, b in pairs[0]) == pairs[1]
+    assert pairs[0] != pairs[1]
+    assert len(pairs[1]) == len(forward._ids) - 1
+
+
 def test_texts_are_read_from_their_ends_and_stay_padded_behind() -> None:
     ids, offsets = np.array([2, 3, 4, 5, 6], np.int32), np.array([0, 3, 5])
     loader = TextLoader(ids, offsets, np.array([0, 1]), backward=True)
