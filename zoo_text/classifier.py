@@ -8,12 +8,17 @@ from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
+from zoo_text.document_start import start_from_documents
 from zoo_text.labelling import suggest, suspicious_labels
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from typing import Self
 
+    import pandas as pd
+    from torch import Tensor
+
+    from zoo_text.model.encoder_file import EncoderFile
     from zoo_text.seeing.attribution import WordAttribution
     from zoo_text.seeing.explain import Method
 
@@ -26,6 +31,28 @@ class TextClassifierLearner(EncoderMixin, Learner):
 
     domain = "text"
     data_class = TextData
+
+    def start_from(self, file: EncoderFile) -> Self:
+        """As `EncoderMixin.start_from`; where the file has vectors of whole texts, the classifier begins as a
+        linear model on those of the training texts."""
+        super().start_from(file)
+        start_from_documents(self.model, self.data.train_dl, self.loss_fn, self.data.task)
+        return self
+
+    def _take_documents(self, vectors: Tensor | None) -> None:
+        own = self._documents()
+        if own is None or vectors is None:
+            return
+        if own.shape != vectors.shape:
+            raise ValueError(
+                f"the encoder's vectors of whole texts have {vectors.shape[1]} features, those of this model "
+                f"{own.shape[1]}: make the model with get_model(pretrained=...)"
+            )
+        own.copy_(vectors)
+
+    def _documents(self) -> Tensor | None:
+        document = getattr(self.model, "document", None)
+        return None if document is None else document.weight
 
     def fine_tune(
         self, epochs: int, lr: float, *, freeze_epochs: int = 1, **options: Any

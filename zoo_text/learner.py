@@ -126,6 +126,15 @@ class LanguageLearner(EncoderMixin, Learner):
             seq2seq_reg, alpha=2.0, beta=1.0
         )
 
+        self._loaded_documents: Tensor | None = None
+
+    def _take_documents(self, vectors: Tensor | None) -> None:
+        self._loaded_documents = vectors
+
+    def _documents(self) -> Tensor | None:
+        own = self.data.document_vectors()
+        return self._loaded_documents if own is None else own
+
     def _domain_callbacks(self) -> list[Callback]:
         regularise = [] if self.reg_fn is None else [ActivationRegularisation(self.reg_fn)]
         return [CarriedState(), DeferredOutput(), *regularise]

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from zoo_text.model.encoder_file import EncoderFile, encoder_file, find_encoder, load_encoder, save_encoder
+from zoo_text.model.encoder_file import (
+    EncoderFile,
+    documents_for,
+    encoder_file,
+    find_encoder,
+    load_encoder,
+    save_encoder,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -26,7 +33,9 @@ class EncoderMixin:
 
     def save_encoder(self, name: str | Path, *, half: bool = False, notice: str = "") -> Path:
         """Writes the encoder with its vocabulary to `path/models/{name}.encoder.safetensors`; of a language
-        model also the bias of the output layer.
+        model also the bias of the output layer, and vectors of words that tell what a text is about
+        (`zoo_text.data.documents`): those of its own training texts, or, where these are fewer than 1,000,
+        those that came with the encoder that it started from.
 
         Args:
             name: A name, or a path that ends in ".safetensors".
@@ -35,7 +44,8 @@ class EncoderMixin:
         """
         return save_encoder(
             encoder_file(self.path, name), self.model.encoder, self.data.field,
-            bias=self._output_bias(), backward=self.data.backward, half=half, notice=notice,
+            bias=self._output_bias(), documents=self._documents(), backward=self.data.backward, half=half,
+            notice=notice,
         )  # fmt: skip
 
     def load_encoder(self, name: str | Path) -> Self:
@@ -63,8 +73,17 @@ class EncoderMixin:
             file, self.model.encoder, self.data.field,
             bias=self._output_bias(), backward=self.data.backward,
         )  # fmt: skip
+        self._take_documents(documents_for(file, self.data.field))
         if new:
             log.info("%d of %d words are new to the encoder", new, len(self.data.field.vocab))
+
+    def _take_documents(self, vectors: Tensor | None) -> None:
+        """Keep the vectors of whole texts that came with an encoder."""
+        raise NotImplementedError
+
+    def _documents(self) -> Tensor | None:
+        """The vectors of whole texts that go with the encoder."""
+        raise NotImplementedError
 
     def _output_bias(self) -> Tensor | None:
         decoder = getattr(self.model, "decoder", None)

@@ -16,6 +16,7 @@ from tests.vision.helpers import link_slice, two_class_arrays, two_class_folders
 from zoo import Callback, load_learner
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.losses import CrossEntropyFlat
+from zoo.training.logistic import logistic
 from zoo.vision import (
     ConvLearner,
     ImageClassifierData,
@@ -25,7 +26,7 @@ from zoo.vision import (
     transforms_side_on,
 )
 from zoo.vision.fine_tuning import statistics_are_folded
-from zoo.vision.models.head_start import STRENGTH, layers_of, logistic, start_head
+from zoo.vision.models.head_start import STRENGTH, layers_of, start_head
 from zoo.vision.models.transfer import make_head
 
 ARCH = "squeezenet1_1"
@@ -110,7 +111,7 @@ class TestStartHead:
         head = make_head(40, 3)
         start_head(head, features, targets)
         assert head.eval()(features).softmax(1)[:, 2].max() < 0.05
-        weight, bias = logistic(features.numpy(), np.ones(120, int), 3)
+        weight, bias = logistic(features.numpy(), np.ones(120, int), 3, strength=0.1)
         assert not weight.any()
         assert bias.argmax() == 1
 
@@ -149,7 +150,7 @@ class TestStartHead:
             inputs = (features - features.mean(0)) / features.std(0, correction=0)
             counts = np.ones(len(targets)) if weights is None else weights.double().numpy()
             peer = LogisticRegression(C=STRENGTH / 40).fit(inputs, targets, counts / counts.mean())
-            found, _ = logistic(inputs.numpy(), targets.numpy(), 2, counts)
+            found, _ = logistic(inputs.numpy(), targets.numpy(), 2, counts, strength=STRENGTH / 40)
             assert np.allclose((found[1] - found[0]).numpy(), peer.coef_[0], atol=0.01)
         assert recall[True] > recall[False] + 0.1
 

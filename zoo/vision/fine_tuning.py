@@ -24,9 +24,10 @@ from zoo.engine.optimizer import LayerOptimizer
 from zoo.engine.relative_adamw import RelativeAdamW
 from zoo.inspect.lr_curve import LRFinderResult
 from zoo.storage.archive import Archive
+from zoo.training.logistic import weights_in_loss
 from zoo.training.recipes import check_fine_tune, with_listed
 from zoo.vision.data.loaders import picture_loader
-from zoo.vision.models.head_start import layers_of, start_head, weights_in_loss
+from zoo.vision.models.head_start import layers_of, start_head
 from zoo.vision.models.readable import body_of
 from zoo.vision.models.transfer import DampedLinear, TransferModel
 from zoo.vision.sizes import SizedLearner, Sizes

@@ -303,6 +303,7 @@ class TextData(FromTokens, LabelledData):
         drop_mult: float = 1.0,
         rnn: str | None = None,
         pretrained: str | Path | None = None,
+        documents: bool = True,
         layer_groups: GroupSpec | None = None,
         **options: Any,
     ) -> TextClassifierLearner:
@@ -327,16 +328,21 @@ class TextData(FromTokens, LabelledData):
                 ".safetensors"), or the name of an encoder that comes with the package. The classifier
                 starts from it and frozen: only the head trains until `unfreeze()`; `fine_tune` unfreezes
                 step by step.
+            documents: Use the pretrained encoder's vectors of whole texts, if it has some: a linear layer on
+                them adds to the logits, and begins as logistic regression on the training texts (of values:
+                ridge regression).
             layer_groups: Of the learner; those of the model by default.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
         start = None if pretrained is None else find_encoder(chosen["path"] or self.path, pretrained)
         sizes = sizes_for(start, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers, rnn=rnn)
+        vectors = None if start is None or not documents else start.documents
         with seeded(chosen["seed"]):
             model = TextClassifier(
                 self.nt, self.n_out, **sizes,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 max_len=max_len, hidden=hidden, drop_mult=drop_mult,
+                document_sz=0 if vectors is None else vectors.shape[1],
             )  # fmt: skip
         learn = domain_learner("text")(self, model, layer_groups=layer_groups, **chosen)
         return learn if start is None else learn.start_from(start)

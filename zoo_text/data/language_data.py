@@ -19,6 +19,7 @@ from zoo.metrics import Perplexity, accuracy
 from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.columns import text_column
+from zoo_text.data.documents import document_vectors
 from zoo_text.data.encoded import encoded_texts, field_of, opened
 from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
 from zoo_text.data.running_text import LanguageModelLoader, evaluated_columns
@@ -27,6 +28,7 @@ from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids
 from zoo_text.tokens.token_file import TokenFile
+from zoo_text.tokens.tokenize import START
 from zoo_text.tokens.vocab import UNKNOWN_ID, Field
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class LanguageModelData(ModelData):
     loader_kind: ClassVar[Any] = LanguageModelLoader
 
     task = "sequence"
+    _document_vectors: Tensor | None = None
 
     def __init__(
         self,
@@ -355,6 +358,20 @@ class LanguageModelData(ModelData):
             chosen["loss_fn"] = FusedCrossEntropy(sampled, counts)
         learn = domain_learner("language_model")(self, model, layer_groups=layer_groups, **chosen)
         return learn if start is None else learn.start_from(start)
+
+    def document_vectors(self) -> Tensor | None:
+        """What words say of whole texts, from the training text; see `zoo_text.data.documents`.
+
+        Returns:
+            (nt, 50), computed once; None for fewer than 1,000 texts.
+        """
+        if self.train_dl is None:
+            return None
+        if self._document_vectors is None:
+            vocab = self.field.vocab
+            start = vocab.stoi.get(START) if vocab is not None and "start" in self.field.rules else None
+            self._document_vectors = document_vectors(self.train_dl.text, self.nt, start)
+        return self._document_vectors
 
     def default_loss(self) -> Callable:
         """Cross entropy in nats, computed together with the output layer."""

@@ -79,6 +79,11 @@ class LanguageModelLoader:
         self.set_epoch(0)
 
     @property
+    def text(self) -> np.ndarray:
+        """The ids of the whole text, in its order."""
+        return self._ids
+
+    @property
     def max_bs(self) -> int:
         """The most columns that this text can be cut into."""
         return len(self._ids) - 1 if self.whole else len(self._ids) // 2

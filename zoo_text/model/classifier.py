@@ -12,6 +12,7 @@ from zoo.distributed.group import world_size
 from zoo.keywords import completed, takes
 from zoo.storage.registry import register_model
 from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State
+from zoo_text.model.document import DocumentVectors
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
@@ -99,6 +100,8 @@ class TextClassifier(nn.Module):
         dropout: Dropout on the pooled features; a quarter of it before the last layer.
         max_len: Most words of a text that gradients flow through.
         hidden: Features between the pooled ones and the classes.
+        document_sz: Features of a vector of the whole text (`DocumentVectors`), from which a linear layer
+            adds to the logits; 0 for none.
         options: Dropouts of the encoder and its kind of layers, see `EncoderOptions`.
 
     Shape:
@@ -117,6 +120,7 @@ class TextClassifier(nn.Module):
         dropout: float = 0.0,
         max_len: int = 1400,
         hidden: int = 50,
+        document_sz: int = 0,
         **options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
@@ -136,6 +140,13 @@ class TextClassifier(nn.Module):
             nn.Dropout(dropout * drop_mult / 4),
             nn.Linear(hidden, n_classes),
         )
+        self.document: DocumentVectors | None = None
+        self.document_head: nn.Linear | None = None
+        if document_sz:
+            self.document = DocumentVectors(vocab_sz, document_sz)
+            self.document_head = nn.Linear(document_sz, n_classes)
+            nn.init.zeros_(self.document_head.weight)
+            nn.init.zeros_(self.document_head.bias)
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The pooled features (rows, 3 x emb_sz)."""
@@ -173,8 +184,21 @@ class TextClassifier(nn.Module):
         return kept
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        return self.head(self.features(ids, lengths))
+        return self.with_document(self.head(self.features(ids, lengths)), ids)
+
+    def with_document(self, logits: Tensor, ids: Tensor, shares: Tensor | None = None) -> Tensor:
+        """Adds to logits of the head what the vector of the whole text says, if there is one.
+
+        Args:
+            logits: (rows, n_classes).
+            ids: (rows, steps).
+            shares: See `DocumentVectors`.
+        """
+        if self.document is None or self.document_head is None:
+            return logits
+        return logits + self.document_head(self.document(ids, shares))
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embedding, each recurrent layer, head."""
-        return {**self.encoder.groups(), "head": [self.head]}
+        heads = [self.head] if self.document_head is None else [self.head, self.document_head]
+        return {**self.encoder.groups(), "head": heads}

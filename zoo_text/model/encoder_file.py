@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("zoo")
 _MARKS = {UNKNOWN, PADDING, START, UPPER, CAPITAL, REPEATED}
 _SUFFIX = ".encoder.safetensors"
-_BIAS = "decoder.bias"
+_BIAS, _DOCUMENTS = "decoder.bias", "document.weight"
 
 
 def encoder_file(folder: Path, name: str | Path) -> Path:
@@ -43,6 +43,7 @@ class EncoderFile:
         path: Where it lies.
         tensors: Of the encoder, float32.
         bias: Of the output layer, one number a word; None where a classifier wrote the file.
+        documents: What `DocumentVectors` adds up, a row a word; None where there were too few texts.
         sizes: emb_sz, n_hid, n_layers, rnn.
         tokenising: How texts became words, see `Field.tokenising`.
         vocab: The words of the embedding's rows.
@@ -53,6 +54,7 @@ class EncoderFile:
     path: Path
     tensors: dict[str, Tensor]
     bias: Tensor | None
+    documents: Tensor | None
     sizes: dict[str, Any]
     tokenising: dict[str, Any]
     vocab: Vocab
@@ -66,6 +68,7 @@ def save_encoder(
     field: Field,
     *,
     bias: Tensor | None = None,
+    documents: Tensor | None = None,
     backward: bool = False,
     half: bool = False,
     notice: str = "",
@@ -77,6 +80,7 @@ def save_encoder(
         encoder: Whose weights.
         field: Its tokeniser and vocabulary.
         bias: Of a language model's output layer.
+        documents: Of `DocumentVectors`.
         backward: Whether it reads texts from their end.
         half: In float16: half the size, rounded to three digits.
         notice: About the texts it was trained on.
@@ -92,6 +96,8 @@ def save_encoder(
     tensors = dict(encoder.state_dict())
     if bias is not None:
         tensors[_BIAS] = bias.detach()
+    if documents is not None:
+        tensors[_DOCUMENTS] = documents
     if half:
         tensors = {name: value.half() for name, value in tensors.items()}
     write_once(path, lambda: save_state(path, tensors, described))
@@ -130,9 +136,15 @@ def read_encoder(path: Path) -> EncoderFile:
         raise ArchiveError(
             f"{path} is damaged: {_BIAS} has shape {tuple(bias.shape)} instead of {(len(vocab),)}"
         )
+    documents = tensors.pop(_DOCUMENTS, None)
+    if documents is not None and (documents.ndim != 2 or len(documents) != len(vocab)):
+        raise ArchiveError(
+            f"{path} is damaged: {_DOCUMENTS} has shape {tuple(documents.shape)} instead of a row for "
+            f"each of {len(vocab)} words"
+        )
     backward = described.get("zoo.direction") == "backward"
     return EncoderFile(
-        path, tensors, bias, sizes, tokenising, vocab, backward, described.get("zoo.notice", "")
+        path, tensors, bias, documents, sizes, tokenising, vocab, backward, described.get("zoo.notice", "")
     )
 
 
@@ -287,6 +299,14 @@ def remap_rows(weight: Tensor, known: Vocab, wanted: Vocab) -> tuple[Tensor, int
     rows = weight[places.clamp(min=0)]
     rows[places < 0] = weight[words].mean(0)
     return rows, int((places < 0).sum())
+
+
+def documents_for(file: EncoderFile, field: Field) -> Tensor | None:
+    """The vectors of whole texts for another vocabulary; words that the file does not know count nothing."""
+    if file.documents is None:
+        return None
+    places = torch.tensor([file.vocab.stoi.get(word, -1) for word in _words(field).itos])
+    return torch.where(places[:, None] < 0, 0.0, file.documents[places.clamp(min=0)])
 
 
 def sizes_of(encoder: AWDLSTM) -> dict[str, int | str]:

@@ -125,4 +125,6 @@ def _outputs_on_the_way(
             state, pool = checkpoint(
                 read, start, end, push, state, pool, use_reentrant=False, preserve_rng_state=False
             )
-    return model.head(pool.pooled(lengths))
+    shares = alphas[:, None] + (0.0 if pushes is None else pushes)
+    shares = torch.where(kept, 1.0, shares.expand(rows, steps))
+    return model.with_document(model.head(pool.pooled(lengths)), ids.expand(rows, -1), shares)
