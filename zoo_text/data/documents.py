@@ -22,7 +22,9 @@ _LONGEST = 500  # words; longer texts are several, so that a book is more than o
 _HELD_BY = 5  # texts that a word must occur in
 
 
-def document_vectors(ids: np.ndarray, n_words: int, start: int | None, size: int = SIZE) -> Tensor | None:
+def document_vectors(
+    ids: np.ndarray, n_words: int, offsets: np.ndarray | None = None, size: int = SIZE
+) -> Tensor | None:
     """What `DocumentVectors` adds up: one row a word.
 
     Texts are rows of the different words that they hold, each weighted by how rare it is (the logarithm of
@@ -32,14 +34,14 @@ def document_vectors(ids: np.ndarray, n_words: int, start: int | None, size: int
     Args:
         ids: Running text; may be memory-mapped.
         n_words: Size of the vocabulary.
-        start: The id that every text begins with; None where texts cannot be told apart.
+        offsets: Where each text starts, and the end; None where texts cannot be told apart.
         size: Features.
 
     Returns:
         (n_words, size), float32, zero for words in fewer than 5 texts; None where there are fewer than 1,000
         texts (stretches of at most 500 words), or less than `size` words in them.
     """
-    texts = _texts(ids, start)
+    texts = _texts(len(ids), offsets)
     if len(texts) < FEWEST_TEXTS:
         return None
     from scipy.sparse import csr_matrix, diags
@@ -59,15 +61,15 @@ def document_vectors(ids: np.ndarray, n_words: int, start: int | None, size: int
     weighted = held @ diags(rare)
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
     scaled = diags(1 / np.maximum(lengths, 1e-9)) @ weighted
-    found = TruncatedSVD(size, n_iter=4, random_state=0).fit(scaled)
+    with np.errstate(divide="ignore", invalid="ignore"):  # shares of the variance of equal texts; not used
+        found = TruncatedSVD(size, n_iter=4, random_state=0).fit(scaled)
     return torch.from_numpy(rare[:, None] * np.asarray(found.components_).T).float()
 
 
-def _texts(ids: np.ndarray, start: int | None) -> np.ndarray:
+def _texts(n: int, offsets: np.ndarray | None) -> np.ndarray:
     """Where texts begin and end, (texts, 2); a longer one is several."""
-    begins = np.arange(0) if start is None else np.flatnonzero(np.asarray(ids) == start)
-    edges = np.unique(np.concatenate([[0], begins, [len(ids)]]))
+    edges = np.unique(np.concatenate([[0, n], np.arange(0) if offsets is None else offsets]))
     pieces = [np.arange(begin, end, _LONGEST) for begin, end in itertools.pairwise(edges)]
     begins = np.concatenate(pieces) if pieces else np.arange(0)
-    ends = np.append(begins[1:], len(ids))
+    ends = np.append(begins[1:], n)
     return np.stack([begins, ends], 1)

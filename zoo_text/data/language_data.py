@@ -28,7 +28,6 @@ from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids
 from zoo_text.tokens.token_file import TokenFile
-from zoo_text.tokens.tokenize import START
 from zoo_text.tokens.vocab import UNKNOWN_ID, Field
 
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ class LanguageModelData(ModelData):
         path: Where the learner keeps files.
         backward: Read the texts from their end on.
         counts: How often each word occurs in the training text, (words,); counted if None.
+        offsets: Where each training text starts, and the end; None where they cannot be told apart.
 
     Attributes:
         nt: Size of the vocabulary.
@@ -79,6 +79,7 @@ class LanguageModelData(ModelData):
         path: str | Path | None = None,
         backward: bool = False,
         counts: np.ndarray | None = None,
+        offsets: np.ndarray | None = None,
     ) -> None:
         vocab = field.vocab
         if vocab is None:
@@ -103,6 +104,7 @@ class LanguageModelData(ModelData):
         self.bs, self.bptt, self.backward = bs, bptt, backward
         self.nt = len(vocab)
         self.counts = count_ids(train, self.nt) if counts is None and train is not None else counts
+        self.offsets = offsets
         for name, ids in (("training", train), ("validation", valid), ("test", test)):
             if ids is not None:
                 known = self.counts if name == "training" else None
@@ -155,7 +157,7 @@ class LanguageModelData(ModelData):
         rest = [None if one is None else encoded_texts(one, reading, path=path, **kept).ids for one in others]
         if field.vocab is None:
             field.vocab = found.vocab
-        return cls(field, found.ids, *rest, path=path, counts=found.counts, **chosen)
+        return cls(field, found.ids, *rest, path=path, counts=found.counts, offsets=found.offsets, **chosen)
 
     @classmethod
     def from_tokens(
@@ -199,8 +201,11 @@ class LanguageModelData(ModelData):
         files = {name: opened(tokens, name) for name, tokens in named if tokens is not None}
         field = field_of(list(files.items()), field)
         ids = [files[name].ids if name in files else None for name, _ in named]
-        counts = files["training"].counts
-        return cls(field, *ids, bs=bs, bptt=bptt, seed=seed, path=path, backward=backward, counts=counts)
+        read = files["training"]
+        return cls(
+            field, *ids, bs=bs, bptt=bptt, seed=seed, path=path, backward=backward, counts=read.counts,
+            offsets=read.offsets,
+        )  # fmt: skip
 
     @classmethod
     def from_text_files(
@@ -363,14 +368,12 @@ class LanguageModelData(ModelData):
         """What words say of whole texts, from the training text; see `zoo_text.data.documents`.
 
         Returns:
-            (nt, 50), computed once; None for fewer than 1,000 texts.
+            (nt, 50), computed once; None for fewer than 1,000 texts, or stretches of 500 words of them.
         """
         if self.train_dl is None:
             return None
         if self._document_vectors is None:
-            vocab = self.field.vocab
-            start = vocab.stoi.get(START) if vocab is not None and "start" in self.field.rules else None
-            self._document_vectors = document_vectors(self.train_dl.text, self.nt, start)
+            self._document_vectors = document_vectors(self.train_dl.text, self.nt, self.offsets)
         return self._document_vectors
 
     def default_loss(self) -> Callable:
@@ -414,13 +417,18 @@ class LanguageModelData(ModelData):
         state, tensors = self.export_state()
         if self.counts is not None:
             tensors = {**tensors, "counts": torch.from_numpy(self.counts)}
+        if self.offsets is not None:
+            tensors = {**tensors, "offsets": torch.from_numpy(np.asarray(self.offsets))}
         return {**state, "bs": self.bs}, tensors
 
     @classmethod
     def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
         data = super().from_prepared(contents, arrays, path)
         data.bs = contents["state"]["bs"]
-        data.counts = arrays["state.counts"].numpy() if "state.counts" in arrays else None
+        data.counts, data.offsets = (
+            arrays[f"state.{name}"].numpy() if f"state.{name}" in arrays else None
+            for name in ("counts", "offsets")
+        )
         return data
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
