@@ -198,7 +198,8 @@ def test_grid_search_in_processes_pipelines_and_cross_validation() -> None:
     search.fit(df, y)
     assert search.best_params_["szs"] in [(4,), (32, 16)]
     alone = cross_val_score(TabularRegressor(szs=(4,), lr=0.01, **QUICK), df, y, cv=KFold(2))
-    assert search.cv_results_["mean_test_score"][0] == pytest.approx(alone.mean(), rel=1e-4)
+    # workers have fewer threads, which changes roundings where training is in bfloat16
+    assert search.cv_results_["mean_test_score"][0] == pytest.approx(alone.mean(), rel=1e-2)
     X, kinds = load_wine(return_X_y=True)
     pipe = make_pipeline(StandardScaler(), TabularClassifier(**{**QUICK, "epochs": 15}))
     assert cross_val_predict(pipe, X, kinds, cv=3, method="predict_proba").shape == (178, 3)
