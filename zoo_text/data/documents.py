@@ -58,9 +58,8 @@ def document_vectors(
     rare[[UNKNOWN_ID, PADDING_ID]] = 0
     if np.count_nonzero(rare) < size:
         return None
-    weighted = held @ diags(rare)
-    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
-    scaled = diags(1 / np.maximum(lengths, 1e-9)) @ weighted
+    lengths = np.sqrt(held @ np.square(rare))
+    scaled = diags(1 / np.maximum(lengths, 1e-9)) @ held @ diags(rare)
     with np.errstate(divide="ignore", invalid="ignore"):  # shares of the variance of equal texts; not used
         found = TruncatedSVD(size, n_iter=4, random_state=0).fit(scaled)
     return torch.from_numpy(rare[:, None] * np.asarray(found.components_).T).float()

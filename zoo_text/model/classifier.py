@@ -200,5 +200,7 @@ class TextClassifier(nn.Module):
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embedding, each recurrent layer, head."""
-        heads = [self.head] if self.document_head is None else [self.head, self.document_head]
+        heads: list[nn.Module] = [self.head]
+        if self.document_head is not None:
+            heads.append(self.document_head)
         return {**self.encoder.groups(), "head": heads}
