@@ -325,7 +325,7 @@ class TextData(FromTokens, LabelledData):
             drop_mult: Multiplies all dropouts.
             rnn: "lstm" (default), "gru" or "rnn".
             pretrained: What `save_encoder` of a language model wrote (a name, or a path that ends in
-                ".safetensors"), or the name of an encoder that comes with the package. The classifier
+                ".safetensors"), or "english-small", which comes with the package. The classifier
                 starts from it and frozen: only the head trains until `unfreeze()`; `fine_tune` unfreezes
                 step by step.
             documents: Use the pretrained encoder's vectors of whole texts, if it has some: a linear layer on

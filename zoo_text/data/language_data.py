@@ -341,7 +341,7 @@ class LanguageModelData(ModelData):
             rnn: "lstm" (default), "gru" or "rnn".
             identity_init: Identity recurrent weights at the start.
             pretrained: What `save_encoder` wrote (a name, or a path that ends in ".safetensors"), or the
-                name of an encoder that comes with the package. The model starts from it and frozen: only
+                encoder "english-small" of the package. The model starts from it and frozen: only
                 the output layer trains (and the embedding, if tied) until `unfreeze()`; `fine_tune` does
                 both.
             sampled: Score only the batch's words and this many others in training: several times faster with
