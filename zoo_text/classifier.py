@@ -8,8 +8,8 @@ from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
-from zoo_text.document_start import start_from_documents
 from zoo_text.labelling import suggest, suspicious_labels
+from zoo_text.linear_start import start_linear
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from zoo_text.model.encoder_file import EncoderFile
+    from zoo_text.data.ngrams import CountedNGrams
     from zoo_text.seeing.attribution import WordAttribution
     from zoo_text.seeing.explain import Method
 
@@ -32,11 +32,9 @@ class TextClassifierLearner(EncoderMixin, Learner):
     domain = "text"
     data_class = TextData
 
-    def start_from(self, file: EncoderFile) -> Self:
-        """As `EncoderMixin.start_from`; where the file has vectors of whole texts, the classifier begins as a
-        linear model on those of the training texts."""
-        super().start_from(file)
-        start_from_documents(self.model, self.data.train_dl, self.loss_fn, self.data.task)
+    def start_linear(self, counted: CountedNGrams | None) -> Self:
+        """Let the classifier begin as a linear model on its training texts; see `get_model`."""
+        start_linear(self.model, self.data.train_dl, self.loss_fn, self.data.task, counted)
         return self
 
     def _take_documents(self, vectors: Tensor | None) -> None:

@@ -107,7 +107,7 @@ def test_only_the_tokens_that_the_network_reads_count() -> None:
 
 def test_large_sets_are_fitted_to_some_of_their_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick, "TOKENS", 500)
-    monkeypatch.setattr(quick, "_LEAST_ROWS", 10)
+    monkeypatch.setattr("zoo_text.data.ngrams._LEAST_ROWS", 10)
     found = made(*sayings()).get_model(**SIZES).baseline()
     assert "of 200 training rows" in found.note
     assert found.metrics["accuracy"] > found.reference.metrics["accuracy"]

@@ -19,7 +19,7 @@ from zoo.data.quick_models import (
     class_row_weights,
     told_rows,
 )
-from zoo_text.data.ngrams import NGrams
+from zoo_text.data.ngrams import TOKENS, NGrams, some_rows
 from zoo_text.data.padded_batches import TextLoader
 from zoo_text.data.text_ids import TextIds
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from zoo_text.data.labelled_data import TextData
 
-TOKENS = 12_000_000  # that a linear model is fitted to, over all classes, so that it takes seconds
-_LEAST_ROWS = 1000
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)  # of ridge regression
 
 
@@ -54,7 +52,7 @@ def text_models(data: TextData, task: str | None, class_weights: Tensor | None =
     train, chosen = data.train_dl.texts(), None
     most = TOKENS // (n_out if task == "multilabel" or (task == "classification" and n_out > 2) else 1)
     if len(train.ids) > most:
-        chosen = _some_rows(train, most)
+        chosen = some_rows(train, most)
         train, targets = train.chosen(chosen), targets[chosen]
     counts = Counts(train, data.valid_dl.texts(), data.nt)
     by_class = class_row_weights(targets, class_weights) if task == "classification" else None
@@ -89,13 +87,6 @@ class Counts:
         """Of training and validation texts."""
         grams = NGrams(self.n_words)
         return grams.fit_transform(self.train), grams.transform(self.valid)
-
-
-def _some_rows(texts: TextIds, most: int) -> np.ndarray:
-    """Texts drawn at random of about so many tokens together, in ascending order."""
-    drawn = np.random.default_rng(0).permutation(len(texts))
-    fits = int(np.searchsorted(np.cumsum(texts.lengths[drawn]), most))
-    return np.sort(drawn[: max(_LEAST_ROWS, fits)])
 
 
 class NaiveBayesWeighted:

@@ -28,6 +28,7 @@ from zoo_text.data.encoded import Encoded, encoded_part
 from zoo_text.data.folders import read_split
 from zoo_text.data.from_tokens import FromTokens
 from zoo_text.data.labels import LabelledData
+from zoo_text.data.ngrams import counted_ngrams
 from zoo_text.data.options import FRAME_DEFAULTS, TEXT_DEFAULTS, FrameOptions, TextOptions
 from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.data.targets import TextTargets
@@ -303,6 +304,7 @@ class TextData(FromTokens, LabelledData):
         drop_mult: float = 1.0,
         rnn: str | None = None,
         pretrained: str | Path | None = None,
+        n_grams: bool = True,
         documents: bool = True,
         layer_groups: GroupSpec | None = None,
         **options: Any,
@@ -328,24 +330,30 @@ class TextData(FromTokens, LabelledData):
                 ".safetensors"), or "english-small", which comes with the package. The classifier
                 starts from it and frozen: only the head trains until `unfreeze()`; `fine_tune` unfreezes
                 step by step.
-            documents: Use the pretrained encoder's vectors of whole texts, if it has some: a linear layer on
-                them adds to the logits, and begins as logistic regression on the training texts (of values:
-                ridge regression).
+            n_grams: Begin as a linear model on the words and pairs of words of the training texts, from 50
+                texts on: the network learns what that one misses (`LinearScores`). Its weights stay as they
+                are.
+            documents: Use the pretrained encoder's vectors of whole texts, if it has some, in that linear
+                model.
             layer_groups: Of the learner; those of the model by default.
         """
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, {**options, "opt_fn": opt_fn}, "get_model")
         start = None if pretrained is None else find_encoder(chosen["path"] or self.path, pretrained)
         sizes = sizes_for(start, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers, rnn=rnn)
         vectors = None if start is None or not documents else start.documents
+        counted = counted_ngrams(self.train_dl, self.nt, self.n_out) if n_grams else None
         with seeded(chosen["seed"]):
             model = TextClassifier(
                 self.nt, self.n_out, **sizes,
                 dropouti=dropouti, dropout=dropout, wdrop=wdrop, dropoute=dropoute, dropouth=dropouth,
                 max_len=max_len, hidden=hidden, drop_mult=drop_mult,
                 document_sz=0 if vectors is None else vectors.shape[1],
+                n_grams=0 if counted is None else len(counted.keys),
             )  # fmt: skip
         learn = domain_learner("text")(self, model, layer_groups=layer_groups, **chosen)
-        return learn if start is None else learn.start_from(start)
+        if start is not None:
+            learn.start_from(start)
+        return learn.start_linear(counted)
 
     def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
         """The first texts of a batch as the model reads them, with their labels; arguments as of

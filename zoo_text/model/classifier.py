@@ -13,6 +13,7 @@ from zoo.keywords import completed, takes
 from zoo.storage.registry import register_model
 from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State
 from zoo_text.model.document import DocumentVectors
+from zoo_text.model.linear import LinearScores
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
@@ -100,8 +101,9 @@ class TextClassifier(nn.Module):
         dropout: Dropout on the pooled features; a quarter of it before the last layer.
         max_len: Most words of a text that gradients flow through.
         hidden: Features between the pooled ones and the classes.
-        document_sz: Features of a vector of the whole text (`DocumentVectors`), from which a linear layer
-            adds to the logits; 0 for none.
+        document_sz: Features of a vector of the whole text (`DocumentVectors`), 0 for none.
+        n_grams: Words and pairs of words that, with this vector, add scores of a linear model to the logits
+            (`LinearScores`).
         options: Dropouts of the encoder and its kind of layers, see `EncoderOptions`.
 
     Shape:
@@ -121,6 +123,7 @@ class TextClassifier(nn.Module):
         max_len: int = 1400,
         hidden: int = 50,
         document_sz: int = 0,
+        n_grams: int = 0,
         **options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
@@ -140,13 +143,10 @@ class TextClassifier(nn.Module):
             nn.Dropout(dropout * drop_mult / 4),
             nn.Linear(hidden, n_classes),
         )
-        self.document: DocumentVectors | None = None
-        self.document_head: nn.Linear | None = None
-        if document_sz:
-            self.document = DocumentVectors(vocab_sz, document_sz)
-            self.document_head = nn.Linear(document_sz, n_classes)
-            nn.init.zeros_(self.document_head.weight)
-            nn.init.zeros_(self.document_head.bias)
+        self.document = DocumentVectors(vocab_sz, document_sz) if document_sz else None
+        self.linear: LinearScores | None = None
+        if n_grams or document_sz:
+            self.linear = LinearScores(vocab_sz, n_grams, document_sz, n_classes)
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The pooled features (rows, 3 x emb_sz)."""
@@ -184,23 +184,21 @@ class TextClassifier(nn.Module):
         return kept
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        return self.with_document(self.head(self.features(ids, lengths)), ids)
+        return self.with_linear(self.head(self.features(ids, lengths)), ids)
 
-    def with_document(self, logits: Tensor, ids: Tensor, shares: Tensor | None = None) -> Tensor:
-        """Adds to logits of the head what the vector of the whole text says, if there is one.
+    def with_linear(self, logits: Tensor, ids: Tensor, shares: Tensor | None = None) -> Tensor:
+        """Adds to logits of the head what the linear model says of the text, if there is one.
 
         Args:
             logits: (rows, n_classes).
             ids: (rows, steps).
-            shares: See `DocumentVectors`.
+            shares: See `LinearScores`.
         """
-        if self.document is None or self.document_head is None:
+        if self.linear is None:
             return logits
-        return logits + self.document_head(self.document(ids, shares))
+        vectors = None if self.document is None else self.document(ids, shares)
+        return logits + self.linear(ids, vectors, shares)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embedding, each recurrent layer, head."""
-        heads: list[nn.Module] = [self.head]
-        if self.document_head is not None:
-            heads.append(self.document_head)
-        return {**self.encoder.groups(), "head": heads}
+        return {**self.encoder.groups(), "head": [self.head]}

@@ -127,4 +127,4 @@ def _outputs_on_the_way(
             )
     shares = alphas[:, None] + (0.0 if pushes is None else pushes)
     shares = torch.where(kept, 1.0, shares.expand(rows, steps))
-    return model.with_document(model.head(pool.pooled(lengths)), ids.expand(rows, -1), shares)
+    return model.with_linear(model.head(pool.pooled(lengths)), ids.expand(rows, -1), shares)
