@@ -138,7 +138,7 @@ def test_they_travel_with_encoders_archives_and_prepared_data(
 ) -> None:
     data = labelled(field, path=tmp_path)
     learn = data.get_model(pretrained=encoder, device="cpu", progress=False, seed=0)
-    again = load_learner(learn.export("subjects"))
+    again = load_learner(learn.export(tmp_path / "subjects"))
     text = texts_of(SUBJECTS, 1, 5)[0]
     assert again.predict_batch(text)[0].probabilities == pytest.approx(
         learn.predict_batch(text)[0].probabilities, abs=1e-6
