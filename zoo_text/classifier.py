@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
@@ -13,12 +15,12 @@ from zoo_text.labelling import suggest, suspicious_labels
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
     import pandas as pd
     from torch import Tensor
 
-    from zoo_text.model.encoder_file import EncoderFile
     from zoo_text.seeing.attribution import WordAttribution
     from zoo_text.seeing.explain import Method
 
@@ -32,23 +34,28 @@ class TextClassifierLearner(EncoderMixin, Learner):
     domain = "text"
     data_class = TextData
 
-    def start_from(self, file: EncoderFile) -> Self:
-        """As `EncoderMixin.start_from`; where the file has vectors of whole texts, the classifier begins as a
-        linear model on those of the training texts."""
-        super().start_from(file)
-        start_from_documents(self.model, self.data.train_dl, self.loss_fn, self.data.task)
-        return self
+    def load_encoder(self, name: str | Path) -> Self:
+        """As `EncoderMixin.load_encoder`. A model that has vectors of whole texts takes over those of the
+        file, too; where these are others, the linear layer on them begins anew, see `start_from_documents`.
+        """
+        return super().load_encoder(name)
 
-    def _take_documents(self, vectors: Tensor | None) -> None:
+    def _check_documents(self, vectors: Tensor | None) -> None:
         own = self._documents()
-        if own is None or vectors is None:
-            return
-        if own.shape != vectors.shape:
+        if own is not None and vectors is not None and own.shape != vectors.shape:
             raise ValueError(
                 f"the encoder's vectors of whole texts have {vectors.shape[1]} features, those of this model "
                 f"{own.shape[1]}: make the model with get_model(pretrained=...)"
             )
+
+    def _take_documents(self, vectors: Tensor | None) -> None:
+        own = self._documents()
+        if own is None or vectors is None or torch.equal(own, vectors.to(own)):
+            return
         own.copy_(vectors)
+        for value in self.model.document_head.parameters():  # what it learned of the others means nothing now
+            torch.nn.init.zeros_(value)
+        start_from_documents(self.model, self.data.train_dl, self.loss_fn, self.data.task)
 
     def _documents(self) -> Tensor | None:
         document = getattr(self.model, "document", None)
