@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +85,8 @@ def suggest(learn: Any, pool: Any, n: int, *, seed: int = 0) -> pd.DataFrame:
         raise ValueError(f"suggest goes by how unsure a classifier is, these data are for {data.task}")
     if isinstance(pool, str):
         raise TypeError("suggest() chooses among several texts, got one string: give a list of texts")
+    if isinstance(pool, Iterator):  # can be read only once
+        pool = list(pool)
     texts = text_column(pool, data.text) if hasattr(pool, "columns") else list(pool)
     n = told_n(n, len(texts), "texts in the pool")
     outputs, features = _outputs_and_features(learn, pool)
