@@ -150,6 +150,9 @@ def test_answers_to_texts_of_unknown_words_only_are_told(caplog: pytest.LogCaptu
     assert not caplog.records
     learn.predict_batch(asked)
     assert "input: the vocabulary knows no word of row 5 (position 1), 9 (position 3), whose" in caplog.text
+    caplog.clear()
+    learn.explain("отличный фильм")
+    assert len(caplog.records) == 1
 
 
 def test_texts_of_unknown_words_are_told(caplog: pytest.LogCaptureFixture) -> None:
