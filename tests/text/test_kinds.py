@@ -116,6 +116,16 @@ def test_a_tokeniser_that_gives_no_strings_is_named() -> None:
         Field(tokenize=spacy.blank("en")).build_vocab(texts(2))
 
 
+@pytest.mark.parametrize("asked", [3, None, {"text": ["good film"]}, b"good film"])
+def test_what_holds_no_texts_is_refused_at_prediction(asked: Any) -> None:
+    """A dict of columns was read as its keys."""
+    data = TextData.from_texts(words(), (["good film", "bad film"] * 4, ["pos", "neg"] * 4))
+    learn = data.get_model(emb_sz=4, n_hid=4, n_layers=1, device="cpu", progress=False)
+    for answer in (learn.predict_batch, lambda pool: learn.suggest(pool, 1)):
+        with pytest.raises(TypeError, match=f"with the column 'text', not as a {type(asked).__name__}"):
+            answer(asked)
+
+
 @pytest.mark.parametrize(
     ("field", "told"), [("spacy", "not 'spacy'"), (None, "not None"), (Field, "not the class itself")]
 )

@@ -23,7 +23,7 @@ from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.baseline import text_models
 from zoo_text.data.check_texts import check_text_data
 from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out, tell_unread
-from zoo_text.data.columns import label_cells, text_column
+from zoo_text.data.columns import label_cells, raw_texts, text_column
 from zoo_text.data.encoded import Encoded, encoded_part
 from zoo_text.data.folders import read_split
 from zoo_text.data.from_tokens import FromTokens
@@ -362,10 +362,7 @@ class TextData(FromTokens, LabelledData):
         similar length together; answers go back by `.order`, as `learn.outputs_of` does it.
         """
         rows = RowNames.of(items)
-        if hasattr(items, "columns"):
-            texts = text_column(items, self.text)
-        else:
-            texts = [items] if isinstance(items, str) else list(items)
+        texts = raw_texts(items, self.text)
         check_texts(texts, "input", rows)
         encoded: list[np.ndarray] = []
         for start in range(0, len(texts), 256):
