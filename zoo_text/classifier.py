@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
+from zoo_text.data.ngrams import counted_ngrams
 from zoo_text.labelling import suggest, suspicious_labels
 from zoo_text.linear_start import start_linear
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
     import pandas as pd
@@ -37,16 +41,34 @@ class TextClassifierLearner(EncoderMixin, Learner):
         start_linear(self.model, self.data.train_dl, self.loss_fn, self.data.task, counted)
         return self
 
-    def _take_documents(self, vectors: Tensor | None) -> None:
+    def load_encoder(self, name: str | Path) -> Self:
+        """As `EncoderMixin.load_encoder`. A model that has vectors of whole texts takes over those of the
+        file, too; where these are others, its linear model begins anew, see `start_linear`.
+        """
+        return super().load_encoder(name)
+
+    def _check_documents(self, vectors: Tensor | None) -> None:
         own = self._documents()
-        if own is None or vectors is None:
-            return
-        if own.shape != vectors.shape:
+        if own is not None and vectors is not None and own.shape != vectors.shape:
             raise ValueError(
                 f"the encoder's vectors of whole texts have {vectors.shape[1]} features, those of this model "
                 f"{own.shape[1]}: make the model with get_model(pretrained=...)"
             )
+
+    def _take_documents(self, vectors: Tensor | None) -> None:
+        own = self._documents()
+        if own is None or vectors is None or torch.equal(own, vectors.to(own)):
+            return
         own.copy_(vectors)
+        linear = getattr(self.model, "linear", None)
+        if linear is None or not bool(linear.weight.any()):  # not begun yet
+            return
+        linear.forget_vectors()  # what it learned of the others means nothing now
+        counted = (
+            counted_ngrams(self.data.train_dl, self.data.nt, self.data.n_out) if linear.n_grams else None
+        )
+        if counted is None or len(counted.keys) == linear.n_grams:
+            self.start_linear(counted)
 
     def _documents(self) -> Tensor | None:
         document = getattr(self.model, "document", None)

@@ -78,6 +78,8 @@ class Sampling:
             raise ValueError(f"temperature must be a number of at least 0, got {self.temperature!r}")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p!r}")
+        if self.seed is not None and not isinstance(self.seed, numbers.Integral):
+            raise ValueError(f"seed must be a whole number or None, got {self.seed!r}")
         if not _is_number(self.repetition) or not 1 <= self.repetition < math.inf:
             raise ValueError(
                 f"repetition must be a number of at least 1, which changes nothing, got {self.repetition!r}"
@@ -89,7 +91,7 @@ class _Draws:
 
     def __init__(self, how: Sampling, never: Sequence[int], written: Sequence[int]) -> None:
         self.how, self.never = how, list(never)
-        self.generator = None if how.seed is None else torch.Generator().manual_seed(how.seed)
+        self.generator = None if how.seed is None else torch.Generator().manual_seed(int(how.seed))
         self.seen: Tensor | None = None  # by word, whether it is there
         self.followers: dict[tuple[int, ...], list[int]] = {}  # of the beginnings of what may not come twice
         self.tail: tuple[int, ...] = ()
@@ -239,7 +241,7 @@ def continuation(
     if not isinstance(prompt, str):
         raise TypeError(f"generate() continues one text, got a {type(prompt).__name__}")
     check_whole("n", n, 0)
-    ends = [stop] if isinstance(stop, str) else list(stop)
+    ends = [stop] if isinstance(stop, str) or not isinstance(stop, Iterable) else list(stop)
     if not all(isinstance(end, str) and end for end in ends):
         raise ValueError(f"stop must be strings that are not empty, got {stop!r}")
     if field.vocab is None or not (words := field.numericalize(prompt)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from zoo.data.asked import checked_n, told_n
 from zoo.data.check.label_errors import judged_out_of_fold, label_doubts
 from zoo.data.row_names import BY_NUMBER
 from zoo_text.data.baseline import NaiveBayesWeighted, TfIdfWeighted
-from zoo_text.data.columns import text_column
+from zoo_text.data.columns import raw_texts
 from zoo_text.data.ngrams import NGrams
 from zoo_text.data.padded_batches import TextLoader
 from zoo_text.data.text_ids import TextIds
@@ -84,7 +85,9 @@ def suggest(learn: Any, pool: Any, n: int, *, seed: int = 0) -> pd.DataFrame:
         raise ValueError(f"suggest goes by how unsure a classifier is, these data are for {data.task}")
     if isinstance(pool, str):
         raise TypeError("suggest() chooses among several texts, got one string: give a list of texts")
-    texts = text_column(pool, data.text) if hasattr(pool, "columns") else list(pool)
+    if isinstance(pool, Iterator):  # can be read only once
+        pool = list(pool)
+    texts = raw_texts(pool, data.text)
     n = told_n(n, len(texts), "texts in the pool")
     outputs, features = _outputs_and_features(learn, pool)
     probs = learn.activation(outputs).float().numpy()

@@ -50,7 +50,8 @@ def start_linear(
         loss_fn: of the learner; its class weights count. Losses that are no cross entropies, or for values no
             squared errors, leave the model as it is.
         task: of the data.
-        counted: the words and pairs of (some of) the training texts, as many as the model has.
+        counted: the words and pairs of (some of) the training texts; of another number than the model's, the
+            model stays as it is.
 
     Returns:
         Whether the model begins there.
@@ -59,6 +60,8 @@ def start_linear(
         return False
     linear, last = model.linear, model.head[-1]
     if linear is None or not isinstance(last, nn.Linear):
+        return False
+    if linear.n_grams != (0 if counted is None else len(counted.keys)):
         return False
     rows = np.arange(loader.n_rows) if counted is None else counted.rows
     if len(rows) < FEWEST:

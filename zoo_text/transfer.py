@@ -69,13 +69,18 @@ class EncoderMixin:
         return self
 
     def _read(self, file: EncoderFile) -> None:
+        documents = documents_for(file, self.data.field)
+        self._check_documents(documents)
         new = load_encoder(
             file, self.model.encoder, self.data.field,
             bias=self._output_bias(), backward=self.data.backward,
         )  # fmt: skip
-        self._take_documents(documents_for(file, self.data.field))
+        self._take_documents(documents)
         if new:
             log.info("%d of %d words are new to the encoder", new, len(self.data.field.vocab))
+
+    def _check_documents(self, vectors: Tensor | None) -> None:
+        """Raise where the model cannot keep them; before anything is changed."""
 
     def _take_documents(self, vectors: Tensor | None) -> None:
         """Keep the vectors of whole texts that came with an encoder."""

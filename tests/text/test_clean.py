@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pickle
+import re
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import zoo
 from zoo_text import Field, LanguageModelData, TextData
-from zoo_text.tokens.clean import Cleaner
+from zoo_text.tokens.clean import Cleaner, _shown
 from zoo_text.tokens.corpus import read_files
+
+HIDING = ["<!--", "<script>", "<style a>", "<SCRIPT x", "-->", "</script>", "</Script >", "</style>"]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,21 @@ from zoo_text.tokens.corpus import read_files
 )
 def test_html_becomes_text(text: str, cleaned: str) -> None:
     assert Cleaner(["html"])(text) == cleaned
+
+
+@given(st.lists(st.sampled_from([*HIDING, "x", " ", "\n", "<b>", "-", ">", "<"]), max_size=30).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_what_is_hidden_is_what_one_expression_finds(text: str) -> None:
+    hidden = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+    assert _shown(text) == hidden.sub("", text)
+
+
+@pytest.mark.parametrize("opening", HIDING[:3])
+def test_time_is_linear_where_nothing_ends(opening: str) -> None:
+    text = opening * 300_000  # by that expression more than half an hour
+    started = time.process_time()
+    assert _shown(text) == text
+    assert time.process_time() - started < 10
 
 
 def test_the_other_rules() -> None:

@@ -11,6 +11,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from zoo import load_data, load_learner
+from zoo.storage.archive import load_metadata, load_state, save_state
 from zoo_text import Field, LanguageModelData, TextData
 from zoo_text.data.documents import FEWEST_TEXTS, document_vectors
 from zoo_text.model.document import DocumentVectors
@@ -101,6 +102,50 @@ def test_a_classifier_begins_with_them(field: Field, encoder: Path) -> None:
     assert plain.evaluate()["accuracy"] < 0.6
 
 
+@pytest.fixture
+def other_encoder(field: Field, tmp_path: Path) -> Path:
+    """Of the same words in texts on other subjects: as many features, which mean something else."""
+    words = " ".join(SUBJECTS.values()).split()
+    mixed = {str(number): " ".join(words[number::3]) for number in range(3)}
+    data = LanguageModelData.from_texts(field, texts_of(mixed, 2_000, 7)[0], bs=8, path=tmp_path)
+    return data.get_model(**SIZES).save_encoder("others")
+
+
+def test_vectors_of_another_encoder_are_begun_with_anew(
+    field: Field, encoder: Path, other_encoder: Path
+) -> None:
+    data, options = labelled(field, 60), {"device": "cpu", "progress": False, "seed": 0}
+    learn = data.get_model(pretrained=encoder, **options)
+    learn.fit(1e-2, 1)
+    start = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    learn.load_encoder(encoder)  # the same vectors: what the layer on them learned stays
+    for name, value in learn.model.state_dict().items():
+        torch.testing.assert_close(value, start[name])
+    learn.load_encoder(other_encoder)
+    expected = data.get_model(pretrained=other_encoder, **options).predict()
+    np.testing.assert_allclose(learn.predict(), expected, atol=1e-5)
+    # without training texts nothing can be learned of them: they say nothing
+    loaded = load_learner(learn.export(other_encoder.with_name("texts.zip")))
+    loaded.load_encoder(encoder)
+    linear = loaded.model.linear
+    assert not linear.weight[:, linear.n_grams :].any()
+    assert linear.weight.any()
+
+
+def test_vectors_that_do_not_fit_change_nothing(field: Field, encoder: Path, tmp_path: Path) -> None:
+    learn = labelled(field).get_model(pretrained=encoder, device="cpu", progress=False, seed=0)
+    tensors, described = load_state(encoder), load_metadata(encoder)
+    tensors = {name: value + 1 for name, value in tensors.items()}
+    tensors["document.weight"] = tensors["document.weight"][:, :20].contiguous()
+    narrow = tmp_path / "narrow.safetensors"
+    save_state(narrow, tensors, described)
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    with pytest.raises(ValueError, match="have 20 features, those of this model 50"):
+        learn.load_encoder(narrow)
+    for name, value in learn.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_class_weights_count_and_other_losses_start_plainly(field: Field, encoder: Path) -> None:
     data = labelled(field, 60)
     options = {"pretrained": encoder, "device": "cpu", "progress": False, "seed": 0}
@@ -130,7 +175,7 @@ def test_they_travel_with_encoders_archives_and_prepared_data(
 ) -> None:
     data = labelled(field, path=tmp_path)
     learn = data.get_model(pretrained=encoder, device="cpu", progress=False, seed=0)
-    again = load_learner(learn.export("subjects"))
+    again = load_learner(learn.export(tmp_path / "subjects"))
     text = texts_of(SUBJECTS, 1, 5)[0]
     assert again.predict_batch(text)[0].probabilities == pytest.approx(
         learn.predict_batch(text)[0].probabilities, abs=1e-6

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
 from tests.core.processes import fresh
 from zoo import metrics
-from zoo_text import Field, LanguageModelData
+from zoo_text import Field, LanguageModelData, TextData
 from zoo_text.data.running_text import LanguageModelLoader, evaluated_columns
 from zoo_text.model.softmax import Deferred, FusedCrossEntropy
 
@@ -138,6 +139,20 @@ def test_a_frozen_model_trains_its_words_when_they_are_the_output_weights() -> N
     apart.freeze()
     trained = [name for name, param in apart.model.named_parameters() if param.requires_grad]
     assert trained == ["decoder.weight", "decoder.bias"]
+
+
+def test_answers_to_texts_of_unknown_words_only_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    texts = (["a good film", "a bad film"] * 4, ["pos", "neg"] * 4)
+    data = TextData.from_texts(Field(tokenize="whitespace", rules=["start"]), texts)
+    learn = data.get_model(emb_sz=4, n_hid=4, n_layers=1, device="cpu", progress=False)
+    asked = pd.Series(["a dull film", "отличный фильм", "good", "\U0001f600"], index=[3, 5, 7, 9])
+    learn.predict_batch(asked[[3, 7]])
+    assert not caplog.records
+    learn.predict_batch(asked)
+    assert "input: the vocabulary knows no word of row 5 (position 1), 9 (position 3), whose" in caplog.text
+    caplog.clear()
+    learn.explain("отличный фильм")
+    assert len(caplog.records) == 1
 
 
 def test_texts_of_unknown_words_are_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,6 +98,11 @@ def test_labelled_tokens_on_disk_give_the_batches_of_texts(tmp_path: Path) -> No
     assert len(learn.predict_batch(["a good film"])) == 1
     marks: Any = np.eye(2, dtype=int)[[0, 1] * 10]
     assert TextData.from_tokens((train, marks), classes=["x", "y"], bs=4).task == "multilabel"
+    for values in (np.arange(40.0).reshape(20, 2), np.arange(20.0), torch.arange(20) / 2):
+        told: dict[str, Any] = {"task": "regression", "seed": 0}
+        read = TextData.from_tokens((train, values), **told)  # type: ignore[arg-type]
+        same = TextData.from_texts(words(), (TEXTS, values), min_freq=1, **told)  # type: ignore[arg-type]
+        assert batches(read.train_dl) == batches(same.train_dl)
 
 
 def test_tokens_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:

@@ -149,6 +149,11 @@ def test_repetition_makes_words_that_were_there_less_likely(learn: Any) -> None:
         ({"repetition": float("nan")}, "repetition"),
         ({"no_repeat": -1}, "no_repeat"),
         ({"no_repeat": 2.5}, "no_repeat"),
+        ({"seed": "0"}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"stop": 3}, "stop"),
+        ({"stop": None}, "stop"),
+        ({"stop": ["a", ""]}, "stop"),
     ],
 )
 def test_options_out_of_range_are_named_at_once(learn: Any, options: dict, name: str) -> None:

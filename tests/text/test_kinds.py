@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from zoo import load_learner
-from zoo_text import Field, LanguageModelData, TextData
+from zoo_text import Field, LanguageModelData, TextData, TokenFile
 from zoo_text.model.softmax import Deferred
 from zoo_text.tokens import corpus
 
@@ -113,6 +114,32 @@ def test_a_tokeniser_that_gives_no_strings_is_named() -> None:
 
     with pytest.raises(TypeError, match="tokenize must give strings, got Token"):
         Field(tokenize=spacy.blank("en")).build_vocab(texts(2))
+
+
+@pytest.mark.parametrize("asked", [3, None, {"text": ["good film"]}, b"good film"])
+def test_what_holds_no_texts_is_refused_at_prediction(asked: Any) -> None:
+    """A dict of columns was read as its keys."""
+    data = TextData.from_texts(words(), (["good film", "bad film"] * 4, ["pos", "neg"] * 4))
+    learn = data.get_model(emb_sz=4, n_hid=4, n_layers=1, device="cpu", progress=False)
+    for answer in (learn.predict_batch, lambda pool: learn.suggest(pool, 1)):
+        with pytest.raises(TypeError, match=f"with the column 'text', not as a {type(asked).__name__}"):
+            answer(asked)
+
+
+@pytest.mark.parametrize(
+    ("field", "told"), [("spacy", "not 'spacy'"), (None, "not None"), (Field, "not the class itself")]
+)
+def test_what_is_no_field_is_named(field: Any, told: str, tmp_path: Path) -> None:
+    texts, labels = ["good film", "bad film"] * 4, ["pos", "neg"] * 4
+    tokens = TokenFile.build(texts, Field(tokenize="whitespace"), tmp_path / "tokens")
+    for make in (
+        lambda: TextData.from_texts(field, (texts, labels)),
+        lambda: TextData.from_df(None, field, pd.DataFrame({"text": texts, "label": labels})),
+        lambda: LanguageModelData.from_texts(field, texts, bs=2, min_freq=1),
+        *([lambda: LanguageModelData.from_tokens(tokens, field=field, bs=2)] if field is not None else []),
+    ):
+        with pytest.raises(TypeError, match=f"field must be a Field.*{told}"):
+            make()
 
 
 def test_a_text_without_tokens_is_refused_at_prediction() -> None:

@@ -126,6 +126,8 @@ def test_more_suggestions_than_texts_and_frames(taught, caplog) -> None:
     assert "9 asked for, there are 5 texts in the pool" in caplog.text
     with pytest.raises(ValueError, match="empty text in row 1"):
         taught.suggest(["a", ""], 1)
+    texts = frame["text"].tolist()
+    assert taught.suggest(iter(texts), 2).equals(taught.suggest(texts, 2))
 
 
 def test_margins_of_several_labels_go_by_their_thresholds() -> None:

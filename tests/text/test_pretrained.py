@@ -61,6 +61,10 @@ def test_what_contradicts_the_file_is_refused(language, tmp_path) -> None:
         data.get_model(pretrained="plain", n_hid=7, **HOW)
     with pytest.raises(FileNotFoundError, match=r"did you mean 'plain'.*with the package comes"):
         data.get_model(pretrained="plian", **HOW)
+    with pytest.raises(FileNotFoundError, match=r"comes: english-small \(did you mean 'english-small'\?\)"):
+        data.get_model(pretrained="english_small", **HOW)
+    with pytest.raises(TypeError, match="name or the path of a file, not as a LanguageLearner"):
+        data.get_model(pretrained=language, **HOW)
     assert data.get_model(pretrained="plain", n_hid=6, **HOW).model.encoder.n_hid == 6
 
 

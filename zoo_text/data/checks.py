@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 from zoo.data.classes import label_rows, marked
 from zoo.data.row_names import BY_NUMBER, RowNames
 from zoo.errors import some
+from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID
+
+log = logging.getLogger("zoo")
 
 
 def held_out(val_idxs: Any, rows: int) -> np.ndarray:
@@ -112,3 +116,23 @@ def check_lengths(texts: Any, offsets: np.ndarray, where: str, rows: RowNames = 
         text = texts[int(empty[0])]
         shown = f": {text!r}" if isinstance(text, str) else ""
         raise ValueError(f"{where}: the tokeniser finds nothing in {rows.some(empty.tolist())}{shown}")
+
+
+def tell_unread(
+    encoded: Sequence[np.ndarray], marks: Collection[int], where: str, rows: RowNames = BY_NUMBER
+) -> None:
+    """Warn of texts without any word of the vocabulary, such as ones in another language: all are alike to a
+    model, and it answers them as surely as others.
+
+    Args:
+        encoded: the ids of each text.
+        marks: ids that rules put there.
+        where: what the texts are.
+        rows: what they are called.
+    """
+    nothing = [UNKNOWN_ID, PADDING_ID, *marks]
+    unread = [row for row, ids in enumerate(encoded) if np.isin(ids, nothing).all()]
+    if unread:
+        log.warning(
+            "%s: the vocabulary knows no word of %s, whose answers mean nothing", where, rows.some(unread)
+        )

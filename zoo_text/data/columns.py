@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.classes import are_marks, is_missing, is_several, marked, split_label
@@ -36,6 +36,25 @@ def text_column(frame: pd.DataFrame, name: str, rows: RowNames | None = None) ->
                 f"column {name!r}, {names(row)}: {text!r} is not a text; fill or drop such rows first"
             )
     return texts
+
+
+def raw_texts(items: Any, name: str) -> list[Any]:
+    """The texts that a user wants answers for, not checked yet unless they are of a frame.
+
+    Args:
+        items: a frame with the column, a series, any other iterable, or one string.
+        name: of the column.
+    """
+    if hasattr(items, "columns"):
+        return text_column(items, name)
+    if isinstance(items, str):
+        return [items]
+    if isinstance(items, Mapping | bytes) or not isinstance(items, Iterable):
+        raise TypeError(
+            f"texts are given as a list, a series or a frame with the column {name!r}, not as a "
+            f"{type(items).__name__}"
+        )
+    return list(items)
 
 
 def label_cells(

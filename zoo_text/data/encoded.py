@@ -62,12 +62,22 @@ def encoded_texts(
         ValueError: if nothing can be kept: without a path, for tokenisers that are functions, for texts that
             can be read only once.
     """
+    check_field(field)
     if cache:
         return Encoded.of_file(_cached(source, field, min_freq, max_size, workers, path))
     texts = read_files(source, field) if isinstance(source, Path) else source
     if field.vocab is None:
         return Encoded(*encode_new(texts, field, min_freq, max_size, workers))
     return Encoded(*encode_texts(texts, field, workers=workers), field.vocab)
+
+
+def check_field(field: Any) -> None:
+    """That a field is one, and no name of a tokeniser."""
+    if not isinstance(field, Field):
+        given = "the class itself" if field is Field else repr(field)
+        raise TypeError(
+            f"field must be a Field, such as Field() or Field(tokenize='whitespace'), not {given}"
+        )
 
 
 def encoded_part(
@@ -146,6 +156,7 @@ def field_of(parts: Sequence[tuple[str, TokenFile]], field: Field | None) -> Fie
             )
     if field is None:
         return train.field()
+    check_field(field)
     reading = field.without_vocab()
     if train.meta["reading"] is not None and reading.tokenizer.name is not None:
         kept = train.meta["reading"]

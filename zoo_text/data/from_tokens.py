@@ -70,7 +70,8 @@ class FromTokens:
             if not isinstance(given, tuple | list) or len(given) != 2:
                 raise TypeError(f"{name} must be a pair: (tokens, labels)")
             tokens = opened(given[0], name)
-            labelled = LabelledTexts.of_pair((range(len(tokens)), given[1]), name, classes)
+            rows = range(len(tokens))
+            labelled = LabelledTexts.of_pair((rows, given[1]), name, classes, values=task == "regression")
             return replace(labelled, texts=tokens)
 
         trained = part(train, "train")

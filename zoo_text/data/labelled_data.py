@@ -22,8 +22,8 @@ from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_text.data.baseline import text_models
 from zoo_text.data.check_texts import check_text_data
-from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out
-from zoo_text.data.columns import label_cells, text_column
+from zoo_text.data.checks import LabelledTexts, check_lengths, check_texts, held_out, tell_unread
+from zoo_text.data.columns import label_cells, raw_texts, text_column
 from zoo_text.data.encoded import Encoded, encoded_part
 from zoo_text.data.folders import read_split
 from zoo_text.data.from_tokens import FromTokens
@@ -370,15 +370,13 @@ class TextData(FromTokens, LabelledData):
         similar length together; answers go back by `.order`, as `learn.outputs_of` does it.
         """
         rows = RowNames.of(items)
-        if hasattr(items, "columns"):
-            texts = text_column(items, self.text)
-        else:
-            texts = [items] if isinstance(items, str) else list(items)
+        texts = raw_texts(items, self.text)
         check_texts(texts, "input", rows)
         encoded: list[np.ndarray] = []
         for start in range(0, len(texts), 256):
             encoded += self.field.encode(texts[start : start + 256])
         check_lengths(texts, np.cumsum([0, *map(len, encoded)]), "input", rows)
+        tell_unread(encoded, [self.field.number(mark) for mark in self.field.marks], "input", rows)
         if self.max_tokens is not None:
             encoded = [row[-self.max_tokens :] for row in encoded]
         if self.backward:

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ from zoo_text.model.awd_lstm import AWDLSTM
 from zoo_text.tokens.packaged import names, packaged
 from zoo_text.tokens.tokenize import CAPITAL, PADDING, REPEATED, START, UNKNOWN, UPPER
 from zoo_text.tokens.vocab import PADDING_ID, Field, Vocab
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("zoo")
 _MARKS = {UNKNOWN, PADDING, START, UPPER, CAPITAL, REPEATED}
@@ -156,10 +153,16 @@ def find_encoder(folder: Path, name: str | Path) -> EncoderFile:
         name: Of one that comes with the package, a name under `folder/models`, or a path that ends in
             ".safetensors".
     """
+    if not isinstance(name, str | Path):
+        raise TypeError(
+            f"an encoder is given by its name or the path of a file, not as a {type(name).__name__}: "
+            "learn.save_encoder(name) writes one"
+        )
     try:
         return read_encoder(packaged(name) or encoder_file(folder, name))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; with the package comes: {', '.join(names()) or 'none'}") from None
+        comes = f"with the package comes: {', '.join(names()) or 'none'}{did_you_mean(str(name), names())}"
+        raise FileNotFoundError(f"{error}; {comes}") from None
 
 
 def sizes_for(file: EncoderFile | None, **given: Any) -> dict[str, Any]:

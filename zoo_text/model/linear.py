@@ -69,6 +69,11 @@ class LinearScores(nn.Module):
             scores = scores + torch.einsum("rf,rfo->ro", vectors, self.weight[fold, self.n_grams :])
         return scores
 
+    @torch.no_grad()
+    def forget_vectors(self) -> None:
+        """Lets the vectors of whole texts say nothing."""
+        self.weight[:, self.n_grams :] = 0
+
     @staticmethod
     def fold(ids: Tensor) -> Tensor:
         """The fold of each text, (rows,)."""

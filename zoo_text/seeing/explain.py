@@ -66,7 +66,7 @@ def explain(
         places, numbers, unit = _parts(text, words)
         answers = answered(learn, output, hidden_outputs(learn, ids, numbers))
         last, first, scores = answers[0], answers[-1], answers[0] - answers[1:-1]
-    predicted = learn.predict_one(text)
+    predicted = learn._decode(outputs)[0]
     known = isinstance(predicted, Prediction)
     return WordAttribution(
         text=text,

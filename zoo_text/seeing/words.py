@@ -15,9 +15,10 @@ from zoo_text.tokens.vocab import Field
 
 Place = tuple[int, int]
 
-_LINES = re.compile(r"(?:\s*<br\s*/?>)+\s*|[^\S\n]*\n\s*")
+_LINES = re.compile(r"(?:<br\s*/?>|\n)(?:\s*<br\s*/?>)*\s*")
 # an end of a sentence and what begins like one; or marks of a language that puts no space behind them
-_SENTENCES = re.compile(r"[.!?…]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])|[。！？]+")
+# (looked for from the first of several marks only: time is linear in their number)
+_SENTENCES = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])|[。！？]+")
 
 _SHOWN_BLANKS = str.maketrans({"\n": "¶", "\t": "⇥", "\r": "", " ": "␣"})
 

@@ -17,7 +17,11 @@ _INLINE = (
     "|iframe|img|input|ins|kbd|label|link|main|mark|meta|nav|q|s|samp|small|span|strike|strong|sub|sup"
     "|tbody|td|tfoot|th|thead|title|tt|u|var|video"
 )
-_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_OPENS = re.compile(r"<!--|<(script|style)\b[^<>]*>", re.IGNORECASE)
+_CLOSES = {
+    "": re.compile("-->"),
+    **{name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")},
+}
 _BREAK = re.compile(rf"<(?:br|hr)\b[^<>]*>|</(?:{_BREAKS})\s*>", re.IGNORECASE)
 _TAG = re.compile(rf"</?(?:{_BREAKS}|{_INLINE})(?:\s[^<>]*|/)?>", re.IGNORECASE)
 # with the semicolon: "&copy=" in a link is no copyright sign
@@ -33,8 +37,25 @@ def _entities(text: str) -> str:
 
 def _html(text: str) -> str:
     if "<" in text:
-        text = _TAG.sub("", _BREAK.sub("\n", _HIDDEN.sub("", text)))
+        text = _TAG.sub("", _BREAK.sub("\n", _shown(text)))
     return _entities(text)
+
+
+def _shown(text: str) -> str:
+    """A text without comments, scripts and style sheets; those that have no end stay."""
+    parts: list[str] = []
+    place, endless = 0, set()
+    for opening in _OPENS.finditer(text):
+        kind = (opening[1] or "").lower()
+        if opening.start() < place or kind in endless:
+            continue
+        closing = _CLOSES[kind].search(text, opening.end())
+        if closing is None:
+            endless.add(kind)  # no later one ends either: time stays linear in the length
+        else:
+            parts.append(text[place : opening.start()])
+            place = closing.end()
+    return "".join([*parts, text[place:]])
 
 
 def _line_ends(text: str) -> str:
