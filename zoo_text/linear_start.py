@@ -31,6 +31,10 @@ from 2,000 labels on (training reviews)."""
 RIDGE = 1.0
 """Penalty of ridge regression, where values are predicted."""
 
+TRUST = 1000
+"""Texts from which on the network counts more than half: it counts texts / (texts + 1,000). Unscaled, it lost
+0.3 to 2.2 points of the start with 100 labelled film reviews (rate 1e-2, three draws of training reviews)."""
+
 FEWEST = 10
 """Texts; with fewer the models without a fold are no use."""
 
@@ -42,7 +46,7 @@ def start_linear(
     """Let a new classifier answer as linear models on its training texts do: logistic regression on words and
     pairs of words weighted by naive Bayes (Wang & Manning 2012) beside the vectors of whole texts, of several
     classes each against the others; of values ridge regression. The last layer of the network's head begins
-    with zeros.
+    with zeros, and what it adds later is scaled down where texts are few.
 
     Args:
         model: a `TextClassifier`; others, and those without `LinearScores`, stay as they are.
@@ -93,6 +97,7 @@ def start_linear(
             linear.weight[1 + fold] = torch.from_numpy(weight).float()
             linear.bias[1 + fold] = torch.from_numpy(bias).float()
     linear.weight[0], linear.bias[0] = linear.weight[1:].mean(0), linear.bias[1:].mean(0)
+    linear.trust.fill_(loader.n_rows / (loader.n_rows + TRUST))
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     log.info("the classifier begins as a linear model of %d words and pairs", linear.n_grams)

@@ -187,7 +187,8 @@ class TextClassifier(nn.Module):
         return self.with_linear(self.head(self.features(ids, lengths)), ids)
 
     def with_linear(self, logits: Tensor, ids: Tensor, shares: Tensor | None = None) -> Tensor:
-        """Adds to logits of the head what the linear model says of the text, if there is one.
+        """Adds to logits of the head, scaled by `trust`, what the linear model says of the text, if there is
+        one.
 
         Args:
             logits: (rows, n_classes).
@@ -197,7 +198,7 @@ class TextClassifier(nn.Module):
         if self.linear is None:
             return logits
         vectors = None if self.document is None else self.document(ids, shares)
-        return logits + self.linear(ids, vectors, shares)
+        return self.linear.trust * logits + self.linear(ids, vectors, shares)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embedding, each recurrent layer, head."""

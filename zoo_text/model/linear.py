@@ -29,6 +29,9 @@ class LinearScores(nn.Module):
         features: Size of the vectors of whole texts.
         n_out: Number of scores.
 
+    Attributes:
+        trust: What the scores of the network beside it are multiplied by; 1 until it is fitted.
+
     Shape:
         ids (rows, steps), padded anywhere, vectors (rows, features) -> (rows, n_out), float32.
 
@@ -43,6 +46,7 @@ class LinearScores(nn.Module):
     keys: Tensor
     weight: Tensor
     bias: Tensor
+    trust: Tensor
 
     def __init__(self, n_words: int, n_grams: int, features: int, n_out: int) -> None:
         super().__init__()
@@ -51,6 +55,7 @@ class LinearScores(nn.Module):
         self.register_buffer("keys", torch.arange(n_grams))
         self.register_buffer("weight", torch.zeros(1 + FOLDS, n_grams + features, n_out))
         self.register_buffer("bias", torch.zeros(1 + FOLDS, n_out))
+        self.register_buffer("trust", torch.ones(()))
 
     def forward(self, ids: Tensor, vectors: Tensor | None = None, shares: Tensor | None = None) -> Tensor:
         """The scores.
