@@ -13,14 +13,16 @@ from zoo_text.data.labelled_data import TextData
 from zoo_text.data.ngrams import counted_ngrams
 from zoo_text.labelling import suggest, suspicious_labels
 from zoo_text.linear_start import start_linear
+from zoo_text.smaller import versions
 from zoo_text.transfer import EncoderMixin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
 
     import pandas as pd
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from zoo_text.data.ngrams import CountedNGrams
     from zoo_text.seeing.attribution import WordAttribution
@@ -73,6 +75,9 @@ class TextClassifierLearner(EncoderMixin, Learner):
     def _documents(self) -> Tensor | None:
         document = getattr(self.model, "document", None)
         return None if document is None else document.weight
+
+    def _exported(self, *, smaller: bool) -> Iterator[tuple[nn.Module, Any]]:
+        yield from versions(self.model, self.data, smaller=smaller)
 
     def fine_tune(
         self, epochs: int, lr: float, *, freeze_epochs: int = 1, **options: Any

@@ -54,8 +54,8 @@ def start_linear(
         loss_fn: of the learner; its class weights count. Losses that are no cross entropies, or for values no
             squared errors, leave the model as it is.
         task: of the data.
-        counted: the words and pairs of (some of) the training texts; of another number than the model's, the
-            model stays as it is.
+        counted: the words and pairs of (some of) the training texts; of another number than the model's, or
+            where the model has no folds, it stays as it is.
 
     Returns:
         Whether the model begins there.
@@ -65,7 +65,7 @@ def start_linear(
     linear, last = model.linear, model.head[-1]
     if linear is None or not isinstance(last, nn.Linear):
         return False
-    if linear.n_grams != (0 if counted is None else len(counted.keys)):
+    if not linear.folds or linear.n_grams != (0 if counted is None else len(counted.keys)):
         return False
     rows = np.arange(loader.n_rows) if counted is None else counted.rows
     if len(rows) < FEWEST:

@@ -3,7 +3,14 @@ import torch
 
 from zoo.datasets import local_dataset
 from zoo.errors import did_you_mean, some
-from zoo.storage.archive import ArchiveError, load_state, read_archive, save_state, write_archive
+from zoo.storage.archive import (
+    ArchiveError,
+    archive_members,
+    load_state,
+    read_archive,
+    save_state,
+    write_archive,
+)
 from zoo.storage.files import atomic_write
 
 
@@ -28,9 +35,10 @@ def test_shared_and_strided_tensors_round_trip(tmp_path):
 
 @pytest.mark.parametrize("name", ["model", "model.zip"])
 def test_archives_round_trip(tmp_path, name):
-    write_archive(
-        tmp_path / name, {"domain": "x"}, {"täglich": [1, None]}, {"w": torch.ones(2)}, {"a": torch.arange(3)}
+    members = archive_members(
+        {"domain": "x"}, {"täglich": [1, None]}, {"w": torch.ones(2)}, {"a": torch.arange(3)}
     )
+    write_archive(tmp_path / name, members)
     archive = read_archive(tmp_path / name)
     assert archive.config["domain"] == "x"
     assert archive.config["format"] == 1
@@ -39,7 +47,7 @@ def test_archives_round_trip(tmp_path, name):
 
 
 def test_truncated_files_are_refused(tmp_path):
-    write_archive(tmp_path / "m", {}, {}, {"w": torch.ones(100)})
+    write_archive(tmp_path / "m", archive_members({}, {}, {"w": torch.ones(100)}))
     weights = tmp_path / "m" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(ArchiveError, match="damaged"):

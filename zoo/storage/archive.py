@@ -28,10 +28,12 @@ from zoo._version import __version__
 from zoo.data.intact import check_text, sha256, with_digest
 from zoo.data.utf8 import json_text
 from zoo.folders import atomic_folder, present_folder
+from zoo.storage.eight_bit import eight_bit, from_eight_bit
 from zoo.storage.files import atomic_write
 from zoo.storage.tensor_digest import tensor_digest
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: weights may be of 8 bits. Archives without such are written as 1."""
 CONFIG, PREPROCESS, WEIGHTS, ARRAYS = (
     "config.json",
     "preprocess.json",
@@ -219,26 +221,41 @@ def parse_names(text: str, where: str) -> list[str]:
         raise ArchiveError(f"{where} is damaged: a list of names is not valid JSON ({error})") from None
 
 
-def write_archive(
-    path: str | Path,
+def archive_members(
     config: Mapping[str, Any],
     preprocess: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     arrays: Mapping[str, Tensor] | None = None,
-) -> Path:
-    """Write an archive; an older one at the same place is replaced only once the new one is complete.
+    *,
+    small: bool = False,
+) -> dict[str, bytes]:
+    """The files of an archive by name.
+
+    Args:
+        config, preprocess, tensors, arrays: see `Archive`.
+        small: write large weights in 8 bits.
 
     Raises:
-        FileExistsError: if `path` is something other than an archive.
         TypeError: if the state is not JSON-able.
     """
-    path = Path(path).resolve()
-    members = {PREPROCESS: json_text(preprocess).encode("utf8"), WEIGHTS: tensors_to_bytes(tensors)}
+    kept = eight_bit(tensors) if small else tensors
+    members = {PREPROCESS: json_text(preprocess).encode("utf8"), WEIGHTS: tensors_to_bytes(kept)}
     if arrays:
         members[ARRAYS] = tensors_to_bytes(arrays)
     digests = {name: sha256(data) for name, data in members.items()}
-    full = {"format": FORMAT_VERSION, "zoo": __version__, "torch": torch.__version__, "digests": digests}
-    members = {CONFIG: with_digest(json_text({**full, **config})).encode("utf8"), **members}
+    version = FORMAT_VERSION if small else 1
+    full = {"format": version, "zoo": __version__, "torch": torch.__version__, "digests": digests}
+    return {CONFIG: with_digest(json_text({**full, **config})).encode("utf8"), **members}
+
+
+def write_archive(path: str | Path, members: Mapping[str, bytes]) -> Path:
+    """Write the files of an archive; an older one at the same place is replaced only once the new one is
+    complete.
+
+    Raises:
+        FileExistsError: if `path` is something other than an archive.
+    """
+    path = Path(path).resolve()
     if path.exists() and not _may_replace(path):
         raise FileExistsError(f"{path} exists and is not an exported learner; choose another path")
     if path.suffix.lower() == ".zip":
@@ -299,6 +316,11 @@ def read_archive(path: str | Path) -> Archive:
         arrays,
     )
     _check_digests(path, config.get("digests", {}), members)
+    if version > 1:
+        try:
+            archive.tensors = from_eight_bit(archive.tensors)
+        except ValueError as error:
+            raise ArchiveError(f"{path} is damaged: {WEIGHTS}: {error}") from None
     return archive
 
 

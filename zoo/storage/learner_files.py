@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,7 +14,7 @@ from torch import nn
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean
 from zoo.notebook import quietly
-from zoo.storage.archive import load_file, write_archive
+from zoo.storage.archive import archive_members, load_file, write_archive
 from zoo.storage.mapping import check_mapping, describe, from_metadata, to_metadata
 from zoo.storage.module_state import state_of
 from zoo.storage.registry import domain_learner, spec_of
@@ -87,29 +89,46 @@ class LearnerFiles:
     def _weights_file(self, name: str | Path) -> Path:
         return self.path / "models" / _with_suffix(name)
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, *, max_mb: float | None = None) -> Path:
         """Write everything that prediction needs: weights, labels, preprocessing. `load_learner` reads it.
 
         Args:
             path: a folder, or a file ending in ".zip".
+            max_mb: most million bytes. Large weights are written in 8 bits then, a quarter of their size; of
+                text classifiers also as many of the commonest words, and of the weightiest pairs, as fit.
 
         Raises:
             TypeError: if the model is not registered (see `zoo.register_model`).
+            ValueError: if it does not fit into `max_mb`; nothing is written then.
         """
+        if max_mb is not None and not (isinstance(max_mb, int | float) and max_mb > 0):
+            raise ValueError(f"max_mb is a number of million bytes above 0, not {max_mb!r}")
         domain_learner(self.domain)
-        spec = spec_of(self.model)
-        state, arrays = self.data.export_state()
         activation = self.activation
-        config = {
-            "domain": self.domain,
-            "model": {"name": spec.name, "args": spec.args},
-            "activation": {"kind": activation.kind, "axis": activation.axis},
-            **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
-            **self._export_config(),
-        }
-        tensors = state_of(self.model)
-        write_once(path, lambda: write_archive(path, config, state, tensors, arrays))
-        return Path(path).resolve()
+        size = 0.0
+        for model, data in self._exported(smaller=max_mb is not None):
+            spec = spec_of(model)
+            state, arrays = data.export_state()
+            config = {
+                "domain": self.domain,
+                "model": {"name": spec.name, "args": spec.args},
+                "activation": {"kind": activation.kind, "axis": activation.axis},
+                **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
+                **self._export_config(),
+            }
+            members = archive_members(config, state, state_of(model), arrays, small=max_mb is not None)
+            size = sum(map(len, members.values())) / 1e6
+            if max_mb is None or size <= max_mb:
+                write_once(path, partial(write_archive, path, members))
+                return Path(path).resolve()
+        raise ValueError(
+            f"{path} would take {size:.1f} million bytes in 8 bits, more than max_mb={max_mb}: take a "
+            "smaller model, or a larger max_mb"
+        )
+
+    def _exported(self, *, smaller: bool) -> Iterator[tuple[nn.Module, Any]]:
+        """Model and data of an archive; with `smaller` followed by ever smaller ones, until one fits."""
+        yield self.model, self.data
 
     def _export_config(self) -> dict[str, Any]:
         """Further entries of an archive's `config.json`."""

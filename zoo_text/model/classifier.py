@@ -13,7 +13,7 @@ from zoo.keywords import completed, takes
 from zoo.storage.registry import register_model
 from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State
 from zoo_text.model.document import DocumentVectors
-from zoo_text.model.linear import LinearScores
+from zoo_text.model.linear import FOLDS, LinearScores
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
@@ -104,6 +104,7 @@ class TextClassifier(nn.Module):
         document_sz: Features of a vector of the whole text (`DocumentVectors`), 0 for none.
         n_grams: Words and pairs of words that, with this vector, add scores of a linear model to the logits
             (`LinearScores`).
+        folds: Of `LinearScores`.
         options: Dropouts of the encoder and its kind of layers, see `EncoderOptions`.
 
     Shape:
@@ -124,6 +125,7 @@ class TextClassifier(nn.Module):
         hidden: int = 50,
         document_sz: int = 0,
         n_grams: int = 0,
+        folds: int = FOLDS,
         **options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
@@ -146,7 +148,7 @@ class TextClassifier(nn.Module):
         self.document = DocumentVectors(vocab_sz, document_sz) if document_sz else None
         self.linear: LinearScores | None = None
         if n_grams or document_sz:
-            self.linear = LinearScores(vocab_sz, n_grams, document_sz, n_classes)
+            self.linear = LinearScores(vocab_sz, n_grams, document_sz, n_classes, folds)
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The pooled features (rows, 3 x emb_sz)."""

@@ -28,6 +28,7 @@ class LinearScores(nn.Module):
         n_grams: Words and pairs that count.
         features: Size of the vectors of whole texts.
         n_out: Number of scores.
+        folds: `FOLDS`, or 0 where only the mean of the models is kept: for answers, or for other texts.
 
     Attributes:
         trust: What the scores of the network beside it are multiplied by; 1 until it is fitted.
@@ -48,13 +49,15 @@ class LinearScores(nn.Module):
     bias: Tensor
     trust: Tensor
 
-    def __init__(self, n_words: int, n_grams: int, features: int, n_out: int) -> None:
+    def __init__(self, n_words: int, n_grams: int, features: int, n_out: int, folds: int = FOLDS) -> None:
         super().__init__()
-        self.n_words, self.n_grams, self.features = n_words, n_grams, features
+        if folds not in (0, FOLDS):
+            raise ValueError(f"folds is 0 or {FOLDS}, not {folds!r}")
+        self.n_words, self.n_grams, self.features, self.folds = n_words, n_grams, features, folds
         # keys: ascending, as `NGrams.keys`; weight and bias: first the mean, then each fold's
         self.register_buffer("keys", torch.arange(n_grams))
-        self.register_buffer("weight", torch.zeros(1 + FOLDS, n_grams + features, n_out))
-        self.register_buffer("bias", torch.zeros(1 + FOLDS, n_out))
+        self.register_buffer("weight", torch.zeros(1 + folds, n_grams + features, n_out))
+        self.register_buffer("bias", torch.zeros(1 + folds, n_out))
         self.register_buffer("trust", torch.ones(()))
 
     def forward(self, ids: Tensor, vectors: Tensor | None = None, shares: Tensor | None = None) -> Tensor:
@@ -66,7 +69,8 @@ class LinearScores(nn.Module):
             shares: How much of each token is there, (rows, steps); all by default. The scale stays that of
                 the whole text, and a pair is there as much as its words on average.
         """
-        fold = 1 + self.fold(ids) if self.training else torch.zeros_like(ids[:, 0])
+        apart = self.training and self.folds > 0
+        fold = 1 + self.fold(ids) if apart else torch.zeros_like(ids[:, 0])
         scores = self.bias[fold]
         if self.n_grams:
             scores = scores + self._of_words(ids, shares, fold)
