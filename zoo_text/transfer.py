@@ -42,9 +42,12 @@ class EncoderMixin:
             half: In float16: half the size.
             notice: Kept in the file: what is to be said of the texts that the encoder learned from.
         """
+        documents = self._documents()
+        if documents is None and self.data.train_dl is None:
+            log.warning("save_encoder() without training texts writes no vectors of whole texts")
         return save_encoder(
             encoder_file(self.path, name), self.model.encoder, self.data.field,
-            bias=self._output_bias(), documents=self._documents(), backward=self.data.backward, half=half,
+            bias=self._output_bias(), documents=documents, backward=self.data.backward, half=half,
             notice=notice,
         )  # fmt: skip
 

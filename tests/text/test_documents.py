@@ -213,3 +213,12 @@ def test_the_shipped_model_has_them() -> None:
     model = data.get_model(pretrained="english-small", device="cpu", progress=False).model
     assert model.document.weight.shape == (len(field.vocab), 50)
     assert model.document.weight.any()
+
+
+def test_a_loaded_language_model_tells_that_it_has_none(
+    field: Field, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = LanguageModelData.from_texts(field, texts_of(SUBJECTS, 1_100)[0], bs=8, path=tmp_path)
+    learn = load_learner(data.get_model(**SIZES).export(tmp_path / "model"), "cpu")
+    learn.save_encoder(tmp_path / "again.safetensors")
+    assert "no vectors of whole texts" in caplog.text

@@ -132,6 +132,8 @@ class TextClassifier(nn.Module):
         drop_mult = completed(EncoderOptions, ENCODER_DEFAULTS, options, "TextClassifier")["drop_mult"]
         if max_len < 1:
             raise ValueError(f"max_len must be at least 1, not {max_len}")
+        if hidden < 1:
+            raise ValueError(f"hidden must be at least 1, not {hidden}")
         if not 0 <= dropout * drop_mult < 1:
             raise ValueError(f"dropout x drop_mult must be in [0, 1), not {dropout} x {drop_mult}")
         self.max_len = max_len
