@@ -145,7 +145,9 @@ def main() -> None:
                     row[kind].append(peer.fit(some.text, some.label).score(judged.text, judged.label))
                     continue
                 start = encoders.get(kind)
-                field = Field(clean=["html"]) if start is None else Field.from_pretrained(start)
+                field = Field(clean=["html"])
+                if start is not None:
+                    field = field.with_vocab(Field.from_pretrained(start).vocab).with_words_of(some.text)
                 data = TextData.from_texts(
                     field, (some.text.tolist(), some.label.tolist()), None,
                     (judged.text.tolist(), judged.label.tolist()), bs=16 if n < 1000 else 32, seed=seed,

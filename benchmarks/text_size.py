@@ -3,7 +3,7 @@
     python examples/sentiment.py --out films
     python benchmarks/text_size.py films/sentiment --data path/to/data --mb 5 8
 
-Opens an exported classifier of film reviews, exports it again at each size, and compares them on test reviews.
+Opens an exported classifier of film reviews, exports it again at each size, and compares all on test reviews.
 """
 
 import argparse

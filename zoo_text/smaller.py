@@ -28,11 +28,11 @@ def versions(model: nn.Module, data: TextData, *, smaller: bool) -> Iterator[tup
     versions with fewer words. The rarest words are left out (the others read them as unknown), and the words
     and pairs of words that weigh least.
     """
-    if not isinstance(model, TextClassifier):
+    vocab = data.field.vocab
+    if not isinstance(model, TextClassifier) or vocab is None:
         yield model, data
         return
     for share in SHARES if smaller else SHARES[:1]:
-        vocab = data.field.vocab
         words = len(vocab) if share == 1 else max(_FEWEST_WORDS, int(share * len(vocab)))
         if words > len(vocab):
             return

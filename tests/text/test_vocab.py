@@ -86,3 +86,20 @@ def test_file_of_another_encoding_is_named(tmp_path) -> None:
     path.write_bytes("naïve".encode("latin-1"))
     with pytest.raises(ValueError, match=r"latin.txt is not UTF-8"):
         list(read_blocks(path))
+
+
+def test_words_of_more_texts_come_first_and_change_nothing_of_the_field() -> None:
+    field = Field(tokenize="whitespace", lower=True)
+    field.build_vocab(["a film a film", "good"])
+    before = list(field.vocab.itos)
+    more = field.with_words_of(iter(["New tensor tensor", "new a once"]))
+    assert more.vocab.itos == ["<unk>", "<pad>", "new", "tensor", "a", "film", "good"]
+    assert field.vocab.itos == before
+    assert field.with_words_of(["nothing twice"]).vocab.itos == before
+    assert field.with_words_of(["x x x y y z z"], max_size=1).vocab.itos[2] == "x"
+    assert len(field.with_words_of(["x x x y y"], max_size=1).vocab) == len(before) + 1
+    marked = Field(rules=["caps"])
+    marked.build_vocab(["Good film"])
+    assert marked.with_words_of(["Bad BAD bad"]).vocab.itos[:5] == ["<unk>", "<pad>", "<up>", "<cap>", "bad"]
+    with pytest.raises(ValueError, match="no vocabulary"):
+        Field().with_words_of(["a"])

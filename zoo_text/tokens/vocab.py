@@ -200,6 +200,30 @@ class Field:
         other.vocab = vocab
         return other
 
+    def with_words_of(self, texts: Iterable[str], min_freq: int = 2, max_size: int | None = None) -> Field:
+        """A field that knows the words of some texts, too: of an encoder's field those of your own training
+        texts, which the encoder does not know.
+
+        Args:
+            texts: Read as this field reads texts.
+            min_freq: Rarer words stay unknown.
+            max_size: Most new words.
+
+        Example:
+            >>> field = Field(tokenize="whitespace")
+            >>> _ = field.build_vocab(["a film"])
+            >>> field.with_words_of(["a tensor", "the tensor"]).vocab.itos
+            ['<unk>', '<pad>', 'tensor', 'a', 'film']
+        """
+        known = self._known()
+        ids, totals = self._counted(texts)
+        occurs = {word: int(count) for word, count in zip(ids.words(), totals, strict=True)}
+        found = Vocab.from_counts(
+            {word: count for word, count in occurs.items() if word not in known},
+            min_freq, max_size, (mark for mark in self.marks if mark in known),
+        )  # fmt: skip
+        return self.with_vocab(Vocab([*found.itos, *(word for word in known.itos if word not in found)]))
+
     def number(self, token: str) -> int:
         """The id of a token."""
         return self._known()[token]
@@ -259,6 +283,12 @@ class Field:
 
     def build_vocab(self, texts: Iterable[str], min_freq: int = 1, max_size: int | None = None) -> Vocab:
         """Counts the tokens of texts and makes the vocabulary of them."""
+        ids, totals = self._counted(texts)
+        self.vocab, _ = ids.finish(totals, min_freq, max_size)
+        return self._known()
+
+    def _counted(self, texts: Iterable[str]) -> tuple[ProvisionalIds, np.ndarray]:
+        """The tokens of texts, and how often each occurs."""
         ids = self.counter()
         totals = np.zeros(0, dtype=np.int64)
         block: list[str] = []
@@ -267,9 +297,7 @@ class Field:
             if len(block) == 256:
                 totals = _add(totals, ids.encode(block))
                 block = []
-        totals = _add(totals, ids.encode(block))
-        self.vocab, _ = ids.finish(totals, min_freq, max_size)
-        return self._known()
+        return ids, _add(totals, ids.encode(block))
 
     def detokenize(self, tokens: Iterable[str]) -> str:
         """Tokens as text, near enough to read; the marks of rules are undone.
@@ -318,8 +346,8 @@ class Field:
     def from_pretrained(cls, name: str | Path) -> Field:
         """The field of a pretrained encoder: its tokeniser and its vocabulary.
 
-        Data made with it know the encoder's words and no others. To give words of your own texts vectors too,
-        make a `Field()` with the same options instead, and let the data build its vocabulary: the encoder
+        Data made with it know the encoder's words and no others. Words of your own texts come with
+        `with_words_of`, or with a `Field()` of the same options whose vocabulary the data build: the encoder
         fits any (words that it does not know begin with the mean vector).
 
         Args:
