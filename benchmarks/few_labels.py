@@ -151,7 +151,7 @@ def main() -> None:
                 data = TextData.from_texts(
                     field, (some.text.tolist(), some.label.tolist()), None,
                     (judged.text.tolist(), judged.label.tolist()), bs=16 if n < 1000 else 32, seed=seed,
-                    classes=classes, **({"min_freq": 2} if start is None else {}),
+                    classes=classes,
                 )  # fmt: skip
                 if kind == "bayes":
                     row[kind].append(by_bayes(data))

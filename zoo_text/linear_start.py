@@ -132,6 +132,11 @@ class _Part:
         if held is not None:
             self.scale = 1 / np.sqrt(np.maximum(np.asarray(held.sum(1)).ravel(), 1))
 
+    @property
+    def n_grams(self) -> int:
+        """Words and pairs."""
+        return 0 if self.held is None else int(np.shape(self.held)[1])
+
     def inputs(self, ratio: np.ndarray) -> csr_matrix:
         """Words and pairs multiplied by `ratio`, beside the vectors."""
         from scipy.sparse import csr_matrix, diags, hstack
@@ -140,7 +145,7 @@ class _Part:
             return csr_matrix(self.vectors)
         words = self.held.copy()
         words.data = ratio[words.indices]
-        return hstack([diags(self.scale) @ words, csr_matrix(self.vectors)]).tocsr()
+        return csr_matrix(hstack([diags(self.scale) @ words, csr_matrix(self.vectors)]))
 
     def weights(self, found: np.ndarray, ratio: np.ndarray) -> np.ndarray:
         """Of `LinearScores`, from the coefficients of `inputs(ratio)`."""
@@ -152,12 +157,11 @@ def _fitted(
     part: _Part, targets: np.ndarray, counts: np.ndarray, n_out: int, task: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (words, pairs and features, outputs) and biases (outputs,)."""
-    n_grams = 0 if part.held is None else part.held.shape[1]
-    weight, bias = np.zeros((n_grams + part.vectors.shape[1], n_out)), np.zeros(n_out)
+    weight, bias = np.zeros((part.n_grams + part.vectors.shape[1], n_out)), np.zeros(n_out)
     if task == "regression":
         from sklearn.linear_model import Ridge
 
-        ones = np.ones(n_grams)
+        ones = np.ones(part.n_grams)
         found = Ridge(RIDGE, solver="sparse_cg").fit(part.inputs(ones), targets.reshape(part.n, -1))
         coefficients = np.asarray(found.coef_).reshape(n_out, -1)
         columns = [part.weights(row, ones) for row in coefficients]
@@ -178,14 +182,13 @@ def _one(part: _Part, mine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray,
     """Weights and bias of a class against all others; without examples on either side only the logarithm of
     its odds, one text added to each side.
     """
-    n_grams = 0 if part.held is None else part.held.shape[1]
     kept = counts > 0
     own, others = (float(counts[kept & side].sum()) for side in (mine, ~mine))
     if not own or not others:
-        return np.zeros(n_grams + part.vectors.shape[1]), math.log((own + 1) / (others + 1))
+        return np.zeros(part.n_grams + part.vectors.shape[1]), math.log((own + 1) / (others + 1))
     from sklearn.linear_model import LogisticRegression
 
-    ratio = np.ones(n_grams)
+    ratio = np.ones(part.n_grams)
     if part.held is not None:
         seen, missed = (1 + part.held.T @ (counts * side) for side in (mine, ~mine))
         ratio = np.log(seen / seen.sum()) - np.log(missed / missed.sum())
