@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from zoo.engine.modes import preserve_modes
 from zoo.training.logistic import weights_in_loss
@@ -30,6 +32,8 @@ from 2,000 labels on (training reviews)."""
 
 RIDGE = 1.0
 """Penalty of ridge regression, where values are predicted."""
+
+_MANY = 5000  # texts from which on no other factor than 1 is tried
 
 TRUST = 1000
 """Texts from which on the network counts more than half: it counts texts / (texts + 1,000). Unscaled, it lost
@@ -87,15 +91,27 @@ def start_linear(
         linear.keys.copy_(torch.from_numpy(counted.keys))
     held = None if counted is None else counted.held
 
-    def without(fold: int) -> tuple[np.ndarray, np.ndarray]:
-        kept = np.flatnonzero(folds != fold)
-        part = _Part(None if held is None else held[kept], vectors[kept])
-        return _fitted(part, targets.numpy()[kept], counts[kept], last.out_features, task)
+    def without(fold: int, factor: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Weights, bias, and the loss on the texts that were left out."""
+        kept, out = folds != fold, np.flatnonzero(folds == fold)
+        part, rest = (
+            _Part(None if held is None else held[rows], vectors[rows], factor)
+            for rows in (np.flatnonzero(kept), out)
+        )
+        weight, bias = _fitted(part, targets.numpy()[kept], counts[kept], last.out_features, task)
+        scores = torch.from_numpy(rest.scores(weight, bias))
+        return weight, bias, _loss(scores, targets[out], torch.from_numpy(counts[out]), task)
 
+    found, least = [], math.inf
     with ThreadPoolExecutor(torch.get_num_threads()) as workers:  # scikit-learn's solver lets others run
-        for fold, (weight, bias) in enumerate(workers.map(without, range(FOLDS))):
-            linear.weight[1 + fold] = torch.from_numpy(weight).float()
-            linear.bias[1 + fold] = torch.from_numpy(bias).float()
+        for factor in _factors(len(rows), linear.features, linear.n_grams):
+            these = list(workers.map(partial(without, factor=factor), range(FOLDS)))
+            loss = sum(each[2] for each in these)
+            if loss < least or not found:
+                found, least = these, loss
+    for fold, (weight, bias, _) in enumerate(found):
+        linear.weight[1 + fold] = torch.from_numpy(weight).float()
+        linear.bias[1 + fold] = torch.from_numpy(bias).float()
     linear.weight[0], linear.bias[0] = linear.weight[1:].mean(0), linear.bias[1:].mean(0)
     linear.trust.fill_(loader.n_rows / (loader.n_rows + TRUST))
     nn.init.zeros_(last.weight)
@@ -116,19 +132,41 @@ def document_rows(model: TextClassifier, loader: TextLoader) -> np.ndarray:
     return torch.cat(found)[torch.argsort(batches.order)].double().numpy()
 
 
+def _factors(n: int, features: int, n_grams: int) -> list[float]:
+    """What vectors of whole texts may be multiplied by, of which the best for texts that were left out is
+    taken: the larger, the less the penalty holds them back. Few labels tell little of single words, and much
+    of vectors that come from texts of the same kind; those of other texts may tell nothing.
+    """
+    if not features or not n_grams:
+        return [1.0]
+    if n >= _MANY:
+        return [1.0]
+    return [2.0 if n >= 1000 else 4.0, 1.0, 0.0]
+
+
+def _loss(scores: Tensor, targets: Tensor, counts: Tensor, task: str) -> float:
+    """Of all rows together."""
+    if task == "regression":
+        return float((scores - targets.reshape(scores.shape)).square().sum())
+    if targets.ndim == 2:
+        each = F.binary_cross_entropy_with_logits(scores, targets.to(scores), reduction="none")
+    else:
+        each = F.cross_entropy(scores, targets.where(counts > 0, 0), reduction="none")
+    return float((each * counts).sum())
+
+
 class _Part:
-    """Training rows of a fold's model.
+    """Some training rows.
 
     Args:
         held: 1 where a text holds a word or pair, sparse; None for none.
         vectors: of the whole texts, (rows, features).
+        factor: see `_factors`.
     """
 
-    def __init__(self, held: csr_matrix | None, vectors: np.ndarray) -> None:
-        self.held, self.n = held, len(vectors)
-        # few labels tell little of single words: the vectors get a smaller share of the penalty then
-        self.factor = float(np.clip(math.sqrt(1000 / self.n), 1.0, 4.0))
-        self.vectors = vectors * self.factor
+    def __init__(self, held: csr_matrix | None, vectors: np.ndarray, factor: float = 1.0) -> None:
+        self.held, self.n, self.factor = held, len(vectors), factor
+        self.vectors = vectors * factor
         if held is not None:
             self.scale = 1 / np.sqrt(np.maximum(np.asarray(held.sum(1)).ravel(), 1))
 
@@ -146,6 +184,13 @@ class _Part:
         words = self.held.copy()
         words.data = ratio[words.indices]
         return csr_matrix(hstack([diags(self.scale) @ words, csr_matrix(self.vectors)]))
+
+    def scores(self, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """Of weights and biases of `LinearScores`, (rows, outputs)."""
+        told = self.vectors @ weight[self.n_grams :] / (self.factor or 1.0)
+        if self.held is not None:
+            told = told + self.scale[:, None] * (self.held @ weight[: self.n_grams])
+        return told + bias
 
     def weights(self, found: np.ndarray, ratio: np.ndarray) -> np.ndarray:
         """Of `LinearScores`, from the coefficients of `inputs(ratio)`."""
