@@ -157,7 +157,7 @@ def test_the_network_learns_what_is_left_and_the_linear_model_stays(tmp_path) ->
     assert learn.evaluate()["valid_loss"] < start
     for name, value in learn.model.linear.state_dict().items():
         torch.testing.assert_close(value, before[name])
-    again = load_learner(learn.export("reviews"))
+    again = load_learner(learn.export(tmp_path / "reviews"))
     assert again.predict_one("a not awful film").probabilities == pytest.approx(
         learn.predict_one("a not awful film").probabilities, abs=1e-6
     )
