@@ -151,7 +151,7 @@ def test_the_network_learns_what_is_left_and_the_linear_model_stays(tmp_path) ->
     learn = data.get_model(**SIZES)
     before = {name: value.clone() for name, value in learn.model.linear.state_dict().items()}
     assert not any(True for _ in learn.model.linear.parameters())
-    assert learn.model.linear.trust.item() == pytest.approx(300 / 5300)
+    assert learn.model.linear.trust.item() == pytest.approx((300 / 5300) ** 2)
     start = learn.evaluate()["valid_loss"]
     learn.fit_one_cycle(5, 1e-2)
     assert learn.evaluate()["valid_loss"] < start

@@ -51,8 +51,8 @@ def matched(tensors: Mapping[str, Any], expected: list[str]) -> dict[str, Any]:
 def with_later(module: nn.Module, tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors of a file with those that a module has got since older versions wrote theirs.
 
-    A module declares them in `added_later`, a dict from the name of a tensor to the number that it stood for
-    before it was there.
+    A module declares them in `added_later`, a dict from the name of a tensor to the number that all of it
+    stood for before it was there.
 
     Args:
         module: may be wrapped.
@@ -68,12 +68,12 @@ def with_later(module: nn.Module, tensors: Mapping[str, Any]) -> dict[str, Any]:
         {'0.weight': tensor([[1.]]), '0.scale': tensor(1.)}
     """
     later = {
-        f"{place}.{name}".removeprefix("."): value
+        f"{place}.{name}".removeprefix("."): torch.full_like(getattr(part, name), value, device="cpu")
         for place, part in module.named_modules()
         for name, value in getattr(part, "added_later", {}).items()
     }
     names = own_names(module, list(later))
-    missing = {own: torch.tensor(value) for own, value in zip(names, later.values(), strict=True)}
+    missing = dict(zip(names, later.values(), strict=True))
     return {**tensors, **{own: value for own, value in missing.items() if own not in tensors}}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,6 +45,9 @@ class LinearScores(nn.Module):
         >>> [round(x, 2) for [x] in linear(torch.tensor([[4, 3, 1], [3, 4, 3]])).tolist()]
         [1.0, 2.83]
     """
+
+    # weights of older versions, which had no such part, say what they said
+    added_later: ClassVar[dict[str, float]] = {"keys": 0, "weight": 0.0, "bias": 0.0, "trust": 1.0}
 
     keys: Tensor
     weight: Tensor
