@@ -146,8 +146,9 @@ def main() -> None:
                     continue
                 start = encoders.get(kind)
                 field = Field(clean=["html"])
-                if start is not None:
-                    field = field.with_vocab(Field.from_pretrained(start).vocab).with_words_of(some.text)
+                known = None if start is None else Field.from_pretrained(start).vocab
+                if known is not None:
+                    field = field.with_vocab(known).with_words_of(some.text)
                 data = TextData.from_texts(
                     field, (some.text.tolist(), some.label.tolist()), None,
                     (judged.text.tolist(), judged.label.tolist()), bs=16 if n < 1000 else 32, seed=seed,

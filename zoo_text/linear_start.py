@@ -168,13 +168,9 @@ class _Part:
     def __init__(self, held: csr_matrix | None, vectors: np.ndarray, factor: float = 1.0) -> None:
         self.held, self.n, self.factor = held, len(vectors), factor
         self.vectors = vectors * factor
+        self.n_grams = 0 if held is None else int(held.get_shape()[1])  # words and pairs
         if held is not None:
             self.scale = 1 / np.sqrt(np.maximum(np.asarray(held.sum(1)).ravel(), 1))
-
-    @property
-    def n_grams(self) -> int:
-        """Words and pairs."""
-        return 0 if self.held is None else int(np.shape(self.held)[1])
 
     def inputs(self, ratio: np.ndarray) -> csr_matrix:
         """Words and pairs multiplied by `ratio`, beside the vectors."""
