@@ -66,11 +66,8 @@ class TextClassifierLearner(EncoderMixin, Learner):
         if linear is None or not bool(linear.weight.any()):  # not begun yet
             return
         linear.forget_vectors()  # what it learned of the others means nothing now
-        counted = (
-            counted_ngrams(self.data.train_dl, self.data.nt, self.data.n_out) if linear.n_grams else None
-        )
-        if counted is None or len(counted.keys) == linear.n_grams:
-            self.start_linear(counted)
+        data = self.data
+        self.start_linear(counted_ngrams(data.train_dl, data.nt, data.n_out) if linear.n_grams else None)
 
     def _documents(self) -> Tensor | None:
         document = getattr(self.model, "document", None)

@@ -33,7 +33,7 @@ from 2,000 labels on (training reviews)."""
 RIDGE = 1.0
 """Penalty of ridge regression, where values are predicted."""
 
-_MANY = 5000  # texts from which on no other factor than 1 is tried
+_MANY, _MOST_TRIED = 5000, 10  # texts from which on, and outputs beyond which, only the factor 1 is tried
 
 TRUST = 5000
 """What the network adds is multiplied by the square of texts / (texts + 5,000). Unscaled, it lost 0.3 to 2.2
@@ -56,8 +56,8 @@ def start_linear(
     Args:
         model: a `TextClassifier`; others, and those without `LinearScores`, stay as they are.
         loader: the training texts.
-        loss_fn: of the learner; its class weights count. Losses that are no cross entropies, or for values no
-            squared errors, leave the model as it is.
+        loss_fn: of the learner; its class weights count. For classes and labels a loss that is no cross
+            entropy leaves the model as it is; for values any loss begins with squared errors.
         task: of the data.
         counted: the words and pairs of (some of) the training texts; of another number than the model's, or
             where the model has no folds, it stays as it is.
@@ -80,6 +80,7 @@ def start_linear(
     if task != "regression":
         found = weights_in_loss(loss_fn, targets, last.out_features)
         if found is None or not bool(found.any()):
+            log.info("the classifier does not begin as a linear model: its loss is no cross entropy")
             return False
         counts = found.double().numpy()
     texts = loader.texts().chosen(rows)
@@ -96,16 +97,19 @@ def start_linear(
         """Weights, bias, and the loss on the texts that were left out."""
         kept, out = folds != fold, np.flatnonzero(folds == fold)
         part, rest = (
-            _Part(None if held is None else held[rows], vectors[rows], factor)
-            for rows in (np.flatnonzero(kept), out)
+            _Part(None if held is None else held[some], vectors[some], factor)
+            for some in (np.flatnonzero(kept), out)
         )
         weight, bias = _fitted(part, targets.numpy()[kept], counts[kept], last.out_features, task)
         scores = torch.from_numpy(rest.scores(weight, bias))
         return weight, bias, _loss(scores, targets[out], torch.from_numpy(counts[out]), task)
 
+    from threadpoolctl import threadpool_limits
+
     found, least = [], math.inf
-    with ThreadPoolExecutor(torch.get_num_threads()) as workers:  # scikit-learn's solver lets others run
-        for factor in _factors(len(rows), linear.features, linear.n_grams):
+    # the solver lets other threads run; those of its linear algebra, on short vectors, only wait for each other
+    with threadpool_limits(1), ThreadPoolExecutor(torch.get_num_threads()) as workers:
+        for factor in _factors(len(rows), linear.features, linear.n_grams, last.out_features):
             these = list(workers.map(partial(without, factor=factor), range(FOLDS)))
             loss = sum(each[2] for each in these)
             if loss < least or not found:
@@ -133,14 +137,12 @@ def document_rows(model: TextClassifier, loader: TextLoader) -> np.ndarray:
     return torch.cat(found)[torch.argsort(batches.order)].double().numpy()
 
 
-def _factors(n: int, features: int, n_grams: int) -> list[float]:
+def _factors(n: int, features: int, n_grams: int, n_out: int) -> list[float]:
     """What vectors of whole texts may be multiplied by, of which the best for texts that were left out is
     taken: the larger, the less the penalty holds them back. Few labels tell little of single words, and much
     of vectors that come from texts of the same kind; those of other texts may tell nothing.
     """
-    if not features or not n_grams:
-        return [1.0]
-    if n >= _MANY:
+    if not features or not n_grams or n >= _MANY or n_out > _MOST_TRIED:
         return [1.0]
     return [2.0 if n >= 1000 else 4.0, 1.0, 0.0]
 
@@ -236,6 +238,6 @@ def _one(part: _Part, mine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray,
         ratio = np.log(seen / seen.sum()) - np.log(missed / missed.sum())
         ratio /= max(1e-6, math.sqrt(float(np.mean(np.square(ratio[part.held.indices])))))
     inputs = part.inputs(ratio)
-    model = LogisticRegression(C=STRENGTH, solver="liblinear", tol=1e-3)
+    model = LogisticRegression(C=STRENGTH, solver="liblinear", tol=1e-2)
     model.fit(inputs[kept], mine[kept], sample_weight=counts[kept] / counts[kept].mean())
     return part.weights(np.ravel(model.coef_), ratio), float(np.ravel(model.intercept_)[0])

@@ -45,6 +45,8 @@ def test_scales_that_do_not_fit_are_told(tmp_path):
     packed = eight_bit({"w": torch.randn(2048)})
     with pytest.raises(ValueError, match="w and its scales"):
         from_eight_bit({**packed, "w:scale": packed["w:scale"][:3]})
+    with pytest.raises(ValueError, match="are of scales"):
+        eight_bit({"w:scale": torch.zeros(3)})
     with pytest.raises(ValueError, match="belongs to no tensor"):
         from_eight_bit({"w:scale": packed["w:scale"]})
     members = archive_members({}, {}, {"w": torch.randn(2048)}, small=True)

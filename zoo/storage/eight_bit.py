@@ -20,6 +20,9 @@ def eight_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Tensors with numbers that are not finite, or too large for a scale of 16 bits, stay as they are.
 
+    Raises:
+        ValueError: if a tensor has a name that ends as those of scales do.
+
     Example:
         >>> weight = torch.linspace(-1, 1, 2048).reshape(32, 64)
         >>> packed = eight_bit({"weight": weight})
@@ -31,6 +34,10 @@ def eight_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     packed: dict[str, Tensor] = {}
     done: dict[tuple, tuple[Tensor, Tensor] | None] = {}  # tied tensors stay one
     for name, tensor in tensors.items():
+        if name.endswith(_SCALE):
+            raise ValueError(
+                f"{name} cannot be written in 8 bits: names that end in {_SCALE!r} are of scales"
+            )
         key = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if key not in done or not tensor.numel():
             done[key] = _packed(tensor)
