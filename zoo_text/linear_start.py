@@ -107,7 +107,7 @@ def start_linear(
     from threadpoolctl import threadpool_limits
 
     found, least = [], math.inf
-    # the solver lets other threads run; those of its linear algebra, on short vectors, only wait for each other
+    # the solver lets other threads run; those of its linear algebra only wait for each other
     with threadpool_limits(1), ThreadPoolExecutor(torch.get_num_threads()) as workers:
         for factor in _factors(len(rows), linear.features, linear.n_grams, last.out_features):
             these = list(workers.map(partial(without, factor=factor), range(FOLDS)))

@@ -132,6 +132,20 @@ def test_vectors_of_another_encoder_are_begun_with_anew(
     assert linear.weight.any()
 
 
+def test_vectors_that_tell_nothing_are_left_out(field: Field, encoder: Path, tmp_path: Path) -> None:
+    tensors = load_state(encoder)
+    torch.manual_seed(0)
+    tensors["document.weight"] = torch.randn_like(tensors["document.weight"])
+    noise = tmp_path / "noise.safetensors"
+    save_state(noise, tensors, load_metadata(encoder))
+    data = labelled(field, 120)
+    for file, told in ((encoder, True), (noise, False)):
+        learn = data.get_model(pretrained=file, device="cpu", progress=False, seed=0)
+        linear = learn.model.linear
+        assert bool(linear.weight[:, linear.n_grams :].any()) is told
+        assert learn.evaluate()["accuracy"] > 0.8
+
+
 def test_vectors_that_do_not_fit_change_nothing(field: Field, encoder: Path, tmp_path: Path) -> None:
     learn = labelled(field).get_model(pretrained=encoder, device="cpu", progress=False, seed=0)
     tensors, described = load_state(encoder), load_metadata(encoder)

@@ -35,9 +35,7 @@ def eight_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     done: dict[tuple, tuple[Tensor, Tensor] | None] = {}  # tied tensors stay one
     for name, tensor in tensors.items():
         if name.endswith(_SCALE):
-            raise ValueError(
-                f"{name} cannot be written in 8 bits: names that end in {_SCALE!r} are of scales"
-            )
+            raise ValueError(f"{name} cannot be written in 8 bits: names ending in {_SCALE!r} are of scales")
         key = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if key not in done or not tensor.numel():
             done[key] = _packed(tensor)

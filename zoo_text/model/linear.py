@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_text.model.document import occurrences
-from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID
+from zoo_text.tokens.vocab import PADDING_ID
 
 FOLDS = 5
 """Linear models that a `LinearScores` holds, each fitted without a fifth of the texts."""
@@ -94,11 +94,11 @@ class LinearScores(nn.Module):
         return ids.masked_fill(ids == PADDING_ID, 0).sum(1) % FOLDS
 
     def _of_words(self, ids: Tensor, shares: Tensor | None, fold: Tensor) -> Tensor:
-        known = (ids != PADDING_ID) & (ids != UNKNOWN_ID)
+        real = ids != PADDING_ID  # unknown words are in no key
         pairs = (1 + ids[:, :-1]) * self.n_words + ids[:, 1:]
         wanted = torch.cat([ids, pairs], 1)
         places = torch.searchsorted(self.keys, wanted).clamp(max=self.n_grams - 1)
-        found = (self.keys[places] == wanted) & torch.cat([known, known[:, :-1] & known[:, 1:]], 1)
+        found = (self.keys[places] == wanted) & torch.cat([real, real[:, :-1] & real[:, 1:]], 1)
         each = found / occurrences(torch.where(found, places, -1))
         scale = each.sum(1, keepdim=True).clamp(min=1).sqrt()
         if shares is not None:
