@@ -152,14 +152,17 @@ def _varied(features: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.
 
 
 def _outputs_and_features(learn: Any, pool: Any) -> tuple[Tensor, np.ndarray]:
-    """Raw outputs for texts, and the pooled features that its head gets, both in their order."""
+    """Raw outputs for texts, and what tells how alike texts are: the vectors of whole texts, where the model
+    has any, else the pooled features that its head gets. Both in the order of the texts.
+    """
     found: list[Tensor] = []
     batches = learn.data.batches_from_raw(pool)
+    vectors = learn.model.document
 
-    def note(_: Any, given: tuple[Tensor, ...]) -> None:
-        found.append(given[0].detach().float().cpu())
+    def note(_: Any, given: tuple[Tensor, ...], told: Tensor) -> None:
+        found.append((given[0] if vectors is None else told).detach().float().cpu())
 
-    handle = learn.model.head.register_forward_pre_hook(note)
+    handle = (learn.model.head if vectors is None else vectors).register_forward_hook(note)
     try:
         outputs = learn.outputs_of(lambda _: batches)
     finally:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from zoo_text import Field, TextData
-from zoo_text.labelling import _margins, _varied
+from zoo_text.labelling import _margins, _outputs_and_features, _varied
+from zoo_text.model.document import DocumentVectors
 
 SIZES = {"emb_sz": 8, "n_hid": 8, "n_layers": 1, "hidden": 8, "device": "cpu", "progress": False, "seed": 0}
 
@@ -107,7 +108,7 @@ def test_unsure_texts_are_suggested_as_the_learner_answers_them(taught) -> None:
     margins = np.array([abs(one.probabilities["pos"] - one.probabilities["neg"]) for one in answers])
     assert found["margin"].max() <= np.sort(margins)[40] + 1e-5
     assert taught.suggest(pool, 4).equals(found)
-    assert len(taught.model.head._forward_pre_hooks) == 0
+    assert not taught.model.head._forward_hooks
 
 
 def test_suggested_texts_differ_from_each_other(taught) -> None:
@@ -117,6 +118,21 @@ def test_suggested_texts_differ_from_each_other(taught) -> None:
     found = taught.suggest([*[least] * 40, *pool], 10)
     assert (found["text"] == least).sum() <= 2
     assert found["row"].is_unique
+
+
+def test_texts_lie_as_far_apart_as_their_vectors_where_the_model_has_some(taught) -> None:
+    """The pooled features tell little before a fit; the vectors are what a new classifier goes by."""
+    data = taught.data
+    learn = data.get_model(**SIZES)
+    learn.model.document = vectors = DocumentVectors(data.nt, 3)
+    vectors.weight.normal_(generator=torch.Generator().manual_seed(0))
+    texts = opinions(7)["text"].tolist()
+    outputs, features = _outputs_and_features(learn, texts)
+    assert outputs.shape == (7, 2)
+    own = [vectors(torch.tensor(ids.tolist())[None])[0] for ids in data.field.encode(texts)]
+    assert np.allclose(features, torch.stack(own), atol=1e-6)
+    assert not vectors._forward_hooks
+    assert _outputs_and_features(taught, texts)[1].shape == (7, 24)
 
 
 def test_more_suggestions_than_texts_and_frames(taught, caplog) -> None:
