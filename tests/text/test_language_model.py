@@ -22,7 +22,7 @@ from zoo_text.model.awd_lstm import (
     WordEmbedding,
 )
 from zoo_text.model.language_model import LanguageModel, seq2seq_reg
-from zoo_text.model.softmax import Deferred, FusedCrossEntropy
+from zoo_text.model.softmax import Deferred, FusedCrossEntropy, _blocks
 
 
 def columns_of(loader: LanguageModelLoader) -> tuple[torch.Tensor, torch.Tensor]:
@@ -228,6 +228,47 @@ def test_sampled_loss_is_close_to_the_full_one_on_average() -> None:
     loss = FusedCrossEntropy(300, share * 1e6)
     sampled = torch.stack([loss(Deferred(hidden, weight, bias), target) for _ in range(30)])
     assert abs(sampled.mean() - full) < 0.05 * full
+
+
+def test_words_that_fill_up_a_sample_change_nothing() -> None:
+    share = 1 / torch.arange(1, 2001.0)
+    parts = [torch.randn(90, 16), torch.randn(2000, 16) / 4, torch.randn(2000)]
+    target = torch.multinomial(share, 90, replacement=True)
+    loss = FusedCrossEntropy(300, share * 1e6)
+    torch.manual_seed(3)
+    words, places, correction = loss._choose(target, 2000)
+    real = torch.isfinite(correction)
+    assert len(words) % 128 == 0
+    assert 0 < int((~real).sum()) < 128
+    assert set(target.tolist()) <= set(words[real].tolist())
+    assert words[places].equal(target)
+
+    ours = [part.clone().requires_grad_() for part in parts]
+    theirs = [part.clone().requires_grad_() for part in parts]
+    torch.manual_seed(3)
+    found = loss(Deferred(*ours), target)
+    hidden, weight, bias = theirs
+    scores = hidden @ weight[words[real]].t() + bias[words[real]] - correction[real]
+    rows = torch.arange(90)
+    right = torch.zeros_like(scores)
+    right[rows, places] = correction[places]  # the right word is there for certain
+    expected = F.cross_entropy(scores + right, places)
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    expected.backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+@pytest.mark.parametrize("most", [1, 7, 209, 1129, 10_000])
+def test_blocks_of_scores_have_few_lengths(most) -> None:
+    lengths = set()
+    for steps in range(30, 100):
+        blocks = list(_blocks(64 * steps, most))
+        assert [row for block in blocks for row in range(64 * steps)[block]] == list(range(64 * steps))
+        lengths |= {block.stop - block.start for block in blocks}
+    assert max(lengths) <= most
+    assert len(lengths) <= 8
 
 
 def test_regularisation_formula() -> None:

@@ -10,6 +10,7 @@ some random words besides the right one, which is many times faster still and ap
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,9 @@ from zoo.losses import CrossEntropyFlat
 from zoo.metrics import LazyScores
 
 _BLOCK_SCORES = 1 << 22
+_WORDS = 128
+"""Sampled words are filled up to a multiple of this: their number changes from batch to batch, and a CPU that
+computes in bfloat16 prepares, and keeps, a matrix product for each new shape (22 ms and several MB)."""
 
 
 @dataclass
@@ -70,6 +74,18 @@ class Deferred(LazyScores):
         return self._found[1]
 
 
+def _blocks(rows: int, most: int) -> Iterator[slice]:
+    """Stretches of at most `most` rows, equally long up to a rest in powers of two: few different lengths,
+    however many rows there are.
+    """
+    start, whole = 0, max(1, most if most < 64 else most // 64 * 64)
+    while start < rows:
+        left = rows - start
+        length = whole if left >= whole else 1 << (left.bit_length() - 1)
+        yield slice(start, start + length)
+        start += length
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Mean cross entropy of a linear layer's scores, block by block."""
 
@@ -80,14 +96,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         rows, words = len(hidden), len(weight)
         x, w = (hidden.to(low), weight.to(low)) if low else (hidden.float(), weight)
-        step = max(1, min(rows, _BLOCK_SCORES // words))
         grad_hidden = torch.empty_like(x)
         grad_weight = torch.zeros_like(weight)
         grad_bias = torch.zeros_like(bias)
         losses = hidden.new_zeros(rows, dtype=torch.float32)
         offset = bias if correction is None else bias - correction
-        for start in range(0, rows, step):
-            part = slice(start, start + step)
+        for part in _blocks(rows, _BLOCK_SCORES // words):
             scores = (x[part] @ w.t()).float().add_(offset)
             right = target[part, None]
             if correction is not None:  # the right word is there for certain
@@ -163,4 +177,9 @@ class FusedCrossEntropy(nn.Module):
         draws = torch.randint(n_words, (self.sampled,), device=target.device)
         present, place = torch.unique(torch.cat([target, draws]), return_inverse=True)
         missing = len(target) * torch.log1p(-self.share[present]) + self.sampled * math.log1p(-1 / n_words)
-        return present, place[: len(target)], (-torch.expm1(missing)).log()
+        filled = (0, -len(present) % _WORDS)  # with words that are certainly not meant
+        return (
+            F.pad(present, filled),
+            place[: len(target)],
+            F.pad((-torch.expm1(missing)).log(), filled, value=math.inf),
+        )
