@@ -75,11 +75,13 @@ def suspicious_labels(learn: Any, n: int | None = None, *, folds: int = 5, seed:
     )
 
 
-def suggest(learn: Any, pool: Any, n: int, *, seed: int = 0) -> pd.DataFrame:
+def suggest(learn: Any, pool: Any, n: int, *, random: float = 0.5, seed: int = 0) -> pd.DataFrame:
     """Chooses which texts to label next; see `TextClassifierLearner.suggest`."""
     import pandas as pd
 
     n = checked_n(n)
+    if not 0 <= random <= 1:
+        raise ValueError(f"random is the share of texts drawn at random, 0 to 1, not {random}")
     data = learn.data
     if data.task not in ("classification", "multilabel"):
         raise ValueError(f"suggest goes by how unsure a classifier is, these data are for {data.task}")
@@ -92,8 +94,12 @@ def suggest(learn: Any, pool: Any, n: int, *, seed: int = 0) -> pd.DataFrame:
     outputs, features = _outputs_and_features(learn, pool)
     probs = learn.activation(outputs).float().numpy()
     margins = _margins(probs, data.task == "multilabel", learn.calibration)
-    unsure = np.argsort(margins, kind="stable")[: n * MOST_UNCERTAIN]
-    chosen = unsure[_varied(features[unsure], 1 - margins[unsure], n, seed)]
+    wanted = n - int(n * random)
+    unsure = np.argsort(margins, kind="stable")[: wanted * MOST_UNCERTAIN]
+    chosen = unsure[_varied(features[unsure], 1 - margins[unsure], wanted, seed)]
+    rest = np.setdiff1d(np.arange(len(margins)), chosen)
+    drawn = np.random.default_rng(seed).permutation(rest)[: n - len(chosen)]
+    chosen = np.concatenate([chosen, drawn])
     chosen = chosen[np.argsort(margins[chosen], kind="stable")]
     answers = learn._decode(outputs[torch.from_numpy(chosen)])
     index = getattr(pool, "index", None)

@@ -95,7 +95,7 @@ def test_unsure_texts_are_suggested_as_the_learner_answers_them(taught) -> None:
     clear, mixed = opinions(200)["text"].tolist(), ["dull fine a b c d e f", "warm poor g h a b c d"]
     pool = pd.Series([*clear[:100], *mixed, *clear[100:]], index=[f"r{i}" for i in range(202)])
     state = torch.get_rng_state()
-    found = taught.suggest(pool, 4)
+    found = taught.suggest(pool, 4, random=0)
     assert torch.equal(state, torch.get_rng_state())
     assert found["margin"].is_monotonic_increasing
     assert found["index"].tolist() == [f"r{row}" for row in found["row"]]
@@ -107,7 +107,7 @@ def test_unsure_texts_are_suggested_as_the_learner_answers_them(taught) -> None:
         assert one["margin"] == pytest.approx(first - second, abs=1e-5)
     margins = np.array([abs(one.probabilities["pos"] - one.probabilities["neg"]) for one in answers])
     assert found["margin"].max() <= np.sort(margins)[40] + 1e-5
-    assert taught.suggest(pool, 4).equals(found)
+    assert taught.suggest(pool, 4, random=0).equals(found)
     assert not taught.model.head._forward_hooks
 
 
@@ -115,9 +115,27 @@ def test_suggested_texts_differ_from_each_other(taught) -> None:
     """Forty copies of the least sure text are asked for once or twice, not forty times."""
     pool = opinions(200)["text"].tolist()
     least = taught.suggest(pool, 1, seed=0)["text"].iloc[0]
-    found = taught.suggest([*[least] * 40, *pool], 10)
+    found = taught.suggest([*[least] * 40, *pool], 10, random=0)
     assert (found["text"] == least).sum() <= 2
     assert found["row"].is_unique
+
+
+def test_half_of_the_suggestions_are_drawn_at_random(taught) -> None:
+    pool = opinions(300)["text"].tolist()
+    unsure = set(taught.suggest(pool, 10, random=0)["row"])
+    found = taught.suggest(pool, 20)
+    assert found["row"].is_unique
+    assert found["margin"].is_monotonic_increasing
+    assert unsure <= set(found["row"])
+    others = set(found["row"]) - unsure
+    assert len(others) == 10
+    assert max(others) - min(others) > 100
+    assert others != set(taught.suggest(pool, 20, seed=1)["row"])
+    least = taught.suggest(pool, 1)["row"].tolist()
+    assert least == taught.suggest(pool, 1, random=0)["row"].tolist()
+    assert sorted(taught.suggest(pool, 300, random=1)["row"]) == list(range(300))
+    with pytest.raises(ValueError, match=r"0 to 1, not 50"):
+        taught.suggest(pool, 20, random=50)
 
 
 def test_texts_lie_as_far_apart_as_their_vectors_where_the_model_has_some(taught) -> None:
