@@ -67,12 +67,14 @@ def test_misspelt_keywords_are_refused_with_the_near_miss(tmp_path) -> None:
             one.get_model(metric=[])
 
 
-def test_an_own_loss_wins_over_sampled_words() -> None:
+def test_an_own_loss_wins_over_sampled_words_and_says_so(caplog) -> None:
     corpus = LanguageModelData.from_df(None, words(), "text", FRAME, bs=2, min_freq=1)
     options = {"emb_sz": 4, "n_hid": 4, "n_layers": 1, "device": "cpu", "sampled": 2}
     assert corpus.get_model(**options).loss_fn.sampled == 2
+    assert "sampled" not in caplog.text
     own = corpus.default_loss()
     assert corpus.get_model(**options, loss_fn=own).loss_fn is own
+    assert "sampled=2 is for the loss by default" in caplog.text
 
 
 def test_parts_of_the_models_are_public() -> None:
