@@ -17,51 +17,10 @@ from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.ids import IdMap
+from zoo_collab.seen import SeenPairs
 from zoo_collab.titles import UNKNOWN_TITLE
 
 _BATCH = 65_536
-
-
-class SeenPairs:
-    """Which items each user has rated, as two compact arrays (compressed sparse rows).
-
-    Args:
-        starts: int64, shape (n_users + 1,): the items of user index u are `items[starts[u]:starts[u + 1]]`.
-        items: int32 item indexes, sorted for each user.
-
-    Example:
-        >>> SeenPairs.from_pairs(np.array([1, 2, 1]), np.array([3, 1, 2]), n_users=3).of(1).tolist()
-        [2, 3]
-    """
-
-    def __init__(self, starts: Tensor, items: Tensor):
-        if starts.dim() != 1 or items.dim() != 1 or len(starts) < 1 or int(starts[-1]) != len(items):
-            raise ValueError("seen pairs: starts and items do not belong together")
-        if int(starts[0]) != 0 or bool((starts.diff() < 0).any()):
-            raise ValueError("seen pairs: starts must begin at 0 and never fall")
-        self.starts, self.items = starts, items
-
-    @classmethod
-    def from_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int) -> SeenPairs:
-        """Collects pairs of indexes; pairs with the unknown user or item are left out, repeats kept once."""
-        known = (users > 0) & (items > 0)
-        pairs = np.unique(np.stack([users[known], items[known]], axis=1), axis=0)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(pairs[:, 0], minlength=n_users))])
-        return cls(torch.from_numpy(starts.astype(np.int64)), torch.from_numpy(pairs[:, 1].astype(np.int32)))
-
-    def of(self, user: int) -> Tensor:
-        """Item indexes that this user index has rated."""
-        return self.items[int(self.starts[user]) : int(self.starts[user + 1])]
-
-    def mask(self, users: Tensor, n_items: int) -> Tensor:
-        """Boolean, shape (len(users), n_items): true where the user has rated the item."""
-        counts = self.starts[users + 1] - self.starts[users]
-        rows = torch.repeat_interleave(torch.arange(len(users)), counts)
-        within = torch.arange(int(counts.sum())) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        columns = self.items[torch.repeat_interleave(self.starts[users], counts) + within].long()
-        mask = torch.zeros(len(users), n_items, dtype=torch.bool)
-        mask[rows, columns] = True
-        return mask
 
 
 class CollabData(ModelData):
@@ -74,7 +33,9 @@ class CollabData(ModelData):
         titles: one readable name an item index; entry 0 is the unknown item's.
         y_range: (lowest, highest) value the model can put out, usually a little wider than the ratings.
         mean: mean training rating.
-        seen: the pairs to leave out of recommendations.
+        seen: the pairs of the training rows, which recommendations leave out.
+        seen_valid: those of the held-out rows, which recommendations leave out as well and evaluations do
+            not; none by default.
         item_counts: training ratings of each item index.
         columns: names of the user, item and rating column.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
@@ -101,17 +62,21 @@ class CollabData(ModelData):
         item_counts: Tensor,
         columns: tuple[str, str, str],
         rating_range: tuple[float, float] | None = None,
+        seen_valid: SeenPairs | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
-        if not (len(titles) == len(item_counts) == len(items) and len(seen.starts) == len(users) + 1):
+        seen_valid = SeenPairs.none(len(users)) if seen_valid is None else seen_valid
+        sizes = {len(seen.starts), len(seen_valid.starts)}
+        if not len(titles) == len(item_counts) == len(items) or sizes != {len(users) + 1}:
             raise ValueError("the ids, titles, counts and seen pairs of the ratings do not belong together")
-        if len(seen.items) and not (int(seen.items.min()) >= 0 and int(seen.items.max()) < len(items)):
-            raise ValueError("seen pairs: an item index lies outside the item ids")
+        for pairs in (seen, seen_valid):
+            if len(pairs) and not (int(pairs.items.min()) >= 0 and int(pairs.items.max()) < len(items)):
+                raise ValueError("seen pairs: an item index lies outside the item ids")
         self.users, self.items, self.titles = users, items, titles
         self.y_range, self.mean = (float(y_range[0]), float(y_range[1])), float(mean)
         low, high = self.y_range if rating_range is None else rating_range
         self.rating_range = (float(low), float(high))
-        self.seen, self.item_counts = seen, item_counts
+        self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
         self.columns = columns
 
     def default_metrics(self) -> list[Callable]:
@@ -178,6 +143,8 @@ class CollabData(ModelData):
         tensors = {
             "seen_starts": self.seen.starts,
             "seen_items": self.seen.items,
+            "seen_valid_starts": self.seen_valid.starts,
+            "seen_valid_items": self.seen_valid.items,
             "item_counts": self.item_counts,
         }
         return state, tensors
@@ -188,6 +155,9 @@ class CollabData(ModelData):
         # JSON has made lists of names that are tuples
         names: list[Any] = [tuple(name) if isinstance(name, list) else name for name in state["columns"]]
         user_col, item_col, rating_col = names
+        valid = None  # older files hold all pairs in one
+        if "seen_valid_starts" in tensors:
+            valid = SeenPairs(tensors["seen_valid_starts"], tensors["seen_valid_items"])
         return cls(
             users=IdMap.from_json(state["users"]),
             items=IdMap.from_json(state["items"]),
@@ -195,6 +165,7 @@ class CollabData(ModelData):
             y_range=tuple(state["y_range"]),
             mean=state["mean"],
             seen=SeenPairs(tensors["seen_starts"], tensors["seen_items"]),
+            seen_valid=valid,
             item_counts=tensors["item_counts"],
             columns=(user_col, item_col, rating_col),
             rating_range=tuple(state.get("rating_range", state["y_range"])),

@@ -13,7 +13,7 @@ import zoo_collab.models as _own_models  # noqa: F401 (registers them, so that a
 from zoo.learner import Learner
 from zoo_collab import interpret
 from zoo_collab.data import CollabData
-from zoo_collab.recommend import ItemFilter, recommend
+from zoo_collab.recommend import Items, recommend
 
 
 class CollabLearner(Learner):
@@ -31,23 +31,41 @@ class CollabLearner(Learner):
     data: CollabData
 
     def recommend(
-        self, users: Any, n: int = 10, exclude_seen: bool = True, filter: ItemFilter | None = None
+        self,
+        users: Any,
+        n: int = 10,
+        exclude_seen: bool | str = True,
+        filter: Items | None = None,
+        *,
+        only: Items | None = None,
+        exclude: Items | None = None,
     ) -> pd.DataFrame:
-        """The items with the highest predictions for each user.
+        """The items with the highest scores for each user, of which the first so many are always the same
+        however many are asked for: of equal scores the item with the smaller index stands first.
 
         Args:
             users: one raw user id or several: a list, column, array or tensor.
             n: items a user; fewer come back where fewer are left.
-            exclude_seen: leave out what the user has rated (among the training and validation rows).
-            filter: raw ids of the items to choose from, or a function that gets the frame of all known items
+            exclude_seen: leave out what the user has rated: True among training and validation rows, "train"
+                among the training rows only (so that held-out items can be found again), False nothing.
+            filter: another name of `only`.
+            only: raw ids of the items to choose from, or a function that gets the frame of all known items
                 (item, title, n_ratings) and returns one true or false a row.
+            exclude: items to leave out, likewise.
 
         Returns:
-            Frame with the columns user, rank (from 1), item, title, score and known_user; a user unknown to
-            the model gets the ranking by item bias, with known_user false.
+            Frame with the columns user, rank (from 1), item, title, score (what the list is ordered by,
+            before it is squeezed into a range), rating (clipped to the range of ratings) and known_user; a
+            user unknown to the model gets the ranking by item bias, with known_user false.
+
+        Raises:
+            ValueError: where scores are not finite, for masks, and where no item of `only` is known.
         """
-        self.model.eval()
-        return recommend(self.model, self.data, users, n, exclude_seen=exclude_seen, filter=filter)
+        if filter is not None and only is not None:
+            raise ValueError("filter and only say the same: give one of them")
+        only = filter if only is None else only
+        found = {"exclude_seen": exclude_seen, "only": only, "exclude": exclude}
+        return recommend(self.model, self.data, users, n, **found)
 
     def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Outputs for user and item indexes, as `data.users.encode` and `data.items.encode` give them."""

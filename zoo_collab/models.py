@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
+
+_PAIRS = 65_536
 
 
 def _example(kind: str):
@@ -101,10 +104,14 @@ class EmbeddingDotBias(nn.Module):
         dot = dot + self.user_bias(users).squeeze(-1) + self.item_bias(items).squeeze(-1)
         return _into_range(dot + self.middle, self.y_range)
 
-    def all_items(self, users: Tensor) -> Tensor:
-        """Ratings of every item, shape (len(users), n_items), by one matrix product."""
+    def all_scores(self, users: Tensor) -> Tensor:
+        """What every item gets before the range, shape (len(users), n_items), by one matrix product."""
         dot = self.user_factors(users) @ self.item_factors.weight.T
-        return _into_range(dot + self.user_bias(users) + self.item_bias.weight.T + self.middle, self.y_range)
+        return dot + self.user_bias(users) + self.item_bias.weight.T + self.middle
+
+    def squash(self, scores: Tensor) -> Tensor:
+        """Ratings of scores."""
+        return _into_range(scores, self.y_range)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Factors and biases: the factors bear, and need, far more weight decay."""
@@ -175,7 +182,24 @@ class EmbeddingNet(nn.Module):
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Ratings, shape (n,), of user and item indexes, each of shape (n,)."""
         x = torch.cat([self.user_factors(users), self.item_factors(items)], dim=-1)
-        return _into_range(self.output(self.hidden(x)).squeeze(-1) + self.middle, self.y_range)
+        return self.squash(self.output(self.hidden(x)).squeeze(-1) + self.middle)
+
+    def all_scores(self, users: Tensor) -> Tensor:
+        """What every item gets before the range, shape (len(users), n_items). The first layer reads users and
+        items apart, and what follows at most 65,536 pairs at a time. For evaluation: nothing is dropped."""
+        layers = [layer for layer in (*self.hidden, self.output) if not isinstance(layer, nn.Dropout)]
+        first, rest = layers[0], nn.Sequential(*layers[1:])
+        width = self.user_factors.embedding_dim
+        items = F.linear(self.item_factors.weight, first.weight[:, width:], first.bias)
+        own = F.linear(self.user_factors(users), first.weight[:, :width])
+        step = max(1, _PAIRS // len(items))
+        parts = [rest(own[at : at + step, None] + items) for at in range(0, len(own), step)]
+        scores = torch.cat(parts) if parts else own.new_zeros(0, len(items), 1)
+        return scores.squeeze(-1) + self.middle
+
+    def squash(self, scores: Tensor) -> Tensor:
+        """Ratings of scores."""
+        return _into_range(scores, self.y_range)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embeddings, then the layers above them."""

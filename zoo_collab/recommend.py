@@ -13,31 +13,10 @@ from torch import Tensor, nn
 
 from zoo.errors import some
 from zoo_collab.data import CollabData, item_table
+from zoo_collab.ranking import as_ratings, rank
+from zoo_collab.seen import SeenPairs
 
-ItemFilter = Callable[[pd.DataFrame], Any] | Iterable[Any] | int | str
-_CELLS = 8_000_000
-_PAIRS = 65_536
-
-
-@torch.no_grad()
-def score_items(model: nn.Module, users: Tensor, n_items: int) -> Tensor:
-    """Predictions of every item for every user, shape (len(users), n_items), on the CPU.
-
-    A model may offer `all_items(users)` that does this faster than one row a pair; any other gets at most
-    65,536 pairs at a time, which bounds the memory of its hidden layers.
-    """
-    device = next(model.parameters()).device
-    users = users.to(device)
-    all_items = getattr(model, "all_items", None)
-    if callable(all_items):
-        return torch.as_tensor(all_items(users)).float().cpu()
-    scores = torch.empty(len(users) * n_items)
-    for start in range(0, len(scores), _PAIRS):
-        pairs = torch.arange(start, min(start + _PAIRS, len(scores)), device=device)
-        scores[start : start + _PAIRS] = (
-            model(users[pairs // n_items], pairs % n_items).float().reshape(-1).cpu()
-        )
-    return scores.reshape(len(users), n_items)
+Items = Callable[[pd.DataFrame], Any] | Iterable[Any] | int | str
 
 
 def _listed(values: Any, what: str) -> list[Any] | None:
@@ -62,35 +41,44 @@ def _single(value: Any) -> Any:
     return value.item() if isinstance(value, (np.ndarray, Tensor)) else value
 
 
-def _allowed(data: CollabData, filter: ItemFilter | None) -> Tensor:
-    """Boolean, one an item index; the unknown item is never recommended."""
-    allowed = torch.zeros(len(data.items), dtype=torch.bool)
-    if filter is None:
-        allowed[1:] = True
-    elif callable(filter):
-        kept = filter(item_table(data))
+def _chosen(data: CollabData, given: Items, what: str) -> Tensor:
+    """The items that are meant, boolean, one an item index; never the unknown one."""
+    chosen = torch.zeros(len(data.items), dtype=torch.bool)
+    if callable(given):
+        kept = given(item_table(data))
         if isinstance(kept, pd.Series) and pd.api.types.is_bool_dtype(kept.dtype):
             kept = kept.to_numpy(dtype=bool, na_value=False)
         kept = np.array(kept)
         if kept.dtype != bool or kept.shape != (len(data.items) - 1,):
             raise ValueError(
-                f"filter must return one true or false for each of the {len(data.items) - 1} items,"
+                f"{what} must return one true or false for each of the {len(data.items) - 1} items,"
                 f" got {kept.dtype} of shape {kept.shape}"
             )
-        allowed[1:] = torch.from_numpy(kept)
-    else:
-        listed = _listed(filter, "filter")
-        wanted = [_single(filter)] if listed is None else listed
-        if "bool" not in data.items.kinds and any(isinstance(value, (bool, np.bool_)) for value in wanted):
-            raise ValueError(
-                "filter: a mask of true and false needs to know its items; give the raw ids to choose from,"
-                " or a function of the frame of items, such as lambda items: items['n_ratings'] > 20"
-            )
-        indexes = data.items.encode(wanted)
-        if not indexes.any():
-            raise ValueError(f"filter: none of these items is known to the model: {some(map(repr, wanted))}")
-        allowed[torch.from_numpy(indexes)] = True
-        allowed[0] = False
+        chosen[1:] = torch.from_numpy(kept)
+        return chosen
+    listed = _listed(given, what)
+    wanted = [_single(given)] if listed is None else listed
+    if "bool" not in data.items.kinds and any(isinstance(value, (bool, np.bool_)) for value in wanted):
+        raise ValueError(
+            f"{what}: a mask of true and false needs to know its items; give the raw ids,"
+            " or a function of the frame of items, such as lambda items: items['n_ratings'] > 20"
+        )
+    chosen[torch.from_numpy(data.items.encode(wanted))] = True
+    chosen[0] = False
+    return chosen
+
+
+def _allowed(data: CollabData, only: Items | None, exclude: Items | None) -> Tensor:
+    allowed = torch.ones(len(data.items), dtype=torch.bool)
+    if only is not None:
+        allowed = _chosen(data, only, "only")
+        if not callable(only) and not allowed.any():
+            listed = _listed(only, "only")
+            wanted = [_single(only)] if listed is None else listed
+            told = some(map(repr, wanted)) if wanted else "the list is empty"
+            raise ValueError(f"only: none of these items is known to the model: {told}")
+    if exclude is not None:
+        allowed &= ~_chosen(data, exclude, "exclude")
     return allowed
 
 
@@ -100,39 +88,47 @@ def recommend(
     users: Any,
     n: int = 10,
     *,
-    exclude_seen: bool = True,
-    filter: ItemFilter | None = None,
+    exclude_seen: bool | str = True,
+    only: Items | None = None,
+    exclude: Items | None = None,
 ) -> pd.DataFrame:
-    """The `n` items with the highest predictions for each user; see `CollabLearner.recommend`."""
-    if isinstance(n, bool) or not isinstance(n, numbers.Integral):
-        raise ValueError(f"n is the number of recommendations a user and must be a whole number, got {n!r}")
-    n = int(n)
-    if n < 1:
-        raise ValueError(f"n is the number of recommendations a user and must be 1 or more, got {n}")
+    """The `n` items with the highest scores for each user; see `CollabLearner.recommend`."""
+    n = checked_n(n, "n")
     listed = _listed(users, "users")
     asked = pd.Series([_single(users)] if listed is None else listed, dtype=object).infer_objects()
     indexes = torch.from_numpy(data.users.encode(asked))
-    allowed = _allowed(data, filter)
-    most = min(n, int(allowed.sum()))
-    rows, items, scores = [], [], []
-    step = max(1, _CELLS // len(data.items))
-    for start in range(0, len(indexes) if most else 0, step):
-        chunk = indexes[start : start + step]
-        table = score_items(model, chunk, len(data.items))
-        table[:, ~allowed] = -torch.inf
-        if exclude_seen:
-            table[data.seen.mask(chunk, len(data.items))] = -torch.inf
-        top = table.topk(most, dim=1)
-        row, rank = (top.values > -torch.inf).nonzero(as_tuple=True)
-        rows.append(row + start)
-        items.append(top.indices[row, rank])
-        scores.append(top.values[row, rank])
-    row = torch.cat(rows).numpy() if rows else np.zeros(0, dtype=np.int64)
-    item = torch.cat(items).numpy() if items else np.zeros(0, dtype=np.int64)
+    allowed = _allowed(data, only, exclude)
+    seen = seen_of(data, exclude_seen)
+    found = rank(model, indexes, min(n, int(allowed[1:].sum())), len(data.items), allowed=allowed, seen=seen)
+    rows, ranks = found.items.nonzero(as_tuple=True)
+    items, scores = found.items[rows, ranks], found.scores[rows, ranks]
+    row, item = rows.numpy(), items.numpy()
     frame = pd.DataFrame({"user": asked.iloc[row].reset_index(drop=True)})
-    frame["rank"] = frame.groupby(row).cumcount() + 1
+    frame["rank"] = ranks.numpy() + 1
     frame["item"] = pd.Series(data.items.ids).iloc[item - 1].reset_index(drop=True)
     frame["title"] = np.array(data.titles, dtype=object)[item]
-    frame["score"] = data.clip(torch.cat(scores).numpy()) if scores else np.zeros(0, dtype=np.float32)
+    frame["score"] = scores.numpy()
+    frame["rating"] = data.clip(as_ratings(model, scores).cpu().numpy())
     frame["known_user"] = indexes.numpy()[row] != 0
     return frame
+
+
+def checked_n(n: Any, name: str) -> int:
+    """A number of items."""
+    if isinstance(n, bool) or not isinstance(n, numbers.Integral):
+        raise ValueError(f"{name} is the number of items a user and must be a whole number, got {n!r}")
+    if n < 1:
+        raise ValueError(f"{name} is the number of items a user and must be 1 or more, got {int(n)}")
+    return int(n)
+
+
+def seen_of(data: CollabData, exclude_seen: bool | str) -> list[SeenPairs]:
+    """The pairs that a list leaves out."""
+    if exclude_seen == "train":
+        return [data.seen]
+    if isinstance(exclude_seen, str):
+        raise ValueError(
+            f"exclude_seen={exclude_seen!r}: True leaves out all pairs that are known, 'train' only those of"
+            " the training rows, False none"
+        )
+    return [data.seen, data.seen_valid] if exclude_seen else []

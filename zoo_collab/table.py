@@ -20,10 +20,11 @@ from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs, split_rows
-from zoo_collab.data import CollabData, SeenPairs
+from zoo_collab.data import CollabData
 from zoo_collab.ids import IdMap, ids_of_text, log
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
+from zoo_collab.seen import SeenPairs
 from zoo_collab.titles import Titles, title_series, titles_of
 
 _WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
@@ -245,7 +246,8 @@ class CollabFilterDataset:
             y_range=y_range,
             rating_range=(low, high) if low < high else y_range,
             mean=float(self.ratings[train].mean()),
-            seen=SeenPairs.from_pairs(user_index, item_index, len(users)),
+            seen=SeenPairs.from_pairs(user_index[train], item_index[train], len(users)),
+            seen_valid=SeenPairs.from_pairs(user_index[held_out], item_index[held_out], len(users)),
             item_counts=torch.from_numpy(np.bincount(item_index[train], minlength=len(items))),
             columns=self.columns,
         )

@@ -12,7 +12,6 @@ from tests.core.processes import fresh
 from tests.seeds import check_seed_of_first_weights
 from zoo import get_cv_idxs, load_learner
 from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingNet
-from zoo_collab.recommend import score_items
 
 FILMS = [f"film {letter}" for letter in "abcdefghijklmnopqrst"]
 
@@ -57,14 +56,14 @@ def test_it_learns_taste_and_quality(learn):
 def test_recommend_excludes_seen_ranks_and_names(learn):
     df = simulated()
     best = learn.recommend([3, 13, 23], n=4)
-    assert list(best.columns) == ["user", "rank", "item", "title", "score", "known_user"]
+    assert list(best.columns) == ["user", "rank", "item", "title", "score", "rating", "known_user"]
     assert best["rank"].tolist() == [1, 2, 3, 4] * 3
     assert best["known_user"].all()
     for user, rows in best.groupby("user"):
         assert not set(rows["item"]) & set(df.loc[df["who"] == user, "film"])
         assert rows["score"].is_monotonic_decreasing
         scores = learn.predict_batch([(user, item) for item in rows["item"]])
-        np.testing.assert_allclose(scores, rows["score"], rtol=1e-5)
+        np.testing.assert_allclose(scores, rows["rating"], rtol=1e-5)
     assert best["title"].tolist() == [FILMS[item - 500] for item in best["item"]]
     everything = learn.recommend(3, n=99, exclude_seen=False)
     assert set(everything["item"]) == set(range(500, 520))
@@ -87,7 +86,7 @@ def test_filters(learn):
     )
     assert set(some["title"]) == {"film a", "film b"}
     nothing = learn.recommend(3, filter=lambda items: items["n_ratings"] > 10_000)
-    assert list(nothing.columns) == ["user", "rank", "item", "title", "score", "known_user"]
+    assert list(nothing.columns) == ["user", "rank", "item", "title", "score", "rating", "known_user"]
     assert not len(nothing)
     with pytest.raises(ValueError, match="none of these items is known"):
         learn.recommend(3, filter=[1, 2])
@@ -99,6 +98,15 @@ def test_filters(learn):
         learn.recommend(3, n=2.5)
     with pytest.raises(ValueError, match="a mask of true and false needs to know its items"):
         learn.recommend(3, filter=np.arange(20) % 2 == 0)
+    with pytest.raises(ValueError, match="known to the model: the list is empty"):
+        learn.recommend(3, only=[])
+    with pytest.raises(ValueError, match="filter and only say the same"):
+        learn.recommend(3, filter=[500], only=[500])
+    without = learn.recommend(3, n=20, exclude_seen=False, only=[500, 501, 502], exclude=[501, 777])
+    assert set(without["item"]) == {500, 502}
+    rare = learn.recommend(3, n=20, exclude_seen=False, exclude=lambda items: items["title"] == "film a")
+    assert set(rare["item"]) == set(range(501, 520))
+    assert learn.recommend(3, only=[501], exclude=[501], exclude_seen=False).empty
     single = learn.recommend(3, n=np.int64(2), exclude_seen=False, filter=505)
     assert single["item"].tolist() == [505]
 
@@ -139,22 +147,13 @@ def test_answers_stay_on_the_scale_and_the_loss_is_of_raw_outputs(tmp_path):
         first, second = each.data.users.ids[:2]
         assert each.predict_batch([(first, 500), (second, 500)]).tolist() == [5, 1]
         assert each.predict_one((first, 500)) == 5
-        assert each.recommend(first)["score"].tolist() == [5] * len(each.recommend(first))
+        best = each.recommend(first)
+        assert best["rating"].tolist() == [5] * len(best)
+        assert best["score"].is_monotonic_decreasing
+        assert best["score"].nunique() == len(best)
     preds, targets = learn.predict_with_targs()
     assert preds.max() > 5.3
     assert learn.evaluate()["valid_loss"] == pytest.approx(float(((preds - targets) ** 2).mean()), rel=1e-4)
-
-
-def test_models_without_all_items_score_in_bounded_chunks(monkeypatch):
-    net = EmbeddingNet(8, 11, 3, hidden=[4]).eval()
-    sizes = []
-    net.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    users = torch.tensor([5, 0, 7])
-    whole = score_items(net, users, 11)
-    monkeypatch.setattr("zoo_collab.recommend._PAIRS", 7)
-    torch.testing.assert_close(score_items(net, users, 11), whole)
-    assert sizes == [33, 7, 7, 7, 7, 5]
-    assert whole[2, 4].item() == pytest.approx(net(torch.tensor([7]), torch.tensor([4])).item())
 
 
 def test_item_biases_leave_out_rarely_rated_items(learn):

@@ -21,11 +21,22 @@ def test_dot_product_and_biases_by_hand():
     )
 
 
-def test_every_item_at_once_equals_pair_by_pair():
-    model = EmbeddingDotBias(4, 7, 5, y_range=(1, 5), mean=3.2)
-    users = torch.arange(4)
+@pytest.mark.parametrize(
+    "model",
+    [
+        EmbeddingDotBias(4, 7, 5, y_range=(1, 5), mean=3.2),
+        EmbeddingNet(4, 7, (3, 2), [6, 5], dropouts=0.5, y_range=(1, 5), mean=3.2),
+        EmbeddingNet(4, 7, 3, hidden=[]),
+    ],
+)
+def test_every_item_at_once_equals_pair_by_pair(model, monkeypatch):
+    model.eval()
+    users = torch.tensor([3, 0, 1, 2])
     pairs = model(users.repeat_interleave(7), torch.arange(7).repeat(4)).reshape(4, 7)
-    torch.testing.assert_close(model.all_items(users), pairs)
+    torch.testing.assert_close(model.squash(model.all_scores(users)), pairs)
+    monkeypatch.setattr("zoo_collab.models._PAIRS", 15)  # two users at a time
+    torch.testing.assert_close(model.squash(model.all_scores(users)), pairs)
+    assert model.all_scores(users[:0]).shape == (0, 7)
 
 
 @pytest.mark.parametrize("mean", [1.2, 3.0, 4.9])

@@ -1,0 +1,132 @@
+"""Which items stand first for a user: the only place that sorts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from zoo.engine.modes import preserve_modes
+from zoo_collab.seen import SeenPairs
+
+_CELLS = 8_000_000  # scores at a time
+_PAIRS = 65_536
+_LOW = (1 << 32) - 1
+
+
+class Ranking(NamedTuple):
+    """The items that stand first for some users.
+
+    Attributes:
+        items: indexes, best first, shape (users, n); 0 where a user has no more.
+        scores: what they were ordered by, of the same shape; -inf where there is no item.
+    """
+
+    items: Tensor
+    scores: Tensor
+
+
+def item_scores(model: nn.Module, users: Tensor, n_items: int) -> Tensor:
+    """Scores of every item for every user, shape (len(users), n_items), float32, on the model's device.
+
+    A model may offer `all_scores(users)`, which gives them before they are squeezed into a range; of any
+    other model they are its outputs for all pairs, 65,536 at a time, which bounds the memory of its layers.
+    """
+    device = next(model.parameters()).device
+    users = users.to(device)
+    all_scores: Any = getattr(model, "all_scores", None)
+    if callable(all_scores):
+        return torch.as_tensor(all_scores(users)).float()
+    scores = torch.empty(len(users) * n_items, device=device)
+    for start in range(0, len(scores), _PAIRS):
+        pairs = torch.arange(start, min(start + _PAIRS, len(scores)), device=device)
+        scores[start : start + _PAIRS] = model(users[pairs // n_items], pairs % n_items).float().reshape(-1)
+    return scores.reshape(len(users), n_items)
+
+
+def as_ratings(model: nn.Module, scores: Tensor) -> Tensor:
+    """Scores as the model's outputs: a model that offers `all_scores` tells by `squash(scores)`."""
+    squash: Any = getattr(model, "squash", None)
+    return squash(scores) if callable(squash) and hasattr(model, "all_scores") else scores
+
+
+@torch.no_grad()
+def rank(
+    model: nn.Module,
+    users: Tensor,
+    n: int,
+    n_items: int,
+    *,
+    allowed: Tensor | None = None,
+    seen: Iterable[SeenPairs] = (),
+) -> Ranking:
+    """The `n` items with the highest scores for each user, by the scores before they are squeezed into a
+    range, which may be too narrow to tell them apart. Of equal scores the item with the smaller index comes
+    first, so that a shorter list is the beginning of a longer one, on any device.
+
+    Args:
+        model: of (user indexes, item indexes), see `item_scores`.
+        users: indexes, shape (users,).
+        n: length of the lists.
+        n_items: items, the unknown one (index 0) included; it is in no list.
+        allowed: which items may be listed, boolean (n_items,); all by default.
+        seen: pairs to leave out.
+
+    Raises:
+        ValueError: where scores are not finite, which no list should come from.
+
+    Example:
+        >>> class Fixed(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.weight = nn.Parameter(torch.tensor([9.0, 1.0, 3.0, 3.0]))
+        ...     def forward(self, users, items):
+        ...         return self.weight[items]
+        >>> rank(Fixed(), torch.tensor([1]), 2, 4).items.tolist()
+        [[2, 3]]
+    """
+    most = min(n, n_items - 1)
+    barred = torch.zeros(n_items, dtype=torch.bool) if allowed is None else ~allowed
+    barred[0] = True
+    found = []
+    step = max(1, _CELLS // n_items)
+    seen = list(seen)
+    with preserve_modes(model):
+        model.eval()
+        for start in range(0, len(users), step):
+            chunk = users[start : start + step]
+            scores = item_scores(model, chunk, n_items)
+            _check_finite(scores, chunk)
+            scores[:, barred.to(scores.device)] = -torch.inf
+            for pairs in seen:
+                rows, items = pairs.places(chunk)
+                scores[rows.to(scores.device), items.to(scores.device)] = -torch.inf
+            found.append(_first(scores, most))
+    if not found:
+        return Ranking(torch.zeros(0, most, dtype=torch.int64), torch.zeros(0, most))
+    return Ranking(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def _first(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Items and scores of the first `n`, on the CPU. One whole number a cell orders by score, then by index:
+    the bits of a float32, turned so that they ascend, above those of the index counted from behind."""
+    bits = (scores + 0.0).view(torch.int32).long()  # 0.0 and -0.0 are equal
+    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32
+    keys |= _LOW - torch.arange(scores.shape[1], device=scores.device)
+    items = _LOW - (keys.topk(n, dim=1).values & _LOW)
+    top = scores.gather(1, items)
+    items = items.masked_fill(top == -torch.inf, 0)
+    return items.cpu(), top.cpu()
+
+
+def _check_finite(scores: Tensor, users: Tensor) -> None:
+    finite = scores.isfinite()
+    if not bool(finite.all()):
+        bad = (~finite).any(1)
+        raise ValueError(
+            f"the model's scores are not finite for {int(bad.sum())} of {len(users)} users (the first has "
+            f"index {int(users[bad.cpu()][0])}): its weights hold NaN or infinity, so there is no order; "
+            "train again with a lower rate, or load weights from before"
+        )

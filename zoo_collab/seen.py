@@ -1,0 +1,81 @@
+"""Which items belong to which user, as two compact arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class SeenPairs:
+    """Which items each user has rated, as two compact arrays (compressed sparse rows).
+
+    Args:
+        starts: int64, shape (n_users + 1,): the items of user index u are `items[starts[u]:starts[u + 1]]`.
+        items: int32 item indexes, ascending for each user.
+
+    Example:
+        >>> SeenPairs.from_pairs(np.array([1, 2, 1]), np.array([3, 1, 2]), n_users=3).of(1).tolist()
+        [2, 3]
+    """
+
+    def __init__(self, starts: Tensor, items: Tensor):
+        if starts.dim() != 1 or items.dim() != 1 or len(starts) < 1 or int(starts[-1]) != len(items):
+            raise ValueError("seen pairs: starts and items do not belong together")
+        if int(starts[0]) != 0 or bool((starts.diff() < 0).any()):
+            raise ValueError("seen pairs: starts must begin at 0 and never fall")
+        self.starts, self.items = starts, items
+
+    @classmethod
+    def from_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int) -> SeenPairs:
+        """Collects pairs of indexes; pairs with the unknown user or item are left out, repeats kept once."""
+        known = (users > 0) & (items > 0)
+        # one number a pair: sorting these takes a fiftieth of the time of sorting pairs
+        pairs = np.sort((users[known].astype(np.int64) << 32) | items[known].astype(np.int64))
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(pairs >> 32, minlength=n_users))])
+        return cls(torch.from_numpy(starts), torch.from_numpy((pairs & 0xFFFFFFFF).astype(np.int32)))
+
+    @classmethod
+    def none(cls, n_users: int) -> SeenPairs:
+        """No pairs."""
+        return cls(torch.zeros(n_users + 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32))
+
+    def __len__(self) -> int:
+        """Pairs."""
+        return len(self.items)
+
+    def of(self, user: int) -> Tensor:
+        """Item indexes that this user index has rated."""
+        return self.items[int(self.starts[user]) : int(self.starts[user + 1])]
+
+    def places(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Row (in `users`) and item index of every pair of these users, each of shape (pairs,)."""
+        users = users.to(self.starts.device)
+        counts = self.starts[users + 1] - self.starts[users]
+        rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), counts)
+        begins = self.starts[users] - (counts.cumsum(0) - counts)
+        within = torch.arange(len(rows), device=users.device) + begins[rows]
+        return rows, self.items[within].long()
+
+    def mask(self, users: Tensor, n_items: int) -> Tensor:
+        """Boolean, shape (len(users), n_items): true where the user has rated the item."""
+        mask = torch.zeros(len(users), n_items, dtype=torch.bool)
+        mask[self.places(users)] = True
+        return mask
+
+    def holds(self, users: Tensor, items: Tensor) -> Tensor:
+        """Whether pairs are among these, boolean, of the shape of `items`; `users` broadcasts against it."""
+        users, items = torch.broadcast_tensors(users.long(), items.long())
+        rows = torch.repeat_interleave(torch.arange(len(self.starts) - 1), self.starts.diff())
+        keys = (rows << 32) | self.items.long()
+        if not len(keys):
+            return torch.zeros(items.shape, dtype=torch.bool)
+        asked = (users << 32) | items
+        return keys[torch.searchsorted(keys, asked).clamp(max=len(keys) - 1)] == asked
+
+    def without(self, other: SeenPairs) -> SeenPairs:
+        """These pairs less those of `other`."""
+        rows, items = self.places(torch.arange(len(self.starts) - 1))
+        kept = ~other.holds(rows, items)
+        return SeenPairs.from_pairs(rows[kept].numpy(), items[kept].numpy(), len(self.starts) - 1)
