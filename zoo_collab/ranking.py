@@ -88,8 +88,9 @@ def rank(
         [[2, 3]]
     """
     most = min(n, n_items - 1)
-    barred = torch.zeros(n_items, dtype=torch.bool) if allowed is None else ~allowed
-    barred[0] = True
+    barred = (
+        torch.tensor([0]) if allowed is None else (~allowed).index_fill(0, torch.tensor(0), True).nonzero()
+    )
     found = []
     step = max(1, _CELLS // n_items)
     seen = list(seen)
@@ -99,7 +100,7 @@ def rank(
             chunk = users[start : start + step]
             scores = item_scores(model, chunk, n_items)
             _check_finite(scores, chunk)
-            scores[:, barred.to(scores.device)] = -torch.inf
+            scores.index_fill_(1, barred.flatten().to(scores.device), -torch.inf)
             for pairs in seen:
                 rows, items = pairs.places(chunk)
                 scores[rows.to(scores.device), items.to(scores.device)] = -torch.inf
@@ -110,23 +111,35 @@ def rank(
 
 
 def _first(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Items and scores of the first `n`, on the CPU. One whole number a cell orders by score, then by index:
-    the bits of a float32, turned so that they ascend, above those of the index counted from behind."""
-    bits = (scores + 0.0).view(torch.int32).long()  # 0.0 and -0.0 are equal
-    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32
-    keys |= _LOW - torch.arange(scores.shape[1], device=scores.device)
-    items = _LOW - (keys.topk(n, dim=1).values & _LOW)
-    top = scores.gather(1, items)
-    items = items.masked_fill(top == -torch.inf, 0)
+    """Items and scores of the first `n`, on the CPU."""
+    top, items = scores.topk(min(n + 1, scores.shape[1]), dim=1)
+    if n < scores.shape[1]:  # which of several equal ones come last is not said
+        tied = (top[:, n] == top[:, n - 1]) & (top[:, n] > -torch.inf)
+        top, items = top[:, :n], items[:, :n]
+        if bool(tied.any()):
+            items[tied] = _first_of_equal(scores[tied], n)
+    items = items.sort(1).values
+    top, order = scores.gather(1, items).sort(dim=1, descending=True, stable=True)
+    items = items.gather(1, order).masked_fill(top == -torch.inf, 0)
     return items.cpu(), top.cpu()
 
 
+def _first_of_equal(scores: Tensor, n: int) -> Tensor:
+    """The first `n` items, in any order. One whole number a cell orders by score, then by index: the bits of
+    a float32, turned so that they ascend, above those of the index counted from behind."""
+    bits = (scores + 0.0).view(torch.int32).long()  # 0.0 and -0.0 are equal
+    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32
+    keys |= _LOW - torch.arange(scores.shape[1], device=scores.device)
+    return _LOW - (keys.topk(n, dim=1).values & _LOW)
+
+
 def _check_finite(scores: Tensor, users: Tensor) -> None:
-    finite = scores.isfinite()
+    least, most = torch.aminmax(scores, dim=1)
+    finite = least.isfinite() & most.isfinite()
     if not bool(finite.all()):
-        bad = (~finite).any(1)
+        bad = users[~finite.cpu()]
         raise ValueError(
-            f"the model's scores are not finite for {int(bad.sum())} of {len(users)} users (the first has "
-            f"index {int(users[bad.cpu()][0])}): its weights hold NaN or infinity, so there is no order; "
-            "train again with a lower rate, or load weights from before"
+            f"the model's scores are not finite for {len(bad)} of {len(users)} users (the first has index "
+            f"{int(bad[0])}): its weights hold NaN or infinity, so there is no order; train again with a "
+            "lower rate, or load weights from before"
         )
