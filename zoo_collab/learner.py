@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import zoo_collab.models as _own_models  # noqa: F401 (registers them, so that a
 from zoo.learner import Learner
 from zoo_collab import interpret
 from zoo_collab.data import CollabData
+from zoo_collab.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
 from zoo_collab.recommend import Items, recommend
 
 
@@ -66,6 +68,40 @@ class CollabLearner(Learner):
         only = filter if only is None else only
         found = {"exclude_seen": exclude_seen, "only": only, "exclude": exclude}
         return recommend(self.model, self.data, users, n, **found)
+
+    def evaluate_ranking(
+        self,
+        k: int | Sequence[int] = 10,
+        *,
+        metrics: Sequence[str] = DEFAULT,
+        relevant: float | None = None,
+        graded: bool = False,
+        users: int | None = None,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        """How good the lists are, by the held-out pairs: each user's list is of all items but those of the
+        user's training rows.
+
+        Args:
+            k: how many places count, or several such numbers.
+            metrics: names, of recall, precision, ndcg, map, mrr, hit_rate.
+            relevant: the lowest rating with which a held-out pair counts as liked; None counts every pair.
+            graded: let ndcg count each pair by its rating.
+            users: judge so many users, drawn at random; all by default.
+            seed: of the draw.
+
+        Returns:
+            "recall@10" and so on, means over the users that have liked something; "coverage@10", the share of
+            all items that stand in some list; "users", how many were judged.
+
+        Raises:
+            ValueError: without validation rows, or where none of them can be in a list; for metrics that are
+                not known.
+        """
+        places, names = checked_places(k), checked_metrics(metrics)
+        held = HeldOut(self.data, relevant, users, seed)
+        found = held.judge(self.model, self.data, places, names, graded=graded)
+        return {**found, "users": len(held.users)}
 
     def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Outputs for user and item indexes, as `data.users.encode` and `data.items.encode` give them."""
