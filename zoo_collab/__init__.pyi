@@ -4,4 +4,8 @@ from .ids import IdMap as IdMap
 from .learner import CollabLearner as CollabLearner
 from .models import EmbeddingDotBias as EmbeddingDotBias
 from .models import EmbeddingNet as EmbeddingNet
+from .splits import by_time as by_time
+from .splits import by_user as by_user
+from .splits import by_user_time as by_user_time
+from .splits import leave_one_out as leave_one_out
 from .table import CollabFilterDataset as CollabFilterDataset

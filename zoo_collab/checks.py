@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.csv_file import check_columns
 from zoo.errors import some
 
 
@@ -44,6 +45,34 @@ def checked_ratings(
         )
     check_limits(numbers, df.index, column, where, limits)
     return numbers.astype(np.float32)
+
+
+def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    """When each rating was given, as numbers that grow with time."""
+    check_columns(df, [column], where)
+    missing = df[column].isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"{where}: column {column!r} has no time in row {_plain(df.index[int(missing.argmax())])!r}"
+            f" ({int(missing.sum())} such rows); drop them or fill them in"
+        )
+    return as_times(df[column], f"{where}: column {column!r}")
+
+
+def as_times(values: pd.Series, what: str) -> np.ndarray:
+    """Dates as microseconds since 1970 (UTC), numbers as they are."""
+    if values.dtype.kind == "O" or isinstance(values.dtype, pd.StringDtype):
+        values = pd.Series(values.tolist())  # dates in a list
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    if values.dtype.kind == "M":
+        return values.to_numpy().astype("datetime64[us]").astype(np.int64)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values.to_numpy(dtype=np.float64)).all():
+        raise ValueError(
+            f"{what} holds {values.iloc[0]!r}, which is neither a date nor a number that grows with time: "
+            "convert it with pd.to_datetime"
+        )
+    return values.to_numpy()
 
 
 def repeated_pairs(users: pd.Series, items: pd.Series, where: str) -> int:

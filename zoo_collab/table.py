@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -19,34 +20,25 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
-from zoo_collab.checks import check_limits, checked_ids, checked_ratings, repeated_pairs, split_rows
+from zoo_collab.checks import (
+    as_times,
+    check_limits,
+    checked_ids,
+    checked_ratings,
+    checked_times,
+    split_rows,
+)
 from zoo_collab.data import CollabData
 from zoo_collab.ids import IdMap, ids_of_text, log
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
+from zoo_collab.options import TABLE_DEFAULTS, TableOptions
+from zoo_collab.repeats import settled
 from zoo_collab.seen import SeenPairs
-from zoo_collab.titles import Titles, title_series, titles_of
+from zoo_collab.splits import later_in_training
+from zoo_collab.titles import title_series, titles_of
 
 _WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
-
-
-class TableOptions(TypedDict, total=False):
-    """What may be said of a ratings table.
-
-    Args:
-        item_titles: readable names of the items: a dict or Series from raw id to title, or a frame with the
-            columns `item_col` and `title_col`.
-        title_col: the column of `item_titles` that holds the names.
-        rating_range: (lowest, highest) allowed rating; a rating outside is an error. None accepts all
-            numbers.
-    """
-
-    item_titles: Titles | None
-    title_col: str
-    rating_range: tuple[float, float] | None
-
-
-TABLE_DEFAULTS: dict[str, Any] = {"item_titles": None, "title_col": "title", "rating_range": None}
 
 
 class CollabFilterDataset:
@@ -57,7 +49,7 @@ class CollabFilterDataset:
         df: the table; it is not changed.
         user_col, item_col, rating_col: its columns.
         where: names the table in errors.
-        options: `item_titles`, `title_col` and `rating_range`, see `TableOptions`.
+        options: `item_titles`, `title_col`, `rating_range`, `time_col` and `duplicates`, see `TableOptions`.
 
     Raises:
         ValueError: for a missing column, a missing id, a rating that is not a finite number or lies outside
@@ -93,21 +85,15 @@ class CollabFilterDataset:
             )
         if not len(df):
             raise ValueError(f"{where}: no rows")
-        self.path, self.where, self.rows = Path(path), where, df.index
+        self.path, self.where, self.rows, self._n_given = Path(path), where, df.index, len(df)
         self.columns = (user_col, item_col, rating_col)
         self.users, self.items = checked_ids(df, user_col, where), checked_ids(df, item_col, where)
         self.ratings = checked_ratings(df, rating_col, where, chosen["rating_range"])
         self.rating_range: tuple[float, float] | None = chosen["rating_range"]
-        if repeats := repeated_pairs(self.users, self.items, where):
-            log.warning(
-                "%s: %d of %d rows repeat an earlier (%s, %s) pair; all are kept, so a pair may stand among"
-                " both training and validation rows",
-                where,
-                repeats,
-                len(df),
-                user_col,
-                item_col,
-            )
+        self.time_col: str | None = chosen["time_col"]
+        self.times = None if self.time_col is None else checked_times(df, self.time_col, where)
+        self._given = np.arange(len(df))  # number in the table given of each row that is kept
+        self._settle(chosen["duplicates"])
         titles = chosen["item_titles"]
         self.titles = None if titles is None else title_series(titles, item_col, chosen["title_col"])
 
@@ -167,8 +153,10 @@ class CollabFilterDataset:
         completed(TableOptions, TABLE_DEFAULTS, options, "from_csv")
         file = Path(path) / csv
         columns = (user_col, item_col, rating_col)
+        time_col = options.get("time_col")
+        wanted = columns if time_col is None else (*columns, time_col)
         hint = ": csv is taken relative to path"
-        df = read_csv(file, columns=columns, sep=sep, dtype=dtype, what="ratings file", hint=hint)
+        df = read_csv(file, columns=wanted, sep=sep, dtype=dtype, what="ratings file", hint=hint)
         for column in (name for name in columns[:2] if name not in (dtype or {})):
             if df[column].dtype.kind in "fb":  # guessed: different ids may have become one
                 text = read_csv(file, sep=sep, dtype={column: str})[column]
@@ -178,6 +166,33 @@ class CollabFilterDataset:
                 f". NA, NULL, nan and the like are read as missing: dtype={{{column!r}: str}} keeps them",
             )  # fmt: skip
         return cls(path, df, *columns, where=str(file), **options)
+
+    def _settle(self, rule: str) -> None:
+        """Does with repeated pairs what was said."""
+        kept, ratings = settled(
+            self.users, self.items, self.ratings, self.times, rule, self.where, self.columns
+        )
+        self.ratings = ratings
+        if len(kept) < len(self.rows):
+            self._given, self.rows = kept, self.rows[kept]
+            self.users, self.items = (x.iloc[kept].reset_index(drop=True) for x in (self.users, self.items))
+            self.times = None if self.times is None else self.times[kept]
+
+    def as_time(self, value: Any) -> Any:
+        """A time as `times` holds them."""
+        return as_times(pd.Series([value]), repr(value))[0]
+
+    def _split(self, val_idxs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to train on and to hold out, of those that are kept."""
+        if callable(val_idxs):
+            return split_rows(val_idxs(self), len(self))
+        _, held_out = split_rows(val_idxs, self._n_given)
+        if len(self) < self._n_given:
+            place = np.full(self._n_given, -1)
+            place[self._given] = np.arange(len(self))
+            held_out = place[held_out]
+            held_out = held_out[held_out >= 0]
+        return split_rows(held_out, len(self))
 
     def __len__(self) -> int:
         return len(self.ratings)
@@ -206,7 +221,8 @@ class CollabFilterDataset:
 
         Args:
             val_idxs: row numbers (see `zoo.get_cv_idxs`), or a true/false mask, to hold out; predictions of
-                them come in this order. None trains on everything.
+                them come in this order. Or a split: `by_time(0.2)`, `by_user_time()`, `leave_one_out()`,
+                `by_user(0.1)`. None trains on everything.
             bs: rows a batch.
             test_df: further pairs to predict, with the user and item columns; ratings are optional.
             y_range: (lowest, highest) output of the model; None takes the range of ratings (`rating_range`,
@@ -214,7 +230,7 @@ class CollabFilterDataset:
                 reaches its ends only at infinity. Answers are clipped to the range of ratings.
             seed: of the order of the training rows.
         """
-        train, held_out = split_rows(val_idxs, len(self))
+        train, held_out = self._split(val_idxs)
         user_col, item_col, rating_col = self.columns
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         if y_range is not None:
@@ -230,6 +246,7 @@ class CollabFilterDataset:
                 )
             y_range = (low - _WIDER * (high - low), high + _WIDER * (high - low))
         user_index, item_index = users.encode(self.users, warn=False), items.encode(self.items, warn=False)
+        self._tell_leaks(user_index, item_index, train, held_out)
 
         def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
             arrays = (user_index[rows], item_index[rows], self.ratings[rows])
@@ -251,6 +268,28 @@ class CollabFilterDataset:
             item_counts=torch.from_numpy(np.bincount(item_index[train], minlength=len(items))),
             columns=self.columns,
         )
+
+    def _tell_leaks(
+        self, users: np.ndarray, items: np.ndarray, train: np.ndarray, held_out: np.ndarray
+    ) -> None:
+        """What makes figures of the held-out rows better or worse than those in use."""
+        if not len(held_out):
+            return
+        unknown = (users[held_out] == 0) | (items[held_out] == 0)
+        if unknown.any():
+            log.log(
+                logging.WARNING if unknown.mean() > 0.1 else logging.INFO,
+                "%s: %.0f%% of the held-out rows have a user or an item that training has not seen",
+                self.where, 100 * unknown.mean(),
+            )  # fmt: skip
+        if self.times is not None:
+            later = later_in_training(users, self.times, train, held_out)
+            if later > 0.1:
+                log.warning(
+                    "%s: of %.0f%% of the held-out rows the user has a later rating among the training rows, "
+                    "which tells of the future: val_idxs=by_time(0.2) or by_user_time() hold out the latest",
+                    self.where, 100 * later,
+                )  # fmt: skip
 
     def _test_loader(self, df: pd.DataFrame, users: IdMap, items: IdMap, bs: int) -> TensorLoader:
         user_col, item_col, rating_col = self.columns

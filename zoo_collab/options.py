@@ -1,0 +1,39 @@
+"""What may be said of a ratings table."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from zoo_collab.titles import Titles
+
+
+class TableOptions(TypedDict, total=False):
+    """What may be said of a ratings table.
+
+    Args:
+        item_titles: readable names of the items: a dict or Series from raw id to title, or a frame with the
+            columns `item_col` and `title_col`.
+        title_col: the column of `item_titles` that holds the names.
+        rating_range: (lowest, highest) allowed rating; a rating outside is an error. None accepts all
+            numbers.
+        time_col: the column that says when each rating was given: dates, or numbers that grow with time. For
+            splits (`by_time`), and for which of several ratings is the last.
+        duplicates: what to do where a user has rated an item several times: "keep" all of them, keep the
+            "last" (by time, without a time column in the order of the rows), take their "mean", or refuse
+            them ("error"). Row numbers in `val_idxs` stay those of the table given.
+    """
+
+    item_titles: Titles | None
+    title_col: str
+    rating_range: tuple[float, float] | None
+    time_col: str | None
+    duplicates: str
+
+
+TABLE_DEFAULTS: dict[str, Any] = {
+    "item_titles": None,
+    "title_col": "title",
+    "rating_range": None,
+    "time_col": None,
+    "duplicates": "keep",
+}
