@@ -117,7 +117,11 @@ def split_rows(val_idxs: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         rows = np.flatnonzero(rows)
     if rows.size and (not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= n_rows):
         raise ValueError(f"val_idxs must be row numbers from 0 to {n_rows - 1}, got {some(rows.ravel())}")
-    held_out = np.array(list(dict.fromkeys(rows.ravel().tolist())), dtype=np.int64)
-    if len(held_out) == n_rows:
+    rows = rows.ravel().astype(np.int64)
+    held = np.zeros(n_rows, dtype=bool)
+    held[rows] = True
+    if held.sum() < len(rows):  # some come twice
+        rows = np.array(list(dict.fromkeys(rows.tolist())), dtype=np.int64)
+    if held.all():
         raise ValueError(f"val_idxs holds all {n_rows} rows: nothing is left to train on")
-    return np.setdiff1d(np.arange(n_rows), held_out), held_out
+    return np.flatnonzero(~held), rows

@@ -58,9 +58,13 @@ class IdMap:
 
     def __init__(self, ids: Sequence[Any], name: str = "id"):
         self.name = name
-        kinds = [_kind(value) for value in ids]
-        self.ids: list[Any] = [_FROM_JSON[k](_TO_JSON[k](value)) for k, value in zip(kinds, ids, strict=True)]
-        self.kinds = sorted(set(kinds))
+        if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+            self.ids: list[Any] = ids.tolist()
+            self.kinds = ["int"]
+        else:
+            kinds = [_kind(value) for value in ids]
+            self.ids = [_FROM_JSON[k](_TO_JSON[k](value)) for k, value in zip(kinds, ids, strict=True)]
+            self.kinds = sorted(set(kinds))
         self._index = pd.Index(self.ids) if len(self.kinds) == 1 else pd.Index(self.ids, dtype=object)
         if not self._index.is_unique:
             raise ValueError(
@@ -71,6 +75,8 @@ class IdMap:
     def fit(cls, values: Iterable[Any], name: str = "id") -> IdMap:
         """Collects the distinct ids, sorted where they can be compared, else in order of appearance."""
         series = values if isinstance(values, pd.Series) else pd.Series(list(values), dtype=object)
+        if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iu" and len(series):
+            return cls(np.sort(series.unique()), name)
         distinct = series.unique().tolist()
         if any(isinstance(value, str) and not value.isascii() for value in distinct):
             distinct = list(dict.fromkeys(writable(v) if isinstance(v, str) else v for v in distinct))
@@ -95,7 +101,10 @@ class IdMap:
             series = pd.Series(values)
         else:  # as they are: a gap in a list of whole numbers would make floats of them
             series = pd.Series(list(values), dtype=object)
-        if pd.api.types.is_object_dtype(series.dtype) or series.hasnans:  # True and 1 may be two ids
+        whole = isinstance(series.dtype, np.dtype) and series.dtype.kind == "i"
+        if whole and self.kinds == ["int"] and self._index.dtype == np.int64:
+            index = self._index.get_indexer(pd.Index(series.to_numpy(dtype=np.int64))).astype("int64") + 1
+        elif pd.api.types.is_object_dtype(series.dtype) or series.hasnans:  # True and 1 may be two ids
             index = np.array(self._indexes(series.tolist()), dtype="int64")
         else:
             index, _ = code_values(series, self._indexes, UNKNOWN)
