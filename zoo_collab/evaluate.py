@@ -36,6 +36,7 @@ class HeldOut:
 
     Attributes:
         users: indexes, ascending, (users,).
+        pairs: how many judge them.
         again: held-out pairs that stand among the training rows as well, and therefore in no list.
         unknown: pairs of users or items that training has not seen.
     """
@@ -69,6 +70,7 @@ class HeldOut:
             self.users = self.users[np.sort(drawn)]
         kept = np.isin(rows, self.users)
         self._rows, self._items = np.searchsorted(self.users, rows[kept]), items[kept]
+        self.pairs = len(self._rows)
         self._worth = self._gains(who[liked & known], what[liked & known], worth[liked & known], rows[kept])
 
     def _gains(self, who: np.ndarray, what: np.ndarray, worth: np.ndarray, rows: np.ndarray) -> np.ndarray:

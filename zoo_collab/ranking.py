@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ def item_scores(model: nn.Module, users: Tensor, n_items: int) -> Tensor:
     A model may offer `all_scores(users)`, which gives them before they are squeezed into a range; of any
     other model they are its outputs for all pairs, 65,536 at a time, which bounds the memory of its layers.
     """
-    device = next(model.parameters()).device
+    device = next(chain(model.parameters(), model.buffers()), users).device
     users = users.to(device)
     all_scores: Any = getattr(model, "all_scores", None)
     if callable(all_scores):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from zoo_collab.table import CollabFilterDataset
+
+log = logging.getLogger("zoo.collab")
 
 Split = Callable[["CollabFilterDataset"], np.ndarray]
 """Gives the numbers of the rows to hold out."""
@@ -140,6 +143,41 @@ def later_in_training(users: np.ndarray, times: np.ndarray, train: np.ndarray, h
     latest = np.full(int(users.max(initial=0)) + 1, times.min())
     np.maximum.at(latest, users[train], times[train])
     return float((times[held_out] < latest[users[held_out]]).mean())
+
+
+def tell_leaks(
+    where: str,
+    users: np.ndarray,
+    items: np.ndarray,
+    times: np.ndarray | None,
+    train: np.ndarray,
+    held_out: np.ndarray,
+) -> None:
+    """Logs what makes figures of held-out rows better or worse than those in use.
+
+    Args:
+        where: the table, for the messages.
+        users, items: index of each row, 0 for those that training has not seen.
+        times: of each row.
+        train: numbers of the training rows.
+        held_out: of the others.
+    """
+    if not len(held_out):
+        return
+    unknown = (users[held_out] == 0) | (items[held_out] == 0)
+    if unknown.any():
+        log.log(
+            logging.WARNING if unknown.mean() > 0.1 else logging.INFO,
+            "%s: %.0f%% of the held-out rows have a user or an item that training has not seen",
+            where, 100 * unknown.mean(),
+        )  # fmt: skip
+    later = 0.0 if times is None else later_in_training(users, times, train, held_out)
+    if later > 0.1:
+        log.warning(
+            "%s: of %.0f%% of the held-out rows the user has a later rating among the training rows, "
+            "which tells of the future: val_idxs=by_time(0.2) or by_user_time() hold out the latest",
+            where, 100 * later,
+        )  # fmt: skip
 
 
 def _check_share(share: float | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,14 +27,16 @@ from zoo_collab.checks import (
     checked_times,
     split_rows,
 )
+from zoo_collab.compare import Comparison, compare
 from zoo_collab.data import CollabData
-from zoo_collab.ids import IdMap, ids_of_text, log
+from zoo_collab.evaluate import DEFAULT
+from zoo_collab.ids import IdMap, ids_of_text
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
 from zoo_collab.options import TABLE_DEFAULTS, TableOptions
 from zoo_collab.repeats import settled
 from zoo_collab.seen import SeenPairs
-from zoo_collab.splits import later_in_training
+from zoo_collab.splits import tell_leaks
 from zoo_collab.titles import title_series, titles_of
 
 _WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
@@ -182,8 +183,10 @@ class CollabFilterDataset:
         """A time as `times` holds them."""
         return as_times(pd.Series([value]), repr(value))[0]
 
-    def _split(self, val_idxs: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows to train on and to hold out, of those that are kept."""
+    def split(self, val_idxs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to train on and to hold out, of those that are kept; arguments as of
+        `get_data`.
+        """
         if callable(val_idxs):
             return split_rows(val_idxs(self), len(self))
         _, held_out = split_rows(val_idxs, self._n_given)
@@ -230,7 +233,7 @@ class CollabFilterDataset:
                 reaches its ends only at infinity. Answers are clipped to the range of ratings.
             seed: of the order of the training rows.
         """
-        train, held_out = self._split(val_idxs)
+        train, held_out = self.split(val_idxs)
         user_col, item_col, rating_col = self.columns
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         if y_range is not None:
@@ -246,7 +249,7 @@ class CollabFilterDataset:
                 )
             y_range = (low - _WIDER * (high - low), high + _WIDER * (high - low))
         user_index, item_index = users.encode(self.users, warn=False), items.encode(self.items, warn=False)
-        self._tell_leaks(user_index, item_index, train, held_out)
+        tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
 
         def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
             arrays = (user_index[rows], item_index[rows], self.ratings[rows])
@@ -269,27 +272,39 @@ class CollabFilterDataset:
             columns=self.columns,
         )
 
-    def _tell_leaks(
-        self, users: np.ndarray, items: np.ndarray, train: np.ndarray, held_out: np.ndarray
-    ) -> None:
-        """What makes figures of the held-out rows better or worse than those in use."""
-        if not len(held_out):
-            return
-        unknown = (users[held_out] == 0) | (items[held_out] == 0)
-        if unknown.any():
-            log.log(
-                logging.WARNING if unknown.mean() > 0.1 else logging.INFO,
-                "%s: %.0f%% of the held-out rows have a user or an item that training has not seen",
-                self.where, 100 * unknown.mean(),
-            )  # fmt: skip
-        if self.times is not None:
-            later = later_in_training(users, self.times, train, held_out)
-            if later > 0.1:
-                log.warning(
-                    "%s: of %.0f%% of the held-out rows the user has a later rating among the training rows, "
-                    "which tells of the future: val_idxs=by_time(0.2) or by_user_time() hold out the latest",
-                    self.where, 100 * later,
-                )  # fmt: skip
+    def compare(
+        self,
+        val_idxs: Any = None,
+        *,
+        k: int | Sequence[int] = (10, 20, 100),
+        metrics: Sequence[str] = DEFAULT,
+        models: Sequence[str] | None = None,
+        relevant: float | None = None,
+        users: int | None = None,
+        seed: int = 0,
+    ) -> Comparison:
+        """Which kind of model makes the best lists: each is fitted to the same rows, ranks all items that a
+        user has not seen in training, and is judged by what the held-out rows say.
+
+        Args:
+            val_idxs: rows to hold out, as of `get_data`; by default a fifth of each user's ratings, the
+                latest, or without a time column a fifth of the rows drawn at random.
+            k: how many places of a list count.
+            metrics: names, as of `CollabLearner.evaluate_ranking`.
+            models: names, of "popularity", "item neighbours", "EASE", "implicit ALS" and "dot product on
+                ratings"; all by default.
+            relevant: the lowest rating with which a held-out pair counts as liked; None counts every pair.
+            users: judge so many users, drawn at random; all by default.
+            seed: of what is drawn.
+
+        Returns:
+            `.table`, a row a model, the best first, and `.plot()`.
+
+        Raises:
+            ValueError: for models and metrics that are not known.
+        """
+        found = {"k": k, "metrics": metrics, "models": models, "relevant": relevant, "users": users}
+        return compare(self, val_idxs, **found, seed=seed)
 
     def _test_loader(self, df: pd.DataFrame, users: IdMap, items: IdMap, bs: int) -> TensorLoader:
         user_col, item_col, rating_col = self.columns

@@ -1,0 +1,56 @@
+"""Several models judged by one split."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoo_collab import CollabFilterDataset, by_time
+from zoo_collab.compare import MODELS
+
+
+@pytest.fixture(scope="module")
+def table() -> CollabFilterDataset:
+    """Users of two tastes, films of two kinds, some of them popular."""
+    rng = np.random.default_rng(0)
+    who, film = rng.integers(0, 60, 4000), (rng.random(4000) ** 2 * 80).astype(int)
+    alike = ((who + film) % 2 == 0) | (rng.random(4000) < 0.1)
+    frame = pd.DataFrame({"who": who[alike], "film": film[alike], "when": np.arange(alike.sum())})
+    frame = frame.drop_duplicates(["who", "film"]).assign(stars=lambda rows: 3.0 + rows["film"] % 3)
+    return CollabFilterDataset(".", frame, "who", "film", "stars", time_col="when")
+
+
+def test_models_that_know_tastes_stand_above_those_that_do_not(table) -> None:
+    found = table.compare(k=(5, 10))
+    assert set(found.table.index) == set(MODELS)
+    ndcg = found.table["ndcg@5"]
+    assert ndcg.is_monotonic_decreasing
+    for better in ("EASE", "implicit ALS", "item neighbours"):
+        assert ndcg[better] > ndcg["popularity"] + 0.03
+        assert ndcg[better] > ndcg["dot product on ratings"] + 0.03
+    assert (found.table["recall@10"] >= found.table["recall@5"]).all()
+    assert (found.table["seconds"] >= 0).all()
+    assert f"{found.held_out:,} held-out pairs of {found.users:,} users" in repr(found)
+    drawn = found.plot()
+    assert drawn.axes[0].get_xlabel() == "ndcg@5"
+    assert [tick.get_text() for tick in drawn.axes[0].get_yticklabels()] == ndcg.index[::-1].tolist()
+    with pytest.raises(ValueError, match=r"no column 'ndgc': recall@5"):
+        found.plot("ndgc")
+
+
+def test_figures_are_those_of_the_learner_on_the_same_split(table) -> None:
+    split = by_time(0.3)
+    found = table.compare(split, k=10, models="dot product on ratings", metrics=["ndcg"], seed=4)
+    learn = table.get_learner(val_idxs=split, seed=4, progress=False)
+    learn.fit_one_cycle(5, 5e-3)
+    alone = learn.evaluate_ranking(10, metrics=["ndcg"])
+    assert found.table["ndcg@10"].tolist() == pytest.approx([alone["ndcg@10"]])
+    assert found.users == alone["users"]
+
+
+def test_models_are_left_out_or_refused(table, monkeypatch, caplog) -> None:
+    with pytest.raises(ValueError, match=r"'ease' is not known \(did you mean 'EASE'\?\)"):
+        table.compare(models=["ease"])
+    monkeypatch.setattr("zoo_collab.scorers.MOST_ITEMS", 10)
+    found = table.compare(k=5, models=["popularity", "EASE"])
+    assert found.table.index.tolist() == ["popularity"]
+    assert "EASE is left out: 81 items make a table" in caplog.text

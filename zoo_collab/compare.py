@@ -1,0 +1,149 @@
+"""Which kind of model makes the best lists of these ratings: one split, all items ranked, one table."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from zoo.data.splits import get_cv_idxs
+from zoo.errors import did_you_mean
+from zoo_collab.als import implicit_factors
+from zoo_collab.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
+from zoo_collab.models import EmbeddingDotBias
+from zoo_collab.scorers import Popularity, ease, item_neighbours
+from zoo_collab.splits import by_user_time
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from zoo_collab.data import CollabData
+    from zoo_collab.table import CollabFilterDataset
+
+log = logging.getLogger("zoo.collab")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How well several models rank held-out items.
+
+    Attributes:
+        table: a row a model, the best by the first NDCG first: the metrics at each number of places,
+            coverage, and seconds to fit.
+        users: how many were judged.
+        held_out: how many pairs judged them.
+    """
+
+    table: pd.DataFrame
+    users: int
+    held_out: int
+
+    def __repr__(self) -> str:
+        shown = self.table.to_string(float_format=lambda value: f"{value:.4g}")
+        return f"{self.held_out:,} held-out pairs of {self.users:,} users, all items ranked\n{shown}"
+
+    def plot(self, column: str | None = None) -> Figure:
+        """A bar a model.
+
+        Args:
+            column: of `table`; by default the first NDCG.
+        """
+        from zoo.inspect.plots import figure
+
+        column = _first(self.table.columns, "ndcg") if column is None else column
+        if column not in self.table:
+            raise ValueError(f"there is no column {column!r}: {', '.join(self.table.columns)}")
+        drawn = figure(6.0, 0.6 + 0.4 * len(self.table))
+        axes = drawn.subplots()
+        values = self.table[column][::-1]
+        axes.bar_label(axes.barh(values.index, values), fmt="%.3g", padding=3)
+        axes.set(xlabel=column, xlim=(0, 1.15 * max(values.max(), 1e-9)))
+        return drawn
+
+
+def _popularity(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    return Popularity(data.seen, len(data.items))
+
+
+def _neighbours(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    return item_neighbours(data.seen, len(data.items))
+
+
+def _ease(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    return ease(data.seen, len(data.items))
+
+
+def _implicit(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    users, items = implicit_factors(data.seen, len(data.items), seed=seed)
+    model = EmbeddingDotBias(len(users), len(items), users.shape[1])
+    for factors, found in ((model.user_factors, users), (model.item_factors, items)):
+        factors.weight.data.copy_(found)
+    for bias in (model.user_bias, model.item_bias):
+        nn.init.zeros_(bias.weight)
+    return model
+
+
+def _ratings(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    learn = table.get_learner(val_idxs=lambda _: held, seed=seed, progress=False)
+    learn.fit_one_cycle(5, 5e-3)
+    return learn.model
+
+
+MODELS: dict[str, Callable[[CollabFilterDataset, CollabData, np.ndarray, int], nn.Module]] = {
+    "popularity": _popularity,
+    "item neighbours": _neighbours,
+    "EASE": _ease,
+    "implicit ALS": _implicit,
+    "dot product on ratings": _ratings,
+}
+
+
+def compare(
+    table: CollabFilterDataset,
+    val_idxs: Any = None,
+    *,
+    k: int | Sequence[int] = (10, 20, 100),
+    metrics: Sequence[str] = DEFAULT,
+    models: Sequence[str] | None = None,
+    relevant: float | None = None,
+    users: int | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Fits several models to the same rows and judges their lists; see `CollabFilterDataset.compare`."""
+    places, names = checked_places(k), checked_metrics(metrics)
+    chosen = list(MODELS) if models is None else [models] if isinstance(models, str) else list(models)
+    for name in chosen:
+        if name not in MODELS:
+            raise ValueError(
+                f"the model {name!r} is not known{did_you_mean(str(name), MODELS)}: {', '.join(MODELS)}"
+            )
+    if val_idxs is None:
+        val_idxs = get_cv_idxs(len(table), seed=seed) if table.times is None else by_user_time(share=0.2)
+    _, held_rows = table.split(val_idxs)
+    data = table.get_data(lambda _: held_rows, seed=seed)
+    held = HeldOut(data, relevant, users, seed)
+    rows: dict[str, dict[str, float]] = {}
+    for name in chosen:
+        started = time.perf_counter()
+        try:
+            model = MODELS[name](table, data, held_rows, seed)
+        except ValueError as error:
+            if "items at most" not in str(error):
+                raise
+            log.warning("%s is left out: %s", name, error)
+            continue
+        seconds = time.perf_counter() - started
+        rows[name] = {**held.judge(model, data, places, names), "seconds": seconds}
+    found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    best = _first(found.columns, "ndcg") if "ndcg" in names else found.columns[0]
+    return Comparison(found.sort_values(best, ascending=False), len(held.users), held.pairs)
+
+
+def _first(columns: Any, start: str) -> str:
+    return next((name for name in columns if name.startswith(start)), columns[0])
