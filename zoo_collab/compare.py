@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from zoo_collab.data import CollabData
-    from zoo_collab.table import CollabFilterDataset
 
 log = logging.getLogger("zoo.collab")
 
@@ -67,19 +66,19 @@ class Comparison:
         return drawn
 
 
-def _popularity(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+def _popularity(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
     return Popularity(data.seen, len(data.items))
 
 
-def _neighbours(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+def _neighbours(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
     return item_neighbours(data.seen, len(data.items))
 
 
-def _ease(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+def _ease(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
     return ease(data.seen, len(data.items))
 
 
-def _implicit(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+def _implicit(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
     users, items = implicit_factors(data.seen, len(data.items), seed=seed)
     model = EmbeddingDotBias(len(users), len(items), users.shape[1])
     for factors, found in ((model.user_factors, users), (model.item_factors, items)):
@@ -89,13 +88,13 @@ def _implicit(table: CollabFilterDataset, data: CollabData, held: np.ndarray, se
     return model
 
 
-def _ratings(table: CollabFilterDataset, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+def _ratings(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
     learn = table.get_learner(val_idxs=lambda _: held, seed=seed, progress=False)
     learn.fit_one_cycle(5, 5e-3)
     return learn.model
 
 
-MODELS: dict[str, Callable[[CollabFilterDataset, CollabData, np.ndarray, int], nn.Module]] = {
+MODELS: dict[str, Callable[[Any, CollabData, np.ndarray, int], nn.Module]] = {
     "popularity": _popularity,
     "item neighbours": _neighbours,
     "EASE": _ease,
@@ -105,7 +104,7 @@ MODELS: dict[str, Callable[[CollabFilterDataset, CollabData, np.ndarray, int], n
 
 
 def compare(
-    table: CollabFilterDataset,
+    table: Any,
     val_idxs: Any = None,
     *,
     k: int | Sequence[int] = (10, 20, 100),

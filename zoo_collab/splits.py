@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from zoo_collab.table import CollabFilterDataset
-
 log = logging.getLogger("zoo.collab")
 
-Split = Callable[["CollabFilterDataset"], np.ndarray]
+
+class RatingsTable(Protocol):
+    """What a split looks at: a `CollabFilterDataset`."""
+
+    where: str
+    users: pd.Series
+    times: np.ndarray | None
+
+    def as_time(self, value: Any) -> Any:
+        """A time as `times` holds them."""
+
+    def __len__(self) -> int: ...
+
+
+Split = Callable[[RatingsTable], np.ndarray]
 """Gives the numbers of the rows to hold out."""
 
 
@@ -39,7 +50,7 @@ def by_time(share: float | None = None, *, after: Any = None) -> Split:
         raise ValueError("by_time holds out a share of the rows, or those after a time: give one of them")
     _check_share(share)
 
-    def rows(table: CollabFilterDataset) -> np.ndarray:
+    def rows(table: RatingsTable) -> np.ndarray:
         times = _times(table, "by_time")
         if share is not None:
             ordered = np.sort(times)
@@ -75,7 +86,7 @@ def by_user_time(last: int | None = None, *, share: float | None = None) -> Spli
         raise ValueError(f"last must be 1 or more, not {last}")
     _check_share(share)
 
-    def rows(table: CollabFilterDataset) -> np.ndarray:
+    def rows(table: RatingsTable) -> np.ndarray:
         times = _times(table, "by_user_time")
         users, counts = _users(table)
         order = np.lexsort((np.arange(len(users)), times, users))
@@ -98,7 +109,7 @@ def leave_one_out(seed: int = 0) -> Split:
         1
     """
 
-    def rows(table: CollabFilterDataset) -> np.ndarray:
+    def rows(table: RatingsTable) -> np.ndarray:
         users, counts = _users(table)
         order = np.lexsort((np.random.default_rng(seed).random(len(users)), users))
         chosen = (_from_behind(counts) == 0) & np.repeat(counts > 1, counts)
@@ -123,7 +134,7 @@ def by_user(share: float, seed: int = 0) -> Split:
     """
     _check_share(share)
 
-    def rows(table: CollabFilterDataset) -> np.ndarray:
+    def rows(table: RatingsTable) -> np.ndarray:
         users, counts = _users(table)
         drawn = np.random.default_rng(seed).permutation(len(counts))[: max(1, round(share * len(counts)))]
         return _some(np.flatnonzero(np.isin(users, drawn)), table, "by_user")
@@ -185,7 +196,7 @@ def _check_share(share: float | None) -> None:
         raise ValueError(f"share must lie between 0 and 1, not {share}")
 
 
-def _times(table: CollabFilterDataset, what: str) -> np.ndarray:
+def _times(table: RatingsTable, what: str) -> np.ndarray:
     if table.times is None:
         raise ValueError(
             f"{what} goes by time, and {table.where} has no time column: name it, "
@@ -194,7 +205,7 @@ def _times(table: CollabFilterDataset, what: str) -> np.ndarray:
     return table.times
 
 
-def _users(table: CollabFilterDataset) -> tuple[np.ndarray, np.ndarray]:
+def _users(table: RatingsTable) -> tuple[np.ndarray, np.ndarray]:
     """Number of each row's user, and rows of each user."""
     users, _ = pd.factorize(table.users)
     return users, np.bincount(users)
@@ -205,7 +216,7 @@ def _from_behind(counts: np.ndarray) -> np.ndarray:
     return np.repeat(np.cumsum(counts), counts) - 1 - np.arange(counts.sum())
 
 
-def _some(rows: np.ndarray, table: CollabFilterDataset, what: str) -> np.ndarray:
+def _some(rows: np.ndarray, table: RatingsTable, what: str) -> np.ndarray:
     if not 0 < len(rows) < len(table):
         raise ValueError(f"{what} holds out {len(rows)} of {len(table)} rows: nothing is left on one side")
     return rows
