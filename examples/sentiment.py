@@ -39,7 +39,7 @@ parser.add_argument(
 )
 parser.add_argument("--labelled", type=int, default=5000, help="labelled reviews to learn from")
 parser.add_argument("--test", type=int, help="held-out reviews to test on; all from 5,000 labelled ones on")
-parser.add_argument("--lm-docs", type=int, default=12_000, help="reviews for the language model")
+parser.add_argument("--lm-docs", type=int, default=6_000, help="reviews for the language model")
 parser.add_argument("--lm-epochs", type=int, default=1)
 parser.add_argument("--epochs", type=int, default=2, help="of the classifier's last stage")
 parser.add_argument("--encoder", default="english-small", help="a name, or a file that save_encoder wrote")

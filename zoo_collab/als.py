@@ -127,10 +127,12 @@ def implicit_factors(
         (wd * (pairs.starts.diff() + unobserved * others) ** exponent).float()
         for pairs, others in ((seen, n_items - 1), (by_item, n_users - 1))
     ]
+    everyone, everything = torch.arange(n_users), torch.arange(n_items)
     for _ in range(iterations):
-        common = {"unobserved": unobserved}
-        users = solve_rows(items, seen, torch.arange(n_users), ridge=ridges[0], weights=weights, **common)
-        items = solve_rows(users, by_item, torch.arange(n_items), ridge=ridges[1], weights=of_item, **common)
+        users = solve_rows(items, seen, everyone, ridge=ridges[0], unobserved=unobserved, weights=weights)
+        items = solve_rows(
+            users, by_item, everything, ridge=ridges[1], unobserved=unobserved, weights=of_item
+        )
     return_freed_memory()
     return users, items
 

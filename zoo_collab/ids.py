@@ -56,7 +56,7 @@ class IdMap:
         (['a', 'b'], [1, 2, 0])
     """
 
-    def __init__(self, ids: Sequence[Any], name: str = "id"):
+    def __init__(self, ids: Sequence[Any] | np.ndarray, name: str = "id"):
         self.name = name
         if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
             self.ids: list[Any] = ids.tolist()

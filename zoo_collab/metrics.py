@@ -130,7 +130,7 @@ def ndcg(judged: Judged, k: int, gains: Gains = "binary") -> np.ndarray:
         raise ValueError(f"gains={gains!r}: 'binary' or 'graded'")
     discounts = 1 / np.log2(np.arange(2, 2 + max(found.shape[1], best.shape[1])))
     total = best @ discounts[: best.shape[1]]
-    return found @ discounts[: found.shape[1]] / np.where(total > 0, total, 1)
+    return np.asarray((found @ discounts[: found.shape[1]]) / np.where(total > 0, total, 1))
 
 
 def average_precision(judged: Judged, k: int) -> np.ndarray:

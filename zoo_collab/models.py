@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -187,7 +188,7 @@ class EmbeddingNet(nn.Module):
     def all_scores(self, users: Tensor) -> Tensor:
         """What every item gets before the range, shape (len(users), n_items). The first layer reads users and
         items apart, and what follows at most 65,536 pairs at a time. For evaluation: nothing is dropped."""
-        layers = [layer for layer in (*self.hidden, self.output) if not isinstance(layer, nn.Dropout)]
+        layers: list[Any] = [part for part in (*self.hidden, self.output) if not isinstance(part, nn.Dropout)]
         first, rest = layers[0], nn.Sequential(*layers[1:])
         width = self.user_factors.embedding_dim
         items = F.linear(self.item_factors.weight, first.weight[:, width:], first.bias)
@@ -195,7 +196,7 @@ class EmbeddingNet(nn.Module):
         step = max(1, _PAIRS // len(items))
         parts = [rest(own[at : at + step, None] + items) for at in range(0, len(own), step)]
         scores = torch.cat(parts) if parts else own.new_zeros(0, len(items), 1)
-        return scores.squeeze(-1) + self.middle
+        return scores.squeeze(-1) + self.get_buffer("middle")
 
     def squash(self, scores: Tensor) -> Tensor:
         """Ratings of scores."""

@@ -50,7 +50,9 @@ def item_scores(model: nn.Module, users: Tensor, n_items: int) -> Tensor:
 def as_ratings(model: nn.Module, scores: Tensor) -> Tensor:
     """Scores as the model's outputs: a model that offers `all_scores` tells by `squash(scores)`."""
     squash: Any = getattr(model, "squash", None)
-    return squash(scores) if callable(squash) and hasattr(model, "all_scores") else scores
+    if not callable(squash) or not hasattr(model, "all_scores"):
+        return scores
+    return torch.as_tensor(squash(scores))
 
 
 @torch.no_grad()
