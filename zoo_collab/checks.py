@@ -35,13 +35,13 @@ def checked_ratings(
             " column of numbers"
         )
     numbers = pd.to_numeric(df[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = ~np.isfinite(numbers)
+    bad = ~(np.abs(numbers) <= np.finfo(np.float32).max)
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
             f"{where}: column {column!r} holds {_plain(df[column].iloc[row])!r}"
-            f" in row {_plain(df.index[row])!r}, which is not a finite number ({int(bad.sum())} such rows);"
-            " drop or repair them"
+            f" in row {_plain(df.index[row])!r}, which is not a finite number of at most 3.4e38"
+            f" ({int(bad.sum())} such rows); drop or repair them"
         )
     check_limits(numbers, df.index, column, where, limits)
     return numbers.astype(np.float32)

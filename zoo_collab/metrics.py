@@ -105,7 +105,7 @@ def precision(judged: Judged, k: int) -> np.ndarray:
 
 def hit_rate(judged: Judged, k: int) -> np.ndarray:
     """1 for a user with a relevant item among the first `k`, (users,)."""
-    return judged.hits(k).any(1).astype(np.float64)
+    return np.asarray(judged.hits(k).any(1), dtype=np.float64)
 
 
 def ndcg(judged: Judged, k: int, gains: Gains = "binary") -> np.ndarray:
@@ -130,7 +130,8 @@ def ndcg(judged: Judged, k: int, gains: Gains = "binary") -> np.ndarray:
         raise ValueError(f"gains={gains!r}: 'binary' or 'graded'")
     discounts = 1 / np.log2(np.arange(2, 2 + max(found.shape[1], best.shape[1])))
     total = best @ discounts[: best.shape[1]]
-    return np.asarray((found @ discounts[: found.shape[1]]) / np.where(total > 0, total, 1))
+    gained = found @ discounts[: found.shape[1]]
+    return np.divide(gained, total, out=np.zeros(len(found)), where=total > 0)
 
 
 def average_precision(judged: Judged, k: int) -> np.ndarray:
