@@ -28,14 +28,16 @@ def solve_rows(
         sum over the row's pairs of weight (x . other - target)^2 + unobserved x sum over all others of
         (x . other)^2 + ridge |x|^2
 
-    in closed form (Hu, Koren & Volinsky 2008): a system of `factors` equations a row, solved by Cholesky for
-    many rows at once. Rows of about the same number of pairs go together, so that little is padded.
+    in closed form (Hu, Koren & Volinsky 2008), for many rows at once by Cholesky. What rows have in common
+    is diagonal in the basis of its eigenvectors; in that basis a row needs as many equations as it has pairs,
+    or as there are factors, whichever are fewer (the identity of Woodbury). Rows of about the same number of
+    pairs go together, so that little is padded.
 
     Args:
         table: factors of the other side, (others, factors); row 0 is nobody, and zero.
         pairs: of rows and others.
         rows: which rows, (n,).
-        ridge: of each row, (n,), above 0 where the row has fewer pairs than there are factors.
+        ridge: of each row, (n,), above 0.
         unobserved: weight of all pairs, those of the row among them, with the target 0.
         weights: of each pair, in the order of `pairs.items`; 1 by default.
         targets: likewise.
@@ -54,20 +56,40 @@ def solve_rows(
     if bool(table[0].any()):
         raise ValueError("row 0 of the table is nobody, and must hold zeros")
     found = table.new_zeros(len(rows), factors)
-    everywhere = unobserved * (table.T @ table)
+    common, basis = torch.linalg.eigh(unobserved * (table.T @ table))
+    turned = table @ basis
     for places in _alike(pairs.starts.diff()[rows], factors):
         own = rows[places]
         counts = pairs.starts[own + 1] - pairs.starts[own]
         steps = torch.arange(int(counts.max()), device=table.device)
+        real = steps < counts[:, None]
         at = (pairs.starts[own][:, None] + steps).clamp(max=len(pairs.items) - 1)
         # what pads a row is nobody, whose zeros change no sum
-        others = table[pairs.items[at].long().masked_fill_(steps >= counts[:, None], 0)]
-        weighed = others if weights is None else others * weights[at][..., None]
-        system = torch.baddbmm(everywhere, weighed.transpose(1, 2), others)
-        system.diagonal(dim1=1, dim2=2).add_(ridge[places][:, None])
-        sums = weighed.sum(1) if targets is None else (weighed * targets[at][..., None]).sum(1)
-        found[places] = torch.cholesky_solve(sums[..., None], torch.linalg.cholesky(system)).squeeze(-1)
-    return found
+        others = turned[pairs.items[at].long().masked_fill_(~real, 0)]
+        wanted = real.to(table.dtype) if targets is None else targets[at] * real
+        hold = common.clamp(min=0) + ridge[places][:, None]  # the common part, diagonal
+        worth = None if weights is None else weights[at]
+        solve = _by_pairs if len(steps) < factors else _by_factors
+        found[places] = solve(others, hold, wanted, worth)
+    return found @ basis.T
+
+
+def _by_factors(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None) -> Tensor:
+    """(rows, factors) from systems of `factors` equations."""
+    weighed = others if worth is None else others * worth[..., None]
+    system = weighed.transpose(1, 2) @ others
+    system.diagonal(dim1=1, dim2=2).add_(hold)
+    sums = wanted[:, None] @ weighed
+    return torch.cholesky_solve(sums.transpose(1, 2), torch.linalg.cholesky(system)).squeeze(-1)
+
+
+def _by_pairs(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None) -> Tensor:
+    """The same from systems of as many equations as there are pairs."""
+    held = others / hold[:, None]
+    system = held @ others.transpose(1, 2)
+    system.diagonal(dim1=1, dim2=2).add_(1.0 if worth is None else 1 / worth)
+    found = torch.cholesky_solve(wanted[..., None], torch.linalg.cholesky(system))
+    return (found.transpose(1, 2) @ held).squeeze(1)
 
 
 def _alike(counts: Tensor, factors: int) -> Iterator[Tensor]:

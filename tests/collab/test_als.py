@@ -24,12 +24,13 @@ def one(table, items, ridge, unobserved=0.0, weights=None, targets=None) -> torc
     return torch.linalg.solve(left, (table * (weight * target)[:, None]).sum(0)).float()
 
 
+@pytest.mark.parametrize("factors", [5, 30])
 @pytest.mark.parametrize("cells", [1 << 24, 500])
 @pytest.mark.parametrize(("unobserved", "several"), [(0.0, False), (0.3, False), (0.1, True)])
-def test_each_row_is_the_solution_of_its_own_equations(cells, unobserved, several, monkeypatch) -> None:
+def test_each_row_solves_its_own_equations(cells, unobserved, several, factors, monkeypatch) -> None:
     monkeypatch.setattr("zoo_collab.als._CELLS", cells)
     draw = torch.Generator().manual_seed(0)
-    seen, table = pairs(), torch.randn(40, 5, generator=draw)
+    seen, table = pairs(), torch.randn(40, factors, generator=draw)
     table[0] = 0
     weights = torch.rand(len(seen), generator=draw) + 0.5 if several else None
     targets = torch.randn(len(seen), generator=draw) if several else None
@@ -38,13 +39,13 @@ def test_each_row_is_the_solution_of_its_own_equations(cells, unobserved, severa
     found = solve_rows(
         table, seen, rows, ridge=ridge, unobserved=unobserved, weights=weights, targets=targets
     )
-    assert found[2].tolist() == [0] * 5
+    assert not found[2].any()
     for place in (0, 1, 3, 4, 5):
         row = int(rows[place])
         part = slice(int(seen.starts[row]), int(seen.starts[row + 1]))
         own = [None if given is None else given[part] for given in (weights, targets)]
         expected = one(table, seen.of(row).long(), float(ridge[place]), unobserved, *own)
-        torch.testing.assert_close(found[place], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[place], expected, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match="row 0 of the table is nobody"):
         solve_rows(table + 1, seen, rows, ridge=ridge)
 
