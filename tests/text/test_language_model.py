@@ -264,11 +264,13 @@ def test_words_that_fill_up_a_sample_change_nothing() -> None:
 def test_blocks_of_scores_have_few_lengths(most) -> None:
     lengths = set()
     for steps in range(30, 100):
-        blocks = list(_blocks(64 * steps, most))
-        assert [row for block in blocks for row in range(64 * steps)[block]] == list(range(64 * steps))
+        for few in (False, True):
+            blocks = list(_blocks(64 * steps, most, few))
+            assert [row for block in blocks for row in range(64 * steps)[block]] == list(range(64 * steps))
         lengths |= {block.stop - block.start for block in blocks}
     assert max(lengths) <= most
     assert len(lengths) <= 8
+    assert len(list(_blocks(100, 10_000))) == 1
 
 
 def test_regularisation_formula() -> None:

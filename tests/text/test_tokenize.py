@@ -209,7 +209,8 @@ def test_time_is_linear_in_the_length_of_rows(row: str) -> None:
         return time.process_time() - started
 
     small = min(seconds(1_000) for _ in range(3))
-    assert seconds(10_000) < 30 * small + 0.5  # quadratic: 100 times, and spaCy takes minutes
+    large = min(seconds(10_000) for _ in range(2))  # a collection of garbage may fall into one
+    assert large < 30 * small + 0.5  # quadratic: 100 times, and spaCy takes minutes
 
 
 @settings(max_examples=200, deadline=None)

@@ -74,14 +74,20 @@ class Deferred(LazyScores):
         return self._found[1]
 
 
-def _blocks(rows: int, most: int) -> Iterator[slice]:
-    """Stretches of at most `most` rows, equally long up to a rest in powers of two: few different lengths,
-    however many rows there are.
+def _blocks(rows: int, most: int, few_lengths: bool = False) -> Iterator[slice]:
+    """Stretches of at most `most` rows.
+
+    Args:
+        rows: How many there are.
+        most: In a stretch.
+        few_lengths: Have them equally long up to a rest in powers of two, so that there are few different
+            lengths, however many rows there are; otherwise the rest is one stretch.
     """
     start, whole = 0, max(1, most if most < 64 else most // 64 * 64)
     while start < rows:
         left = rows - start
-        length = whole if left >= whole else 1 << (left.bit_length() - 1)
+        rest = 1 << (left.bit_length() - 1) if few_lengths else left
+        length = whole if left >= whole else rest
         yield slice(start, start + length)
         start += length
 
@@ -101,7 +107,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias)
         losses = hidden.new_zeros(rows, dtype=torch.float32)
         offset = bias if correction is None else bias - correction
-        for part in _blocks(rows, _BLOCK_SCORES // words):
+        prepared = low is not None and hidden.device.type == "cpu"  # see `_WORDS`
+        for part in _blocks(rows, _BLOCK_SCORES // words, few_lengths=prepared):
             scores = (x[part] @ w.t()).float().add_(offset)
             right = target[part, None]
             if correction is not None:  # the right word is there for certain
