@@ -121,7 +121,7 @@ def implicit_factors(
 ) -> tuple[Tensor, Tensor]:
     """Factors of users and items from which of them belong together (Hu, Koren & Volinsky 2008), with the
     regularisation and the start of "Revisiting the Performance of iALS on Item Recommendation Benchmarks"
-    (Rendle, Krichene, Zhang & Koren 2022). The defaults were chosen on the earlier ratings of MovieLens small.
+    (Rendle, Krichene, Zhang & Koren 2022). The defaults were chosen on earlier ratings of MovieLens small.
 
     Args:
         seen: the pairs; index 0 on either side is nobody and keeps zeros.
