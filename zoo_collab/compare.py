@@ -89,7 +89,7 @@ def _implicit(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.M
 
 
 def _ratings(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
-    learn = table.get_learner(val_idxs=lambda _: held, seed=seed, progress=False)
+    learn = table.get_learner(val_idxs=held, seed=seed, progress=False)
     learn.fit_one_cycle(5, 5e-3)
     return learn.model
 
@@ -123,9 +123,13 @@ def compare(
                 f"the model {name!r} is not known{did_you_mean(str(name), MODELS)}: {', '.join(MODELS)}"
             )
     if val_idxs is None:
-        val_idxs = get_cv_idxs(len(table), seed=seed) if table.times is None else by_user_time(share=0.2)
-    _, held_rows = table.split(val_idxs)
-    data = table.get_data(lambda _: held_rows, seed=seed)
+        val_idxs = (
+            table.given[get_cv_idxs(len(table), seed=seed)]
+            if table.times is None
+            else by_user_time(share=0.2)
+        )
+    held_rows = table.given[table.split(val_idxs)[1]]
+    data = table.get_data(held_rows, seed=seed)
     held = HeldOut(data, relevant, users, seed)
     rows: dict[str, dict[str, float]] = {}
     for name in chosen:

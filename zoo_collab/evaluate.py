@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.errors import did_you_mean
@@ -48,6 +49,11 @@ class HeldOut:
             raise ValueError(
                 "lists are judged by held-out pairs, and these data have none: give val_idxs, for example "
                 "zoo_collab.by_time(0.2)"
+            )
+        if not isinstance(data.valid_dl, TensorLoader):
+            raise TypeError(
+                "lists are judged by pairs that lie in memory (a TensorLoader), and valid_dl is a "
+                f"{type(data.valid_dl).__name__}"
             )
         who, what, worth = (part.cpu().numpy() for part in data.valid_dl.tensors[:3])
         worth = worth.reshape(-1).astype(np.float64)

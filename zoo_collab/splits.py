@@ -18,6 +18,7 @@ class RatingsTable(Protocol):
     where: str
     users: pd.Series
     times: np.ndarray | None
+    given: np.ndarray
 
     def as_time(self, value: Any) -> Any:
         """A time as `times` holds them."""
@@ -26,7 +27,7 @@ class RatingsTable(Protocol):
 
 
 Split = Callable[[RatingsTable], np.ndarray]
-"""Gives the numbers of the rows to hold out."""
+"""Gives the numbers of the rows to hold out, in the table that was given."""
 
 
 def by_time(share: float | None = None, *, after: Any = None) -> Split:
@@ -219,4 +220,4 @@ def _from_behind(counts: np.ndarray) -> np.ndarray:
 def _some(rows: np.ndarray, table: RatingsTable, what: str) -> np.ndarray:
     if not 0 < len(rows) < len(table):
         raise ValueError(f"{what} holds out {len(rows)} of {len(table)} rows: nothing is left on one side")
-    return rows
+    return table.given[rows]

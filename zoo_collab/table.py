@@ -52,6 +52,9 @@ class CollabFilterDataset:
         where: names the table in errors.
         options: `item_titles`, `title_col`, `rating_range`, `time_col` and `duplicates`, see `TableOptions`.
 
+    Attributes:
+        given: number in the table given of each row that is kept, ascending.
+
     Raises:
         ValueError: for a missing column, a missing id, a rating that is not a finite number or lies outside
             the range.
@@ -93,7 +96,7 @@ class CollabFilterDataset:
         self.rating_range: tuple[float, float] | None = chosen["rating_range"]
         self.time_col: str | None = chosen["time_col"]
         self.times = None if self.time_col is None else checked_times(df, self.time_col, where)
-        self._given = np.arange(len(df))  # number in the table given of each row that is kept
+        self.given = np.arange(len(df))
         self._settle(chosen["duplicates"])
         titles = chosen["item_titles"]
         self.titles = None if titles is None else title_series(titles, item_col, chosen["title_col"])
@@ -175,7 +178,7 @@ class CollabFilterDataset:
         )
         self.ratings = ratings
         if len(kept) < len(self.rows):
-            self._given, self.rows = kept, self.rows[kept]
+            self.given, self.rows = kept, self.rows[kept]
             self.users, self.items = (x.iloc[kept].reset_index(drop=True) for x in (self.users, self.items))
             self.times = None if self.times is None else self.times[kept]
 
@@ -188,11 +191,11 @@ class CollabFilterDataset:
         `get_data`.
         """
         if callable(val_idxs):
-            return split_rows(val_idxs(self), len(self))
+            val_idxs = val_idxs(self)
         _, held_out = split_rows(val_idxs, self._n_given)
         if len(self) < self._n_given:
             place = np.full(self._n_given, -1)
-            place[self._given] = np.arange(len(self))
+            place[self.given] = np.arange(len(self))
             held_out = place[held_out]
             held_out = held_out[held_out >= 0]
         return split_rows(held_out, len(self))
