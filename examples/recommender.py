@@ -60,10 +60,15 @@ def main() -> None:
     print(f"\nuser {user} and film {film}: {learn.predict_one((user, film)):.2f} stars")
     drama = set(films.loc[films["genres"].str.contains("Drama"), "movieId"])
     best = learn.recommend(
-        [user], n=5, filter=lambda items: items["item"].isin(drama) & (items["n_ratings"] > 20)
+        [user], n=5, only=lambda items: items["item"].isin(drama) & (items["n_ratings"] > 20)
     )
     print(best.to_string(index=False))
     print(learn.recommend("somebody new", n=3).to_string(index=False))
+
+    others = table.compare(held_out, k=10, models=["popularity", "item neighbours", "implicit ALS"])
+    lists = pd.Series(learn.evaluate_ranking(10), name="this model").drop("users").to_frame().T
+    print("\nlists of ten, by the held-out pairs: what predicts stars well makes no good lists")
+    print(pd.concat([others.table.drop(columns="seconds"), lists]).round(4).to_string())
 
     learn.export(out / "films.zoo")
     again = load_learner(out / "films.zoo")

@@ -63,25 +63,28 @@ class ItemWeights(nn.Module):
         return F.embedding_bag(items, self.weights, offsets, mode="sum")
 
 
-def item_neighbours(seen: SeenPairs, n_items: int, neighbours: int = 100) -> ItemWeights:
+def item_neighbours(
+    seen: SeenPairs, n_items: int, neighbours: int = 100, shrink: float = 20.0
+) -> ItemWeights:
     """Item-based neighbours (Sarwar et al. 2001; Deshpande & Karypis 2004): an item scores by how alike it is
     to the items that the user has, by the cosine of their columns of users; of each item only the most alike
-    count.
+    count. Two items that a single user has in common say little: `shrink` holds them back (Bell & Koren 2007).
 
     Args:
         seen: pairs of users and items.
         n_items: items, the unknown one included.
         neighbours: of each item.
+        shrink: added to the product of the lengths of two columns.
 
     Example:
         >>> seen = SeenPairs.from_pairs(np.array([1, 1, 2, 2, 3]), np.array([1, 2, 1, 2, 3]), 4)
-        >>> model = item_neighbours(seen, 4)
+        >>> model = item_neighbours(seen, 4, shrink=0)
         >>> [[round(x, 2) for x in row] for row in model.all_scores(torch.tensor([1, 3])).tolist()]
         [[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
     together = _together(seen, n_items)
     length = together.diagonal().clamp(min=1).sqrt()
-    alike = together / length[:, None] / length
+    alike = together / (length[:, None] * length + shrink)
     alike.fill_diagonal_(0)
     if neighbours < n_items:
         top = alike.topk(neighbours, dim=0)  # of each item, what speaks for it

@@ -87,7 +87,7 @@ def run(out: Path, *, seed: int = 42, scale: float = 1.0) -> Section:
         ),
     )
     someone = str(ratings["user"].iloc[0])
-    section.add_table(f"recommended to {someone}", learn.recommend(someone, n=5)[["rank", "title", "score"]])
+    section.add_table(f"recommended to {someone}", learn.recommend(someone, n=5)[["rank", "title", "rating"]])
     best = learn.item_biases()
     section.add_table("best and worst beyond who rated them", pd.concat([best.head(3), best.tail(3)]))
     section.model = export_and_check(learn, out / "models" / "ratings", ratings[["user", "film"]].head(200))
