@@ -68,7 +68,7 @@ def item_neighbours(
 ) -> ItemWeights:
     """Item-based neighbours (Sarwar et al. 2001; Deshpande & Karypis 2004): an item scores by how alike it is
     to the items that the user has, by the cosine of their columns of users; of each item only the most alike
-    count. Two items that a single user has in common say little: `shrink` holds them back (Bell & Koren 2007).
+    count. Two items that one user has in common say little: `shrink` holds them back (Bell & Koren 2007).
 
     Args:
         seen: pairs of users and items.
