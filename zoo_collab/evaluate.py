@@ -71,6 +71,12 @@ class HeldOut:
             if not liked.any():
                 why = f"none has a rating of {relevant:g} or more"
             raise ValueError(f"no held-out pair can be in a list: {why}")
+        if self.again or self.unknown:
+            log.warning(
+                "of the held-out pairs %d stand among the training rows too, and %d have a user or an item "
+                "that training has not seen: they can be in no list and do not count",
+                self.again, self.unknown,
+            )  # fmt: skip
         if users is not None and users < len(self.users):
             drawn = np.random.default_rng(seed).permutation(len(self.users))[:users]
             self.users = self.users[np.sort(drawn)]
@@ -178,11 +184,6 @@ class RankingMetrics(Callback):
                 f"RankingMetrics judges recommenders, and these data are {type(state.data).__name__}"
             )
         self._held = HeldOut(state.data, self.relevant, self.users)
-        if self._held.again:
-            log.warning(
-                "%d held-out pairs stand among the training rows too: they are in no list and do not count",
-                self._held.again,
-            )
 
     def after_epoch(self, state: State) -> None:
         names = [f"{name}@{place}" for place in self.places for name in self.metrics]

@@ -30,7 +30,7 @@ from zoo_collab.checks import (
 from zoo_collab.compare import Comparison, compare
 from zoo_collab.data import CollabData
 from zoo_collab.evaluate import DEFAULT
-from zoo_collab.ids import IdMap, ids_of_text
+from zoo_collab.ids import IdMap, ids_of_text, log
 from zoo_collab.learner import CollabLearner
 from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
 from zoo_collab.options import TABLE_DEFAULTS, TableOptions
@@ -197,6 +197,12 @@ class CollabFilterDataset:
             place = np.full(self._n_given, -1)
             place[self.given] = np.arange(len(self))
             held_out = place[held_out]
+            if gone := int((held_out < 0).sum()):
+                log.warning(
+                    "%s: %d of the rows to hold out are repeated pairs that have been settled: they hold "
+                    "nothing out",
+                    self.where, gone,
+                )  # fmt: skip
             held_out = held_out[held_out >= 0]
         return split_rows(held_out, len(self))
 

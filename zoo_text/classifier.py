@@ -176,7 +176,8 @@ class TextClassifierLearner(EncoderMixin, Learner):
         centres of clusters are taken, in which unsure texts weigh more (Zhdanov 2019, "Diverse mini-batch
         active learning"). Clusters are of the vectors of whole texts, where the model has any, otherwise of
         the encoder's features. Unsure texts alone are no sample of the texts to come: of 500 labelled film
-        reviews they gained 0.2 points over 500 random ones, half and half 0.5 (training reviews).
+        reviews they gained 0.2 points over 500 random ones, half and half 0.5 (training reviews); on test
+        reviews half and half gained 0.3 with a standard error of 0.4, which is no sure gain.
 
         Args:
             pool: Texts without labels: a list, a series, or a frame with the text column.

@@ -106,7 +106,11 @@ def test_what_cannot_be_judged_is_told(tmp_path, caplog) -> None:
     twice = pd.concat([frame, frame.iloc[:50]], ignore_index=True)
     again = learner(tmp_path, twice, range(len(frame) - 20, len(twice)))
     again.fit(1e-3, 1, callbacks=[RankingMetrics()])
-    assert "50 held-out pairs stand among the training rows too" in caplog.text
+    told = "of the held-out pairs 50 stand among the training rows too, and 0 have a user"
+    assert told in caplog.text
+    caplog.clear()
+    again.evaluate_ranking()
+    assert told in caplog.text
     only = learner(tmp_path, twice, range(len(frame), len(twice)))
     with pytest.raises(ValueError, match=r"0 have a user or an item .* 50 stand among the training rows"):
         only.evaluate_ranking()
