@@ -14,16 +14,16 @@ from torch import nn
 
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import did_you_mean
-from zoo_collab.als import implicit_factors
-from zoo_collab.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
-from zoo_collab.models import EmbeddingDotBias
-from zoo_collab.scorers import Popularity, ease, item_neighbours
-from zoo_collab.splits import by_user_time
+from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
+from zoo_collab.model.als import implicit_factors
+from zoo_collab.model.models import EmbeddingDotBias
+from zoo_collab.model.scorers import Popularity, ease, item_neighbours
+from zoo_collab.pairs.splits import by_user_time
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo_collab.data import CollabData
+    from zoo_collab.data.collab_data import CollabData
 
 log = logging.getLogger("zoo.collab")
 

@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-import zoo_collab.models as _own_models  # noqa: F401 (registers them, so that archives can name them)
+import zoo_collab.model.models as _own_models  # noqa: F401 (registers them, so that archives can name them)
 from zoo.learner import Learner
-from zoo_collab import interpret
-from zoo_collab.data import CollabData
-from zoo_collab.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
-from zoo_collab.recommend import Items, recommend
+from zoo_collab.data.collab_data import CollabData
+from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
+from zoo_collab.lists.recommend import Items, recommend
+from zoo_collab.reasons import interpret
 
 
 class CollabLearner(Learner):

@@ -19,7 +19,12 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
-from zoo_collab.checks import (
+from zoo_collab.compare import Comparison, compare
+from zoo_collab.data.collab_data import CollabData
+from zoo_collab.learner import CollabLearner
+from zoo_collab.lists.evaluate import DEFAULT
+from zoo_collab.model.models import EmbeddingDotBias, EmbeddingNet
+from zoo_collab.pairs.checks import (
     as_times,
     check_limits,
     checked_ids,
@@ -27,17 +32,12 @@ from zoo_collab.checks import (
     checked_times,
     split_rows,
 )
-from zoo_collab.compare import Comparison, compare
-from zoo_collab.data import CollabData
-from zoo_collab.evaluate import DEFAULT
-from zoo_collab.ids import IdMap, ids_of_text, log
-from zoo_collab.learner import CollabLearner
-from zoo_collab.models import EmbeddingDotBias, EmbeddingNet
-from zoo_collab.options import TABLE_DEFAULTS, TableOptions
-from zoo_collab.repeats import settled
-from zoo_collab.seen import SeenPairs
-from zoo_collab.splits import tell_leaks
-from zoo_collab.titles import title_series, titles_of
+from zoo_collab.pairs.ids import IdMap, ids_of_text, log
+from zoo_collab.pairs.options import TABLE_DEFAULTS, TableOptions
+from zoo_collab.pairs.repeats import settled
+from zoo_collab.pairs.seen import SeenPairs
+from zoo_collab.pairs.splits import tell_leaks
+from zoo_collab.pairs.titles import title_series, titles_of
 
 _WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
 

@@ -129,7 +129,7 @@ def digits(context: Context) -> dict[str, Any]:
 
 def many_ratings(context: Context) -> dict[str, Any]:
     """An epoch of 20 million made-up ratings of 138,000 users and 27,000 films, a million more held out."""
-    from zoo_collab.models import EmbeddingDotBias
+    from zoo_collab.model.models import EmbeddingDotBias
 
     rows, n_users, n_films = (20_000, 200, 100) if context.quick else (21_000_000, 138_000, 27_000)
     generator = torch.Generator().manual_seed(0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from zoo_collab.als import _turned, implicit_factors, solve_rows
-from zoo_collab.seen import SeenPairs
+from zoo_collab.model.als import _turned, implicit_factors, solve_rows
+from zoo_collab.pairs.seen import SeenPairs
 
 
 def pairs(n: int = 900, users: int = 60, items: int = 40, seed: int = 0) -> SeenPairs:
@@ -28,7 +28,7 @@ def one(table, items, ridge, unobserved=0.0, weights=None, targets=None) -> torc
 @pytest.mark.parametrize("cells", [1 << 24, 500])
 @pytest.mark.parametrize(("unobserved", "several"), [(0.0, False), (0.3, False), (0.1, True)])
 def test_each_row_solves_its_own_equations(cells, unobserved, several, factors, monkeypatch) -> None:
-    monkeypatch.setattr("zoo_collab.als._CELLS", cells)
+    monkeypatch.setattr("zoo_collab.model.als._CELLS", cells)
     draw = torch.Generator().manual_seed(0)
     seen, table = pairs(), torch.randn(40, factors, generator=draw)
     table[0] = 0

@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_learner_on_the_same_split(table) -> None:
 def test_models_are_left_out_or_refused(table, monkeypatch, caplog) -> None:
     with pytest.raises(ValueError, match=r"'ease' is not known \(did you mean 'EASE'\?\)"):
         table.compare(models=["ease"])
-    monkeypatch.setattr("zoo_collab.scorers.MOST_ITEMS", 10)
+    monkeypatch.setattr("zoo_collab.model.scorers.MOST_ITEMS", 10)
     found = table.compare(k=5, models=["popularity", "EASE"])
     assert found.table.index.tolist() == ["popularity"]
     assert "EASE is left out: 81 items make a table" in caplog.text

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo_collab import CollabFilterDataset, IdMap
-from zoo_collab.data import CollabData
-from zoo_collab.seen import SeenPairs
+from zoo_collab.data.collab_data import CollabData
+from zoo_collab.pairs.seen import SeenPairs
 
 
 def ratings() -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 
 from zoo import load_data, load_learner
 from zoo_collab import CollabFilterDataset
-from zoo_collab.ids import IdMap
+from zoo_collab.pairs.ids import IdMap
 
 BIG = 10**18
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo_collab.metrics import (
+from zoo_collab.lists.metrics import (
     METRICS,
     Judged,
     average_precision,

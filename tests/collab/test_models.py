@@ -34,7 +34,7 @@ def test_every_item_at_once_equals_pair_by_pair(model, monkeypatch):
     users = torch.tensor([3, 0, 1, 2])
     pairs = model(users.repeat_interleave(7), torch.arange(7).repeat(4)).reshape(4, 7)
     torch.testing.assert_close(model.squash(model.all_scores(users)), pairs)
-    monkeypatch.setattr("zoo_collab.models._PAIRS", 15)  # two users at a time
+    monkeypatch.setattr("zoo_collab.model.models._PAIRS", 15)  # two users at a time
     torch.testing.assert_close(model.squash(model.all_scores(users)), pairs)
     assert model.all_scores(users[:0]).shape == (0, 7)
 

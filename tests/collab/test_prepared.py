@@ -9,7 +9,7 @@ from tests.collab.test_data import dataset, ratings
 from tests.core.test_prepared import assert_same_batches
 from zoo import load_data
 from zoo_collab.learner import CollabLearner
-from zoo_collab.models import EmbeddingDotBias
+from zoo_collab.model.models import EmbeddingDotBias
 
 
 def test_loaded_ratings_give_the_same_batches_and_recommend(tmp_path):

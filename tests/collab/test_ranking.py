@@ -8,8 +8,8 @@ from torch import nn
 
 from zoo import load_learner
 from zoo_collab import CollabFilterDataset, EmbeddingDotBias
-from zoo_collab.ranking import as_ratings, item_scores, rank
-from zoo_collab.seen import SeenPairs
+from zoo_collab.lists.ranking import as_ratings, item_scores, rank
+from zoo_collab.pairs.seen import SeenPairs
 
 
 class Given(nn.Module):
@@ -37,7 +37,7 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one_however_users_are_cut(m
     whole = rank(Given(scores), torch.arange(9), 499, 500).items
     for n in (1, 20, 50, 600):
         assert torch.equal(rank(Given(scores), torch.arange(9), n, 500).items, whole[:, :n])
-    monkeypatch.setattr("zoo_collab.ranking._CELLS", 1000)
+    monkeypatch.setattr("zoo_collab.lists.ranking._CELLS", 1000)
     assert torch.equal(rank(Given(scores), torch.arange(9), 20, 500).items, whole[:, :20])
     assert rank(Given(scores), torch.arange(0), 20, 500).items.shape == (0, 20)
 
@@ -76,7 +76,7 @@ def test_models_without_scores_of_all_items_are_asked_in_bounded_pieces(monkeypa
     users = torch.tensor([5, 0, 7])
     whole = item_scores(model, users, 11)
     assert torch.equal(whole, model.weight[users])
-    monkeypatch.setattr("zoo_collab.ranking._PAIRS", 7)
+    monkeypatch.setattr("zoo_collab.lists.ranking._PAIRS", 7)
     assert torch.equal(item_scores(model, users, 11), whole)
     assert sizes == [33, 7, 7, 7, 7, 5]
     assert torch.equal(as_ratings(model, whole), whole)

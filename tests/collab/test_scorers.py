@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from zoo_collab.ranking import rank
-from zoo_collab.scorers import ItemWeights, Popularity, ease, item_neighbours
-from zoo_collab.seen import SeenPairs
+from zoo_collab.lists.ranking import rank
+from zoo_collab.model.scorers import ItemWeights, Popularity, ease, item_neighbours
+from zoo_collab.pairs.seen import SeenPairs
 
 
 @pytest.fixture(scope="module")

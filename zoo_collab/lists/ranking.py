@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.engine.modes import preserve_modes
-from zoo_collab.seen import SeenPairs
+from zoo_collab.pairs.seen import SeenPairs
 
 _CELLS = 8_000_000  # scores at a time
 _PAIRS = 65_536

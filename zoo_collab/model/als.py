@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.allocator import return_freed_memory, reuse_freed_memory
-from zoo_collab.seen import SeenPairs
+from zoo_collab.pairs.seen import SeenPairs
 
 _CELLS = 1 << 22  # numbers of gathered factors at a time
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_collab.seen import SeenPairs
+from zoo_collab.pairs.seen import SeenPairs
 
 MOST_ITEMS = 30_000  # a table of all pairs of items takes 3.6 GB then
 

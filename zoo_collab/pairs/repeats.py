@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import did_you_mean
-from zoo_collab.checks import repeated_pairs
+from zoo_collab.pairs.checks import repeated_pairs
 
 RULES = ("keep", "last", "mean", "error")
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import some
-from zoo_collab.data import CollabData, item_table
-from zoo_collab.ranking import as_ratings, rank
-from zoo_collab.seen import SeenPairs
+from zoo_collab.data.collab_data import CollabData, item_table
+from zoo_collab.lists.ranking import as_ratings, rank
+from zoo_collab.pairs.seen import SeenPairs
 
 Items = Callable[[pd.DataFrame], Any] | Iterable[Any] | int | str
 

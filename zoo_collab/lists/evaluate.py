@@ -16,10 +16,10 @@ from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.callback import Callback
 from zoo.engine.state import State
 from zoo.errors import did_you_mean
-from zoo_collab.data import CollabData
-from zoo_collab.metrics import METRICS, Judged, coverage, ndcg
-from zoo_collab.ranking import rank
-from zoo_collab.seen import SeenPairs
+from zoo_collab.data.collab_data import CollabData
+from zoo_collab.lists.metrics import METRICS, Judged, coverage, ndcg
+from zoo_collab.lists.ranking import rank
+from zoo_collab.pairs.seen import SeenPairs
 
 log = logging.getLogger("zoo.collab")
 

@@ -16,9 +16,9 @@ from zoo.data.csv_file import check_columns
 from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
-from zoo_collab.ids import IdMap
-from zoo_collab.seen import SeenPairs
-from zoo_collab.titles import UNKNOWN_TITLE
+from zoo_collab.pairs.ids import IdMap
+from zoo_collab.pairs.seen import SeenPairs
+from zoo_collab.pairs.titles import UNKNOWN_TITLE
 
 _BATCH = 65_536
 

@@ -10,7 +10,7 @@ import pandas as pd
 from zoo.data.csv_file import check_columns
 from zoo.data.utf8 import writable
 from zoo.errors import some
-from zoo_collab.ids import IdMap, log
+from zoo_collab.pairs.ids import IdMap, log
 
 UNKNOWN_TITLE = "(unknown)"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from zoo_collab.titles import Titles
+from zoo_collab.pairs.titles import Titles
 
 
 class TableOptions(TypedDict, total=False):

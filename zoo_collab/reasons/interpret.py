@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zoo.inspect.plots import figure
-from zoo_collab.data import CollabData, item_table
+from zoo_collab.data.collab_data import CollabData, item_table
 
 
 def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating") -> Figure:

@@ -1,0 +1,1 @@
+"""What a recommender has learned, and why it answers as it does."""
