@@ -75,6 +75,8 @@ class EmbeddingDotBias(nn.Module):
         n_factors: width of both tables.
         y_range: (lowest, highest) value that can be predicted; None leaves the output free.
         mean: the prediction for an unknown user and an unknown item; None means the middle of the range.
+        clip: cut what lies outside the range instead of squeezing everything into it: for factors that were
+            fitted in closed form.
 
     Example:
         >>> model = EmbeddingDotBias(10, 20, 5, y_range=(1, 5), mean=3.5)
@@ -89,6 +91,7 @@ class EmbeddingDotBias(nn.Module):
         n_factors: int = 50,
         y_range: Sequence[float] | None = None,
         mean: float | None = None,
+        clip: bool = False,
     ):
         super().__init__()
         _check_sizes(n_users, n_items, n_factors, y_range)
@@ -97,13 +100,20 @@ class EmbeddingDotBias(nn.Module):
         self.user_bias = _embedding(n_users, 1)
         self.item_bias = _embedding(n_items, 1)
         self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
-        self.register_buffer("middle", torch.tensor(_middle(mean, y_range), dtype=torch.float32))
+        self.clip = bool(clip)
+        middle = _middle(mean, None if clip else y_range)
+        self.register_buffer("middle", torch.tensor(middle, dtype=torch.float32))
 
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Ratings, shape (n,), of user and item indexes, each of shape (n,)."""
-        dot = (self.user_factors(users) * self.item_factors(items)).sum(-1)
-        dot = dot + self.user_bias(users).squeeze(-1) + self.item_bias(items).squeeze(-1)
-        return _into_range(dot + self.middle, self.y_range)
+    def forward(self, users: Tensor, items: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """Ratings, shape (n,), of user and item indexes, each of shape (n,). With `negatives`, item indexes of
+        shape (m,), also those of every user with each of them: (n, 1 + m)."""
+        of_users, of_items = self.user_factors(users), self.item_factors(items)
+        dot = (of_users * of_items).sum(-1) + self.item_bias(items).squeeze(-1)
+        if negatives is None:
+            return self.squash(dot + self.user_bias(users).squeeze(-1) + self.middle)
+        others = of_users @ self.item_factors(negatives).T + self.item_bias(negatives).T
+        dot = torch.cat([dot[:, None], others], dim=1)
+        return self.squash(dot + self.user_bias(users) + self.middle)
 
     def all_scores(self, users: Tensor) -> Tensor:
         """What every item gets before the range, shape (len(users), n_items), by one matrix product."""
@@ -112,6 +122,8 @@ class EmbeddingDotBias(nn.Module):
 
     def squash(self, scores: Tensor) -> Tensor:
         """Ratings of scores."""
+        if self.clip and self.y_range is not None:
+            return scores.clamp(*self.y_range)
         return _into_range(scores, self.y_range)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:

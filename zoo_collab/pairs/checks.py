@@ -47,6 +47,21 @@ def checked_ratings(
     return numbers.astype(np.float32)
 
 
+def checked_weights(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    """How much each row counts, float32, above 0."""
+    check_columns(df, [column], where)
+    weights = checked_ratings(df, column, where, None)
+    bad = weights <= 0
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{where}: column {column!r} holds the weight {float(weights[row]):g} in row "
+            f"{_plain(df.index[row])!r}; a pair counts more than 0 ({int(bad.sum())} such rows): drop what was "
+            "not taken, what is missing from the table is what was not"
+        )
+    return weights
+
+
 def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
     """When each rating was given, as numbers that grow with time."""
     check_columns(df, [column], where)
