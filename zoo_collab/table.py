@@ -17,13 +17,15 @@ from zoo.data.csv_file import check_columns, read_csv
 from zoo.data.loaders.seeding import seeded
 from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.row_adamw import RowAdamW
+from zoo.engine.sparse import sparse_tables
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_collab.compare import Comparison, compare
 from zoo_collab.data.collab_data import CollabData
 from zoo_collab.learner import CollabLearner
 from zoo_collab.lists.evaluate import DEFAULT
-from zoo_collab.model.models import EmbeddingDotBias, EmbeddingNet
+from zoo_collab.model.choice import by_rows, make_model
 from zoo_collab.pairs.checks import (
     as_times,
     check_limits,
@@ -35,8 +37,9 @@ from zoo_collab.pairs.checks import (
 from zoo_collab.pairs.ids import IdMap, ids_of_text, log
 from zoo_collab.pairs.options import TABLE_DEFAULTS, TableOptions
 from zoo_collab.pairs.repeats import settled
-from zoo_collab.pairs.seen import SeenPairs
+from zoo_collab.pairs.seen import SeenPairs, counts_of
 from zoo_collab.pairs.splits import tell_leaks
+from zoo_collab.pairs.stream import Files, StoredPairs
 from zoo_collab.pairs.titles import title_series, titles_of
 
 _WIDER = 0.1  # share of the ratings' span by which predictions may pass either end
@@ -96,10 +99,7 @@ class CollabFilterDataset:
         self.rating_range: tuple[float, float] | None = chosen["rating_range"]
         self.time_col: str | None = chosen["time_col"]
         self.times = None if self.time_col is None else checked_times(df, self.time_col, where)
-        self.given = np.arange(len(df))
-        self._settle(chosen["duplicates"])
-        titles = chosen["item_titles"]
-        self.titles = None if titles is None else title_series(titles, item_col, chosen["title_col"])
+        self._finish(chosen, None)
 
     @classmethod
     @takes(TableOptions, TABLE_DEFAULTS)
@@ -170,6 +170,60 @@ class CollabFilterDataset:
                 f". NA, NULL, nan and the like are read as missing: dtype={{{column!r}: str}} keeps them",
             )  # fmt: skip
         return cls(path, df, *columns, where=str(file), **options)
+
+    @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
+    def from_parquet(
+        cls,
+        path: str | os.PathLike,
+        files: Files,
+        user_col: str,
+        item_col: str,
+        rating_col: str,
+        **options: Unpack[TableOptions],
+    ) -> CollabFilterDataset:
+        """From Parquet files of any number of rows: they are made into memory maps below `path/ratings` once,
+        and read from there as they are needed. Such a table splits, trains and answers as any other.
+
+        Args:
+            path: folder of the project; learners save under `path/models`.
+            files: a Parquet file, a folder of them or a list of files, relative to `path`.
+            user_col, item_col, rating_col: their columns.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: for files that cannot be read or do not go together, and for what the class refuses.
+
+        Example:
+            >>> import tempfile
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> df = pd.DataFrame({"who": ["ann", "ann", "bob"], "film": [7, 9, 9], "stars": [4.0, 2.5, 5.0]})
+            >>> df.to_parquet(folder / "ratings.parquet")
+            >>> CollabFilterDataset.from_parquet(folder, "ratings.parquet", "who", "film", "stars")
+            CollabFilterDataset: 3 ratings by 2 users (who) of 2 items (film), stars from 2.5 to 5
+        """
+        chosen = completed(TableOptions, TABLE_DEFAULTS, options, "from_parquet")
+        columns = (user_col, item_col, rating_col)
+        if len(set(columns)) < 3:
+            raise ValueError(f"from_parquet: user, item and rating need three columns, got {columns}")
+        stored = StoredPairs.build(Path(path), files, columns, chosen["time_col"])
+        table = cls.__new__(cls)
+        table.path, table.columns, table._n_given = Path(path), columns, len(stored)
+        table.where = str(files) if isinstance(files, str | os.PathLike) else "the Parquet files"
+        table.rows = pd.RangeIndex(len(stored))
+        table.users, table.items, table.ratings = stored.users, stored.items, stored.ratings
+        table.time_col, table.times = chosen["time_col"], stored.times
+        table.rating_range = chosen["rating_range"]
+        check_limits(stored.ratings, table.rows, rating_col, table.where, table.rating_range)
+        table._finish(chosen, stored)
+        return table
+
+    def _finish(self, chosen: Mapping[str, Any], stored: StoredPairs | None) -> None:
+        self._stored = stored
+        self.given = np.arange(len(self.rows), dtype=np.int64 if stored is None else np.int32)
+        self._settle(chosen["duplicates"])
+        titles = chosen["item_titles"]
+        self.titles = None if titles is None else title_series(titles, self.columns[1], chosen["title_col"])
 
     def _settle(self, rule: str) -> None:
         """Does with repeated pairs what was said."""
@@ -247,26 +301,26 @@ class CollabFilterDataset:
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         if y_range is not None:
             check_limits(self.ratings, self.rows, rating_col, self.where, y_range)
-        low, high = self.rating_range or (
-            float(self.ratings[train].min()),
-            float(self.ratings[train].max()),
-        )
+        ratings = self._taken(self.ratings, train)
+        low, high = self.rating_range or (float(ratings.min()), float(ratings.max()))
         if y_range is None:
             if not low < high:
                 raise ValueError(
                     f"{self.where}: every training rating is {low:g}; give y_range to train all the same"
                 )
             y_range = (low - _WIDER * (high - low), high + _WIDER * (high - low))
-        user_index, item_index = users.encode(self.users, warn=False), items.encode(self.items, warn=False)
+        user_index, item_index = self._encoded(users, self.users), self._encoded(items, self.items)
         tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
 
-        def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
-            arrays = (user_index[rows], item_index[rows], self.ratings[rows])
+        training = (*(self._taken(indexes, train) for indexes in (user_index, item_index)), ratings)
+        held = [self._taken(values, held_out) for values in (user_index, item_index, self.ratings)]
+
+        def loader(arrays: Sequence[np.ndarray], shuffle: bool) -> TensorLoader:
             return TensorLoader(*arrays, bs=bs if shuffle else max(bs, 8192), shuffle=shuffle, seed=seed)
 
         return CollabData(
-            loader(train, True),
-            loader(held_out, False) if len(held_out) else None,
+            loader(training, True),
+            loader(held, False) if len(held_out) else None,
             None if test_df is None else self._test_loader(test_df, users, items, max(bs, 8192)),
             self.path,
             users=users,
@@ -274,12 +328,22 @@ class CollabFilterDataset:
             titles=titles_of(items, self.titles),
             y_range=y_range,
             rating_range=(low, high) if low < high else y_range,
-            mean=float(self.ratings[train].mean()),
-            seen=SeenPairs.from_pairs(user_index[train], item_index[train], len(users)),
-            seen_valid=SeenPairs.from_pairs(user_index[held_out], item_index[held_out], len(users)),
-            item_counts=torch.from_numpy(np.bincount(item_index[train], minlength=len(items))),
+            mean=float(ratings.mean()),
+            seen=SeenPairs.from_pairs(*training[:2], len(users)),
+            seen_valid=SeenPairs.from_pairs(*held[:2], len(users)),
+            item_counts=torch.from_numpy(counts_of(training[1], len(items))),
             columns=self.columns,
         )
+
+    def _taken(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Rows of an array, on disk if the table lies there."""
+        return values[rows] if self._stored is None else self._stored.taken(values, rows)
+
+    def _encoded(self, ids: IdMap, column: pd.Series) -> np.ndarray:
+        """Indexes of all rows, likewise."""
+        if self._stored is None:
+            return ids.encode(column, warn=False)
+        return self._stored.encoded(ids, column)
 
     def compare(
         self,
@@ -341,6 +405,7 @@ class CollabFilterDataset:
         wd: float | Sequence[float] | None = None,
         seed: int | None = None,
         layer_groups: GroupSpec | None = None,
+        sparse: bool | None = None,
         **options: Any,
     ) -> CollabLearner:
         """A learner of `EmbeddingDotBias`, or of `EmbeddingNet` where `hidden` is given.
@@ -349,7 +414,8 @@ class CollabFilterDataset:
             n_factors: width of the embeddings; `EmbeddingNet` also takes (user width, item width).
             val_idxs: row numbers to hold out, as of `get_data`; None trains on everything.
             bs: rows a batch.
-            opt_fn: optimizer class; None takes the core's AdamW.
+            opt_fn: optimizer class; None takes the core's AdamW, for tables with sparse gradients
+                `zoo.RowAdamW`.
             test_df: pairs for `learn.predict(is_test=True)`.
             y_range: (lowest, highest) output of the model. A sigmoid reaches its ends only at infinity, so by
                 default it is the range of ratings widened by a tenth of its span at either end: (0.05, 5.45)
@@ -362,6 +428,9 @@ class CollabFilterDataset:
                 0.2 for other models. Tables of many rarely seen rows need more than other networks.
             seed: of the initial weights and of the order of the rows.
             layer_groups: of the learner; those of the model by default.
+            sparse: whether the tables of users and items have sparse gradients, so that a step costs what its
+                batch does, however many rows they have (`zoo.RowAdamW` tells what else that changes). By
+                default where it pays, for tables that are large beside a batch.
         """
         given = {**options, "opt_fn": opt_fn, "wd": wd, "seed": seed}
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, given, "get_learner")
@@ -375,20 +444,10 @@ class CollabFilterDataset:
             chosen["wd"] = (0.5, 0.05) if model is None and hidden is None else 0.2
         data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, seed=seed)
         sizes = (len(data.users), len(data.items))
+        sparse = by_rows(sparse, model, chosen["opt_fn"], sum(sizes), n_factors, bs, chosen["device"])
         with seeded(seed):
-            if model is None and hidden is not None:
-                model = EmbeddingNet(
-                    *sizes,
-                    n_factors,
-                    hidden=list(hidden),
-                    dropouts=dropouts,
-                    y_range=list(data.y_range),
-                    mean=data.mean,
-                )
-            elif model is None:
-                if not isinstance(n_factors, int):
-                    raise ValueError(
-                        f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
-                    )
-                model = EmbeddingDotBias(*sizes, n_factors, y_range=list(data.y_range), mean=data.mean)
+            if model is None:
+                model = make_model(sizes, n_factors, hidden, dropouts, data.y_range, data.mean, sparse)
+        if chosen["opt_fn"] is None and any(sparse_tables(model)):
+            chosen["opt_fn"] = RowAdamW
         return CollabLearner(data, model, layer_groups=layer_groups, **chosen)
