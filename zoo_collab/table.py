@@ -312,7 +312,7 @@ class CollabFilterDataset:
         user_index, item_index = self._encoded(users, self.users), self._encoded(items, self.items)
         tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
 
-        training = (*(self._taken(indexes, train) for indexes in (user_index, item_index)), ratings)
+        training = (self._taken(user_index, train), self._taken(item_index, train), ratings)
         held = [self._taken(values, held_out) for values in (user_index, item_index, self.ratings)]
 
         def loader(arrays: Sequence[np.ndarray], shuffle: bool) -> TensorLoader:
@@ -329,8 +329,8 @@ class CollabFilterDataset:
             y_range=y_range,
             rating_range=(low, high) if low < high else y_range,
             mean=float(ratings.mean()),
-            seen=SeenPairs.from_pairs(*training[:2], len(users)),
-            seen_valid=SeenPairs.from_pairs(*held[:2], len(users)),
+            seen=SeenPairs.from_pairs(training[0], training[1], len(users)),
+            seen_valid=SeenPairs.from_pairs(held[0], held[1], len(users)),
             item_counts=torch.from_numpy(counts_of(training[1], len(items))),
             columns=self.columns,
         )

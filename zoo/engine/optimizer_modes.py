@@ -57,8 +57,11 @@ class OptimizerModes(Callback):
         self._settle(state)
 
     def before_validate(self, state: State) -> None:
-        opt = getattr(state.opt, "opt", state.opt)
-        self._put_back = opt.settle_for_now() if isinstance(opt, RowAdamW) else None
+        opt: Any = getattr(state.opt, "opt", state.opt)
+        self._put_back = None
+        if isinstance(opt, RowAdamW):
+            self._put_back = opt.settle_for_now()
+            return
         if opt is None or not averages_itself(opt) or not _trains(opt):
             return
         # somebody looks at the validation data in the middle of an epoch; the way there and back rounds

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from zoo.engine.sparse import sparse_tables
 
 _OWN = "decayed"  # what the state of a table has and that of other parameters has not
+_AVERAGES = ("step", "exp_avg", "exp_avg_sq")
 # without the hooks that torch wraps around it, which would run twice
 _dense_step: Callable[[torch.optim.AdamW], Any] = inspect.unwrap(torch.optim.AdamW.step)
 
@@ -127,9 +128,9 @@ class RowAdamW(torch.optim.AdamW):
                 continue
             if rows is not None:
                 at = rows.reshape(-1).long()
-                lag = state["log_decay"] - state[_OWN][at]
-                table[at] = table[at] * _column(lag.exp(), table)
-                state[_OWN][at] = state["log_decay"]
+                lag = state["log_decay"] - state[_OWN].index_select(0, at)
+                table.index_copy_(0, at, table.index_select(0, at).mul_(_column(lag.exp_(), table)))
+                state[_OWN].index_fill_(0, at, state["log_decay"])
             else:
                 table.mul_(_column((state["log_decay"] - state[_OWN]).exp(), table))
                 state[_OWN].zero_()
@@ -221,24 +222,26 @@ class RowAdamW(torch.optim.AdamW):
             self.settle(param)
             param.mul_(1 - decay)
             decay = 0.0
-        own = param[rows]
+        own, marks = param.index_select(0, rows), state[_OWN]
         if state["log_decay"]:
-            own *= _column((state["log_decay"] - state[_OWN][rows]).exp(), own)
+            own *= _column((state["log_decay"] - marks.index_select(0, rows)).exp_(), own)
         if decay:
             state["log_decay"] += math.log1p(-decay)
             own *= 1 - decay
         if state["log_decay"]:
-            state[_OWN][rows] = state["log_decay"]
+            marks.index_fill_(0, rows, state["log_decay"])
         values = -values if group["maximize"] else values
-        counts = state["step"][rows] + 1
-        average = state["exp_avg"][rows].lerp_(values, 1 - beta1)
-        square = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(values, values, value=1 - beta2)
-        state["step"][rows], state["exp_avg"][rows], state["exp_avg_sq"][rows] = counts, average, square
+        counts, average, square = (state[name].index_select(0, rows) for name in _AVERAGES)
+        counts += 1
+        average.lerp_(values, 1 - beta1)
+        square.mul_(beta2).addcmul_(values, values, value=1 - beta2)
+        for name, now in zip(_AVERAGES, (counts, average, square), strict=True):
+            state[name].index_copy_(0, rows, now)
         counts = counts.double()
-        root = _column((1 - beta2**counts).sqrt(), own)
+        root = _column((1 - beta2**counts).sqrt_(), own)
         size = _column(rate / (1 - beta1**counts), own)
-        own -= average.mul_(size).div_(square.sqrt_().div_(root).add_(group["eps"]))
-        param[rows] = own
+        own.addcdiv_(average.mul_(size), square.sqrt_().div_(root).add_(group["eps"]), value=-1)
+        param.index_copy_(0, rows, own)
 
 
 def rows_of(grad: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from zoo.engine.make_optimizer import unwrapped
 from zoo.engine.row_adamw import RowAdamW
 from zoo_collab.model.models import EmbeddingDotBias, EmbeddingNet
 
-MANY_NUMBERS = {"cpu": 1 << 21}
+MANY_NUMBERS = {"cpu": 1 << 22}
 """From how many numbers in tables on it pays to train them row by row, by type of device: an ordinary step
 goes over all of them (measured by `benchmarks/ratings_scale.py --steps`)."""
 MANY_ON_OTHERS = 1 << 27

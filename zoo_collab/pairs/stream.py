@@ -154,7 +154,6 @@ def _write(
     time_col: str | None,
     about: dict[str, Any],
 ) -> None:
-    import pyarrow.compute as pc
     from pyarrow import feather, table
 
     user_col, item_col, rating_col = columns
@@ -177,7 +176,7 @@ def _write(
             for file, start, batch in _batches(files, about["columns"]):
                 for name, into in ((user_col, users), (item_col, items)):
                     column = _cast(batch.column(name), types[name], file, name, start)
-                    codes = pc.index_in(column, value_set=ids[name])
+                    codes = _compute().index_in(column, value_set=ids[name])
                     into.write(codes.to_numpy(zero_copy_only=False).astype("<i4").tobytes())
                 wanted = [rating_col] if time_col is None else [rating_col, time_col]
                 frame = batch.select(wanted).to_pandas()
@@ -216,13 +215,12 @@ class _Distinct:
 
     def sorted(self) -> Any:
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         self._merge()
         if not self._parts:
             return pa.array([])
         (values,) = self._parts
-        return values.take(pc.array_sort_indices(values))
+        return values.take(_compute().array_sort_indices(values))
 
 
 def _batches(files: list[Path], columns: Sequence[str]) -> Iterator[tuple[Path, int, Any]]:
@@ -282,8 +280,7 @@ def _plain(kind: Any) -> Any:
 
 def _cast(column: Any, kind: Any, file: Path, name: str, start: int) -> Any:
     """A column of ids in its plain type."""
-    import pyarrow.compute as pc
-
+    pc = _compute()
     whole = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
     gone = pc.is_null(whole, nan_is_null=True)
     if count := pc.sum(gone).as_py():
@@ -293,6 +290,13 @@ def _cast(column: Any, kind: Any, file: Path, name: str, start: int) -> Any:
             "drop them or give them an id"
         )
     return whole.cast(kind)
+
+
+def _compute() -> Any:
+    """Pyarrow's functions, which are made as it is imported."""
+    from pyarrow import compute
+
+    return compute
 
 
 def _about(folder: Path) -> dict[str, Any] | None:
