@@ -54,22 +54,24 @@ def learner(model, tmp_path=".", opt_fn=RowAdamW, **options) -> Learner:
 
 
 class Whole:
-    """What `RowAdamW` stands for: all rows decay in every step, averages move where there is a gradient."""
+    """What `RowAdamW` stands for, over whole tables: in every step all rows decay and all second averages
+    fade, first averages and rows move where there is a gradient."""
 
     def __init__(self, table, lr, wd, betas=(0.9, 0.999), eps=1e-8):
         self.table, self.lr, self.wd, self.betas, self.eps = table, lr, wd, betas, eps
         self.average, self.square = torch.zeros_like(table), torch.zeros_like(table)
-        self.counts = torch.zeros(len(table), 1, dtype=table.dtype)
+        self.counts, self.steps = torch.zeros(len(table), 1, dtype=table.dtype), 0
 
     def step(self, rows, grad):
         self.table *= 1 - self.lr * self.wd
         b1, b2 = self.betas
         self.counts[rows] += 1
+        self.steps += 1
         self.average[rows] = b1 * self.average[rows] + (1 - b1) * grad
-        self.square[rows] = b2 * self.square[rows] + (1 - b2) * grad**2
-        n = self.counts[rows]
-        size = (self.square[rows] / (1 - b2**n)).sqrt() + self.eps
-        self.table[rows] -= self.lr * self.average[rows] / (1 - b1**n) / size
+        self.square *= b2
+        self.square[rows] += (1 - b2) * grad**2
+        size = (self.square[rows] / (1 - b2**self.steps)).sqrt() + self.eps
+        self.table[rows] -= self.lr * self.average[rows] / (1 - b1 ** self.counts[rows]) / size
 
 
 def feed(table, rows, grad):
@@ -144,16 +146,33 @@ def test_parameters_with_ordinary_gradients_take_the_steps_of_adamw(fused):
     assert all(map(torch.equal, nets[0].parameters(), nets[1].parameters()))
 
 
-def test_the_first_step_of_a_rare_row_has_the_size_of_the_rate():
-    table = nn.Embedding(3, 1, sparse=True)
-    opt = RowAdamW(table.parameters(), lr=0.01, weight_decay=0.0)
+def moved_by_one_gradient(kind, sparse, gaps):
+    """How far a row has moved long after its only gradients, in units of the rate."""
+    table = nn.Embedding(3, 1, sparse=sparse)
+    opt = kind(table.parameters(), lr=0.01, weight_decay=0.0)
     before = table.weight.detach().clone()
-    for row in [0] * 500 + [1]:
+    for gap in gaps:
+        for row in [0] * gap + [1]:
+            opt.zero_grad()
+            (5 * table(torch.tensor([row]))).sum().backward()
+            opt.step()
+    for _ in range(150):
         opt.zero_grad()
-        (5 * table(torch.tensor([row]))).sum().backward()
+        (5 * table(torch.tensor([0]))).sum().backward()
         opt.step()
-    assert (before - table.weight)[1].item() == pytest.approx(0.01, rel=1e-4)
     assert torch.equal(before[2], table.weight[2].detach())
+    return (before - table.weight)[1].item() / 0.01
+
+
+@pytest.mark.parametrize("gaps", [[500], [2000], [300, 700]])
+def test_a_gradient_of_a_rare_row_moves_it_as_far_as_adamw_does_in_the_end(gaps):
+    own, whole = (
+        moved_by_one_gradient(k, s, gaps) for k, s in ((RowAdamW, True), (torch.optim.AdamW, False))
+    )
+    assert own == pytest.approx(whole, rel=0.05)
+    steps = sum(gaps) + len(gaps)
+    if len(gaps) == 1:
+        assert own == pytest.approx(((1 - 0.999**steps) / 0.001) ** 0.5, rel=1e-3)
 
 
 def test_a_step_writes_the_rows_of_its_batch_and_no_others():

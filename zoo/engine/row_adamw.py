@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from zoo.engine.sparse import sparse_tables
 
 _OWN = "decayed"  # what the state of a table has and that of other parameters has not
+_MARKS = {_OWN: torch.float64, "seen": torch.int64}
 _AVERAGES = ("step", "exp_avg", "exp_avg_sq")
 # without the hooks that torch wraps around it, which would run twice
 _dense_step: Callable[[torch.optim.AdamW], Any] = inspect.unwrap(torch.optim.AdamW.step)
@@ -25,13 +26,16 @@ class RowAdamW(torch.optim.AdamW):
     For tables made by `nn.Embedding(..., sparse=True)`. Parameters with ordinary gradients take the steps of
     `torch.optim.AdamW`. Of a table
 
-    - the averages of a row move when the row has a gradient, as in `torch.optim.SparseAdam`: they do not fade
-      in between, and the row stands still. What is missing in them at the beginning is made up for by the
-      number of the row's own gradients: by the number of all steps, the first step of a rare row would be
-      about three times too large (`(1 - 0.9) / sqrt(1 - 0.999)`).
+    - a row moves when it has a gradient, and stands still in between, as in `torch.optim.SparseAdam`. Its
+      first average (momentum) is one of its own gradients: it does not fade while the row waits, and what is
+      missing in it at the beginning is made up for by their number. So a gradient moves its row as far as
+      AdamW's does in all the steps in which it fades away.
+    - the second average is that of AdamW, for which a row that waits has the gradient zero: it fades, and
+      what is missing is made up for by the number of all steps. So rare rows take larger steps than others,
+      as in AdamW, and a rate means what it means there.
     - weight decay (decoupled, Loshchilov & Hutter 2019) reaches all rows in every step, and is applied when
       a row is next read: by the product of all `1 - lr * weight_decay` since then, whatever the schedule has
-      made of the rates. So it is the decay of `torch.optim.AdamW` for rows whose gradient is zero.
+      made of the rates. So it is the decay of AdamW for rows whose gradient is zero.
 
     Where every row is in every batch it is `torch.optim.AdamW`. In a fit of this library rows are brought up
     to date before a model reads them (`watch`), and all of them before anybody looks at the weights
@@ -60,7 +64,7 @@ class RowAdamW(torch.optim.AdamW):
         ...     opt.step()
         >>> opt.settle()
         >>> [round(x, 4) for x in table.weight[[3, 4, 5], 0].tolist()]
-        [0.8811, 0.8801, 0.9801]
+        [0.8811, 0.8387, 0.9801]
     """
 
     def __init__(
@@ -181,9 +185,9 @@ class RowAdamW(torch.optim.AdamW):
         params = [param for group in self.param_groups for param in group["params"]]
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
         for param, number in zip(params, numbers, strict=True):
-            marks = state_dict["state"].get(number, {}).get(_OWN)
-            if marks is not None:  # torch has rounded them to the format of the weights
-                self.state[param][_OWN] = marks.to(param.device, torch.float64, copy=True)
+            saved = state_dict["state"].get(number, {})
+            for name in _MARKS.keys() & saved.keys():  # torch has rounded them to the format of the weights
+                self.state[param][name] = saved[name].to(param.device, _MARKS[name], copy=True)
 
     def _by_rows(self, param: Tensor) -> bool:
         return param.grad is not None and (param.grad.is_sparse or _OWN in self.state.get(param, ()))
@@ -200,11 +204,15 @@ class RowAdamW(torch.optim.AdamW):
         self.settle(module.weight)
 
     def _begin(self, param: Tensor) -> dict[str, Any]:
-        """The state of a table; of one that had ordinary gradients until now with its averages."""
+        """The state of a table; of one that had ordinary gradients until now with its averages.
+
+        Of each row: `step`, how many gradients it had; `seen`, in which step the last one; `decayed`, the
+        logarithm of the decay until it was last brought up to date. Of the table: `steps` and `log_decay`.
+        """
         state: dict[str, Any] = self.state[param]
-        before = state.get("step")
-        steps = torch.zeros(len(param), device=param.device)
-        state["step"] = steps if before is None else steps + before.to(param.device)
+        state["steps"] = int(state.get("step", 0))
+        state["step"] = torch.full((len(param),), float(state["steps"]), device=param.device)
+        state["seen"] = torch.full((len(param),), state["steps"], device=param.device)
         for name in ("exp_avg", "exp_avg_sq"):
             if name not in state:
                 state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
@@ -232,14 +240,16 @@ class RowAdamW(torch.optim.AdamW):
             marks.index_fill_(0, rows, state["log_decay"])
         values = -values if group["maximize"] else values
         counts, average, square = (state[name].index_select(0, rows) for name in _AVERAGES)
+        state["steps"] += 1
+        waited = (state["steps"] - state["seen"].index_select(0, rows)).double()
+        state["seen"].index_fill_(0, rows, state["steps"])
         counts += 1
         average.lerp_(values, 1 - beta1)
-        square.mul_(beta2).addcmul_(values, values, value=1 - beta2)
+        square.mul_(_column(beta2**waited, own)).addcmul_(values, values, value=1 - beta2)
         for name, now in zip(_AVERAGES, (counts, average, square), strict=True):
             state[name].index_copy_(0, rows, now)
-        counts = counts.double()
-        root = _column((1 - beta2**counts).sqrt_(), own)
-        size = _column(rate / (1 - beta1**counts), own)
+        size = _column(rate / (1 - beta1 ** counts.double()), own)
+        root = (1 - beta2 ** state["steps"]) ** 0.5
         own.addcdiv_(average.mul_(size), square.sqrt_().div_(root).add_(group["eps"]), value=-1)
         param.index_copy_(0, rows, own)
 
