@@ -1,5 +1,7 @@
 """Many ratings: Parquet to memory maps, and tables that are trained by the rows of a batch."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,10 +131,14 @@ def test_the_files_are_read_once(tmp_path, monkeypatch):
     again = CollabFilterDataset.from_parquet(tmp_path, "ratings.parquet", *NAMES)
     assert len(again) == 480
     assert not written
-    frame = stamped(30)
-    frame.to_parquet(tmp_path / "ratings.parquet")  # other ratings under the same name
-    assert len(CollabFilterDataset.from_parquet(tmp_path, "ratings.parquet", *NAMES)) == 360
+    file = tmp_path / "ratings.parquet"
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))  # of the same size
+    CollabFilterDataset.from_parquet(tmp_path, "ratings.parquet", *NAMES)
     assert written == [1]
+    stamped(30).to_parquet(file)  # other ratings under the same name
+    os.utime(file, ns=(0, 10**18))
+    assert len(CollabFilterDataset.from_parquet(tmp_path, "ratings.parquet", *NAMES)) == 360
+    assert written == [1, 1]
     assert list((tmp_path / "ratings").iterdir()) == folders
     assert len(again.get_data().train_dl.tensors[0]) == 480  # what was open stays what it was
     CollabFilterDataset.from_parquet(tmp_path, "ratings.parquet", *NAMES, time_col="when")

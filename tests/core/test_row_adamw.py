@@ -13,10 +13,12 @@ from torch import nn
 import zoo
 from tests.core.processes import equal, ranks
 from zoo import LayerOptimizer, Learner, ModelData, RowAdamW, TensorLoader
-from zoo.callbacks import EMA, Accumulate, Callback
+from zoo.callbacks import EMA, SWA, Accumulate, Callback
 from zoo.callbacks.distributed import average_gradients
 from zoo.distributed.rows import average_rows
+from zoo.engine.loop import Loop
 from zoo.engine.named_optimizers import name_of_optimizer, optimizer_of_name
+from zoo.engine.state import State
 from zoo.storage.checkpoint import read_tree, write_tree
 
 ROWS, WIDTH = 40, 3
@@ -294,6 +296,9 @@ def test_a_state_goes_on_bit_for_bit_also_through_a_file(tmp_path):
     for table, state in zip(tables[1:], states, strict=True):
         opt = RowAdamW(table.parameters())
         opt.load_state_dict(copy.deepcopy(state))
+        for name in ("decayed", "seen"):
+            assert torch.equal(opt.state[table.weight][name], opts[1].state[tables[1].weight][name])
+            assert opt.state[table.weight][name].dtype == opts[1].state[tables[1].weight][name].dtype
         steps(table, opt, [2, 1, 0])
         opt.settle()
     opts[0].settle()
@@ -467,6 +472,30 @@ def test_averages_are_of_settled_weights():
     learner(model, wd=8.0).fit(0.03, 2, callbacks=[EMA(0.9), follows])
     for name, value in model.state_dict().items():
         assert torch.allclose(value, follows.mean[name], rtol=1e-4, atol=1e-6)
+
+
+class Validates(Callback):
+    """Asks the loop itself for an evaluation in the middle of an epoch."""
+
+    loop: Loop
+
+    def after_batch(self, state):
+        if state.training and state.batch_index == 5:
+            self.loop.validate(state.data.valid_dl)
+            state.loader, state.training = state.data.train_dl, True
+
+
+def test_averages_that_are_looked_at_in_the_middle_leave_no_trace():
+    found = []
+    for looks in ([], [Validates()]):
+        model = made()
+        opt = LayerOptimizer(RowAdamW, model, 0.03, 8.0)
+        loop = Loop(State(model, data(), opt, nn.MSELoss(), torch.device("cpu")), [SWA(0.0), *looks])
+        for callback in looks:
+            callback.loop = loop
+        loop.fit(3)
+        found.append(model)
+    assert all(map(torch.equal, found[0].parameters(), found[1].parameters()))
 
 
 def test_the_finder_works_and_leaves_no_trace():
