@@ -60,7 +60,7 @@ class RowAdamW(torch.optim.AdamW):
         >>> opt = RowAdamW(table.parameters(), lr=0.1, weight_decay=0.1)
         >>> for row in (3, 4):
         ...     opt.zero_grad()
-        ...     table(torch.tensor([row])).sum().backward()
+        ...     torch.autograd.backward(table(torch.tensor([row])).sum())
         ...     opt.step()
         >>> opt.settle()
         >>> [round(x, 4) for x in table.weight[[3, 4, 5], 0].tolist()]
@@ -265,7 +265,7 @@ def rows_of(grad: Tensor) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> table = nn.Embedding(5, 1, sparse=True)
-        >>> table(torch.tensor([4, 1, 4])).sum().backward()
+        >>> torch.autograd.backward(table(torch.tensor([4, 1, 4])).sum())
         >>> [part.tolist() for part in rows_of(table.weight.grad)]
         [[1, 4], [[1.0], [2.0]]]
     """

@@ -32,7 +32,7 @@ def gradient_numbers(param: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> table = nn.Embedding(9, 1, sparse=True)
-        >>> table(torch.tensor([4, 4, 7])).sum().backward()
+        >>> torch.autograd.backward(table(torch.tensor([4, 4, 7])).sum())
         >>> _ = gradient_numbers(table.weight).mul_(10)
         >>> table.weight.grad.to_dense()[[4, 5, 7], 0]
         tensor([20.,  0., 10.])
