@@ -209,7 +209,8 @@ class CollabFilterDataset:
         stored = StoredPairs.build(Path(path), files, columns, chosen["time_col"])
         table = cls.__new__(cls)
         table.path, table.columns, table._n_given = Path(path), columns, len(stored)
-        table.where = str(files) if isinstance(files, str | os.PathLike) else "the Parquet files"
+        single = isinstance(files, str | os.PathLike)
+        table.where = str(Path(path) / files) if single else "the Parquet files"
         table.rows = pd.RangeIndex(len(stored))
         table.users, table.items, table.ratings = stored.users, stored.items, stored.ratings
         table.time_col, table.times = chosen["time_col"], stored.times

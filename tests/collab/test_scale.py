@@ -272,6 +272,8 @@ def test_sparse_is_chosen_by_size_and_optimizer(monkeypatch):
     assert table.get_learner(model=own, device="cpu").opt_fn is RowAdamW
     with pytest.raises(ValueError, match="sparse= is of the models that get_learner makes"):
         table.get_learner(model=own, sparse=True)
+    with pytest.raises(TypeError, match="sparse is True, False, or None"):
+        table.get_learner(5, sparse="auto")
 
 
 @pytest.mark.parametrize("hidden", [None, [8]])

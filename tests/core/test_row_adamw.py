@@ -16,6 +16,7 @@ from zoo import LayerOptimizer, Learner, ModelData, RowAdamW, TensorLoader
 from zoo.callbacks import EMA, SWA, Accumulate, Callback
 from zoo.callbacks.distributed import average_gradients
 from zoo.distributed.rows import average_rows
+from zoo.engine.cuda_graphs import CudaGraphs
 from zoo.engine.loop import Loop
 from zoo.engine.named_optimizers import name_of_optimizer, optimizer_of_name
 from zoo.engine.state import State
@@ -525,6 +526,37 @@ def test_fp16_and_bf16():
         getattr(learn, switch)()
         learn.fit(0.03, 3)
         assert learn.history[-1]["train_loss"] < learn.history[0]["train_loss"]
+
+
+def test_a_step_that_must_not_be_made_is_left_out():
+    model = made()
+    opt = RowAdamW(model.parameters(), lr=0.1, weight_decay=0.1, fused=True)
+    before = copy.deepcopy(model.state_dict())
+    model(torch.tensor([1, 2]), torch.tensor([3, 4])).sum().backward()
+    opt.found_inf = torch.ones(())  # as the guard against losses that are no numbers sets it on a GPU
+    opt.step()
+    opt.settle()
+    equal(dict(before), dict(model.state_dict()), 0.0)
+    opt.found_inf = torch.zeros(())
+    opt.step()
+    assert not torch.equal(before["left.weight"], model.left.weight)
+    assert not torch.equal(before["top.weight"], model.top.weight)
+
+
+def test_a_loss_that_is_no_number_leaves_the_weights_alone():
+    model, source = made(), data()
+    source.train_dl.tensors[2][:] = torch.nan
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(zoo.NonFiniteLossError):
+        learner(model, data=source).fit(0.1, 1)
+    equal(dict(before), dict(model.state_dict()), 0.0)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_steps_with_tables_are_not_recorded_as_cuda_graphs(sparse):
+    model = made(sparse)
+    loop = Loop(State(model, data(), LayerOptimizer(RowAdamW, model, 0.1), nn.MSELoss(), torch.device("cpu")))
+    assert ("tables with sparse gradients" in CudaGraphs()._hindered(loop)) == sparse
 
 
 def test_it_has_a_name_and_is_public():

@@ -42,6 +42,7 @@ def by_rows(
         device: as of a learner.
 
     Raises:
+        TypeError: for something else than a truth value.
         ValueError: where it was said of a model of the user's own.
 
     Example:
@@ -49,16 +50,19 @@ def by_rows(
         [False, True]
     """
     if sparse is not None:
+        if not isinstance(sparse, bool):
+            raise TypeError(f"sparse is True, False, or None to choose by size, got {sparse!r}")
         if model is not None:
             raise ValueError(
                 "sparse= is of the models that get_learner makes: give your own tables it, as "
                 "nn.Embedding(..., sparse=True), and they are trained row by row"
             )
-        return bool(sparse)
+        return sparse
     inner, _ = unwrapped(opt_fn)
     if opt_fn is not None and inner not in (RowAdamW, torch.optim.SparseAdam):
         return False
-    width = n_factors if isinstance(n_factors, int) else max(n_factors)
+    widths = [n_factors] if isinstance(n_factors, int) else n_factors
+    width = max((width for width in widths if isinstance(width, int)), default=0)
     enough = MANY_NUMBERS.get(resolve_device(device).type, MANY_ON_OTHERS)
     return n_rows * width >= enough and n_rows >= MANY_BATCHES * 2 * bs
 
