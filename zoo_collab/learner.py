@@ -53,7 +53,8 @@ class CollabLearner(Learner):
 
         For ratings the mean of draws of what the ratings leave possible (Bayesian matrix factorisation,
         Salakhutdinov & Mnih 2008), or with `draws=0` the most probable factors alone (Zhou et al. 2008),
-        which is quicker and less accurate. The model is a plain sum from then on, cut off at the ends of the scale.
+        which is quicker and less accurate. The model is a plain sum from then on, cut off at the ends
+        of the scale.
 
         Args:
             iterations: times that both sides are solved; 8 without ratings, 10 with (before the draws).

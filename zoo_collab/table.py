@@ -16,6 +16,8 @@ from zoo.data.csv_file import check_columns
 from zoo.data.loaders.seeding import seeded
 from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.engine.layer_groups import GroupSpec
+from zoo.engine.row_adamw import RowAdamW
+from zoo.engine.sparse import sparse_tables
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_collab.compare import Comparison, compare
@@ -23,11 +25,11 @@ from zoo_collab.data.collab_data import CollabData
 from zoo_collab.data.negatives import SampledNegatives, takes_negatives
 from zoo_collab.learner import CollabLearner
 from zoo_collab.lists.evaluate import DEFAULT, RankingMetrics
-from zoo_collab.model.models import EmbeddingDotBias, EmbeddingNet
+from zoo_collab.model.choice import by_rows, make_model
 from zoo_collab.pairs.checks import check_limits, checked_ids, checked_ratings
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.pair_table import PairTable
-from zoo_collab.pairs.seen import SeenPairs
+from zoo_collab.pairs.seen import SeenPairs, counts_of
 from zoo_collab.pairs.splits import tell_leaks
 from zoo_collab.pairs.titles import titles_of
 
@@ -80,11 +82,12 @@ class CollabFilterDataset(PairTable):
         user_col, item_col, rating_col = self.columns
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         rating_range, y_range = self._ranges(train, y_range)
-        user_index, item_index = users.encode(self.users, warn=False), items.encode(self.items, warn=False)
+        user_index, item_index = self.encoded(users, self.users), self.encoded(items, self.items)
         tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
 
-        seen = SeenPairs.from_pairs(user_index[train], item_index[train], len(users))
-        counts = torch.from_numpy(np.bincount(item_index[train], minlength=len(items)))
+        training = [self.taken(values, train) for values in (user_index, item_index, self.ratings)]
+        held = [self.taken(values, held_out) for values in (user_index, item_index, self.ratings)]
+        seen = SeenPairs.from_pairs(training[0], training[1], len(users))
         transform = None
         if self.is_implicit:
             transform = SampledNegatives(seen, len(items), 256 if negatives is None else negatives)
@@ -94,14 +97,13 @@ class CollabFilterDataset(PairTable):
                 "ratings; table.implicit() leaves them out"
             )
 
-        def loader(rows: np.ndarray, shuffle: bool) -> TensorLoader:
-            arrays = (user_index[rows], item_index[rows], self.ratings[rows])
+        def loader(arrays: Sequence[np.ndarray], shuffle: bool) -> TensorLoader:
             size = bs if shuffle else max(bs, 8192)
             return TensorLoader(*arrays, bs=size, shuffle=shuffle, seed=seed, batch_transform=transform)
 
         return CollabData(
-            loader(train, True),
-            loader(held_out, False) if len(held_out) else None,
+            loader(training, True),
+            loader(held, False) if len(held_out) else None,
             None if test_df is None else self._test_loader(test_df, users, items, max(bs, 8192)),
             self.path,
             users=users,
@@ -109,14 +111,12 @@ class CollabFilterDataset(PairTable):
             titles=titles_of(items, self.titles),
             y_range=y_range,
             rating_range=rating_range,
-            mean=0.0 if self.is_implicit else float(self.ratings[train].mean()),
+            mean=0.0 if self.is_implicit else float(training[2].mean()),
             seen=seen,
-            seen_valid=SeenPairs.from_pairs(user_index[held_out], item_index[held_out], len(users)),
-            item_counts=counts,
+            seen_valid=SeenPairs.from_pairs(held[0], held[1], len(users)),
+            item_counts=torch.from_numpy(counts_of(training[1], len(items))),
             columns=self.columns,
-            weights=seen.totals(user_index[train], item_index[train], self.ratings[train])
-            if self.is_implicit
-            else None,
+            weights=seen.totals(*training) if self.is_implicit else None,
         )
 
     def _batch_size(self, n_rows: int) -> int:
@@ -135,7 +135,7 @@ class CollabFilterDataset(PairTable):
             return None, None
         if y_range is not None:
             check_limits(self.ratings, self.rows, rating_col, self.where, y_range)
-        ratings = self.ratings[train]
+        ratings = self.taken(self.ratings, train)
         low, high = self.rating_range or (float(ratings.min()), float(ratings.max()))
         if y_range is None:
             if not low < high:
@@ -207,6 +207,7 @@ class CollabFilterDataset(PairTable):
         wd: float | Sequence[float] | None = None,
         seed: int | None = None,
         layer_groups: GroupSpec | None = None,
+        sparse: bool | None = None,
         **options: Any,
     ) -> CollabLearner:
         """A learner of `EmbeddingDotBias`, or of `EmbeddingNet` where `hidden` is given.
@@ -215,7 +216,8 @@ class CollabFilterDataset(PairTable):
             n_factors: width of the embeddings; `EmbeddingNet` also takes (user width, item width).
             val_idxs: row numbers to hold out, as of `get_data`; None trains on everything.
             bs: rows a batch; by default about a 400th of the training rows, see `get_data`.
-            opt_fn: optimizer class; None takes the core's AdamW.
+            opt_fn: optimizer class; None takes the core's AdamW, for tables with sparse gradients
+                `zoo.RowAdamW`.
             test_df: pairs for `learn.predict(is_test=True)`.
             y_range: (lowest, highest) output of the model. A sigmoid reaches its ends only at infinity, so by
                 default it is the range of ratings widened by a tenth of its span at either end: (0.05, 5.45)
@@ -228,9 +230,13 @@ class CollabFilterDataset(PairTable):
                 `BPRLoss`; `loss_fn=SampledSoftmaxLoss()` and `loss_fn=SampledBCELoss()` are the others, and
                 `RankingMetrics` judges the lists after each epoch where rows are held out.
             wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product of
-                ratings, 0.1 without ratings, and 0.2 for other models. Tables of many rarely seen rows need more than other networks.
+                ratings, 0.1 without ratings, and 0.2 for other models. Tables of many rarely seen rows need
+                more than other networks.
             seed: of the initial weights and of the order of the rows.
             layer_groups: of the learner; those of the model by default.
+            sparse: whether the tables of users and items have sparse gradients, so that a step costs what its
+                batch does, however many rows they have (`zoo.RowAdamW` tells what else that changes). By
+                default where it pays, for tables that are large beside a batch.
         """
         given = {**options, "opt_fn": opt_fn, "wd": wd, "seed": seed}
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, given, "get_learner")
@@ -244,25 +250,14 @@ class CollabFilterDataset(PairTable):
             own = model is not None or hidden is not None
             chosen["wd"] = 0.1 if self.is_implicit else 0.2 if own else (0.5, 0.05)
         data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, negatives=negatives, seed=seed)
-        y_range = data.y_range
         sizes = (len(data.users), len(data.items))
+        rows = data.train_dl.bs * (1 if self.is_implicit else 2)
+        sparse = by_rows(sparse, model, chosen["opt_fn"], sum(sizes), n_factors, rows, chosen["device"])
         with seeded(seed):
-            if model is None and hidden is not None:
-                model = EmbeddingNet(
-                    *sizes,
-                    n_factors,
-                    hidden=list(hidden),
-                    dropouts=dropouts,
-                    y_range=None if y_range is None else list(y_range),
-                    mean=data.mean,
-                )
-            elif model is None:
-                if not isinstance(n_factors, int):
-                    raise ValueError(
-                        f"a dot product needs one width, got n_factors={n_factors}; or give hidden sizes"
-                    )
-                limits = None if y_range is None else list(y_range)
-                model = EmbeddingDotBias(*sizes, n_factors, y_range=limits, mean=data.mean)
+            if model is None:
+                model = make_model(sizes, n_factors, hidden, dropouts, data.y_range, data.mean, sparse)
+        if chosen["opt_fn"] is None and any(sparse_tables(model)):
+            chosen["opt_fn"] = RowAdamW
         if self.is_implicit:
             if takes_negatives(model):
                 for loader in (data.train_dl, data.valid_dl):

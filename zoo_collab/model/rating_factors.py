@@ -107,14 +107,14 @@ def drawn_rating_factors(
     seed: int = 0,
 ) -> RatingFactors:
     """The mean of many draws of factors and biases from what the ratings leave possible (Bayesian
-    probabilistic matrix factorisation, Salakhutdinov & Mnih 2008, with biases and independent factors): Gibbs
-    sampling, a side at a time, of the same closed form; how strongly rows are held back and how noisy ratings
-    are is drawn as well, so there is nothing to choose.
+    probabilistic matrix factorisation, Salakhutdinov & Mnih 2008, with biases and independent factors):
+    Gibbs sampling, a side at a time, of the same closed form; how strongly rows are held back and how noisy
+    ratings are is drawn as well, so there is nothing to choose.
 
-    A draw of a side is the solution for disturbed ratings and a disturbed prior (Papandreou & Yuille 2010). Of
-    the items the mean that belongs to the drawn users is kept, which needs fewer draws than pairs of both. The
-    mean of the draws' ratings is a product of all their factors side by side, of which the `width` directions
-    that matter most remain.
+    A draw of a side is the solution for disturbed ratings and a disturbed prior (Papandreou & Yuille 2010).
+    Of the items the mean that belongs to the drawn users is kept, which needs fewer draws than pairs of both.
+    The mean of the draws' ratings is a product of all their factors side by side, of which the `width`
+    directions that matter most remain.
 
     Args:
         pairs: who has rated what; index 0 on either side is nobody.

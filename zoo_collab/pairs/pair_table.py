@@ -16,15 +16,17 @@ from zoo.data.csv_file import check_columns, read_csv
 from zoo.keywords import completed, takes
 from zoo_collab.pairs.checks import (
     as_times,
+    check_limits,
     checked_ids,
     checked_ratings,
     checked_times,
     checked_weights,
     split_rows,
 )
-from zoo_collab.pairs.ids import ids_of_text
+from zoo_collab.pairs.ids import IdMap, ids_of_text
 from zoo_collab.pairs.options import TABLE_DEFAULTS, TableOptions
 from zoo_collab.pairs.repeats import settled
+from zoo_collab.pairs.stream import Files, StoredPairs
 from zoo_collab.pairs.titles import title_series
 
 log = logging.getLogger("zoo.collab")
@@ -83,10 +85,7 @@ class PairTable:
         self.ratings = self._values(df, rating_col, chosen["weight_col"])
         self.time_col: str | None = chosen["time_col"]
         self.times = None if self.time_col is None else checked_times(df, self.time_col, where)
-        self.given = np.arange(len(df))
-        self._settle(chosen["duplicates"])
-        titles = chosen["item_titles"]
-        self.titles = None if titles is None else title_series(titles, item_col, chosen["title_col"])
+        self._finish(chosen, None)
 
     @classmethod
     @takes(TableOptions, TABLE_DEFAULTS)
@@ -158,6 +157,75 @@ class PairTable:
                 f". NA, NULL, nan and the like are read as missing: dtype={{{column!r}: str}} keeps them",
             )  # fmt: skip
         return cls(path, df, user_col, item_col, rating_col, where=str(file), **options)
+
+    @classmethod
+    @takes(TableOptions, TABLE_DEFAULTS)
+    def from_parquet(
+        cls,
+        path: str | os.PathLike,
+        files: Files,
+        user_col: str,
+        item_col: str,
+        rating_col: str,
+        **options: Unpack[TableOptions],
+    ) -> Self:
+        """From Parquet files of any number of rows: they are made into memory maps below `path/ratings` once,
+        and read from there as they are needed. Such a table splits, trains and answers as any other.
+
+        Args:
+            path: folder of the project; learners save under `path/models`.
+            files: a Parquet file, a folder of them or a list of files, relative to `path`.
+            user_col, item_col, rating_col: their columns. For pairs without ratings, `.implicit()` follows.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: for files that cannot be read or do not go together, and for what the class refuses.
+
+        Example:
+            >>> import tempfile
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> df = pd.DataFrame({"who": ["ann", "ann", "bob"], "film": [7, 9, 9], "stars": [4.0, 2.5, 5.0]})
+            >>> df.to_parquet(folder / "ratings.parquet")
+            >>> PairTable.from_parquet(folder, "ratings.parquet", "who", "film", "stars")
+            PairTable: 3 ratings by 2 users (who) of 2 items (film), stars from 2.5 to 5
+        """
+        chosen = completed(TableOptions, TABLE_DEFAULTS, options, "from_parquet")
+        columns = (user_col, item_col, rating_col)
+        if len(set(columns)) < 3:
+            raise ValueError(f"from_parquet: user, item and rating need three columns, got {columns}")
+        if chosen["weight_col"] is not None:
+            raise ValueError(
+                "from_parquet: weight_col= is for pairs without ratings, and these files have ratings"
+            )
+        stored = StoredPairs.build(Path(path), files, columns, chosen["time_col"])
+        table = cls.__new__(cls)
+        table.path, table.columns, table._n_given = Path(path), columns, len(stored)
+        single = isinstance(files, str | os.PathLike)
+        table.where = str(Path(path) / files) if single else "the Parquet files"
+        table.rows = pd.RangeIndex(len(stored))
+        table.users, table.items, table.ratings = stored.users, stored.items, stored.ratings
+        table.time_col, table.times = chosen["time_col"], stored.times
+        table.rating_range = chosen["rating_range"]
+        check_limits(stored.ratings, table.rows, rating_col, table.where, table.rating_range)
+        table._finish(chosen, stored)
+        return table
+
+    def _finish(self, chosen: Mapping[str, Any], stored: StoredPairs | None) -> None:
+        self._stored = stored
+        self.given = np.arange(len(self.rows), dtype=np.int64 if stored is None else np.int32)
+        self._settle(chosen["duplicates"])
+        titles = chosen["item_titles"]
+        self.titles = None if titles is None else title_series(titles, self.columns[1], chosen["title_col"])
+
+    def taken(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Rows of an array, on disk if the table lies there."""
+        return values[rows] if self._stored is None else self._stored.taken(values, rows)
+
+    def encoded(self, ids: IdMap, column: pd.Series) -> np.ndarray:
+        """Indexes of all rows, likewise."""
+        if self._stored is None:
+            return ids.encode(column, warn=False)
+        return self._stored.encoded(ids, column)
 
     @property
     def is_implicit(self) -> bool:

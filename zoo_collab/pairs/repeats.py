@@ -44,7 +44,7 @@ def settled(
         )
     if rule == "sum" and columns[2] is not None:
         raise ValueError(
-            "duplicates='sum' adds up weights, and these are ratings: 'last' or 'mean' makes one rating of them"
+            "duplicates='sum' adds up weights, and these are ratings: 'last' or 'mean' makes one of them"
         )
     everything = np.arange(len(ratings))
     repeats = repeated_pairs(users, items, where)

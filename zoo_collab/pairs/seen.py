@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
 _CELLS = 1 << 26  # users x items of which a whole table is kept
+_AT_ONCE = 1 << 22  # pairs that are sorted at a time
+
+
+def counts_of(indexes: np.ndarray, n: int) -> np.ndarray:
+    """How often each index occurs, shape (n,): `np.bincount`, which would copy all of them into 64 bits.
+
+    Example:
+        >>> counts_of(np.array([2, 0, 2], dtype=np.int32), 4).tolist()
+        [1, 0, 2, 0]
+    """
+    counts = np.zeros(n, dtype=np.int64)
+    for start in range(0, len(indexes), _AT_ONCE):
+        counts += np.bincount(indexes[start : start + _AT_ONCE], minlength=n)
+    return counts
+
+
+def distinct_pairs(users: np.ndarray, items: np.ndarray, n_users: int) -> Iterator[np.ndarray]:
+    """Pairs of known indexes (above 0), each once, as `user << 32 | item`, in ascending order; a few millions
+    at a time.
+
+    Args:
+        users, items: indexes, one a row.
+        n_users: users, the unknown one (index 0) included.
+    """
+    ends = np.cumsum(counts_of(users, n_users))
+    low = 1
+    while low < n_users:
+        high = max(low + 1, int(np.searchsorted(ends, ends[low - 1] + _AT_ONCE, side="right")))
+        everyone = low == 1 and high >= n_users
+        rows = slice(None) if everyone else np.flatnonzero((users >= low) & (users < high))
+        some_users, some_items = users[rows], items[rows]
+        known = (some_users > 0) & (some_items > 0)
+        # one number a pair: sorting these takes a fiftieth of the time of sorting pairs
+        pairs = np.sort((some_users[known].astype(np.int64) << 32) | some_items[known])
+        yield pairs[np.diff(pairs, prepend=-1) != 0]
+        low = high
 
 
 class SeenPairs:
@@ -33,12 +71,12 @@ class SeenPairs:
     @classmethod
     def from_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int) -> SeenPairs:
         """Collects pairs of indexes; pairs with the unknown user or item are left out, repeats kept once."""
-        known = (users > 0) & (items > 0)
-        # one number a pair: sorting these takes a fiftieth of the time of sorting pairs
-        pairs = np.sort((users[known].astype(np.int64) << 32) | items[known].astype(np.int64))
-        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
-        starts = np.concatenate([[0], np.cumsum(np.bincount(pairs >> 32, minlength=n_users))])
-        return cls(torch.from_numpy(starts), torch.from_numpy((pairs & 0xFFFFFFFF).astype(np.int32)))
+        counts, found = np.zeros(n_users, dtype=np.int64), [np.zeros(0, dtype=np.int32)]
+        for pairs in distinct_pairs(users, items, n_users):
+            counts += np.bincount(pairs >> 32, minlength=n_users)
+            found.append((pairs & 0xFFFFFFFF).astype(np.int32))
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return cls(torch.from_numpy(starts), torch.from_numpy(np.concatenate(found)))
 
     @classmethod
     def none(cls, n_users: int) -> SeenPairs:
