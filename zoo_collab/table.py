@@ -67,7 +67,7 @@ class CollabFilterDataset(PairTable):
             val_idxs: row numbers (see `zoo.get_cv_idxs`), or a true/false mask, to hold out; predictions of
                 them come in this order. Or a split: `by_time(0.2)`, `by_user_time()`, `leave_one_out()`,
                 `by_user(0.1)`. None trains on everything.
-            bs: rows a batch; None makes about 400 batches of the training rows, or 100 without ratings, so
+            bs: rows a batch; None makes about 600 batches of the training rows, or 100 without ratings, so
                 that rates and weight decay mean about the same whatever the size of the table.
             test_df: further pairs to predict, with the user and item columns; ratings are optional.
             y_range: (lowest, highest) output of the model; None takes the range of ratings (`rating_range`,
@@ -120,8 +120,8 @@ class CollabFilterDataset(PairTable):
         )
 
     def _batch_size(self, n_rows: int) -> int:
-        """A power of two that makes about 400 batches of so many rows, of pairs without ratings about 100."""
-        wanted, most = (n_rows / 100, 16_384) if self.is_implicit else (n_rows / 400, 65_536)
+        """A power of two that makes about 600 batches of so many rows, of pairs without ratings about 100."""
+        wanted, most = (n_rows / 100, 16_384) if self.is_implicit else (n_rows / 600, 65_536)
         return int(min(max(2 ** round(math.log2(max(wanted, 1))), 64), most))
 
     def _ranges(
@@ -215,7 +215,7 @@ class CollabFilterDataset(PairTable):
         Args:
             n_factors: width of the embeddings; `EmbeddingNet` also takes (user width, item width).
             val_idxs: row numbers to hold out, as of `get_data`; None trains on everything.
-            bs: rows a batch; by default about a 400th of the training rows, see `get_data`.
+            bs: rows a batch; by default about a 600th of the training rows, see `get_data`.
             opt_fn: optimizer class; None takes the core's AdamW, for tables with sparse gradients
                 `zoo.RowAdamW`.
             test_df: pairs for `learn.predict(is_test=True)`.

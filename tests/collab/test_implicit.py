@@ -1,4 +1,4 @@
-"""Pairs without ratings: what is drawn against them, what is lost, and what is learned through the one loop."""
+"""Pairs without ratings: what is drawn against them, what is lost, what is learned through the one loop."""
 
 import numpy as np
 import pandas as pd
