@@ -16,6 +16,7 @@ from zoo.data.csv_file import check_columns
 from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
+from zoo_collab.model.fold_in import Folding
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs
 from zoo_collab.pairs.titles import UNKNOWN_TITLE
@@ -39,6 +40,8 @@ class CollabData(ModelData):
         item_counts: training ratings of each item index.
         columns: names of the user, item and rating column.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
+        folding: how ratings of people who were not in training are folded in; None learns it from the
+            training rows.
     """
 
     domain: ClassVar[str] = "collab"
@@ -63,6 +66,7 @@ class CollabData(ModelData):
         columns: tuple[str, str, str],
         rating_range: tuple[float, float] | None = None,
         seen_valid: SeenPairs | None = None,
+        folding: Folding | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
         seen_valid = SeenPairs.none(len(users)) if seen_valid is None else seen_valid
@@ -77,7 +81,7 @@ class CollabData(ModelData):
         low, high = self.y_range if rating_range is None else rating_range
         self.rating_range = (float(low), float(high))
         self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
-        self.columns = columns
+        self.columns, self.folding = columns, folding
 
     def default_metrics(self) -> list[Callable]:
         """Root mean squared error and mean absolute error, in units of the ratings."""
@@ -139,6 +143,7 @@ class CollabData(ModelData):
             "rating_range": list(self.rating_range),
             "mean": self.mean,
             "columns": list(self.columns),
+            **({} if self.folding is None else {"folding": self.folding.to_json()}),
         }
         tensors = {
             "seen_starts": self.seen.starts,
@@ -169,6 +174,7 @@ class CollabData(ModelData):
             item_counts=tensors["item_counts"],
             columns=(user_col, item_col, rating_col),
             rating_range=tuple(state.get("rating_range", state["y_range"])),
+            folding=Folding(**state["folding"]) if "folding" in state else None,
         )
 
 

@@ -58,7 +58,7 @@ def solve_rows(
     found = table.new_zeros(len(rows), factors)
     common, basis = torch.linalg.eigh(unobserved * (table.T @ table))
     turned = table @ basis
-    for places in _alike(pairs.starts.diff()[rows], factors):
+    for places in alike(pairs.starts.diff()[rows], factors):
         own = rows[places]
         counts = pairs.starts[own + 1] - pairs.starts[own]
         steps = torch.arange(int(counts.max()), device=table.device)
@@ -92,7 +92,7 @@ def _by_pairs(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None
     return (found.transpose(1, 2) @ held).squeeze(1)
 
 
-def _alike(counts: Tensor, factors: int) -> Iterator[Tensor]:
+def alike(counts: Tensor, factors: int) -> Iterator[Tensor]:
     """Places of rows with about the same number of pairs, as many at a time as fit; rows without are in
     none."""
     order = counts.argsort()

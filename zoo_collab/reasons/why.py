@@ -1,0 +1,150 @@
+"""Which of a person's ratings carried what a model answers for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from zoo.inspect.plots import figure
+from zoo_collab.data.collab_data import CollabData
+from zoo_collab.data.rows import training_rows
+from zoo_collab.model.carried import carried
+from zoo_collab.model.fold_in import Folding
+from zoo_collab.model.vector_scores import scores_of, squeezed
+from zoo_collab.pairs.given import Given
+from zoo_collab.reasons.tables import index_of
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why an item has its score for a person: `average + contributions + rest = score`.
+
+    Attributes:
+        user, item: raw ids; the user is None where ratings were given instead.
+        title: of the item.
+        score: the model's, before it is squeezed into a range.
+        rating: the same on the scale of ratings.
+        average: score of the item for the average user.
+        table: the ratings with the largest contributions, a row each: item, title, rating, contribution.
+        others: sum of the contributions of all further ratings.
+        rest: what the ratings do not tell: how far the vector that training found, which was stopped
+            somewhere, is from the one that these ratings give.
+    """
+
+    user: Any
+    item: Any
+    title: str
+    score: float
+    rating: float
+    average: float
+    table: pd.DataFrame
+    others: float
+    rest: float
+
+    def __repr__(self) -> str:
+        who = "" if self.user is None else f" for {self.user!r}"
+        shown = self.table.to_string(index=False, formatters={"contribution": "{:+.3f}".format})
+        return (
+            f"{self.title} ({self.item!r}){who}: rating {self.rating:.2f}, score {self.score:+.3f} = "
+            f"{self.average:+.3f} for the average user "
+            f"{self.table['contribution'].sum():+.3f} by the ratings below "
+            f"{self.others:+.3f} by others {self.rest:+.3f} not by ratings\n{shown}"
+        )
+
+    def plot(self) -> Figure:
+        """A bar for every part of the score."""
+        rated = [
+            f"{short(title)}: {rating:g}"
+            for title, rating in zip(self.table["title"], self.table["rating"], strict=True)
+        ]
+        names = ["the average user", *rated, "other ratings", "not by ratings", "score"]
+        values = [self.average, *self.table["contribution"], self.others, self.rest, self.score]
+        drawn = figure(8.0, 1.2 + 0.32 * len(names))
+        axes = drawn.subplots()
+        colours = ["0.6", *("tab:green" if value > 0 else "tab:red" for value in self.table["contribution"])]
+        bars = axes.barh(names[::-1], values[::-1], color=[*colours, "0.6", "0.6", "tab:blue"][::-1])
+        axes.bar_label(bars, fmt="%+.2f", padding=3, fontsize=9)
+        axes.axvline(0, color="0.3", lw=0.8)
+        axes.margins(x=0.15)
+        axes.set(xlabel="part of the score")
+        who = "this person" if self.user is None else repr(self.user)
+        axes.set_title(
+            f"Why {short(self.title, 50)} for {who}: rating {self.rating:.2f}", fontsize="medium", loc="left"
+        )
+        return drawn
+
+
+def why(
+    model: nn.Module,
+    data: CollabData,
+    folding: Folding,
+    user: Any,
+    item: Any,
+    n: int = 5,
+    ratings: Any = None,
+) -> Why:
+    """See `CollabLearner.why`."""
+    scores = scores_of(model, "user")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n is how many ratings are told, a whole number of 1 or more, not {n!r}")
+    if user is None and ratings is None:
+        raise ValueError(
+            "why needs a user, or the ratings of somebody: why(None, item, ratings={item: rating})"
+        )
+    asked = index_of(item, data.items, data.titles)
+    known = 0 if user is None else index_of(user, data.users)
+    items, worth = _own(data, known, ratings, folding)
+    found = carried(model, items, worth, folding, asked)
+    score = found.score
+    if known:
+        vector = scores.vectors()[known - 1 : known]
+        score = float(scores.hold(torch.tensor([[asked]])).scores(vector)[0])
+    order = np.argsort(-np.abs(found.parts), kind="stable")
+    first = order[:n]
+    table = pd.DataFrame(
+        {
+            "item": pd.Series(data.items.ids).iloc[items[first] - 1].to_numpy(),
+            "title": [data.titles[index] for index in items[first]],
+            "rating": worth[first],
+            "contribution": found.parts[first],
+        }
+    )
+    answer, _ = squeezed(torch.tensor(score), scores.y_range)
+    rating = float(data.clip(answer.numpy()))
+    return Why(
+        user, data.items.ids[asked - 1], data.titles[asked], score, rating, found.start, table,
+        float(found.parts[order[n:]].sum()), score - found.start - float(found.parts.sum()),
+    )  # fmt: skip
+
+
+def _own(data: CollabData, user: int, ratings: Any, folding: Folding) -> tuple[np.ndarray, np.ndarray]:
+    """Item indexes and ratings of a person."""
+    rated = folding.unobserved is None
+    if ratings is not None:
+        given = Given.read(ratings, data.items, data.columns, data.rating_range if rated else None)
+        if len(given.people) != 1:
+            raise ValueError(f"why is about one person, and these ratings are of {len(given.people)}")
+        top = data.rating_range[1] if rated else 1.0
+        return given.items, np.full(len(given.items), top) if given.ratings is None else given.ratings
+    rows = training_rows(data)
+    if rows is None and not rated:
+        items = data.seen.of(user).long().numpy()
+        return items, np.ones(len(items))
+    if rows is None:
+        raise ValueError(
+            "the training rows are not at hand (an export holds which items were rated, not how): give the "
+            "ratings of this user, why(user, item, ratings={item: rating})"
+        )
+    own = (rows.users == user) & (rows.items > 0)
+    return rows.items[own].astype(np.int64), rows.ratings[own].astype(np.float64)
+
+
+def short(title: str, most: int = 32) -> str:
+    """A title of at most so many letters."""
+    return title if len(title) <= most else f"{title[: most - 1].rstrip()}…"
