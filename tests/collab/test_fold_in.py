@@ -73,7 +73,7 @@ def test_no_vector_near_is_better_and_each_row_is_its_own(kind, y_range, side) -
         own = rows == row
         alone = Pairs.of(np.zeros(own.sum(), dtype=int), others[own], ratings[own], 1)
         torch.testing.assert_close(
-            fold_in(model, alone, Folding(0.7), side)[0], found[row], rtol=1e-5, atol=1e-6
+            fold_in(model, alone, Folding(0.7), side)[0], found[row], rtol=1e-3, atol=1e-4
         )
         if not own.any():
             torch.testing.assert_close(found[row], mean)

@@ -48,4 +48,4 @@ def noise_of(model: nn.Module, data: CollabData) -> float:
         model.eval()
         answers = model(users.long(), items.long()).float().reshape(-1).cpu().numpy()
     found = float(np.mean((answers - rows.ratings[::every]) ** 2))
-    return max(found, 1e-4 * (high - low) ** 2)
+    return float(f"{max(found, 1e-4 * (high - low) ** 2):.6g}")

@@ -17,7 +17,11 @@ from zoo_collab.model.vector_scores import VectorScores, scores_of, squeezed
 from zoo_collab.pairs.seen import SeenPairs
 
 _STEPS = 30
-_CLOSE = 1e-7  # a step so small, where one is the spread of all vectors, ends the search
+_CLOSE = 1e-5  # a step so small, where one is the spread of all vectors, ends the search
+_NOT_FINITE = (
+    "the model's factors are not finite: they hold NaN or infinity, so nothing can be folded into them; "
+    "train again with a lower rate, or load weights from before"
+)
 _LOOKED_AT = 4096  # vectors from which is learned what vectors are like
 
 
@@ -87,6 +91,8 @@ class Prior(NamedTuple):
             ([2.0, 2.0], True)
         """
         vectors = vectors[:: max(1, len(vectors) // _LOOKED_AT)].double()
+        if not bool(vectors.isfinite().all()):
+            raise ValueError(_NOT_FINITE)
         mean = vectors.mean(0)
         width = len(mean)
         covariance = (vectors - mean).T @ (vectors - mean) / max(1, len(vectors) - 1)
@@ -179,6 +185,8 @@ def _least_squares(
         return _Fit(place, error.square().sum(1) + noise * place.square().sum(1), system, downhill)
 
     now = look(ratings.new_zeros(len(ratings), len(prior.mean)))
+    if not bool(now.loss.isfinite().all()):
+        raise ValueError(_NOT_FINITE)
     damping = ratings.new_zeros(len(ratings))
     for _ in range(_STEPS):
         damped = now.system.clone()

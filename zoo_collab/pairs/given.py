@@ -51,7 +51,7 @@ class Given:
                 about several. A frame without ratings is of what is liked.
             items: the items of the model.
             columns: names of the user, item and rating column.
-            limits: the lowest and the highest rating; None takes all numbers.
+            limits: the lowest and the highest that the model can answer; None takes all numbers.
 
         Raises:
             ValueError: where no item is known, and for ratings that are no numbers or outside the limits.
@@ -117,9 +117,9 @@ def check_reach(worth: np.ndarray, raw: pd.Series, limits: tuple[float, float] |
     if outside.any():
         row = int(outside.argmax())
         raise ValueError(
-            f"{where}: {worth[row]:g} for the item {raw.iloc[row]!r} lies outside the range of the ratings "
-            f"that the model was trained on, {low:g} to {high:g} ({int(outside.sum())} such ratings): bring "
-            "them to that scale"
+            f"{where}: {worth[row]:g} for the item {raw.tolist()[row]!r} lies outside what the model can "
+            f"answer, {low:g} to {high:g} ({int(outside.sum())} such ratings): bring them to the "
+            "scale of training"
         )
 
 

@@ -57,11 +57,11 @@ def grow(data: CollabData, ratings: pd.DataFrame, titles: Titles | None, *, rate
         rated: whether there must be ratings; pairs without count as 1 otherwise.
 
     Raises:
-        ValueError: for rows that a table refuses, and ratings outside the range of those of training.
+        ValueError: for rows that a table refuses, and ratings that the model can never answer.
         TypeError: for ids of another kind than those of training.
     """
     new, users, items = _read(data, ratings, rated)
-    again = data.seen.holds(*_known(new, data))
+    again = data.seen.holds(*_known(new, data)).numpy()
     old = training_rows(data)
     rows, train_dl = new, data.train_dl
     if old is not None:
@@ -111,7 +111,7 @@ def _read(data: CollabData, ratings: pd.DataFrame, rated: bool) -> tuple[Rows, A
     worth = np.ones(len(ratings), dtype=np.float32)
     if rating_col in ratings:
         worth = checked_ratings(ratings, rating_col, WHERE, None)
-        check_reach(worth.astype(np.float64), raw_items, data.rating_range if rated else None, WHERE)
+        check_reach(worth.astype(np.float64), raw_items, data.y_range if rated else None, WHERE)
     users, items = data.users.grown(raw_users), data.items.grown(raw_items)
     new = Rows(users.encode(raw_users, warn=False), items.encode(raw_items, warn=False), worth)
     _, behind = np.unique(_keys(new)[::-1], return_index=True)

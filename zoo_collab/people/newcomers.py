@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from zoo.data.csv_file import check_columns
 from zoo.engine.modes import preserve_modes
 from zoo_collab.data.collab_data import CollabData
 from zoo_collab.data.rows import noise_of
@@ -60,7 +61,8 @@ class People:
             of their items is known; without one they get the list of the average user.
 
         Raises:
-            ValueError: where no item is known, and for ratings outside the range of those of training.
+            ValueError: where no item is known, and for ratings that the model can never answer
+                (`data.y_range`).
             TypeError: for models that ratings cannot be folded into.
         """
         n = checked_n(n, "n")
@@ -77,8 +79,8 @@ class People:
 
         Args:
             ratings: what they think of some, as of `recommend_for`.
-            items: raw ids of those that are asked for; where `ratings` names users, a frame with the columns
-                of users and items.
+            items: raw ids of those that are asked for; where `ratings` are of several users, a frame with the
+                columns of users and items.
 
         Returns:
             Ratings, one an item, clipped to their range. Unknown items are told and get the answer for an
@@ -87,16 +89,19 @@ class People:
         given, guests = self._guests(ratings)
         user_col, item_col, _ = self.data.columns
         rows = np.zeros(1, dtype=np.int64)
-        if given.people != [None]:
-            if not isinstance(items, pd.DataFrame) or user_col not in items or item_col not in items:
+        if isinstance(items, pd.DataFrame):
+            check_columns(items, [item_col], "items")
+        if len(given.people) > 1 or (given.people != [None] and _has(items, user_col)):
+            if not _has(items, user_col):
                 raise ValueError(
-                    f"these ratings are of people by name: give the items as a frame with the columns "
-                    f"{user_col!r} and {item_col!r}"
+                    f"these ratings are of {len(given.people)} people: give the items as a frame with the "
+                    f"columns {user_col!r} and {item_col!r}"
                 )
-            rows = pd.Index(given.people).get_indexer(pd.Index(items[user_col]))
+            asked_users = list(items[user_col])
+            rows = pd.Index(given.people, dtype=object).get_indexer(pd.Index(asked_users, dtype=object))
             if (rows < 0).any():
                 raise ValueError(
-                    f"{items[user_col].iloc[int((rows < 0).argmax())]!r} has no ratings among those given"
+                    f"{user_col} {asked_users[int((rows < 0).argmax())]!r} has no ratings among those given"
                 )
         asked = items[item_col] if isinstance(items, pd.DataFrame) else items
         indexes = item_indexes(self.data, asked)
@@ -136,8 +141,8 @@ class People:
             What was done; print it. `.refit` holds the comparison.
 
         Raises:
-            ValueError: for rows that a table would refuse, and for ratings outside the range of those of
-                training; nothing is changed then.
+            ValueError: for rows that a table would refuse, and for ratings that the model can never answer
+                (`data.y_range`); nothing is changed then.
             TypeError: for models without factors, and for ids of another kind than those of training.
         """
         return update(self, ratings, titles, compare_refit=compare_refit, held_out=held_out)
@@ -146,7 +151,7 @@ class People:
         """What was given, and a model of those who gave it, the first with index 1."""
         scores_of(self.model, "user")  # whether it can be done at all
         folding = self._folding()
-        limits = self.data.rating_range if folding.unobserved is None else None
+        limits = self.data.y_range if folding.unobserved is None else None
         given = Given.read(ratings, self.data.items, self.data.columns, limits)
         if limits is None and given.ratings is not None:
             log.info("the model was fitted to which pairs there are: the ratings given count as pairs")
@@ -178,3 +183,7 @@ class People:
                 data = copy.copy(data)
                 data.folding = self._folding()
             yield model, data
+
+
+def _has(frame: Any, column: str) -> bool:
+    return isinstance(frame, pd.DataFrame) and column in frame

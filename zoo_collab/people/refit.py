@@ -50,10 +50,12 @@ class Refit:
         return f"{told}; rmse on held-out ratings {self.rmse:.4g}, of the refit {self.rmse_refit:.4g}"
 
 
-def compare_with_refit(
-    learn: Any, users: np.ndarray, fit: Callable[[Any], Any], held_out: pd.DataFrame | None
-) -> Refit:
-    """Trains a fresh learner of the same rows and settings by `fit`, and compares the two."""
+def check_refit(learn: Any, fit: Any, held_out: pd.DataFrame | None) -> None:
+    """Refuses what could not be compared, before anything is changed."""
+    if fit is None:
+        if held_out is not None:
+            raise ValueError("held_out= is what update and refit are judged by: give compare_refit= as well")
+        return
     if not callable(fit):
         raise TypeError(
             "compare_refit is how a fresh learner is trained, such as lambda learn: "
@@ -61,6 +63,15 @@ def compare_with_refit(
         )
     if learn.data.train_dl is None:
         raise ValueError("a refit needs the training rows, and this learner has none")
+    if held_out is not None:
+        check_columns(held_out, list(learn.data.columns), "held_out")
+    spec_of(learn.model)
+
+
+def compare_with_refit(
+    learn: Any, users: np.ndarray, fit: Callable[[Any], Any], held_out: pd.DataFrame | None
+) -> Refit:
+    """Trains a fresh learner of the same rows and settings by `fit`, and compares the two."""
     with tempfile.TemporaryDirectory() as folder:
         other = _fresh(learn, folder)
         fit(other)
@@ -81,7 +92,6 @@ def compare_with_refit(
     overlap = float(shared.sum() / (lists[0] > 0).sum().clamp(min=1))
     errors: list[float | None] = [None, None]
     if held_out is not None:
-        check_columns(held_out, list(learn.data.columns), "held_out")
         truth = checked_ratings(held_out, learn.data.columns[2], "held_out", None)
         errors = [
             float(np.sqrt(np.mean((np.ravel(one.predict_batch(held_out)) - truth) ** 2)))

@@ -20,7 +20,7 @@ from zoo_collab.model.fold_in import Folding, Pairs, Prior, fold_in, parts_of
 from zoo_collab.model.vector_scores import scores_of
 from zoo_collab.pairs.titles import Titles
 from zoo_collab.people.grow import Growth, grow
-from zoo_collab.people.refit import Refit, compare_with_refit
+from zoo_collab.people.refit import Refit, check_refit, compare_with_refit
 
 log = logging.getLogger("zoo.collab")
 
@@ -70,8 +70,7 @@ def update(
     held_out: pd.DataFrame | None = None,
 ) -> Update:
     """Takes new ratings into a learner; see `CollabLearner.update`."""
-    if held_out is not None and compare_refit is None:
-        raise ValueError("held_out= is what update and refit are judged by: give compare_refit= as well")
+    check_refit(learn, compare_refit, held_out)
     for side in ("user", "item"):
         scores_of(learn.model, side)
     folding: Folding = learn._folding()
@@ -94,8 +93,8 @@ def update(
     users, items = named["known"]["user"], named["known"]["item"]
     if not growth.complete and (users or items):
         log.warning(
-            "the training rows are not at hand: %d users and %d items that the model knows stay as they were, "
-            "such as %s; their new ratings are kept as seen",
+            "the training rows are not at hand: %d users and %d items that the model knows stay as they "
+            "were, such as %s; their new ratings are kept as seen",
             len(users), len(items), some(map(repr, [*users, *items])),
         )  # fmt: skip
     solved, left = ((users, items), ([], [])) if growth.complete else (([], []), (users, items))

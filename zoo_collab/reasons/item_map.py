@@ -33,7 +33,7 @@ def plot_items(
     method: str = "pca",
     min_ratings: int = 0,
     seed: int = 0,
-    longest: int = 32,
+    longest: int = 36,
 ) -> Figure:
     """A map of items; see `CollabLearner.plot_items`."""
     if method not in ("pca", "tsne"):
@@ -56,6 +56,8 @@ def plot_items(
         where = placed.set_index("item")[[f"component_{number}" for number in components]]
         points = where.loc[table["item"].iloc[chosen]].to_numpy()
         axes.set(xlabel=f"component {components[0]} of the item factors", ylabel=f"component {components[1]}")
+        axes.axhline(0, color="0.9", lw=0.8, zorder=0)
+        axes.axvline(0, color="0.9", lw=0.8, zorder=0)
     else:
         from sklearn.manifold import TSNE
 
@@ -71,10 +73,9 @@ def plot_items(
         )
     weight = table["n_ratings"].to_numpy()[chosen].astype(np.float64)
     axes.scatter(*points.T, s=12 + 60 * weight / max(weight.max(), 1), color="tab:blue", alpha=0.65, zorder=2)
-    axes.margins(0.1)
-    axes.axhline(0, color="0.9", lw=0.8, zorder=0)
-    axes.axvline(0, color="0.9", lw=0.8, zorder=0)
-    drawn.canvas.draw()  # the layout is settled, so that places on the page are known
+    axes.margins(0.12)
+    drawn.draw_without_rendering()  # the layout is settled, so that places on the page are known
+    drawn.set_layout_engine("none")
     _name(axes, points, [short(data.titles[index + 1], longest) for index in chosen])
     return drawn
 

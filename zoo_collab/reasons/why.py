@@ -58,25 +58,28 @@ class Why:
         )
 
     def plot(self) -> Figure:
-        """A bar for every part of the score."""
-        rated = [
-            f"{short(title)}: {rating:g}"
-            for title, rating in zip(self.table["title"], self.table["rating"], strict=True)
+        """A bar for what every rating added to the score of the average user, or took from it."""
+        rated = zip(self.table["title"], self.table["rating"], strict=True)
+        names = [
+            *(f"{short(title)}: {rating:g}" for title, rating in rated),
+            "all other ratings",
+            "not by ratings",
         ]
-        names = ["the average user", *rated, "other ratings", "not by ratings", "score"]
-        values = [self.average, *self.table["contribution"], self.others, self.rest, self.score]
-        drawn = figure(8.0, 1.2 + 0.32 * len(names))
+        values = [*self.table["contribution"], self.others, self.rest]
+        drawn = figure(8.0, 1.4 + 0.32 * len(names))
         axes = drawn.subplots()
-        colours = ["0.6", *("tab:green" if value > 0 else "tab:red" for value in self.table["contribution"])]
-        bars = axes.barh(names[::-1], values[::-1], color=[*colours, "0.6", "0.6", "tab:blue"][::-1])
-        axes.bar_label(bars, fmt="%+.2f", padding=3, fontsize=9)
+        colours = ["tab:green" if value > 0 else "tab:red" for value in values[:-2]] + ["0.6", "0.6"]
+        bars = axes.barh(range(len(names)), values, color=colours)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.bar_label(bars, fmt="%+.3f", padding=3, fontsize=9)
         axes.axvline(0, color="0.3", lw=0.8)
-        axes.margins(x=0.15)
-        axes.set(xlabel="part of the score")
-        who = "this person" if self.user is None else repr(self.user)
-        axes.set_title(
-            f"Why {short(self.title, 50)} for {who}: rating {self.rating:.2f}", fontsize="medium", loc="left"
+        axes.margins(x=0.18)
+        axes.set(
+            xlabel=f"added to {self.average:+.2f}, the score for the average user; together {self.score:+.2f}"
         )
+        who = "" if self.user is None else f" for {self.user!r}"
+        drawn.suptitle(f"{short(self.title, 60)}{who}: rating {self.rating:.2f}", fontsize="medium")
         return drawn
 
 
@@ -127,7 +130,7 @@ def _own(data: CollabData, user: int, ratings: Any, folding: Folding) -> tuple[n
     """Item indexes and ratings of a person."""
     rated = folding.unobserved is None
     if ratings is not None:
-        given = Given.read(ratings, data.items, data.columns, data.rating_range if rated else None)
+        given = Given.read(ratings, data.items, data.columns, data.y_range if rated else None)
         if len(given.people) != 1:
             raise ValueError(f"why is about one person, and these ratings are of {len(given.people)}")
         top = data.rating_range[1] if rated else 1.0
@@ -145,6 +148,14 @@ def _own(data: CollabData, user: int, ratings: Any, folding: Folding) -> tuple[n
     return rows.items[own].astype(np.int64), rows.ratings[own].astype(np.float64)
 
 
-def short(title: str, most: int = 32) -> str:
-    """A title of at most so many letters."""
-    return title if len(title) <= most else f"{title[: most - 1].rstrip()}…"
+def short(title: str, most: int = 36) -> str:
+    """A title of at most so many letters; a year or the like in brackets at its end stays.
+
+    Example:
+        >>> short("Lord of the Rings: The Two Towers, The (2002)", 32)
+        'Lord of the Rings: The T… (2002)'
+    """
+    if len(title) <= most:
+        return title
+    end = title[title.rfind(" (") :] if title.endswith(")") and len(title) - title.rfind(" (") <= 8 else ""
+    return f"{title[: most - 1 - len(end)].rstrip()}…{end}"
