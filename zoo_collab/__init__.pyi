@@ -8,4 +8,6 @@ from .pairs.splits import by_time as by_time
 from .pairs.splits import by_user as by_user
 from .pairs.splits import by_user_time as by_user_time
 from .pairs.splits import leave_one_out as leave_one_out
+from .people.update import Update as Update
+from .reasons.why import Why as Why
 from .table import CollabFilterDataset as CollabFilterDataset

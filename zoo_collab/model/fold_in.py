@@ -17,7 +17,7 @@ from zoo_collab.model.vector_scores import VectorScores, scores_of, squeezed
 from zoo_collab.pairs.seen import SeenPairs
 
 _STEPS = 30
-_CLOSE = 1e-5  # a step so small, where one is the spread of all vectors, ends the search
+_CLOSE = 1e-4  # a step so small, where one is the spread of all vectors, ends the search
 _NOT_FINITE = (
     "the model's factors are not finite: they hold NaN or infinity, so nothing can be folded into them; "
     "train again with a lower rate, or load weights from before"
@@ -161,12 +161,19 @@ def _padded(given: Pairs, width: int) -> Iterator[tuple[Tensor, Tensor, Tensor, 
 
 
 class _Fit(NamedTuple):
-    """Where a search stands: (rows, ...)."""
+    """Where a search stands: (rows, ...).
 
-    place: Tensor  # in units of the spread of all vectors
+    Attributes:
+        place: in units of the spread of all vectors, (rows, width).
+        loss: (rows,).
+        slopes: of the answers, (rows, places, width).
+        error: of the answers, (rows, places).
+    """
+
+    place: Tensor
     loss: Tensor
-    system: Tensor
-    slope: Tensor
+    slopes: Tensor
+    error: Tensor
 
 
 def _least_squares(
@@ -178,32 +185,42 @@ def _least_squares(
         raw, directions = held.scores(prior.mean + place @ prior.root.T)
         answers, slope = squeezed(raw, scores.y_range)
         error = (ratings - answers) * real
-        slopes = (directions * (slope * real)[..., None]) @ prior.root
-        system = slopes.transpose(1, 2) @ slopes
-        system.diagonal(dim1=1, dim2=2).add_(noise)
-        downhill = (slopes.transpose(1, 2) @ error[..., None]).squeeze(-1) - noise * place
-        return _Fit(place, error.square().sum(1) + noise * place.square().sum(1), system, downhill)
+        slopes = (directions @ prior.root) * (slope * real)[..., None]
+        return _Fit(place, error.square().sum(1) + noise * place.square().sum(1), slopes, error)
 
     now = look(ratings.new_zeros(len(ratings), len(prior.mean)))
     if not bool(now.loss.isfinite().all()):
         raise ValueError(_NOT_FINITE)
     damping = ratings.new_zeros(len(ratings))
     for _ in range(_STEPS):
-        damped = now.system.clone()
-        damped.diagonal(dim1=1, dim2=2).add_(damping[:, None])
-        step = torch.cholesky_solve(now.slope[..., None], torch.linalg.cholesky(damped)).squeeze(-1)
+        step = _step(now, noise, damping)
         then = look(now.place + step)
         better = then.loss <= now.loss
-        now = _Fit(
-            *(
-                torch.where(better.view(-1, *[1] * (part.dim() - 1)), then_part, part)
-                for part, then_part in zip(now, then, strict=True)
-            )
-        )
+        if bool(better.all()):
+            now = then
+        else:
+            chosen = [better.view(-1, *[1] * (part.dim() - 1)) for part in now]
+            now = _Fit(*map(torch.where, chosen, then, now))
         if float(step.abs().max()) <= _CLOSE:
             break
         damping = torch.where(better, damping / 10, (damping * 10).clamp(min=noise))
     return prior.mean + now.place @ prior.root.T
+
+
+def _step(now: _Fit, noise: float, damping: Tensor) -> Tensor:
+    """A step of Gauss and Newton, by as many equations as there are places or unknowns, whichever are fewer
+    (the identity of Woodbury)."""
+    slopes, hold = now.slopes, (noise + damping)[:, None]
+    turned = slopes.transpose(1, 2)
+    downhill = (turned @ now.error[..., None]).squeeze(-1) - noise * now.place
+    few = slopes.shape[1] < slopes.shape[2]
+    system = slopes @ turned if few else turned @ slopes
+    system.diagonal(dim1=1, dim2=2).add_(hold)
+    root = torch.linalg.cholesky(system)
+    if not few:
+        return torch.cholesky_solve(downhill[..., None], root).squeeze(-1)
+    inner = torch.cholesky_solve(slopes @ downhill[..., None], root)
+    return (downhill - (turned @ inner).squeeze(-1)) / hold
 
 
 def hold_of(folding: Folding, pairs: Any, others: int) -> Any:
