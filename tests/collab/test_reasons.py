@@ -34,7 +34,9 @@ def test_the_parts_of_a_score_add_up_and_are_of_the_users_own_ratings(learn) -> 
         assert found.score == pytest.approx(score["score"], abs=1e-5)
         assert found.rating == pytest.approx(score["rating"], abs=1e-5)
         parts = found.table["contribution"]
-        assert found.average + parts.sum() + found.others + found.rest == pytest.approx(found.score, abs=1e-9)
+        assert found.average + found.generosity + parts.sum() + found.others + found.rest == pytest.approx(
+            found.score, abs=1e-9
+        )
         assert parts.abs().is_monotonic_decreasing
         assert [mine[one] for one in found.table["item"]] == found.table["rating"].tolist()
         assert len(found.table) == 4
@@ -77,12 +79,14 @@ def test_a_score_without_range_is_a_sum_over_ratings_by_hand(learn) -> None:
     beyond = (
         np.array(list(ODD.values())) - a @ mean - bias[rows]
     )  # what the average user would not have given
-    parts = dict(zip(ODD, (asked @ inverse @ a.T) * beyond, strict=True))
+    taste, bias_only = asked * [1, 1, 1, 0], np.array([0, 0, 0, 1])
+    parts = dict(zip(ODD, (taste @ inverse @ a.T) * beyond, strict=True))
+    assert found.generosity == pytest.approx(float((bias_only @ inverse @ a.T) @ beyond), abs=1e-6)
     for item, part in zip(found.table["item"], found.table["contribution"], strict=True):
         assert part == pytest.approx(parts[item], abs=1e-6)
     start = asked @ mean + bias[learn.data.items.encode([510])[0]]
     assert found.average == pytest.approx(start, abs=1e-6)
-    assert found.score == pytest.approx(start + sum(parts.values()), abs=1e-5)
+    assert found.score == pytest.approx(start + found.generosity + sum(parts.values()), abs=1e-5)
 
 
 def test_why_says_what_it_needs(learn, tmp_path) -> None:
@@ -106,7 +110,7 @@ def test_why_says_what_it_needs(learn, tmp_path) -> None:
     assert one.rest == pytest.approx(other.rest, abs=1e-5)
     assert "film e (504) for 13: rating" in repr(other)
     assert [text.get_text() for text in other.plot().axes[0].get_yticklabels()][-2:] == [
-        "all other ratings", "not by ratings",
+        "generosity to all items", "not by ratings",
     ]  # fmt: skip
 
 

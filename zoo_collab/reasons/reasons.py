@@ -28,9 +28,10 @@ class Reasons:
         """Which of a user's own training ratings carried the score of an item (Hu, Koren & Volinsky 2008).
 
         Factors that are solved from ratings are a sum over them, and so is every score: `average +
-        contributions + rest = score`. A contribution tells what a rating, by its distance from what the
-        average user would have given, added. The rest is what the ratings do not tell: training stops
-        somewhere, and its factors are not quite those that the user's ratings alone give.
+        generosity + contributions + rest = score`. A contribution tells what a rating, by its distance from
+        what the average user would have given, added by the user's factors; what the ratings added to the
+        user's bias, which raises every item alike, is the generosity. The rest is what the ratings do not
+        tell: training stops somewhere, and its factors are not quite those that the ratings alone give.
 
         Args:
             user: raw id of a user of training; or None, with `ratings`.
@@ -40,7 +41,8 @@ class Reasons:
                 export does not have.
 
         Returns:
-            `.table`, `.average`, `.others`, `.rest`, `.score`, `.rating` and `.plot()`; print it.
+            `.table`, `.average`, `.generosity`, `.others`, `.rest`, `.score`, `.rating` and `.plot()`; print
+            it.
 
         Raises:
             ValueError: for ids that training did not see, and where the ratings are not at hand.

@@ -23,7 +23,7 @@ from zoo_collab.reasons.tables import index_of
 
 @dataclass(frozen=True)
 class Why:
-    """Why an item has its score for a person: `average + contributions + rest = score`.
+    """Why an item has its score for a person: `average + generosity + contributions + rest = score`.
 
     Attributes:
         user, item: raw ids; the user is None where ratings were given instead.
@@ -31,6 +31,7 @@ class Why:
         score: the model's, before it is squeezed into a range.
         rating: the same on the scale of ratings.
         average: score of the item for the average user.
+        generosity: what the person's ratings added to their bias, the same for every item.
         table: the ratings with the largest contributions, a row each: item, title, rating, contribution.
         others: sum of the contributions of all further ratings.
         rest: what the ratings do not tell: how far the vector that training found, which was stopped
@@ -43,6 +44,7 @@ class Why:
     score: float
     rating: float
     average: float
+    generosity: float
     table: pd.DataFrame
     others: float
     rest: float
@@ -52,7 +54,7 @@ class Why:
         shown = self.table.to_string(index=False, formatters={"contribution": "{:+.3f}".format})
         return (
             f"{self.title} ({self.item!r}){who}: rating {self.rating:.2f}, score {self.score:+.3f} = "
-            f"{self.average:+.3f} for the average user "
+            f"{self.average:+.3f} for the average user {self.generosity:+.3f} for generosity "
             f"{self.table['contribution'].sum():+.3f} by the ratings below "
             f"{self.others:+.3f} by others {self.rest:+.3f} not by ratings\n{shown}"
         )
@@ -60,26 +62,22 @@ class Why:
     def plot(self) -> Figure:
         """A bar for what every rating added to the score of the average user, or took from it."""
         rated = zip(self.table["title"], self.table["rating"], strict=True)
-        names = [
-            *(f"{short(title)}: {rating:g}" for title, rating in rated),
-            "all other ratings",
-            "not by ratings",
-        ]
-        values = [*self.table["contribution"], self.others, self.rest]
-        drawn = figure(8.0, 1.4 + 0.32 * len(names))
+        names = [f"{short(title)}: {rating:g}" for title, rating in rated]
+        names += ["all other ratings", "generosity to all items", "not by ratings"]
+        values = [*self.table["contribution"], self.others, self.generosity, self.rest]
+        drawn = figure(8.0, 1.6 + 0.32 * len(names))
         axes = drawn.subplots()
-        colours = ["tab:green" if value > 0 else "tab:red" for value in values[:-2]] + ["0.6", "0.6"]
-        bars = axes.barh(range(len(names)), values, color=colours)
+        colours = ["tab:green" if value > 0 else "tab:red" for value in self.table["contribution"]]
+        bars = axes.barh(range(len(names)), values, color=[*colours, "0.6", "0.6", "0.6"])
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.bar_label(bars, fmt="%+.3f", padding=3, fontsize=9)
         axes.axvline(0, color="0.3", lw=0.8)
-        axes.margins(x=0.18)
-        axes.set(
-            xlabel=f"added to {self.average:+.2f}, the score for the average user; together {self.score:+.2f}"
-        )
+        axes.margins(x=0.2)
+        axes.set(xlabel="part of the score")
         who = "" if self.user is None else f" for {self.user!r}"
-        drawn.suptitle(f"{short(self.title, 60)}{who}: rating {self.rating:.2f}", fontsize="medium")
+        told = f"score {self.score:+.2f}, that is {self.average:+.2f} for the average user and"
+        drawn.suptitle(f"{short(self.title, 60)}{who}: rating {self.rating:.2f}\n{told}", fontsize="medium")
         return drawn
 
 
@@ -120,9 +118,11 @@ def why(
     )
     answer, _ = squeezed(torch.tensor(score), scores.y_range)
     rating = float(data.clip(answer.numpy()))
+    user = data.users.ids[known - 1] if known else user
+    told = found.start + found.generosity + float(found.parts.sum())
     return Why(
-        user, data.items.ids[asked - 1], data.titles[asked], score, rating, found.start, table,
-        float(found.parts[order[n:]].sum()), score - found.start - float(found.parts.sum()),
+        user, data.items.ids[asked - 1], data.titles[asked], score, rating, found.start, found.generosity,
+        table, float(found.parts[order[n:]].sum()), score - told,
     )  # fmt: skip
 
 
