@@ -7,7 +7,9 @@ import torch
 
 from tests.collab.test_learner import FILMS, simulated
 from zoo import load_learner
-from zoo_collab import CollabFilterDataset, CollabLearner
+from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingDotBias
+from zoo_collab.model.als import implicit_factors
+from zoo_collab.model.fold_in import Folding
 from zoo_collab.pairs.given import Given
 from zoo_collab.pairs.ids import IdMap
 
@@ -167,3 +169,40 @@ def test_of_repeated_items_the_last_counts(caplog) -> None:
     given = Given.read([("a", 1), ("b", 2), ("a", 5)], IdMap(["a", "b"]), columns, (1, 5))
     assert dict(zip(given.items.tolist(), given.ratings, strict=True)) == {1: 5, 2: 2}
     assert "1 of the ratings given are of an item rated again" in caplog.text
+
+
+def of_pairs(path) -> CollabLearner:
+    """A learner of which pairs exist: implicit ALS on films that people liked."""
+    liked = simulated()
+    liked = liked[liked["stars"] > 3.4].reset_index(drop=True)
+    table = CollabFilterDataset(path, liked, "who", "film", "stars")
+    data = table.get_data()
+    users, items = implicit_factors(data.seen, len(data.items), 4, unobserved=0.2, wd=0.05, iterations=40)
+    model = EmbeddingDotBias(len(users), len(items), 4)
+    for factors, found in ((model.user_factors, users), (model.item_factors, items)):
+        factors.weight.data.copy_(found)
+    for bias in (model.user_bias, model.item_bias):
+        torch.nn.init.zeros_(bias.weight)
+    data.folding = Folding(unobserved=0.2, wd=0.05)
+    return CollabLearner(data, model, device="cpu", progress=False)
+
+
+def test_pairs_without_ratings_are_folded_in_taken_in_and_told(tmp_path) -> None:
+    learn = of_pairs(tmp_path)
+    known = learn.data.users.ids[4]
+    mine = [learn.data.items.ids[i - 1] for i in learn.data.seen.of(5).tolist()]
+    expected, found = learn.recommend(known, 6), learn.recommend_for(mine, 6)
+    assert found["item"].tolist() == expected["item"].tolist()
+    np.testing.assert_allclose(found["score"], expected["score"], atol=0.01)
+    learn.export(tmp_path / "pairs.zoo")
+    again = load_learner(tmp_path / "pairs.zoo", device="cpu")
+    pd.testing.assert_frame_equal(again.recommend_for(mine, 6), found)
+    told = again.why(known, expected["item"].iloc[0], n=99)  # which pairs there are is in the file
+    assert sorted(told.table["item"]) == sorted(mine)
+    assert told.table["contribution"].sum() + told.rest == pytest.approx(told.score, abs=1e-6)
+    assert abs(told.rest) < 0.01
+    assert (told.average, told.generosity) == (pytest.approx(0, abs=1e-6), 0)
+    new = pd.DataFrame({"who": 1, "film": mine})
+    done = learn.update(new)
+    assert (done.new_users, done.ratings) == ([1], len(mine))
+    assert learn.recommend(1, 6)["item"].tolist() == expected["item"].tolist()
