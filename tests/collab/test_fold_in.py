@@ -68,7 +68,7 @@ def test_no_vector_near_is_better_and_each_row_is_its_own(kind, y_range, side) -
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows, others, ratings = some_pairs(n_rows)
     found = fold_in(model, Pairs.of(rows, others, ratings, n_rows), Folding(0.7), side)
-    mean = Prior.of(scores_of(model, side).vectors()).mean
+    mean = Prior.learned(scores_of(model, side)).mean
     for row in range(n_rows):
         own = rows == row
         alone = Pairs.of(np.zeros(own.sum(), dtype=int), others[own], ratings[own], 1)
@@ -102,7 +102,7 @@ def test_extreme_ratings_do_not_diverge() -> None:
         assert torch.isfinite(found).all()
         guests = with_people(model, found)
         error = guests(torch.from_numpy(rows + 1), torch.from_numpy(items)).detach().numpy() - ratings
-        start = with_people(model, Prior.of(scores_of(model, "user").vectors()).mean.repeat(40, 1))
+        start = with_people(model, Prior.learned(scores_of(model, "user")).mean.repeat(40, 1))
         first = start(torch.from_numpy(rows + 1), torch.from_numpy(items)).detach().numpy() - ratings
         assert np.square(error).mean() < np.square(first).mean()
 

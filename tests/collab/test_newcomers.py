@@ -206,3 +206,20 @@ def test_pairs_without_ratings_are_folded_in_taken_in_and_told(tmp_path) -> None
     done = learn.update(new)
     assert (done.new_users, done.ratings) == ([1], len(mine))
     assert learn.recommend(1, 6)["item"].tolist() == expected["item"].tolist()
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_people_get_the_same(tmp_path) -> None:
+    table = CollabFilterDataset(tmp_path, simulated(), "who", "film", "stars", rating_range=(1, 5))
+    learn = table.get_learner(5, np.arange(0, 480, 9), seed=1, progress=False, device="cuda")
+    learn.fit_one_cycle(5, 2e-2)
+    learn.export(tmp_path / "films.zoo")
+    again = load_learner(tmp_path / "films.zoo", device="cpu")
+    on_gpu, on_cpu = learn.recommend_for(ODD), again.recommend_for(ODD)
+    assert on_gpu["item"].tolist() == on_cpu["item"].tolist()
+    np.testing.assert_allclose(learn.predict_for(ODD, [504]), again.predict_for(ODD, [504]), rtol=1e-3)
+    new = pd.DataFrame({"who": 1, "film": list(ODD), "stars": list(ODD.values())})
+    assert learn.update(new).new_users == [1]
+    assert learn.model.user_factors.weight.device.type == "cuda"
+    learn.fit(1e-3, 1)
+    assert learn.why(1, 507).score == pytest.approx(learn.recommend(1, only=[507])["score"].iloc[0], rel=1e-3)

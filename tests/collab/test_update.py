@@ -117,7 +117,7 @@ def test_a_pair_rated_again_has_the_new_rating_and_people_known_are_solved_with_
     who, film, other = data.users.ids[0], data.items.ids[first - 1], data.items.ids[second - 1]
     new = pd.DataFrame({"who": [who, who, who], "film": [film, film, other], "stars": [5.0, 1.0, 1.0]})
     kept, counts = new.copy(), data.item_counts.clone()
-    prior, folding = Prior.of(scores_of(learn.model, "user").vectors()), learn._folding()
+    prior, folding = Prior.learned(scores_of(learn.model, "user")), learn._folding()
     done = learn.update(new)
     pd.testing.assert_frame_equal(new, kept)
     assert (done.ratings, done.again, done.new_users, done.solved_users) == (2, 2, [], [who])

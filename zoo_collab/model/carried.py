@@ -60,7 +60,7 @@ def carried(model: nn.Module, items: np.ndarray, ratings: np.ndarray, folding: F
         system.diagonal().add_(hold_of(folding, len(items), len(table)))
         parts = own @ torch.linalg.solve(system, direction[:factors])
         return Carried(float(score - parts.sum()), 0.0, parts.numpy(), float(score))
-    prior = Prior.of(scores.vectors())
+    prior = Prior.learned(scores)
     moved = torch.linalg.solve_triangular(prior.root, (vector - prior.mean).T, upper=False)[:, 0]
     answers, slope = squeezed(raw, scores.y_range)
     slopes = (directions * slope[:, None]) @ prior.root

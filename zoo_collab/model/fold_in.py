@@ -82,15 +82,15 @@ class Prior(NamedTuple):
 
     @classmethod
     def of(cls, vectors: Tensor) -> Prior:
-        """Learned from vectors, (n, width); of many every so many are looked at. The covariance is drawn
-        towards equal variances, the more the fewer vectors there are.
+        """Learned from vectors, (n, width). The covariance is drawn towards equal variances, the more the
+        fewer vectors there are.
 
         Example:
             >>> found = Prior.of(torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 4.0], [3.0, 4.0]]))
             >>> found.mean.tolist(), bool(found.root[1, 1] > found.root[0, 0])
             ([2.0, 2.0], True)
         """
-        vectors = vectors[:: max(1, len(vectors) // _LOOKED_AT)].double()
+        vectors = vectors.double()
         if not bool(vectors.isfinite().all()):
             raise ValueError(_NOT_FINITE)
         mean = vectors.mean(0)
@@ -101,6 +101,11 @@ class Prior(NamedTuple):
         covariance = (1 - share) * covariance
         covariance.diagonal().add_(share * equal)
         return cls(mean, torch.linalg.cholesky(covariance))
+
+    @classmethod
+    def learned(cls, scores: VectorScores) -> Prior:
+        """From the vectors that training found; of many every so many are looked at."""
+        return cls.of(scores.vectors(slice(1, None, max(1, len(scores) // _LOOKED_AT))))
 
 
 @torch.no_grad()
@@ -142,7 +147,7 @@ def fold_in(
     scores = scores_of(model, side)
     if folding.unobserved is not None:
         return _without_ratings(model, given.pairs, folding, side)
-    prior = Prior.of(scores.vectors()) if prior is None else prior
+    prior = Prior.learned(scores) if prior is None else prior
     found = prior.mean.repeat(len(given.pairs.starts) - 1, 1)
     for rows, others, real, ratings in _padded(given, found.shape[1]):
         found[rows] = _least_squares(scores, prior, folding.noise, others, real, ratings)

@@ -25,8 +25,12 @@ class VectorScores(Protocol):
 
     y_range: tuple[float, float] | None
 
-    def vectors(self) -> Tensor:
-        """Those that training found, without the unknown one, (n, width)."""
+    def __len__(self) -> int:
+        """Vectors that training found, without the unknown one."""
+        ...
+
+    def vectors(self, rows: slice = slice(1, None)) -> Tensor:
+        """Those of some indexes, by default of all but the unknown one, (n, width)."""
         ...
 
     def hold(self, others: Tensor) -> HeldScores:
@@ -86,8 +90,11 @@ class DotScores:
         self._other = [getattr(model, f"{other}_{part}").weight for part in ("factors", "bias")]
         self._middle, self.y_range = float(model.get_buffer("middle")), model.y_range
 
-    def vectors(self) -> Tensor:
-        return torch.cat([_double(weight[1:]) for weight in self._own], 1)
+    def __len__(self) -> int:
+        return len(self._own[0]) - 1
+
+    def vectors(self, rows: slice = slice(1, None)) -> Tensor:
+        return torch.cat([_double(weight[rows]) for weight in self._own], 1)
 
     def hold(self, others: Tensor) -> HeldDot:
         factors, bias = (_double(weight[others.to(weight.device)]) for weight in self._other)
@@ -128,8 +135,11 @@ class NetScores:
         self._bias = bias
         self._middle, self.y_range = float(model.get_buffer("middle")), model.y_range
 
-    def vectors(self) -> Tensor:
-        return _double(self._own.weight[1:])
+    def __len__(self) -> int:
+        return len(self._own.weight) - 1
+
+    def vectors(self, rows: slice = slice(1, None)) -> Tensor:
+        return _double(self._own.weight[rows])
 
     def hold(self, others: Tensor) -> HeldNet:
         weight = self._other.weight

@@ -127,7 +127,7 @@ def _solve(
     known: dict[str, np.ndarray] | None,
 ) -> None:
     """New items by the users of before, then users by all items, then items by all users, and users again."""
-    priors = {side: Prior.of(scores_of(model, side).vectors()) for side in counts}
+    priors = {side: Prior.learned(scores_of(model, side)) for side in counts}
     both = {
         side: fresh[side] if known is None else np.concatenate([fresh[side], known[side]]) for side in counts
     }

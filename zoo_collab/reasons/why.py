@@ -104,7 +104,7 @@ def why(
     found = carried(model, items, worth, folding, asked)
     score = found.score
     if known:
-        vector = scores.vectors()[known - 1 : known]
+        vector = scores.vectors(slice(known, known + 1))
         score = float(scores.hold(torch.tensor([[asked]])).scores(vector)[0])
     order = np.argsort(-np.abs(found.parts), kind="stable")
     first = order[:n]
