@@ -106,6 +106,7 @@ def test_a_later_fit_trains_on_all_rows_with_frozen_groups_as_they_were(tmp_path
     learn.update(pd.DataFrame({"who": [9999], "film": [500], "stars": [5.0]}))
     learn.fit(1e-3, 1)
     assert learn.model.user_factors.weight.shape == (44, 5)
+    assert learn.model.user_factors.num_embeddings == len(learn.data.users) == 44
 
 
 def test_a_pair_rated_again_has_the_new_rating_and_people_known_are_solved_with_all_of_theirs(
