@@ -61,7 +61,7 @@ def test_a_taste_is_read_from_five_ratings_and_nothing_is_changed(tmp_path, hidd
     assert even[0] > odd[0] + 0.4
     assert odd[1] > even[1] + 0.4
     assert all(torch.equal(before[name], value) for name, value in learn.model.state_dict().items())
-    assert learn.model.training
+    assert all(module.training for module in learn.model.modules())
     assert torch.equal(draws, torch.get_rng_state())
 
 
