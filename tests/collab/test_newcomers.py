@@ -8,6 +8,7 @@ import torch
 from tests.collab.test_learner import FILMS, simulated
 from zoo import load_learner
 from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingDotBias
+from zoo_collab.data.rows import noise_of
 from zoo_collab.model.als import implicit_factors
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.pairs.given import Given
@@ -206,6 +207,18 @@ def test_pairs_without_ratings_are_folded_in_taken_in_and_told(tmp_path) -> None
     done = learn.update(new)
     assert (done.new_users, done.ratings) == ([1], len(mine))
     assert learn.recommend(1, 6)["item"].tolist() == expected["item"].tolist()
+
+
+def test_how_much_ratings_vary_is_measured_without_dropout(tmp_path) -> None:
+    learn = trained(tmp_path, hidden=[16], dropouts=0.4)
+    learn.model.eval()
+    expected = noise_of(learn.model, learn.data)
+    learn.model.train()
+    assert noise_of(learn.model, learn.data) == expected
+    users, items, stars = learn.data.train_dl.tensors
+    pairs = zip(learn.data.users.decode(users.tolist()), learn.data.items.decode(items.tolist()), strict=True)
+    error = np.ravel(learn.predict_batch(list(pairs))) - stars.numpy()
+    assert expected == pytest.approx(float(np.mean(error**2)), rel=0.02)  # but for what is clipped
 
 
 @pytest.mark.gpu

@@ -180,6 +180,8 @@ def test_the_ends_of_a_direction(learn) -> None:
     assert placed["component_1"].abs().max() == placed["component_1"].max()
     high = ends[(ends["component"] == 2) & (ends["end"] == "high")]
     assert high["place"].tolist() == sorted(placed["component_2"], reverse=True)[:3]
+    low = ends[(ends["component"] == 2) & (ends["end"] == "low")]
+    assert low["place"].tolist() == sorted(placed["component_2"])[:3]
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

@@ -180,6 +180,7 @@ def test_what_is_wrong_changes_nothing(tmp_path) -> None:
 def test_beside_a_refit(tmp_path) -> None:
     learn = trained(tmp_path)
     made = []
+    learn.data.train_dl.set_epoch(17)
 
     def fit(fresh) -> None:
         made.append(fresh)
@@ -189,6 +190,7 @@ def test_beside_a_refit(tmp_path) -> None:
     done = learn.update(news(), compare_refit=fit, held_out=held)
     found = done.refit
     assert found.learner is made[0]
+    assert learn.data.train_dl.epoch == 17
     assert found.learner.data.train_dl.n_rows == learn.data.train_dl.n_rows
     assert not (tmp_path / "models" / "best.safetensors").exists()
     assert 0 < found.difference < 0.7
