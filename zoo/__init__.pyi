@@ -14,6 +14,7 @@ from .engine.finite import NonFiniteLossError as NonFiniteLossError
 from .engine.optimizer import LayerOptimizer as LayerOptimizer
 from .engine.optimizer import set_lrs as set_lrs
 from .engine.relative_adamw import RelativeAdamW as RelativeAdamW
+from .engine.row_adamw import RowAdamW as RowAdamW
 from .ensemble import Ensemble as Ensemble
 from .folds import CrossValidation as CrossValidation
 from .folds import cross_validate as cross_validate

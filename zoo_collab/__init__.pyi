@@ -1,6 +1,10 @@
 from .data.collab_data import CollabData as CollabData
 from .learner import CollabLearner as CollabLearner
 from .lists.evaluate import RankingMetrics as RankingMetrics
+from .model.fold_in import Folding as Folding
+from .model.losses import BPRLoss as BPRLoss
+from .model.losses import SampledBCELoss as SampledBCELoss
+from .model.losses import SampledSoftmaxLoss as SampledSoftmaxLoss
 from .model.models import EmbeddingDotBias as EmbeddingDotBias
 from .model.models import EmbeddingNet as EmbeddingNet
 from .pairs.ids import IdMap as IdMap

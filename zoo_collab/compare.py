@@ -15,9 +15,7 @@ from torch import nn
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import did_you_mean
 from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
-from zoo_collab.model.als import implicit_factors
-from zoo_collab.model.models import EmbeddingDotBias
-from zoo_collab.model.scorers import Popularity, ease, item_neighbours
+from zoo_collab.model.scorers import Popularity, TooManyItems, ease, item_neighbours
 from zoo_collab.pairs.splits import by_user_time
 
 if TYPE_CHECKING:
@@ -79,19 +77,32 @@ def _ease(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Modul
 
 
 def _implicit(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
-    users, items = implicit_factors(data.seen, len(data.items), seed=seed)
-    model = EmbeddingDotBias(len(users), len(items), users.shape[1])
-    for factors, found in ((model.user_factors, users), (model.item_factors, items)):
-        factors.weight.data.copy_(found)
-    for bias in (model.user_bias, model.item_bias):
-        nn.init.zeros_(bias.weight)
-    return model
+    learn = _of_pairs(table).get_learner(64, held, seed=seed, progress=False)
+    learn.fit_als()
+    return learn.model
+
+
+def _pairwise(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    learn = _of_pairs(table).get_learner(64, held, seed=seed, progress=False)
+    learn.callbacks = []  # nothing watches the epochs: only the end is judged
+    learn.fit_one_cycle(10, 3e-2)
+    return learn.model
 
 
 def _ratings(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    if table.is_implicit:
+        raise _NotHere("these pairs have no ratings")
     learn = table.get_learner(val_idxs=held, seed=seed, progress=False)
     learn.fit_one_cycle(5, 5e-3)
     return learn.model
+
+
+def _of_pairs(table: Any) -> Any:
+    return table if table.is_implicit else table.implicit()
+
+
+class _NotHere(ValueError):
+    """A model that these data are not for."""
 
 
 MODELS: dict[str, Callable[[Any, CollabData, np.ndarray, int], nn.Module]] = {
@@ -99,6 +110,7 @@ MODELS: dict[str, Callable[[Any, CollabData, np.ndarray, int], nn.Module]] = {
     "item neighbours": _neighbours,
     "EASE": _ease,
     "implicit ALS": _implicit,
+    "dot product by pairs (BPR)": _pairwise,
     "dot product on ratings": _ratings,
 }
 
@@ -136,9 +148,7 @@ def compare(
         started = time.perf_counter()
         try:
             model = MODELS[name](table, data, held_rows, seed)
-        except ValueError as error:
-            if "items at most" not in str(error):
-                raise
+        except (_NotHere, TooManyItems) as error:
             log.warning("%s is left out: %s", name, error)
             continue
         seconds = time.perf_counter() - started

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo_collab.model.als import _turned, implicit_factors, solve_rows
+from zoo_collab.model.als import implicit_factors, solve_rows, turned
 from zoo_collab.pairs.seen import SeenPairs
 
 
@@ -52,12 +52,12 @@ def test_each_row_solves_its_own_equations(cells, unobserved, several, factors, 
 
 def test_pairs_turned_round() -> None:
     seen = pairs()
-    turned, order = _turned(seen, 40)
+    by_item, order = turned(seen, 40)
     users, items = seen.places(torch.arange(60))
     assert sorted(zip(items.tolist(), users.tolist(), strict=True)) == [
-        (item, user) for item in range(40) for user in turned.of(item).tolist()
+        (item, user) for item in range(40) for user in by_item.of(item).tolist()
     ]
-    assert torch.equal(users[order].int(), turned.items)
+    assert torch.equal(users[order].int(), by_item.items)
 
 
 def test_the_loss_falls_with_every_iteration_and_tastes_are_found() -> None:

@@ -7,10 +7,8 @@ import torch
 
 from tests.collab.test_learner import FILMS, simulated
 from zoo import load_learner
-from zoo_collab import CollabFilterDataset, CollabLearner, EmbeddingDotBias
+from zoo_collab import CollabFilterDataset, CollabLearner, Folding
 from zoo_collab.data.rows import noise_of
-from zoo_collab.model.als import implicit_factors
-from zoo_collab.model.fold_in import Folding
 from zoo_collab.pairs.given import Given
 from zoo_collab.pairs.ids import IdMap
 
@@ -172,41 +170,76 @@ def test_of_repeated_items_the_last_counts(caplog) -> None:
     assert "1 of the ratings given are of an item rated again" in caplog.text
 
 
-def of_pairs(path) -> CollabLearner:
+def of_pairs(path, weights: bool = False) -> CollabLearner:
     """A learner of which pairs exist: implicit ALS on films that people liked."""
     liked = simulated()
     liked = liked[liked["stars"] > 3.4].reset_index(drop=True)
-    table = CollabFilterDataset(path, liked, "who", "film", "stars")
-    data = table.get_data()
-    users, items = implicit_factors(data.seen, len(data.items), 4, unobserved=0.2, wd=0.05, iterations=40)
-    model = EmbeddingDotBias(len(users), len(items), 4)
-    for factors, found in ((model.user_factors, users), (model.item_factors, items)):
-        factors.weight.data.copy_(found)
-    for bias in (model.user_bias, model.item_bias):
-        torch.nn.init.zeros_(bias.weight)
-    data.folding = Folding(unobserved=0.2, wd=0.05)
-    return CollabLearner(data, model, device="cpu", progress=False)
+    liked["often"] = np.random.default_rng(0).integers(1, 9, len(liked))
+    table = CollabFilterDataset(path, liked, "who", "film", weight_col="often" if weights else None)
+    learn = table.get_learner(4, np.arange(0, len(liked), 9), bs=32, seed=0, progress=False, device="cpu")
+    learn.fit_als(40, unobserved=0.2, wd=0.05)
+    return learn
 
 
-def test_pairs_without_ratings_are_folded_in_taken_in_and_told(tmp_path) -> None:
-    learn = of_pairs(tmp_path)
-    known = learn.data.users.ids[4]
+@pytest.mark.parametrize("weights", [False, True])
+def test_pairs_without_ratings_are_folded_in_taken_in_and_told(tmp_path, weights) -> None:
+    learn = of_pairs(tmp_path, weights)
+    known, part = learn.data.users.ids[4], slice(*learn.data.seen.starts[5:7].tolist())
     mine = [learn.data.items.ids[i - 1] for i in learn.data.seen.of(5).tolist()]
-    expected, found = learn.recommend(known, 6), learn.recommend_for(mine, 6)
+    often = dict(zip(mine, learn.data.weights[part].tolist(), strict=True))
+    given = often if weights else mine
+    expected, found = learn.recommend(known, 6, exclude_seen="train"), learn.recommend_for(given, 6)
+    assert list(found.columns) == list(expected.columns)
     assert found["item"].tolist() == expected["item"].tolist()
     np.testing.assert_allclose(found["score"], expected["score"], atol=0.01)
+    if weights:  # how often each was taken counts
+        assert not np.allclose(learn.recommend_for(mine, 6)["score"], expected["score"], atol=0.01)
     learn.export(tmp_path / "pairs.zoo")
     again = load_learner(tmp_path / "pairs.zoo", device="cpu")
-    pd.testing.assert_frame_equal(again.recommend_for(mine, 6), found)
+    pd.testing.assert_frame_equal(again.recommend_for(given, 6), found)
     told = again.why(known, expected["item"].iloc[0], n=99)  # which pairs there are is in the file
-    assert sorted(told.table["item"]) == sorted(mine)
+    assert dict(zip(told.table["item"], told.table["rating"], strict=True)) == often
     assert told.table["contribution"].sum() + told.rest == pytest.approx(told.score, abs=1e-6)
     assert abs(told.rest) < 0.01
-    assert (told.average, told.generosity) == (pytest.approx(0, abs=1e-6), 0)
-    new = pd.DataFrame({"who": 1, "film": mine})
-    done = learn.update(new)
-    assert (done.new_users, done.ratings) == ([1], len(mine))
-    assert learn.recommend(1, 6)["item"].tolist() == expected["item"].tolist()
+    assert (told.average, told.generosity, told.rating) == (pytest.approx(0, abs=1e-6), 0, None)
+    assert "rating " not in repr(told).splitlines()[0].replace("ratings", "")
+    # the same pairs of somebody new, and half of somebody known once more
+    new = pd.DataFrame({"who": 1, "film": mine, "often": list(often.values())})
+    more = pd.DataFrame({"who": known, "film": mine[:3], "often": 5.0})
+    before = learn.data.weights[part][:3].clone()
+    done = learn.update(pd.concat([new, more]), weight_col="often" if weights else None)
+    assert (done.new_users, done.ratings, done.again) == ([1], len(mine) + 3, 3)
+    assert set(learn.recommend(1, 6)["item"]) == set(expected["item"])
+    assert torch.equal(learn.data.weights[part][:3], before + (5 if weights else 1))
+    assert len(learn.data.weights) == len(learn.data.seen)
+    # negatives know what has been taken; a later fit works
+    draw = learn.data.train_dl.batch_transform
+    assert draw.seen is learn.data.seen
+    assert draw.n_items == len(learn.data.items)
+    learn.fit(1e-3, 1)
+    with pytest.raises(ValueError, match=r"not fitted in closed form, .* fit_als\(\)"):
+        learn.recommend_for(given)
+    learn.export(tmp_path / "by_gradients.zoo")
+    with pytest.raises(ValueError, match="not fitted in closed form"):
+        load_learner(tmp_path / "by_gradients.zoo", device="cpu").recommend_for(given)
+    learn.data.folding = Folding(unobserved=0.2)
+    assert len(learn.recommend_for(given, 3)) == 3
+
+
+def test_factors_of_ratings_in_closed_form_are_folded_into(tmp_path) -> None:
+    learn = trained(tmp_path)
+    for draws in (0, 5):
+        learn.fit_als(draws=draws)
+        assert learn._noise is None
+        odd, even = learn.predict_for(ODD, [507, 508])
+        assert odd > even + 0.5
+        found = learn.why(None, 507, ratings=ODD)
+        assert found.rest == pytest.approx(0, abs=1e-6)
+        error = np.ravel(learn.predict_for(ODD, list(ODD))) - list(ODD.values())
+        assert np.sqrt(np.mean(error**2)) < 1
+    learn.export(tmp_path / "als.zoo")
+    again = load_learner(tmp_path / "als.zoo", device="cpu")
+    pd.testing.assert_frame_equal(again.recommend_for(ODD), learn.recommend_for(ODD))
 
 
 def test_how_much_ratings_vary_is_measured_without_dropout(tmp_path) -> None:

@@ -14,6 +14,7 @@ from zoo.callbacks.bn_statistics import recompute_statistics, statistics_layers
 from zoo.engine.callback import Callback
 from zoo.engine.layer_groups import Rates
 from zoo.engine.optimizer import LayerOptimizer, set_lrs
+from zoo.engine.row_adamw import settle
 from zoo.engine.state import State
 
 log = logging.getLogger("zoo")
@@ -92,6 +93,7 @@ class AveragedWeights(Callback):
     @torch.no_grad()
     def _move(self, state: State, share: float) -> None:
         """Move the averages towards the weights by a share of the way."""
+        settle(state.opt)
         averages, weights = self._pairs(state.model)
         if not averages:
             return

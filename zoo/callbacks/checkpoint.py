@@ -81,7 +81,7 @@ class Checkpoint(Callback):
         state.pending = saved["pending"]
         params = tensors_of(state.model)
         for name, grad in matched(own["grads"], list(params)).items():
-            params[name].grad = grad.to(params[name].device)
+            params[name].grad = _as_gradient(grad).to(params[name].device)
         load_states(self.callbacks, own["callbacks"])
         if begins_anywhere(loader):
             set_rng_state(own["rng"])
@@ -113,7 +113,7 @@ class Checkpoint(Callback):
         own["loader"] = [generator.get_state() for generator in loader_generators(state.data.train_dl)]
         if state.pending:
             own["grads"] = {
-                name: tensor.grad.detach().cpu()
+                name: _as_kept(tensor.grad.detach().cpu())
                 for name, tensor in tensors_of(state.model).items()
                 if tensor.is_leaf and tensor.grad is not None
             }
@@ -137,6 +137,19 @@ class Checkpoint(Callback):
             if self.run.folder.write(tree, self.run.number, batches, anew=self._fresh):
                 self._fresh = False
         distributed.barrier()
+
+
+def _as_kept(grad: Tensor) -> Tensor | dict[str, Any]:
+    """A gradient as files can hold it."""
+    if not grad.is_sparse:
+        return grad
+    parts = {"indices": grad._indices(), "values": grad._values(), "size": list(grad.shape)}
+    return {**parts, "is_coalesced": grad.is_coalesced()}
+
+
+def _as_gradient(kept: Tensor | dict[str, Any]) -> Tensor:
+    """The inverse of `_as_kept`."""
+    return kept if isinstance(kept, Tensor) else torch.sparse_coo_tensor(**kept, check_invariants=True)
 
 
 def learner_state(learner: Any) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from zoo.data.loaders.seeding import mix_seeds, rng_state, set_rng_state, set_se
 from zoo.data.loaders.shards import Shards, fingerprint, one_a_row, shares
 from zoo.distributed import group as distributed
 from zoo.distributed.global_norm import GlobalBatchNorm
+from zoo.distributed.rows import average_rows
 from zoo.engine.callback import Callback, CancelBatch, CancelEpoch, CancelFit, CancelStep
 from zoo.engine.closures import needs_closure
+from zoo.engine.sparse import sparse_tables
 from zoo.engine.state import State
 from zoo.metrics import LazyScores, Summed
 
@@ -148,7 +150,12 @@ class Processes(Callback):
         state.loss = _Replace.apply(state.loss, value.to(loss.dtype), 1.0)
 
     def before_step(self, state: State) -> None:
-        average_gradients(param for group in state.opt.param_groups for param in group["params"])
+        params = [
+            param for group in state.opt.param_groups for param in group["params"] if param.requires_grad
+        ]
+        tables = {id(table.weight) for table in sparse_tables(state.model)}
+        average_gradients(param for param in params if id(param) not in tables)
+        average_rows(param for param in params if id(param) in tables)
 
     def cleanup_batch(self, state: State) -> None:
         if self._view is not None:
@@ -244,7 +251,7 @@ def average_gradients(params: Iterable[nn.Parameter]) -> None:
     a few million numbers at a time.
 
     Raises:
-        ValueError: for a sparse gradient.
+        ValueError: for a sparse gradient (those of tables: `average_rows`).
     """
     works: list[tuple[Any, Tensor, list[nn.Parameter]]] = []
     with distributed.exchange():
@@ -275,7 +282,8 @@ def _buckets(params: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
     for param in params:
         if param.grad is not None and param.grad.is_sparse:
             raise ValueError(
-                "sparse gradients cannot be averaged over processes: make the embedding with sparse=False"
+                "a sparse gradient can be averaged over processes if nn.Embedding or nn.EmbeddingBag makes "
+                "it, and this one is of something else: make it with sparse=False"
             )
         kind = (param.dtype, param.device)
         open_ones.setdefault(kind, []).append(param)

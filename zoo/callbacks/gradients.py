@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.engine.callback import Callback
 from zoo.engine.closures import needs_closure
+from zoo.engine.sparse import gradient_numbers
 from zoo.engine.state import State
 
 
@@ -35,7 +36,13 @@ class ClipGradients(Callback):
         params = [
             param for group in state.opt.param_groups for param in group["params"] if param.grad is not None
         ]
-        torch.nn.utils.clip_grad_norm_(params, self.max_norm)
+        if not any(param.grad.is_sparse for param in params):
+            torch.nn.utils.clip_grad_norm_(params, self.max_norm)
+            return
+        grads = [gradient_numbers(param) for param in params]
+        share = self.max_norm / (torch.nn.utils.get_total_norm(grads) + 1e-6)
+        for grad in grads:
+            grad.mul_(share.to(grad.device).clamp(max=1.0))
 
 
 class Accumulate(Callback):
@@ -94,7 +101,7 @@ class Accumulate(Callback):
         if self._rows == self._first:
             return
         grads = [
-            param.grad
+            gradient_numbers(param)
             for group in state.opt.param_groups
             for param in group["params"]
             if param.grad is not None

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zoo.data.answers.nested import leaves, map_tensors
 from zoo.engine.callback import Callback
 from zoo.engine.closures import needs_closure
+from zoo.engine.sparse import sparse_tables
 from zoo.engine.state import State
 from zoo.errors import some
 
@@ -274,6 +275,8 @@ class CudaGraphs(Callback):
             return f"{some(sorted(others))} takes part between forward and backward pass"
         if needs_closure(loop.state.opt):
             return "the optimizer runs the forward pass itself"
+        if any(sparse_tables(loop.state.model)):
+            return "tables with sparse gradients are updated by rows, which the host has to know"
         return ""
 
     def _stop(self, state: State, reason: str) -> None:

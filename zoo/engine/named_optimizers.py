@@ -11,8 +11,9 @@ import torch
 
 from zoo.engine.make_optimizer import unwrapped
 from zoo.engine.relative_adamw import RelativeAdamW
+from zoo.engine.row_adamw import RowAdamW
 
-_OURS: dict[str, type[torch.optim.Optimizer]] = {"RelativeAdamW": RelativeAdamW}
+_OURS: dict[str, type[torch.optim.Optimizer]] = {"RelativeAdamW": RelativeAdamW, "RowAdamW": RowAdamW}
 
 
 def name_of_optimizer(opt_fn: Callable[..., Any]) -> dict[str, Any] | None:

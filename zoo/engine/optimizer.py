@@ -20,6 +20,7 @@ from zoo.engine.make_optimizer import (
     parts_of,
 )
 from zoo.engine.relative_adamw import RelativeAdamW
+from zoo.engine.row_adamw import RowAdamW
 
 
 class LayerOptimizer:
@@ -155,7 +156,7 @@ class LayerOptimizer:
         """
         if closure is not None and not needs_closure(self):
             closure = evaluated(closure)
-        if self._chose_fused and has_sparse_gradient(self.opt):
+        if self._chose_fused and not isinstance(self.opt, RowAdamW) and has_sparse_gradient(self.opt):
             self._give_up_fused()
         if not self._hooked and not self._native_decay:
             _decay_before(self.opt)
@@ -170,6 +171,10 @@ class LayerOptimizer:
                     f"{type(self.opt).__name__}.step seems to need a closure: where its argument has no "
                     "default it is given the loss of the batch as one"
                 )
+            raise
+        except RuntimeError as error:
+            if "sparse" in str(error) and has_sparse_gradient(self.opt):
+                error.add_note("opt_fn=zoo.RowAdamW takes sparse gradients: it updates the rows of the batch")
             raise
 
     def _mark_fresh(self) -> None:

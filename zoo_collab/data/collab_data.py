@@ -1,4 +1,4 @@
-"""Batches of (user index, item index, rating), and answers in raw ids."""
+"""Batches of (user index, item index, rating or weight), and answers in raw ids."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.model.fold_in import Folding
+from zoo_collab.model.losses import BPRLoss
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs
 from zoo_collab.pairs.titles import UNKNOWN_TITLE
@@ -32,22 +33,25 @@ class CollabData(ModelData):
     Args:
         users, items: the raw ids of the training rows.
         titles: one readable name an item index; entry 0 is the unknown item's.
-        y_range: (lowest, highest) value the model can put out, usually a little wider than the ratings.
+        y_range: (lowest, highest) value the model can put out, usually a little wider than the ratings; None
+            for pairs without ratings.
         mean: mean training rating.
         seen: the pairs of the training rows, which recommendations leave out.
         seen_valid: those of the held-out rows, which recommendations leave out as well and evaluations do
             not; none by default.
         item_counts: training ratings of each item index.
-        columns: names of the user, item and rating column.
+        columns: names of the user, item and rating column; the last is None for pairs without ratings.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
+        weights: of the pairs in `seen`, in their order; None for ratings.
         folding: how ratings of people who were not in training are folded in; None learns it from the
             training rows.
+
+    Attributes:
+        task: "regression" for ratings, "implicit" for pairs that were taken.
     """
 
     domain: ClassVar[str] = "collab"
     learned_mappings: ClassVar[frozenset[str]] = frozenset({"range of ratings", "range of outputs"})
-
-    task = "regression"
 
     def __init__(
         self,
@@ -59,13 +63,14 @@ class CollabData(ModelData):
         users: IdMap,
         items: IdMap,
         titles: list[str],
-        y_range: tuple[float, float],
+        y_range: tuple[float, float] | None,
         mean: float,
         seen: SeenPairs,
         item_counts: Tensor,
-        columns: tuple[str, str, str],
+        columns: tuple[str, str, str | None],
         rating_range: tuple[float, float] | None = None,
         seen_valid: SeenPairs | None = None,
+        weights: Tensor | None = None,
         folding: Folding | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
@@ -77,15 +82,27 @@ class CollabData(ModelData):
             if len(pairs) and not (int(pairs.items.min()) >= 0 and int(pairs.items.max()) < len(items)):
                 raise ValueError("seen pairs: an item index lies outside the item ids")
         self.users, self.items, self.titles = users, items, titles
-        self.y_range, self.mean = (float(y_range[0]), float(y_range[1])), float(mean)
-        low, high = self.y_range if rating_range is None else rating_range
-        self.rating_range = (float(low), float(high))
+        self.task = "implicit" if columns[2] is None else "regression"
+        if (y_range is None) != (columns[2] is None):
+            raise ValueError(
+                "ratings have a range (y_range), and pairs without a column of ratings have none"
+            )
+        if weights is not None and len(weights) != len(seen):
+            raise ValueError(f"{len(weights)} weights do not belong to {len(seen)} pairs")
+        self.y_range, self.mean = _limits(y_range), float(mean)
+        self.rating_range = _limits(y_range if rating_range is None else rating_range)
+        self.weights = weights
         self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
         self.columns, self.folding = columns, folding
 
+    def default_loss(self) -> Callable | None:
+        """Pairwise ranking for pairs without ratings; ratings leave it to their task."""
+        return BPRLoss() if self.task == "implicit" else None
+
     def default_metrics(self) -> list[Callable]:
-        """Root mean squared error and mean absolute error, in units of the ratings."""
-        return [rmse, mae]
+        """Root mean squared error and mean absolute error, in units of the ratings; none without ratings,
+        where lists are judged (`RankingMetrics`)."""
+        return [] if self.task == "implicit" else [rmse, mae]
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Batches of (user indexes, item indexes) from a frame with the two id columns or a list of pairs."""
@@ -104,20 +121,26 @@ class CollabData(ModelData):
 
     def show_batch(self, n: int = 9, *, train: bool = True) -> pd.DataFrame:
         """The first rows of a batch: raw ids, titles and ratings; arguments as of `ModelData.show_batch`."""
-        users, items, ratings = (part[:n] for part in self.one_batch(train, "cpu")[:3])
+        users, items, *_, ratings = self.one_batch(train, "cpu")
+        every = len(users) // len(ratings)  # a user may stand once for each negative too
+        users, items, ratings = users[::every][:n], items[::every][:n], ratings[:n]
         user_col, item_col, rating_col = self.columns
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 user_col: pd.Series(self.users.decode(users.tolist()), dtype=object),
                 item_col: pd.Series(self.items.decode(items.tolist()), dtype=object),
                 "title": [self.titles[int(item)] for item in items],
-                rating_col: ratings.reshape(-1).numpy(),
             }
         )
+        if rating_col is None:
+            frame["weight"] = ratings[:, 0].numpy()
+        else:
+            frame[rating_col] = ratings.reshape(-1).numpy()
+        return frame
 
     def clip(self, ratings: np.ndarray) -> np.ndarray:
-        """Model outputs as ratings that exist: clipped to `rating_range`."""
-        return np.clip(ratings, *self.rating_range)
+        """Model outputs as ratings that exist: clipped to `rating_range`, where there is one."""
+        return ratings if self.rating_range is None else np.clip(ratings, *self.rating_range)
 
     def decode(self, outputs: Tensor) -> np.ndarray:
         """Ratings of many rows, clipped to the range of ratings: what is read never exceeds the scale."""
@@ -129,8 +152,8 @@ class CollabData(ModelData):
             "users": self.users.ids,
             "items": self.items.ids,
             "columns": [str(name) for name in self.columns],
-            "range of ratings": [f"{limit:.8g}" for limit in self.rating_range],
-            "range of outputs": [f"{limit:.8g}" for limit in self.y_range],
+            "range of ratings": [f"{limit:.8g}" for limit in self.rating_range or ()],
+            "range of outputs": [f"{limit:.8g}" for limit in self.y_range or ()],
         }
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -139,8 +162,8 @@ class CollabData(ModelData):
             "users": self.users.to_json(),
             "items": self.items.to_json(),
             "titles": self.titles[1:],
-            "y_range": list(self.y_range),
-            "rating_range": list(self.rating_range),
+            "y_range": _listed(self.y_range),
+            "rating_range": _listed(self.rating_range),
             "mean": self.mean,
             "columns": list(self.columns),
             **({} if self.folding is None else {"folding": self.folding.to_json()}),
@@ -152,6 +175,8 @@ class CollabData(ModelData):
             "seen_valid_items": self.seen_valid.items,
             "item_counts": self.item_counts,
         }
+        if self.weights is not None:
+            tensors["weights"] = self.weights
         return state, tensors
 
     @classmethod
@@ -167,13 +192,14 @@ class CollabData(ModelData):
             users=IdMap.from_json(state["users"]),
             items=IdMap.from_json(state["items"]),
             titles=[UNKNOWN_TITLE, *state["titles"]],
-            y_range=tuple(state["y_range"]),
+            y_range=_limits(state["y_range"]),
             mean=state["mean"],
             seen=SeenPairs(tensors["seen_starts"], tensors["seen_items"]),
             seen_valid=valid,
             item_counts=tensors["item_counts"],
             columns=(user_col, item_col, rating_col),
-            rating_range=tuple(state.get("rating_range", state["y_range"])),
+            rating_range=_limits(state.get("rating_range", state["y_range"])),
+            weights=tensors.get("weights"),
             folding=Folding(**state["folding"]) if "folding" in state else None,
         )
 
@@ -192,3 +218,11 @@ def _pair(pair: Any, user_col: str, item_col: str) -> tuple[Any, Any]:
     if isinstance(pair, (tuple, list, np.ndarray)) and len(pair) == 2:
         return pair[0], pair[1]
     raise ValueError(f"expected a ({user_col}, {item_col}) pair of raw ids, got {pair!r}")
+
+
+def _limits(limits: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if limits is None else (float(limits[0]), float(limits[1]))
+
+
+def _listed(limits: tuple[float, float] | None) -> list[float] | None:
+    return None if limits is None else list(limits)

@@ -139,7 +139,8 @@ def lists_of(
     frame["item"] = pd.Series(data.items.ids).iloc[item - 1].reset_index(drop=True)
     frame["title"] = np.array(data.titles, dtype=object)[item]
     frame["score"] = scores.numpy()
-    frame["rating"] = data.clip(as_ratings(model, scores).cpu().numpy())
+    if data.task == "regression":
+        frame["rating"] = data.clip(as_ratings(model, scores).cpu().numpy())
     frame["known_user"] = known.numpy()[row]
     return frame
 

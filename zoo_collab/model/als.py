@@ -40,10 +40,10 @@ def solve_rows(
         ridge: of each row, (n,), above 0.
         unobserved: weight of all pairs, those of the row among them, with the target 0.
         weights: of each pair, in the order of `pairs.items`; 1 by default.
-        targets: likewise.
+        targets: likewise; 1 by default. Several columns, (pairs, k), are solved together.
 
     Returns:
-        (n, factors), zero for rows without pairs.
+        (n, factors), or (n, factors, k); zero for rows without pairs.
 
     Example:
         >>> table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
@@ -55,9 +55,13 @@ def solve_rows(
     factors = table.shape[1]
     if bool(table[0].any()):
         raise ValueError("row 0 of the table is nobody, and must hold zeros")
-    found = table.new_zeros(len(rows), factors)
-    common, basis = torch.linalg.eigh(unobserved * (table.T @ table))
-    turned = table @ basis
+    columns = 1 if targets is None or targets.dim() == 1 else targets.shape[1]
+    found = table.new_zeros(len(rows), factors, columns)
+    basis = None
+    common, moved = table.new_zeros(factors), table
+    if unobserved:
+        common, basis = torch.linalg.eigh(unobserved * (table.T @ table))
+        common, moved = common.clamp(min=0), table @ basis
     for places in alike(pairs.starts.diff()[rows], factors):
         own = rows[places]
         counts = pairs.starts[own + 1] - pairs.starts[own]
@@ -65,22 +69,24 @@ def solve_rows(
         real = steps < counts[:, None]
         at = (pairs.starts[own][:, None] + steps).clamp(max=len(pairs.items) - 1)
         # what pads a row is nobody, whose zeros change no sum
-        others = turned[pairs.items[at].long().masked_fill_(~real, 0)]
-        wanted = real.to(table.dtype) if targets is None else targets[at] * real
-        hold = common.clamp(min=0) + ridge[places][:, None]  # the common part, diagonal
+        others = moved[pairs.items[at].long().masked_fill_(~real, 0)]
+        wanted = real.to(table.dtype)[..., None]
+        if targets is not None:
+            wanted = wanted * targets[at].reshape(*at.shape, columns)
+        hold = common + ridge[places][:, None]  # the common part, diagonal
         worth = None if weights is None else weights[at]
         solve = _by_pairs if len(steps) < factors else _by_factors
         found[places] = solve(others, hold, wanted, worth)
-    return found @ basis.T
+    found = found if basis is None else basis @ found
+    return found if targets is not None and targets.dim() == 2 else found.squeeze(2)
 
 
 def _by_factors(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None) -> Tensor:
-    """(rows, factors) from systems of `factors` equations."""
+    """(rows, factors, columns) from systems of `factors` equations."""
     weighed = others if worth is None else others * worth[..., None]
     system = weighed.transpose(1, 2) @ others
     system.diagonal(dim1=1, dim2=2).add_(hold)
-    sums = wanted[:, None] @ weighed
-    return torch.cholesky_solve(sums.transpose(1, 2), torch.linalg.cholesky(system)).squeeze(-1)
+    return torch.cholesky_solve(weighed.transpose(1, 2) @ wanted, torch.linalg.cholesky(system))
 
 
 def _by_pairs(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None) -> Tensor:
@@ -88,8 +94,7 @@ def _by_pairs(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None
     held = others / hold[:, None]
     system = held @ others.transpose(1, 2)
     system.diagonal(dim1=1, dim2=2).add_(1.0 if worth is None else 1 / worth)
-    found = torch.cholesky_solve(wanted[..., None], torch.linalg.cholesky(system))
-    return (found.transpose(1, 2) @ held).squeeze(1)
+    return held.transpose(1, 2) @ torch.cholesky_solve(wanted, torch.linalg.cholesky(system))
 
 
 def alike(counts: Tensor, factors: int) -> Iterator[Tensor]:
@@ -140,16 +145,17 @@ def implicit_factors(
     reuse_freed_memory()
     n_users = len(seen.starts) - 1
     draw = torch.Generator().manual_seed(seed)
-    users = torch.zeros(n_users, factors)
-    items = torch.randn(n_items, factors, generator=draw) * (0.1 / factors**0.5)
+    device = seen.starts.device
+    users = torch.zeros(n_users, factors, device=device)
+    items = (torch.randn(n_items, factors, generator=draw) * (0.1 / factors**0.5)).to(device)
     items[0] = 0
-    by_item, order = _turned(seen, n_items)
+    by_item, order = turned(seen, n_items)
     of_item = None if weights is None else weights[order]
     ridges = [
         (wd * (pairs.starts.diff() + unobserved * others) ** exponent).float()
         for pairs, others in ((seen, n_items - 1), (by_item, n_users - 1))
     ]
-    everyone, everything = torch.arange(n_users), torch.arange(n_items)
+    everyone, everything = (torch.arange(n, device=items.device) for n in (n_users, n_items))
     for _ in range(iterations):
         users = solve_rows(items, seen, everyone, ridge=ridges[0], unobserved=unobserved, weights=weights)
         items = solve_rows(
@@ -159,11 +165,10 @@ def implicit_factors(
     return users, items
 
 
-def _turned(pairs: SeenPairs, n_items: int) -> tuple[SeenPairs, Tensor]:
+def turned(pairs: SeenPairs, n_items: int) -> tuple[SeenPairs, Tensor]:
     """The users of each item, and where each of these pairs stood."""
-    rows, items = pairs.places(torch.arange(len(pairs.starts) - 1))
+    rows, items = pairs.places(torch.arange(len(pairs.starts) - 1, device=pairs.starts.device))
     order = items.argsort(stable=True)
-    starts = torch.cat(
-        [torch.zeros(1, dtype=torch.int64), torch.bincount(items, minlength=n_items).cumsum(0)]
-    )
+    starts = torch.bincount(items, minlength=n_items).cumsum(0)
+    starts = torch.cat([starts.new_zeros(1), starts])
     return SeenPairs(starts, rows[order].int()), order

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from zoo_collab.model.fold_in import Folding, Pairs, Prior, fold_in, hold_of, parts_of
+from zoo_collab.model.fold_in import Folding, Pairs, Prior, fold_in, hold_of, known_rows, parts_of
 from zoo_collab.model.vector_scores import scores_of, squeezed
 
 
@@ -42,7 +42,7 @@ def carried(model: nn.Module, items: np.ndarray, ratings: np.ndarray, folding: F
     Args:
         model: `EmbeddingDotBias` or `EmbeddingNet`.
         items: indexes of rated items, known ones, (ratings,).
-        ratings: (ratings,).
+        ratings: (ratings,); without ratings how sure each pair is.
         folding: as of `fold_in`.
         item: the index of the one that is asked for.
     """
@@ -54,11 +54,11 @@ def carried(model: nn.Module, items: np.ndarray, ratings: np.ndarray, folding: F
     score, direction = (part[0, 0] for part in scores.hold(torch.tensor([[item]])).scores(vector))
     raw, directions = (part[0] for part in scores.hold(everything).scores(vector))
     if folding.unobserved is not None:
-        table = model.get_submodule("item_factors").get_parameter("weight").detach().cpu().double()
-        own = table[everything[0]]
-        system = own.T @ own + folding.unobserved * table.T @ table
+        table = known_rows(model.get_submodule("item_factors"))  # type: ignore[arg-type]
+        own, sure = table[everything[0]], torch.from_numpy(np.asarray(ratings, dtype=np.float64))
+        system = (own * sure[:, None]).T @ own + folding.unobserved * table.T @ table
         system.diagonal().add_(hold_of(folding, len(items), len(table)))
-        parts = own @ torch.linalg.solve(system, direction[:factors])
+        parts = (own @ torch.linalg.solve(system, direction[:factors])) * sure
         return Carried(float(score - parts.sum()), 0.0, parts.numpy(), float(score))
     prior = Prior.learned(scores)
     moved = torch.linalg.solve_triangular(prior.root, (vector - prior.mean).T, upper=False)[:, 0]

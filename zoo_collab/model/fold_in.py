@@ -52,7 +52,8 @@ class Pairs(NamedTuple):
 
     Attributes:
         pairs: index of the row, from 0, and of the other side.
-        ratings: of each pair, in the order of `pairs.items`, float64.
+        ratings: of each pair, in the order of `pairs.items`, float64; without ratings how sure it is, 1 for a
+            pair that was taken once.
     """
 
     pairs: SeenPairs
@@ -146,7 +147,7 @@ def fold_in(
     """
     scores = scores_of(model, side)
     if folding.unobserved is not None:
-        return _without_ratings(model, given.pairs, folding, side)
+        return _without_ratings(model, given, folding, side)
     prior = Prior.learned(scores) if prior is None else prior
     found = prior.mean.repeat(len(given.pairs.starts) - 1, 1)
     for rows, others, real, ratings in _padded(given, found.shape[1]):
@@ -234,18 +235,27 @@ def hold_of(folding: Folding, pairs: Any, others: int) -> Any:
     return folding.wd * (pairs + unobserved * (others - 1)) ** folding.exponent
 
 
-def _without_ratings(model: nn.Module, pairs: SeenPairs, folding: Folding, side: str) -> Tensor:
-    """Factors of which pairs exist, with a bias of zero."""
+def known_rows(table: nn.Embedding) -> Tensor:
+    """Its rows, float64 on the CPU, with zeros for nobody."""
+    rows = table.weight.detach().cpu().double()
+    rows = rows.clone()
+    rows[0] = 0
+    return rows
+
+
+def _without_ratings(model: nn.Module, given: Pairs, folding: Folding, side: str) -> Tensor:
+    """Factors of which pairs exist, with a bias of zero; the ratings are how sure each pair is."""
     if not isinstance(model, EmbeddingDotBias):
         raise TypeError(
             f"pairs without ratings are folded into factors (EmbeddingDotBias), not a {type(model).__name__}"
         )
     other = model.item_factors if side == "user" else model.user_factors
-    table = other.weight.detach().cpu().double()
+    table = known_rows(other)
+    pairs, worth = given
     rows = torch.arange(len(pairs.starts) - 1)
     unobserved: Any = folding.unobserved
     hold = hold_of(folding, pairs.starts.diff(), len(table)).double()
-    found = solve_rows(table, pairs, rows, ridge=hold, unobserved=unobserved)
+    found = solve_rows(table, pairs, rows, ridge=hold, unobserved=unobserved, weights=worth)
     return torch.cat([found, found.new_zeros(len(found), 1)], 1)
 
 

@@ -36,9 +36,9 @@ def _check_sizes(n_users: int, n_items: int, n_factors: int, y_range: Sequence[f
         raise ValueError(f"y_range is (lowest, highest) with lowest < highest, got {tuple(y_range)}")
 
 
-def _embedding(n_rows: int, width: int, std: float = 0.01) -> nn.Embedding:
+def _embedding(n_rows: int, width: int, sparse: bool, std: float = 0.01) -> nn.Embedding:
     """Rows of small random numbers; row 0, the unknown id, is zero and stays zero."""
-    table = nn.Embedding(n_rows, width, padding_idx=0)
+    table = nn.Embedding(n_rows, width, padding_idx=0, sparse=sparse)
     with torch.no_grad():
         nn.init.trunc_normal_(table.weight, std=std, a=-2 * std, b=2 * std)
         table.weight[0] = 0
@@ -75,6 +75,9 @@ class EmbeddingDotBias(nn.Module):
         n_factors: width of both tables.
         y_range: (lowest, highest) value that can be predicted; None leaves the output free.
         mean: the prediction for an unknown user and an unknown item; None means the middle of the range.
+        clip: cut what lies outside the range instead of squeezing everything into it: for factors that were
+            fitted in closed form.
+        sparse: whether the tables have sparse gradients, for `zoo.RowAdamW`.
 
     Example:
         >>> model = EmbeddingDotBias(10, 20, 5, y_range=(1, 5), mean=3.5)
@@ -89,21 +92,30 @@ class EmbeddingDotBias(nn.Module):
         n_factors: int = 50,
         y_range: Sequence[float] | None = None,
         mean: float | None = None,
+        clip: bool = False,
+        sparse: bool = False,
     ):
         super().__init__()
         _check_sizes(n_users, n_items, n_factors, y_range)
-        self.user_factors = _embedding(n_users, n_factors)
-        self.item_factors = _embedding(n_items, n_factors)
-        self.user_bias = _embedding(n_users, 1)
-        self.item_bias = _embedding(n_items, 1)
+        self.user_factors = _embedding(n_users, n_factors, sparse)
+        self.item_factors = _embedding(n_items, n_factors, sparse)
+        self.user_bias = _embedding(n_users, 1, sparse)
+        self.item_bias = _embedding(n_items, 1, sparse)
         self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
-        self.register_buffer("middle", torch.tensor(_middle(mean, y_range), dtype=torch.float32))
+        self.clip = bool(clip)
+        middle = _middle(mean, None if clip else y_range)
+        self.register_buffer("middle", torch.tensor(middle, dtype=torch.float32))
 
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Ratings, shape (n,), of user and item indexes, each of shape (n,)."""
-        dot = (self.user_factors(users) * self.item_factors(items)).sum(-1)
-        dot = dot + self.user_bias(users).squeeze(-1) + self.item_bias(items).squeeze(-1)
-        return _into_range(dot + self.middle, self.y_range)
+    def forward(self, users: Tensor, items: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """Ratings, shape (n,), of user and item indexes, each of shape (n,). With `negatives`, item indexes
+        of shape (m,), also those of every user with each of them: (n, 1 + m)."""
+        of_users, of_items = self.user_factors(users), self.item_factors(items)
+        dot = (of_users * of_items).sum(-1) + self.item_bias(items).squeeze(-1)
+        if negatives is None:
+            return self.squash(dot + self.user_bias(users).squeeze(-1) + self.middle)
+        others = of_users @ self.item_factors(negatives).T + self.item_bias(negatives).T
+        dot = torch.cat([dot[:, None], others], dim=1)
+        return self.squash(dot + self.user_bias(users) + self.middle)
 
     def all_scores(self, users: Tensor) -> Tensor:
         """What every item gets before the range, shape (len(users), n_items), by one matrix product."""
@@ -112,6 +124,8 @@ class EmbeddingDotBias(nn.Module):
 
     def squash(self, scores: Tensor) -> Tensor:
         """Ratings of scores."""
+        if self.clip and self.y_range is not None:
+            return scores.clamp(*self.y_range)
         return _into_range(scores, self.y_range)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
@@ -135,6 +149,7 @@ class EmbeddingNet(nn.Module):
             `len(hidden) + 1` numbers; with `len(hidden)` numbers the embeddings keep everything.
         y_range: (lowest, highest) value that can be predicted; None leaves the output free.
         mean: where the output starts before training; None means the middle of the range.
+        sparse: whether the tables have sparse gradients, for `zoo.RowAdamW`.
 
     Example:
         >>> model = EmbeddingNet(10, 20, (8, 16), hidden=[32, 16], dropouts=[0.05, 0.1, 0.1], y_range=(1, 5))
@@ -151,6 +166,7 @@ class EmbeddingNet(nn.Module):
         dropouts: float | Sequence[float] = 0.0,
         y_range: Sequence[float] | None = None,
         mean: float | None = None,
+        sparse: bool = False,
     ):
         super().__init__()
         widths = [n_factors, n_factors] if isinstance(n_factors, int) else list(n_factors)
@@ -167,8 +183,8 @@ class EmbeddingNet(nn.Module):
                 f"dropouts needs {len(hidden)} or {len(hidden) + 1} numbers for {len(hidden)} hidden layers,"
                 f" got {len(list(dropouts))}"  # pyright: ignore[reportArgumentType]
             )
-        self.user_factors = _embedding(n_users, widths[0], std=0.05)
-        self.item_factors = _embedding(n_items, widths[1], std=0.05)
+        self.user_factors = _embedding(n_users, widths[0], sparse, std=0.05)
+        self.item_factors = _embedding(n_items, widths[1], sparse, std=0.05)
         layers: list[nn.Module] = [nn.Dropout(rates[0])] if rates[0] else []
         size = sum(widths)
         for n_out, rate in zip(hidden, rates[1:], strict=True):

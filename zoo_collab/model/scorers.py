@@ -117,7 +117,7 @@ def ease(seen: SeenPairs, n_items: int, wd: float = 200.0) -> ItemWeights:
 def _together(seen: SeenPairs, n_items: int) -> Tensor:
     """Users that have both items, (n_items, n_items), float32."""
     if n_items > MOST_ITEMS:
-        raise ValueError(
+        raise TooManyItems(
             f"{n_items:,} items make a table of {n_items**2 * 4 / 1e9:.0f} GB: models that weigh every pair "
             f"of items are for {MOST_ITEMS:,} items at most; factors (implicit ALS) are for more"
         )
@@ -127,3 +127,7 @@ def _together(seen: SeenPairs, n_items: int) -> Tensor:
     parts: Any = (ones, seen.items.numpy(), seen.starts.numpy())
     held = csr_matrix(parts, shape=(len(seen.starts) - 1, n_items))
     return torch.from_numpy((held.T @ held).toarray())
+
+
+class TooManyItems(ValueError):
+    """A table of all pairs of items would not fit."""

@@ -88,7 +88,8 @@ class DotScores:
         other = "item" if side == "user" else "user"
         self._own = [getattr(model, f"{side}_{part}").weight for part in ("factors", "bias")]
         self._other = [getattr(model, f"{other}_{part}").weight for part in ("factors", "bias")]
-        self._middle, self.y_range = float(model.get_buffer("middle")), model.y_range
+        self._middle = float(model.get_buffer("middle"))
+        self.y_range = None if model.clip else model.y_range  # what is cut off is a plain sum
 
     def __len__(self) -> int:
         return len(self._own[0]) - 1

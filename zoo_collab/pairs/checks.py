@@ -9,6 +9,7 @@ import pandas as pd
 
 from zoo.data.csv_file import check_columns
 from zoo.errors import some
+from zoo_collab.pairs.seen import distinct_pairs
 
 
 def _plain(value: Any) -> Any:
@@ -47,6 +48,21 @@ def checked_ratings(
     return numbers.astype(np.float32)
 
 
+def checked_weights(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    """How much each row counts, float32, above 0."""
+    check_columns(df, [column], where)
+    weights = checked_ratings(df, column, where, None)
+    bad = weights <= 0
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{where}: column {column!r} holds the weight {float(weights[row]):g} in row "
+            f"{_plain(df.index[row])!r}; a pair counts more than 0 ({int(bad.sum())} such rows): drop what "
+            "was not taken, what is missing from the table is what was not"
+        )
+    return weights
+
+
 def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
     """When each rating was given, as numbers that grow with time."""
     check_columns(df, [column], where)
@@ -77,6 +93,11 @@ def as_times(values: pd.Series, what: str) -> np.ndarray:
 
 def repeated_pairs(users: pd.Series, items: pd.Series, where: str) -> int:
     """Number of rows whose (user, item) pair stands in an earlier row already."""
+    if isinstance(users.dtype, pd.CategoricalDtype) and isinstance(items.dtype, pd.CategoricalDtype):
+        codes: Any = [column.array.codes for column in (users, items)]  # pyright: ignore
+        if min(map(np.min, codes)) >= 0:
+            pairs = distinct_pairs(codes[0] + 1, codes[1] + 1, len(users.dtype.categories) + 1)
+            return len(users) - sum(map(len, pairs))
     try:
         return int(pd.DataFrame({"user": users, "item": items}).duplicated().sum())
     except TypeError:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from zoo.data.csv_file import check_columns
 from zoo.errors import some
-from zoo_collab.pairs.checks import checked_ids, checked_ratings
+from zoo_collab.pairs.checks import checked_ids, checked_ratings, checked_weights
 from zoo_collab.pairs.ids import IdMap
+
+WEIGHT = "how often"
 
 log = logging.getLogger("zoo.collab")
 
@@ -40,7 +42,7 @@ class Given:
         cls,
         ratings: Any,
         items: IdMap,
-        columns: tuple[str, str, str],
+        columns: tuple[str, str, str | None],
         limits: tuple[float, float] | None,
     ) -> Given:
         """From whatever was given; unknown items are told once, and do not count.
@@ -50,7 +52,8 @@ class Given:
                 rating) pairs; or a frame with the columns of items and ratings, and of users where it is
                 about several. A frame without ratings is of what is liked.
             items: the items of the model.
-            columns: names of the user, item and rating column.
+            columns: names of the user, item and rating column; without ratings None, and then what is given
+                with an item is how often it was taken, and a frame says only which pairs there are.
             limits: the lowest and the highest that the model can answer; None takes all numbers.
 
         Raises:
@@ -63,10 +66,12 @@ class Given:
             ([2], [4.0], [None])
         """
         user_col, item_col, rating_col = columns
-        frame = as_frame(ratings, columns)
+        frame = as_frame(ratings, item_col, rating_col)
         raw = checked_ids(frame, item_col, "the ratings given")
         worth = None
-        if rating_col in frame:
+        if rating_col is None and WEIGHT in frame and not isinstance(ratings, pd.DataFrame):
+            worth = checked_weights(frame, WEIGHT, "the ratings given").astype(np.float64)
+        elif rating_col is not None and rating_col in frame:
             worth = checked_ratings(frame, rating_col, "the ratings given", None).astype(np.float64)
             check_reach(worth, raw, limits, "the ratings given")
         people, rows = [None], np.zeros(len(frame), dtype=np.int64)
@@ -78,9 +83,9 @@ class Given:
         return cls(people, *_last(rows.astype(np.int64), index, worth))
 
 
-def as_frame(ratings: Any, columns: tuple[str, str, str]) -> pd.DataFrame:
+def as_frame(ratings: Any, item_col: str, rating_col: str | None) -> pd.DataFrame:
     """Ratings, in any of the forms that `Given.read` takes, as a frame."""
-    _, item_col, rating_col = columns
+    rating_col = WEIGHT if rating_col is None else rating_col
     if isinstance(ratings, pd.DataFrame):
         check_columns(ratings, [item_col], "the ratings given")
         frame = ratings.reset_index(drop=True)

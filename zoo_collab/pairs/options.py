@@ -18,15 +18,18 @@ class TableOptions(TypedDict, total=False):
             numbers.
         time_col: the column that says when each rating was given: dates, or numbers that grow with time. For
             splits (`by_time`), and for which of several ratings is the last.
+        weight_col: where there are no ratings, the column that says how much each row counts, such as how
+            often a song was heard; above 0. None counts all rows alike, repeated ones each time.
         duplicates: what to do where a user has rated an item several times: "keep" all of them, keep the
-            "last" (by time, without a time column in the order of the rows), take their "mean", or refuse
-            them ("error"). Row numbers in `val_idxs` stay those of the table given.
+            "last" (by time, without a time column in the order of the rows), take their "mean" or their "sum"
+            (for weights), or refuse them ("error"). Row numbers in `val_idxs` stay those of the table given.
     """
 
     item_titles: Titles | None
     title_col: str
     rating_range: tuple[float, float] | None
     time_col: str | None
+    weight_col: str | None
     duplicates: str
 
 
@@ -35,5 +38,6 @@ TABLE_DEFAULTS: dict[str, Any] = {
     "title_col": "title",
     "rating_range": None,
     "time_col": None,
+    "weight_col": None,
     "duplicates": "keep",
 }

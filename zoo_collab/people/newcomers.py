@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from zoo.data.csv_file import check_columns
 from zoo.engine.modes import preserve_modes
 from zoo_collab.data.collab_data import CollabData
-from zoo_collab.data.rows import noise_of
+from zoo_collab.data.rows import noise_of, worth_of
 from zoo_collab.lists.recommend import Items, allowed_items, checked_n, item_indexes, lists_of
 from zoo_collab.model.fold_in import Folding, Pairs, fold_in, with_people
 from zoo_collab.model.vector_scores import can_fold, scores_of
@@ -24,8 +23,6 @@ from zoo_collab.pairs.seen import SeenPairs
 from zoo_collab.pairs.titles import Titles
 from zoo_collab.people.update import Update, update
 
-log = logging.getLogger("zoo.collab")
-
 
 class People:
     """The part of a `CollabLearner` that answers people who were not in training, and takes them in."""
@@ -33,6 +30,7 @@ class People:
     model: nn.Module
     data: CollabData
     _noise: float | None = None
+    _of_pairs: Folding | None = None  # how factors of pairs without ratings were fitted
 
     def recommend_for(
         self,
@@ -51,7 +49,8 @@ class People:
             ratings: {item: rating}; a Series of ratings by item; a list of items that are liked, which count
                 as the highest rating, or of (item, rating) pairs; or a frame with the columns of items and
                 ratings, and of users, where it is about several people. Unknown items are told, and do not
-                count.
+                count. For pairs without ratings (after `fit_als`) a list of items, {item: how often}, or a
+                frame of pairs, each of which counts once.
             n: items a list; fewer come back where fewer are left.
             only, exclude: as of `recommend`.
             exclude_given: leave out the items of `ratings`.
@@ -117,6 +116,7 @@ class People:
         ratings: pd.DataFrame,
         titles: Titles | None = None,
         *,
+        weight_col: str | None = None,
         compare_refit: Callable[[Any], Any] | None = None,
         held_out: pd.DataFrame | None = None,
     ) -> Update:
@@ -133,6 +133,8 @@ class People:
         Args:
             ratings: frame with the columns of users, items and ratings of the table.
             titles: of new items, as `item_titles` of the table; others that they name are renamed.
+            weight_col: without ratings, the column that says how much each row counts; weights of a pair that
+                had been there before add up.
             compare_refit: how to train a fresh learner on all rows, such as `lambda learn:
                 learn.fit_one_cycle(5, 5e-3)`, to see how far this one is from it. It takes as long as that.
             held_out: ratings to judge both by.
@@ -145,35 +147,42 @@ class People:
                 (`data.y_range`); nothing is changed then.
             TypeError: for models without factors, and for ids of another kind than those of training.
         """
-        return update(self, ratings, titles, compare_refit=compare_refit, held_out=held_out)
+        return update(self, ratings, titles, weight_col, compare_refit=compare_refit, held_out=held_out)
 
     def _guests(self, ratings: Any) -> tuple[Given, nn.Module]:
         """What was given, and a model of those who gave it, the first with index 1."""
         scores_of(self.model, "user")  # whether it can be done at all
         folding = self._folding()
-        limits = self.data.y_range if folding.unobserved is None else None
-        given = Given.read(ratings, self.data.items, self.data.columns, limits)
-        if limits is None and given.ratings is not None:
-            log.info("the model was fitted to which pairs there are: the ratings given count as pairs")
+        given = Given.read(ratings, self.data.items, self.data.columns, self.data.y_range)
         return given, with_people(self.model, self._vectors(given, folding))
 
     def _vectors(self, given: Given, folding: Folding) -> Tensor:
-        worth = (
-            np.full(len(given.rows), self.data.rating_range[1]) if given.ratings is None else given.ratings
-        )
+        worth = worth_of(self.data, given)
         pairs = Pairs.of(given.rows, given.items, worth, len(given.people))
         return fold_in(self.model, pairs, folding)
 
     def _folding(self) -> Folding:
         """How ratings are folded in: what the data say, or what the training rows tell."""
+        found = self._known_folding()
+        if found is None:
+            raise ValueError(
+                "these factors of pairs without ratings were not fitted in closed form, and only to such "
+                "people can be added: fit_als(), or say how they were fitted, "
+                "learn.data.folding = Folding(unobserved=0.3)"
+            )
+        return found
+
+    def _known_folding(self) -> Folding | None:
         if self.data.folding is not None:
             return self.data.folding
+        if self.data.task == "implicit":
+            return self._of_pairs
         if self._noise is None:
             self._noise = noise_of(self.model, self.data)
         return Folding(self._noise)
 
     def _weights_changed(self, by: str) -> None:
-        self._noise = None
+        self._noise = self._of_pairs = None
         super()._weights_changed(by)  # type: ignore[misc]
 
     def _exported(self, *, smaller: bool) -> Iterator[tuple[nn.Module, Any]]:
@@ -181,7 +190,7 @@ class People:
         for model, data in super()._exported(smaller=smaller):  # type: ignore[misc]
             if can_fold(model) and data.folding is None:
                 data = copy.copy(data)
-                data.folding = self._folding()
+                data.folding = self._known_folding()
             yield model, data
 
 

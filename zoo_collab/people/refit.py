@@ -64,6 +64,10 @@ def check_refit(learn: Any, fit: Any, held_out: pd.DataFrame | None) -> None:
     if learn.data.train_dl is None:
         raise ValueError("a refit needs the training rows, and this learner has none")
     if held_out is not None:
+        if learn.data.task == "implicit":
+            raise ValueError(
+                "held_out= are ratings, and these data have none: evaluate_ranking() judges lists"
+            )
         check_columns(held_out, list(learn.data.columns), "held_out")
     spec_of(learn.model)
 

@@ -65,6 +65,7 @@ def update(
     learn: Any,
     ratings: pd.DataFrame,
     titles: Titles | None = None,
+    weight_col: str | None = None,
     *,
     compare_refit: Callable[[Any], Any] | None = None,
     held_out: pd.DataFrame | None = None,
@@ -74,7 +75,7 @@ def update(
     for side in ("user", "item"):
         scores_of(learn.model, side)
     folding: Folding = learn._folding()
-    growth = grow(learn.data, ratings, titles, rated=folding.unobserved is None)
+    growth = grow(learn.data, ratings, titles, weight_col)
     counts = {"user": len(learn.data.users), "item": len(learn.data.items)}
     larger = _larger(learn.model, {"user": len(growth.data.users), "item": len(growth.data.items)})
     found = {side: np.unique(part) for side, part in zip(counts, growth.new[:2], strict=True)}

@@ -13,7 +13,7 @@ from torch import nn
 
 from zoo.inspect.plots import figure
 from zoo_collab.data.collab_data import CollabData
-from zoo_collab.data.rows import training_rows
+from zoo_collab.data.rows import training_rows, worth_of
 from zoo_collab.model.carried import carried
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.model.vector_scores import scores_of, squeezed
@@ -29,7 +29,7 @@ class Why:
         user, item: raw ids; the user is None where ratings were given instead.
         title: of the item.
         score: the model's, before it is squeezed into a range.
-        rating: the same on the scale of ratings.
+        rating: the same on the scale of ratings; None where there are none.
         average: score of the item for the average user.
         generosity: what the person's ratings added to their bias, the same for every item.
         table: the ratings with the largest contributions, a row each: item, title, rating, contribution.
@@ -42,7 +42,7 @@ class Why:
     item: Any
     title: str
     score: float
-    rating: float
+    rating: float | None
     average: float
     generosity: float
     table: pd.DataFrame
@@ -53,11 +53,14 @@ class Why:
         who = "" if self.user is None else f" for {self.user!r}"
         shown = self.table.to_string(index=False, formatters={"contribution": "{:+.3f}".format})
         return (
-            f"{self.title} ({self.item!r}){who}: rating {self.rating:.2f}, score {self.score:+.3f} = "
+            f"{self.title} ({self.item!r}){who}: {self._rating()}score {self.score:+.3f} = "
             f"{self.average:+.3f} for the average user {self.generosity:+.3f} for generosity "
             f"{self.table['contribution'].sum():+.3f} by the ratings below "
             f"{self.others:+.3f} by others {self.rest:+.3f} not by ratings\n{shown}"
         )
+
+    def _rating(self) -> str:
+        return "" if self.rating is None else f"rating {self.rating:.2f}, "
 
     def plot(self) -> Figure:
         """A bar for what every rating added to the score of the average user, or took from it."""
@@ -76,8 +79,10 @@ class Why:
         axes.margins(x=0.2)
         axes.set(xlabel="part of the score")
         who = "" if self.user is None else f" for {self.user!r}"
-        told = f"score {self.score:+.2f}, that is {self.average:+.2f} for the average user and"
-        drawn.suptitle(f"{short(self.title, 60)}{who}: rating {self.rating:.2f}\n{told}", fontsize="medium")
+        told = (
+            f"{self._rating()}score {self.score:+.2f}, that is {self.average:+.2f} for the average user and"
+        )
+        drawn.suptitle(f"{short(self.title, 60)}{who}\n{told}", fontsize="medium")
         return drawn
 
 
@@ -100,7 +105,7 @@ def why(
         )
     asked = index_of(item, data.items, data.titles)
     known = 0 if user is None else index_of(user, data.users)
-    items, worth = _own(data, known, ratings, folding)
+    items, shown, worth = _own(data, known, ratings)
     found = carried(model, items, worth, folding, asked)
     score = found.score
     if known:
@@ -112,12 +117,12 @@ def why(
         {
             "item": pd.Series(data.items.ids).iloc[items[first] - 1].to_numpy(),
             "title": [data.titles[index] for index in items[first]],
-            "rating": worth[first],
+            "rating": shown[first],
             "contribution": found.parts[first],
         }
     )
     answer, _ = squeezed(torch.tensor(score), scores.y_range)
-    rating = float(data.clip(answer.numpy()))
+    rating = float(data.clip(answer.numpy())) if data.task == "regression" else None
     user = data.users.ids[known - 1] if known else user
     told = found.start + found.generosity + float(found.parts.sum())
     return Why(
@@ -126,26 +131,31 @@ def why(
     )  # fmt: skip
 
 
-def _own(data: CollabData, user: int, ratings: Any, folding: Folding) -> tuple[np.ndarray, np.ndarray]:
-    """Item indexes and ratings of a person."""
-    rated = folding.unobserved is None
+def _own(data: CollabData, user: int, ratings: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Item indexes of a person's ratings, these as they are, and as a fold-in takes them."""
     if ratings is not None:
-        given = Given.read(ratings, data.items, data.columns, data.y_range if rated else None)
+        given = Given.read(ratings, data.items, data.columns, data.y_range)
         if len(given.people) != 1:
             raise ValueError(f"why is about one person, and these ratings are of {len(given.people)}")
-        top = data.rating_range[1] if rated else 1.0
-        return given.items, np.full(len(given.items), top) if given.ratings is None else given.ratings
-    rows = training_rows(data)
-    if rows is None and not rated:
-        items = data.seen.of(user).long().numpy()
-        return items, np.ones(len(items))
-    if rows is None:
-        raise ValueError(
-            "the training rows are not at hand (an export holds which items were rated, not how): give the "
-            "ratings of this user, why(user, item, ratings={item: rating})"
-        )
-    own = (rows.users == user) & (rows.items > 0)
-    return rows.items[own].astype(np.int64), rows.ratings[own].astype(np.float64)
+    elif data.task == "implicit":
+        part = slice(int(data.seen.starts[user]), int(data.seen.starts[user + 1]))
+        times = None if data.weights is None else data.weights[part].double().numpy()
+        items = data.seen.items[part].long().numpy()
+        given = Given([None], np.zeros(len(items), dtype=np.int64), items, times)
+    else:
+        rows = training_rows(data)
+        if rows is None:
+            raise ValueError(
+                "the training rows are not at hand (an export holds which items were rated, not how): give "
+                "the ratings of this user, why(user, item, ratings={item: rating})"
+            )
+        own = (rows.users == user) & (rows.items > 0)
+        items, stars = rows.items[own].astype(np.int64), rows.ratings[own].astype(np.float64)
+        given = Given([None], np.zeros(len(items), dtype=np.int64), items, stars)
+    worth = worth_of(data, given)
+    if given.ratings is not None:
+        return given.items, given.ratings, worth
+    return given.items, np.ones(len(worth)) if data.task == "implicit" else worth, worth
 
 
 def short(title: str, most: int = 36) -> str:

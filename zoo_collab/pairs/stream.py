@@ -1,0 +1,328 @@
+"""Ratings in Parquet files as memory maps of numbers, made once in two passes; needs little memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.distributed.group import write_once
+from zoo.errors import did_you_mean, some
+from zoo.folders import atomic_folder, present_folder
+from zoo_collab.pairs.checks import checked_ratings, checked_times
+from zoo_collab.pairs.ids import IdMap
+
+ROWS = 1 << 20
+"""Rows that are in memory at a time."""
+
+_FORMAT = 1
+_META, _USERS, _ITEMS, _RATINGS, _TIMES = "meta.json", "users.i32", "items.i32", "ratings.f32", "times"
+_BUFFER = 1 << 16  # bytes that are read of a column at a time
+
+Files = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+class StoredPairs:
+    """Who rated what and how much, as numbers in a folder: `users.i32` and `items.i32` (places in the sorted
+    ids), `ratings.f32`, `times.i64` or `times.f64`, both lists of ids and `meta.json`. Made by `build`.
+
+    Attributes:
+        folder: where it lies.
+        users, items: raw ids by row, categorical columns whose codes are memory maps where the number of ids
+            asks for 32 bits.
+        ratings: float32, a memory map. Writing to it changes nothing on disk.
+        times: int64 or float64, likewise; None without a time column.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> frame = pd.DataFrame({"who": ["bo", "al", "bo"], "film": [9, 7, 7], "stars": [4.0, 2.0, 5.0]})
+        >>> frame.to_parquet(folder / "ratings.parquet")
+        >>> pairs = StoredPairs.build(folder, "ratings.parquet", ("who", "film", "stars"))
+        >>> pairs.users.tolist(), pairs.items.array.codes.tolist(), pairs.ratings.tolist()
+        (['bo', 'al', 'bo'], [1, 0, 0], [4.0, 2.0, 5.0])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf8"))
+        rows = self.meta["rows"]
+        self.users, self.items = (
+            _column(_mapped(folder / codes, "<i4", rows), _ids_file(folder, codes))
+            for codes in (_USERS, _ITEMS)
+        )
+        self.ratings = _mapped(folder / _RATINGS, "<f4", rows)
+        kind = self.meta["times"]
+        self.times = None if kind is None else _mapped(folder / f"{_TIMES}.{kind}", f"<{kind[0]}8", rows)
+
+    @classmethod
+    def build(
+        cls, path: Path, files: Files, columns: tuple[str, str, str], time_col: str | None = None
+    ) -> StoredPairs:
+        """Makes the folder below `path/ratings`, or opens it if it holds what these files hold: as long as
+        they have the size and the time of change that they had.
+
+        A first pass collects the ids, a second writes numbers, about a million rows at a time. The folder
+        appears when it is complete.
+
+        Args:
+            path: what the names of the files are relative to.
+            files: a Parquet file, a folder of them, or a list of files.
+            columns: of users, items and ratings.
+            time_col: of times.
+
+        Raises:
+            FileNotFoundError: for a file that is not there.
+            ValueError: for files that cannot be read, lack a column or do not go together; for missing ids,
+                and for ratings and times as `CollabFilterDataset` refuses them. File and row are named.
+        """
+        found = parquet_files(path, files)
+        names = [*columns, *([] if time_col is None else [time_col])]
+        stamps = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
+        about = {"format": _FORMAT, "files": stamps, "columns": names}
+        named = hashlib.sha256(json.dumps([[name for name, *_ in stamps], names]).encode()).hexdigest()
+        folder = path / "ratings" / f"{found[0].stem}-{named[:12]}"
+        if _about(folder) != about:
+            write_once(folder, lambda: _write(folder, found, columns, time_col, about))
+        return cls(present_folder(folder))
+
+    def __len__(self) -> int:
+        return len(self.ratings)
+
+    def encoded(self, ids: IdMap, column: pd.Series) -> np.ndarray:
+        """Indexes of the ids of a column such as `users`, int32; those that `ids` does not know get 0.
+
+        Returns:
+            A memory map of a file that has no name and goes with it.
+        """
+        place: Any = column.array
+        lookup = ids.encode(place.categories, warn=False).astype(np.int32)
+        return self._on_disk((lookup[place.codes[start:stop]] for start, stop in _blocks(len(column))), "<i4")
+
+    def taken(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """`values[rows]`, as a memory map of a file that has no name and goes with it."""
+        parts = (values[rows[start:stop]] for start, stop in _blocks(len(rows)))
+        return self._on_disk(parts, values.dtype)
+
+    def _on_disk(self, parts: Iterable[np.ndarray], dtype: Any) -> np.ndarray:
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            for part in parts:
+                file.write(np.ascontiguousarray(part, dtype).tobytes())
+            file.flush()
+            count = file.tell() // np.dtype(dtype).itemsize
+            return np.memmap(file, dtype, mode="c", shape=(count,)) if count else np.zeros(0, dtype)
+
+
+def parquet_files(path: Path, files: Files) -> list[Path]:
+    """The files, in order; of a folder those below it that end in ".parquet".
+
+    Raises:
+        FileNotFoundError: naming the first that is not there.
+        ValueError: for a folder without any, and an empty list.
+    """
+    given = [files] if isinstance(files, str | os.PathLike) else list(files)
+    found: list[Path] = []
+    for name in given:
+        file = path / name
+        if file.is_dir():
+            inside = sorted(file.rglob("*.parquet"))
+            if not inside:
+                raise ValueError(f"{file}: there is no file that ends in .parquet")
+            found += inside
+        elif file.is_file():
+            found.append(file)
+        else:
+            there = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+            raise FileNotFoundError(
+                f"no ratings file {file}{did_you_mean(file.name, there)}: files are taken relative to path"
+            )
+    if not found:
+        raise ValueError("from_parquet: the list of files is empty")
+    return found
+
+
+def _write(
+    folder: Path,
+    files: list[Path],
+    columns: tuple[str, str, str],
+    time_col: str | None,
+    about: dict[str, Any],
+) -> None:
+    from pyarrow import feather, table
+
+    user_col, item_col, rating_col = columns
+    types = _types(files, about["columns"])
+    distinct = {user_col: _Distinct(), item_col: _Distinct()}
+    for file, start, batch in _batches(files, [user_col, item_col]):
+        for name, ids in distinct.items():
+            ids.add(_cast(batch.column(name), types[name], file, name, start))
+    ids = {name: one.sorted() for name, one in distinct.items()}
+    if not len(ids[user_col]):
+        raise ValueError(f"{some([str(file) for file in files])}: no rows")
+    with atomic_folder(folder) as fresh:
+        kind, rows = None, 0
+        with (
+            (fresh / _USERS).open("wb") as users,
+            (fresh / _ITEMS).open("wb") as items,
+            (fresh / _RATINGS).open("wb") as ratings,
+            (fresh / _TIMES).open("wb") as times,
+        ):
+            for file, start, batch in _batches(files, about["columns"]):
+                for name, into in ((user_col, users), (item_col, items)):
+                    column = _cast(batch.column(name), types[name], file, name, start)
+                    codes = _compute().index_in(column, value_set=ids[name])
+                    into.write(codes.to_numpy(zero_copy_only=False).astype("<i4").tobytes())
+                wanted = [rating_col] if time_col is None else [rating_col, time_col]
+                frame = batch.select(wanted).to_pandas()
+                frame.index = pd.RangeIndex(start, start + len(frame))
+                ratings.write(checked_ratings(frame, rating_col, str(file), None).astype("<f4").tobytes())
+                if time_col is not None:
+                    found = checked_times(frame, time_col, str(file))
+                    kind = "f64" if found.dtype.kind == "f" else "i64"
+                    times.write(found.astype(f"<{kind[0]}8").tobytes())
+                rows += len(frame)
+        (fresh / _TIMES).replace(fresh / f"{_TIMES}.{kind}") if kind else (fresh / _TIMES).unlink()
+        for name, codes in ((user_col, _USERS), (item_col, _ITEMS)):
+            feather.write_feather(table({"id": ids[name]}), str(fresh / f"{codes}.ids"))
+        meta = {"about": about, "rows": rows, "times": kind}
+        (fresh / _META).write_text(json.dumps(meta), encoding="utf8")
+
+
+class _Distinct:
+    """The distinct values of a column that comes in parts."""
+
+    def __init__(self) -> None:
+        self._parts: list[Any] = []
+        self._kept = self._added = 0
+
+    def add(self, column: Any) -> None:
+        self._parts.append(column.unique())
+        self._added += len(self._parts[-1])
+        if self._added > max(self._kept, ROWS):  # so that all merging takes about twice the time of the last
+            self._merge()
+
+    def _merge(self) -> None:
+        import pyarrow as pa
+
+        self._parts = [pa.concat_arrays(self._parts).unique()] if self._parts else []
+        self._kept, self._added = sum(map(len, self._parts)), 0
+
+    def sorted(self) -> Any:
+        import pyarrow as pa
+
+        self._merge()
+        if not self._parts:
+            return pa.array([])
+        (values,) = self._parts
+        return values.take(_compute().array_sort_indices(values))
+
+
+def _batches(files: list[Path], columns: Sequence[str]) -> Iterator[tuple[Path, int, Any]]:
+    """Files, the number in it of the row that comes next, and about a million rows."""
+    for file in files:
+        start = 0
+        with _opened(file) as parquet:
+            for batch in parquet.iter_batches(ROWS, columns=list(columns)):
+                yield file, start, batch
+                start += len(batch)
+
+
+def _opened(file: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
+
+
+def _types(files: list[Path], columns: Sequence[str]) -> dict[str, Any]:
+    """The type of each column, in a form that is the same for all ways in which files store it."""
+    found: dict[str, Any] = {}
+    for file in files:
+        with _opened(file) as parquet:
+            schema = parquet.schema_arrow
+        for name in columns:
+            if name not in schema.names:
+                raise ValueError(
+                    f"{file} has no column {name!r}{did_you_mean(str(name), schema.names)}. Its columns: "
+                    f"{some(schema.names, 12)}"
+                )
+            kind = _plain(schema.field(name).type)
+            if found.setdefault(name, kind) != kind:
+                raise ValueError(
+                    f"{file}: column {name!r} holds {kind}, in {files[0]} it holds {found[name]}: ids of two "
+                    "types are different ids; write both files alike"
+                )
+    return found
+
+
+def _plain(kind: Any) -> Any:
+    """Numbers and texts in their widest form, dictionaries as what they stand for."""
+    import pyarrow as pa
+
+    known = pa.types
+    if known.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if known.is_string(kind) or known.is_large_string(kind) or known.is_string_view(kind):
+        return pa.large_string()
+    if known.is_integer(kind) and not known.is_uint64(kind):
+        return pa.int64()
+    return pa.float64() if known.is_floating(kind) else kind
+
+
+def _cast(column: Any, kind: Any, file: Path, name: str, start: int) -> Any:
+    """A column of ids in its plain type."""
+    pc = _compute()
+    whole = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
+    gone = pc.is_null(whole, nan_is_null=True)
+    if count := pc.sum(gone).as_py():
+        row = start + pc.index(gone, True).as_py()
+        raise ValueError(
+            f"{file}: column {name!r} has no id in row {row} ({count} such rows among those read with it); "
+            "drop them or give them an id"
+        )
+    return whole.cast(kind)
+
+
+def _compute() -> Any:
+    """Pyarrow's functions, which are made as it is imported."""
+    from pyarrow import compute
+
+    return compute
+
+
+def _about(folder: Path) -> dict[str, Any] | None:
+    """What a folder says that it was made of; None if it does not say."""
+    try:
+        return json.loads((present_folder(folder) / _META).read_text(encoding="utf8"))["about"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ids_file(folder: Path, codes: str) -> pd.Index:
+    from pyarrow import feather
+
+    return pd.Index(feather.read_table(str(folder / f"{codes}.ids"))["id"].to_pandas())
+
+
+def _column(codes: np.ndarray, ids: pd.Index) -> pd.Series:
+    return pd.Series(pd.Categorical.from_codes(codes, categories=ids, validate=False), copy=False)
+
+
+def _mapped(file: Path, dtype: str, count: int) -> np.ndarray:
+    size = file.stat().st_size
+    if size != count * np.dtype(dtype).itemsize:
+        raise ValueError(f"{file} is damaged ({size:,} bytes): remove its folder, and it is made anew")
+    return np.memmap(file, dtype, mode="c")
+
+
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + ROWS, count)) for start in range(0, count, ROWS))
