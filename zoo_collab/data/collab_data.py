@@ -16,6 +16,7 @@ from zoo.data.csv_file import check_columns
 from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
+from zoo_collab.model.fold_in import Folding
 from zoo_collab.model.losses import BPRLoss
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs
@@ -42,6 +43,8 @@ class CollabData(ModelData):
         columns: names of the user, item and rating column; the last is None for pairs without ratings.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
         weights: of the pairs in `seen`, in their order; None for ratings.
+        folding: how ratings of people who were not in training are folded in; None learns it from the
+            training rows.
 
     Attributes:
         task: "regression" for ratings, "implicit" for pairs that were taken.
@@ -68,6 +71,7 @@ class CollabData(ModelData):
         rating_range: tuple[float, float] | None = None,
         seen_valid: SeenPairs | None = None,
         weights: Tensor | None = None,
+        folding: Folding | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
         seen_valid = SeenPairs.none(len(users)) if seen_valid is None else seen_valid
@@ -89,7 +93,7 @@ class CollabData(ModelData):
         self.rating_range = _limits(y_range if rating_range is None else rating_range)
         self.weights = weights
         self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
-        self.columns = columns
+        self.columns, self.folding = columns, folding
 
     def default_loss(self) -> Callable | None:
         """Pairwise ranking for pairs without ratings; ratings leave it to their task."""
@@ -162,6 +166,7 @@ class CollabData(ModelData):
             "rating_range": _listed(self.rating_range),
             "mean": self.mean,
             "columns": list(self.columns),
+            **({} if self.folding is None else {"folding": self.folding.to_json()}),
         }
         tensors = {
             "seen_starts": self.seen.starts,
@@ -195,6 +200,7 @@ class CollabData(ModelData):
             columns=(user_col, item_col, rating_col),
             rating_range=_limits(state.get("rating_range", state["y_range"])),
             weights=tensors.get("weights"),
+            folding=Folding(**state["folding"]) if "folding" in state else None,
         )
 
 
