@@ -137,7 +137,9 @@ def main() -> None:
     table = CollabFilterDataset(".", frame, "userId", "movieId", time_col="timestamp")
     data = table.get_data(by_user_time(share=0.2), seed=args.seed)
     held, rows = HeldOut(data), table.given[table.split(by_user_time(share=0.2))[1]]
-    print(f"{table}\n{held.pairs:,} held-out pairs of {len(held.users):,} users; NDCG@{K}, recall@{K}, seconds")
+    print(
+        f"{table}\n{held.pairs:,} held-out pairs of {len(held.users):,} users; NDCG@{K}, recall@{K}, seconds"
+    )
 
     def judged(model: nn.Module) -> tuple[np.ndarray, float]:
         lists = rank(model, torch.from_numpy(held.users), K, len(data.items), seen=[data.seen]).items

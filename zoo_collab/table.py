@@ -83,7 +83,7 @@ class CollabFilterDataset(PairTable):
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
         rating_range, y_range = self._ranges(train, y_range)
         user_index, item_index = self.encoded(users, self.users), self.encoded(items, self.items)
-        tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
+        later = tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
 
         training = [self.taken(values, train) for values in (user_index, item_index, self.ratings)]
         held = [self.taken(values, held_out) for values in (user_index, item_index, self.ratings)]
@@ -116,6 +116,7 @@ class CollabFilterDataset(PairTable):
             seen_valid=SeenPairs.from_pairs(held[0], held[1], len(users)),
             item_counts=torch.from_numpy(counts_of(training[1], len(items))),
             columns=self.columns,
+            later=later,
             weights=seen.totals(*training) if self.is_implicit else None,
         )
 
