@@ -50,7 +50,7 @@ def check_pairs(data: CollabData) -> DataReport:
                 (),
                 "Their users have later rows in training, which tell of the future: hold out the latest, "
                 "val_idxs=by_time(0.2) or by_user_time().",
-            )  # fmt: skip
+            )
         )
     counts = {name: len(part[0]) for name, part in rows.items()}
     if isinstance(data.test_dl, TensorLoader):
@@ -79,7 +79,7 @@ def _repeats(data: CollabData, rows: dict[str, Any]) -> list[Finding]:
                 float((counts - 1).sum() / len(keys["train"])),
                 _pairs(data, again),
                 "duplicates='last' or 'mean' (without ratings 'sum') makes one row of each.",
-            )  # fmt: skip
+            )
         )
     if "valid" in keys:
         both = np.isin(keys["valid"], own) & known["valid"]
@@ -94,7 +94,7 @@ def _repeats(data: CollabData, rows: dict[str, Any]) -> list[Finding]:
                     _pairs(data, keys["valid"][both]),
                     "Their answers are known, and no list can hold them: settle repeated pairs before the "
                     "split (duplicates='last').",
-                )  # fmt: skip
+                )
             )
     return found
 
@@ -117,7 +117,7 @@ def _rare(data: CollabData) -> list[Finding]:
                     _ids(ids, once + 1),
                     "Little can be learned of them: their factors stay near the mean of all. "
                     "min_ratings= leaves such items out of tables, only= out of lists.",
-                )  # fmt: skip
+                )
             )
     return found
 
@@ -146,7 +146,7 @@ def _one_sided(data: CollabData, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
             _ids(data.users, alike),
             f"Their {ONE_SIDED} ratings and more tell what they took, not what they liked; where such users "
             "are many, .implicit() learns from what is taken.",
-        )  # fmt: skip
+        )
     ]
 
 
@@ -168,7 +168,7 @@ def _crowded(data: CollabData) -> list[Finding]:
             _ids(data.items, first.numpy()),
             "A list of these alone scores well: look at coverage@k beside ndcg@k, and at popularity in "
             "table.compare().",
-        )  # fmt: skip
+        )
     ]
 
 
@@ -187,7 +187,7 @@ def _unknown(data: CollabData, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) 
                     (),
                     "They take the answer for somebody or something unknown, as in use: recommend_for and "
                     "update fold in what is known of them.",
-                )  # fmt: skip
+                )
             )
     return found
 

@@ -18,9 +18,9 @@ from zoo.data.model_data import ModelData
 from zoo.data.quick_models import QuickModel
 from zoo.errors import some
 from zoo.metrics import mae, rmse
-from zoo_collab.model.fold_in import Folding
 from zoo_collab.data.baseline import rating_models
 from zoo_collab.data.check_pairs import check_pairs
+from zoo_collab.model.fold_in import Folding
 from zoo_collab.model.losses import BPRLoss
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs
@@ -47,7 +47,8 @@ class CollabData(ModelData):
         columns: names of the user, item and rating column; the last is None for pairs without ratings.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
         weights: of the pairs in `seen`, in their order; None for ratings.
-        later: share of the held-out rows whose user has a later row in training; None where that is not known.
+        later: share of the held-out rows whose user has a later row in training; None where that is not
+            known.
         folding: how ratings of people who were not in training are folded in; None learns it from the
             training rows.
 
