@@ -102,8 +102,10 @@ def recommend(
     """The `n` items with the highest scores for each user; see `CollabLearner.recommend`."""
     n = checked_n(n, "n")
     listed = _listed(users, "users")
-    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object).infer_objects()
+    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object)
     indexes = torch.from_numpy(data.users.encode(asked))
+    if not asked.isna().any():  # a gap would make floats of whole numbers
+        asked = asked.infer_objects()
     allowed = allowed_items(data, only, exclude)
     return lists_of(model, data, asked, indexes, indexes != 0, n, allowed, seen_of(data, exclude_seen))
 
