@@ -229,3 +229,27 @@ def test_lists_are_judged_unless_somebody_else_does(table) -> None:
     own = RankingMetrics(5)
     assert table.get_learner(4, leave_one_out(seed=1), callbacks=[own]).callbacks == [own]
     assert table.get_learner(4).callbacks == []
+
+
+def test_crossed_pairs_are_those_that_are_held(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    seen = SeenPairs.from_pairs(rng.integers(1, 9, 40), rng.integers(1, 12, 40), 9)
+    users, items = torch.tensor([0, 3, 8, 3]), torch.tensor([0, 1, 11, 5, 20])
+    expected = [[item in seen.of(user).tolist() for item in items.tolist()] for user in users.tolist()]
+    assert seen.crossed(users, items).tolist() == expected
+    monkeypatch.setattr("zoo_collab.pairs.seen._CELLS", 1)
+    assert seen.crossed(users, items).tolist() == expected
+    assert SeenPairs.none(9).crossed(users, items).any().item() is False
+
+
+def test_scores_with_negatives_are_those_of_pairs() -> None:
+    from zoo_collab import EmbeddingDotBias
+
+    model = EmbeddingDotBias(7, 9, 3, mean=0.3)
+    for table in (model.user_factors, model.item_factors, model.user_bias, model.item_bias):
+        nn.init.normal_(table.weight)
+    users, items, negatives = torch.tensor([1, 4]), torch.tensor([2, 8]), torch.tensor([3, 2, 5])
+    found = model(users, items, negatives)
+    for row in range(2):
+        asked = torch.cat([items[row : row + 1], negatives])
+        torch.testing.assert_close(found[row], model(users[row].repeat(4), asked))
