@@ -176,5 +176,7 @@ class CollabLearner(People, Reasons, Learner):
 
     def plot_predictions(self) -> Figure:
         """Joint plot of predictions against truth over the validation rows."""
+        if self.data.columns[2] is None:
+            raise ValueError("pairs without ratings have no truth to plot against: see evaluate_ranking()")
         preds, targets = self.predict_with_targs()
         return interpret.plot_predictions(np.asarray(preds), np.asarray(targets), self.data.columns[2])

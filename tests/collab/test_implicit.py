@@ -253,3 +253,8 @@ def test_scores_with_negatives_are_those_of_pairs() -> None:
     for row in range(2):
         asked = torch.cat([items[row : row + 1], negatives])
         torch.testing.assert_close(found[row], model(users[row].repeat(4), asked))
+
+
+def test_there_is_no_rating_to_plot(table) -> None:
+    with pytest.raises(ValueError, match=r"pairs without ratings have no truth.*evaluate_ranking\(\)"):
+        table.get_learner(4, leave_one_out(seed=1)).plot_predictions()
