@@ -187,3 +187,15 @@ def test_it_is_no_worse_than_naive_bayes_on_reviews(data_dir) -> None:
 
 def test_a_model_without_a_linear_part_has_none() -> None:
     assert TextClassifier(20, 2, 4, 4, 1).linear is None
+
+
+def test_a_written_padding_word_leaves_texts_to_the_model_that_has_not_seen_them() -> None:
+    """Their labels are drawn: who has seen a text knows its label, who has not can only guess."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join([*rng.choice([f"w{i}" for i in range(200)], 8), "<pad>"]) for _ in range(300)]
+    labels = rng.choice(["a", "b"], 300).tolist()
+    data = TextData.from_texts(Field(tokenize="whitespace"), (texts, labels), bs=16, seed=0, min_freq=1)
+    linear = data.get_model(**SIZES).model.linear
+    rows = data.train_dl.texts()
+    found = [int(linear(torch.tensor(np.array(rows[row])).long()[None]).argmax()) for row in range(300)]
+    assert np.mean(np.array(found) == data.train_dl.targets.numpy()) < 0.65
