@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,8 +81,10 @@ def suggest(learn: Any, pool: Any, n: int, *, random: float = 0.5, seed: int = 0
     import pandas as pd
 
     n = checked_n(n)
-    if not 0 <= random <= 1:
-        raise ValueError(f"random is the share of texts drawn at random, 0 to 1, not {random}")
+    if isinstance(random, bool) or not isinstance(random, Real) or not 0 <= random <= 1:
+        raise ValueError(f"random is the share of texts drawn at random, 0 to 1, not {random!r}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 1 << 32:
+        raise ValueError(f"seed must be a whole number from 0 to {(1 << 32) - 1}, not {seed!r}")
     data = learn.data
     if data.task not in ("classification", "multilabel"):
         raise ValueError(f"suggest goes by how unsure a classifier is, these data are for {data.task}")
@@ -163,12 +166,18 @@ def _outputs_and_features(learn: Any, pool: Any) -> tuple[Tensor, np.ndarray]:
     """
     found: list[Tensor] = []
     batches = learn.data.batches_from_raw(pool)
-    vectors = learn.model.document
+    vectors = getattr(learn.model, "document", None)
+    told_by = getattr(learn.model, "head", None) if vectors is None else vectors
+    if told_by is None:
+        raise TypeError(
+            "suggest() tells texts apart by what the head of the network gets, and a "
+            f"{type(learn.model).__name__} has no part that is called head"
+        )
 
     def note(_: Any, given: tuple[Tensor, ...], told: Tensor) -> None:
         found.append((given[0] if vectors is None else told).detach().float().cpu())
 
-    handle = (learn.model.head if vectors is None else vectors).register_forward_hook(note)
+    handle = told_by.register_forward_hook(note)
     try:
         outputs = learn.outputs_of(lambda _: batches)
     finally:
