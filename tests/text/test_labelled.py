@@ -133,7 +133,9 @@ def test_impossible_sizes_are_refused_at_construction() -> None:
     with pytest.raises(ValueError, match="at least two texts a batch: bs is 1"):
         from_df(bs=1)
     for tokens in (0, -1):
-        with pytest.raises(ValueError, match=f"max_tokens must be at least 1, not {tokens}"):
+        with pytest.raises(
+            ValueError, match=f"max_tokens must be a whole number of at least 1, not {tokens}"
+        ):
             from_df(max_tokens=tokens)
     for build in (
         lambda field: TextData.from_df(None, field, FRAME, min_freq=1000),
@@ -283,3 +285,16 @@ def test_the_size_of_a_vocabulary_is_checked_before_texts_are_read(wrong: dict, 
     ):
         with pytest.raises(ValueError, match=told):
             read()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bs": 2.5}, {"bs": "8"}, {"bs": True}, {"bptt": "70"}, {"max_tokens": 1.5}]
+)
+def test_sizes_of_batches_are_whole_numbers(wrong: dict) -> None:
+    told = f"{next(iter(wrong))} must be a whole number of at least 1"
+    if "bptt" not in wrong:
+        with pytest.raises(ValueError, match=told):
+            from_df(**wrong)
+    if "max_tokens" not in wrong:
+        with pytest.raises(ValueError, match=told):
+            LanguageModelData.from_texts(words(), ["a b c d"] * 9, **{"bs": 2, "min_freq": 1, **wrong})

@@ -38,8 +38,22 @@ def check_vocab_size(min_freq: Any, max_size: Any) -> None:
     Raises:
         ValueError: for the one that is not.
     """
-    for name, value in (("min_freq", min_freq), ("max_size", max_size)):
-        if name == "max_size" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-            raise ValueError(f"{name} must be a whole number of at least 0, not {value!r}")
+    check_whole(0, min_freq=min_freq)
+    if max_size is not None:
+        check_whole(0, max_size=max_size)
+
+
+def check_whole(least: int, **numbers: Any) -> None:
+    """That options are whole numbers.
+
+    Raises:
+        ValueError: for the first that is not, or too small, by its name.
+
+    Example:
+        >>> check_whole(1, bs=2.5)
+        Traceback (most recent call last):
+        ValueError: bs must be a whole number of at least 1, not 2.5
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
