@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +98,11 @@ def suggest(learn: Any, pool: Any, n: int, *, random: float = 0.5, seed: int = 0
     probs = learn.activation(outputs).float().numpy()
     margins = _margins(probs, data.task == "multilabel", learn.calibration)
     wanted = n - int(n * random)
-    unsure = np.argsort(margins, kind="stable")[: wanted * MOST_UNCERTAIN]
+    unsure = _without_copies(np.argsort(margins, kind="stable"), texts)[: wanted * MOST_UNCERTAIN]
     chosen = unsure[_varied(features[unsure], 1 - margins[unsure], wanted, seed)]
     rest = np.setdiff1d(np.arange(len(margins)), chosen)
-    drawn = np.random.default_rng(seed).permutation(rest)[: n - len(chosen)]
-    chosen = np.concatenate([chosen, drawn])
+    drawn = _without_copies(np.random.default_rng(seed).permutation(rest), texts, chosen.tolist())
+    chosen = np.concatenate([chosen, drawn[: n - len(chosen)]])
     chosen = chosen[np.argsort(margins[chosen], kind="stable")]
     answers = learn._decode(outputs[torch.from_numpy(chosen)])
     index = getattr(pool, "index", None)
@@ -133,6 +133,17 @@ def _margins(probs: np.ndarray, several: bool, calibration: Any) -> np.ndarray:
         return (np.abs(probs - least) / room).min(1)
     ranked = np.sort(probs, axis=1)
     return ranked[:, -1] - ranked[:, -2]
+
+
+def _without_copies(rows: np.ndarray, texts: list[Any], chosen: Iterable[int] = ()) -> np.ndarray:
+    """Rows in their order, but those last whose text is there already, in `chosen` or before: a copy costs a
+    label and tells nothing new."""
+    seen = {texts[row] for row in chosen}
+    fresh, copies = [], []
+    for row in rows.tolist():
+        (copies if texts[row] in seen else fresh).append(row)
+        seen.add(texts[row])
+    return np.array([*fresh, *copies], dtype=np.int64)
 
 
 def _varied(features: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -118,6 +118,9 @@ def test_suggested_texts_differ_from_each_other(taught) -> None:
     found = taught.suggest([*[least] * 40, *pool], 10, random=0)
     assert (found["text"] == least).sum() <= 2
     assert found["row"].is_unique
+    drawn = taught.suggest([*[least] * 200, *pool], 20)  # half of them at random
+    assert (drawn["text"] == least).sum() <= 2
+    assert len(taught.suggest([least] * 20, 10)) == 10
 
 
 def test_half_of_the_suggestions_are_drawn_at_random(taught) -> None:
