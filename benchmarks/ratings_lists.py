@@ -3,9 +3,9 @@
     PYTHONPATH=peers python benchmarks/ratings_lists.py --data path/to/data
 
 Each user's latest fifth of MovieLens small is held out. Every model has 64 factors where it has any and else
-its library's defaults; the numbers of a peer become a table of scores, which our judge ranks, so that only the
-models differ. The interval is twice the standard error of the difference to ours over users. `--million` takes
-made pairs instead, a million of them.
+its library's defaults; the numbers of a peer become a table of scores, which our judge ranks, so that only
+the models differ. The interval is twice the standard error of the difference to ours over users. `--million`
+takes made pairs instead, a million of them.
 
 Peers that are not installed are left out (`pip install implicit cornac`).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from zoo_text.model.language_model import LanguageModel
 from zoo_text.model.softmax import Deferred
 from zoo_text.tokens.tokenize import START
 from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID, Field
+
+log = logging.getLogger("zoo")
 
 PROMPT_STEPS = 256  # of a prompt read at a time
 
@@ -80,6 +83,8 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p!r}")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
             raise ValueError(f"seed must be a whole number or None, got {self.seed!r}")
+        if self.seed is not None and not -(1 << 63) <= self.seed < 1 << 64:
+            raise ValueError(f"seed must be a number of 64 bits, got {self.seed!r}")
         if not _is_number(self.repetition) or not 1 <= self.repetition < math.inf:
             raise ValueError(
                 f"repetition must be a number of at least 1, which changes nothing, got {self.repetition!r}"
@@ -246,6 +251,9 @@ def continuation(
         raise ValueError(f"stop must be strings that are not empty, got {stop!r}")
     if field.vocab is None or not (words := field.numericalize(prompt)):
         raise ValueError("generate() needs a prompt of at least one word")
+    unread = {UNKNOWN_ID, PADDING_ID, *(field.number(mark) for mark in field.marks)}
+    if UNKNOWN_ID in words and unread.issuperset(words):
+        log.warning("the vocabulary knows no word of the prompt, so what follows does not go on with it")
     itos, writer = field.vocab.itos, field.writer(prompt)
     never = [UNKNOWN_ID, PADDING_ID, *([field.vocab[START]] if "start" in field.rules else [])]
     ids = drawn_ids(model, words, n, how, never=never, device=device)

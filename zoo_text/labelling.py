@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,8 +81,10 @@ def suggest(learn: Any, pool: Any, n: int, *, random: float = 0.5, seed: int = 0
     import pandas as pd
 
     n = checked_n(n)
-    if not 0 <= random <= 1:
-        raise ValueError(f"random is the share of texts drawn at random, 0 to 1, not {random}")
+    if isinstance(random, bool) or not isinstance(random, Real) or not 0 <= random <= 1:
+        raise ValueError(f"random is the share of texts drawn at random, 0 to 1, not {random!r}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 1 << 32:
+        raise ValueError(f"seed must be a whole number from 0 to {(1 << 32) - 1}, not {seed!r}")
     data = learn.data
     if data.task not in ("classification", "multilabel"):
         raise ValueError(f"suggest goes by how unsure a classifier is, these data are for {data.task}")
@@ -95,11 +98,11 @@ def suggest(learn: Any, pool: Any, n: int, *, random: float = 0.5, seed: int = 0
     probs = learn.activation(outputs).float().numpy()
     margins = _margins(probs, data.task == "multilabel", learn.calibration)
     wanted = n - int(n * random)
-    unsure = np.argsort(margins, kind="stable")[: wanted * MOST_UNCERTAIN]
+    unsure = _without_copies(np.argsort(margins, kind="stable"), texts)[: wanted * MOST_UNCERTAIN]
     chosen = unsure[_varied(features[unsure], 1 - margins[unsure], wanted, seed)]
     rest = np.setdiff1d(np.arange(len(margins)), chosen)
-    drawn = np.random.default_rng(seed).permutation(rest)[: n - len(chosen)]
-    chosen = np.concatenate([chosen, drawn])
+    drawn = _without_copies(np.random.default_rng(seed).permutation(rest), texts, chosen.tolist())
+    chosen = np.concatenate([chosen, drawn[: n - len(chosen)]])
     chosen = chosen[np.argsort(margins[chosen], kind="stable")]
     answers = learn._decode(outputs[torch.from_numpy(chosen)])
     index = getattr(pool, "index", None)
@@ -130,6 +133,17 @@ def _margins(probs: np.ndarray, several: bool, calibration: Any) -> np.ndarray:
         return (np.abs(probs - least) / room).min(1)
     ranked = np.sort(probs, axis=1)
     return ranked[:, -1] - ranked[:, -2]
+
+
+def _without_copies(rows: np.ndarray, texts: list[Any], chosen: Iterable[int] = ()) -> np.ndarray:
+    """Rows in their order, but those last whose text is there already, in `chosen` or before: a copy costs a
+    label and tells nothing new."""
+    seen = {texts[row] for row in chosen}
+    fresh, copies = [], []
+    for row in rows.tolist():
+        (copies if texts[row] in seen else fresh).append(row)
+        seen.add(texts[row])
+    return np.array([*fresh, *copies], dtype=np.int64)
 
 
 def _varied(features: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -163,12 +177,18 @@ def _outputs_and_features(learn: Any, pool: Any) -> tuple[Tensor, np.ndarray]:
     """
     found: list[Tensor] = []
     batches = learn.data.batches_from_raw(pool)
-    vectors = learn.model.document
+    vectors = getattr(learn.model, "document", None)
+    told_by = getattr(learn.model, "head", None) if vectors is None else vectors
+    if told_by is None:
+        raise TypeError(
+            "suggest() tells texts apart by what the head of the network gets, and a "
+            f"{type(learn.model).__name__} has no part that is called head"
+        )
 
     def note(_: Any, given: tuple[Tensor, ...], told: Tensor) -> None:
         found.append((given[0] if vectors is None else told).detach().float().cpu())
 
-    handle = (learn.model.head if vectors is None else vectors).register_forward_hook(note)
+    handle = told_by.register_forward_hook(note)
     try:
         outputs = learn.outputs_of(lambda _: batches)
     finally:

@@ -19,6 +19,7 @@ from zoo_text.data.ngrams import CountedNGrams
 from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.model.linear import FOLDS
+from zoo_text.tokens.vocab import PADDING_ID
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -84,7 +85,9 @@ def start_linear(
             return False
         counts = found.double().numpy()
     texts = loader.texts().chosen(rows)
-    sums = np.concatenate([[0], np.cumsum(texts.ids, dtype=np.int64)])
+    # as `LinearScores.fold`, to which a written "<pad>" is padding
+    read = np.where(texts.ids == PADDING_ID, 0, texts.ids)
+    sums = np.concatenate([[0], np.cumsum(read, dtype=np.int64)])
     folds = (sums[texts.offsets[1:]] - sums[texts.offsets[:-1]]) % FOLDS
     if len(np.unique(folds)) < 2:
         return False

@@ -174,3 +174,18 @@ def test_every_word_costs_one_step_whatever_was_written(learn: Any) -> None:
     finally:
         handle.remove()
     assert read == [3] + [1] * 29
+
+
+def test_a_seed_has_64_bits(learn: Any) -> None:
+    for seed in (1 << 64, -(1 << 63) - 1):
+        with pytest.raises(ValueError, match="seed must be a number of 64 bits"):
+            learn.generate("a", 2, seed=seed)
+    assert learn.generate("a", 2, seed=(1 << 64) - 1) == learn.generate("a", 2, seed=(1 << 64) - 1)
+
+
+def test_a_prompt_of_unknown_words_is_told(learn: Any, caplog: pytest.LogCaptureFixture) -> None:
+    known = learn.data.field.vocab.itos[-1]
+    learn.generate(f"qqq {known}", 2, seed=0)
+    assert not caplog.text
+    learn.generate("qqq", 2, seed=0)
+    assert "the vocabulary knows no word of the prompt" in caplog.text

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from zoo_text import Field, LanguageModelData, TextData
+from zoo_text import Field, LanguageModelData, TextData, TokenFile
 from zoo_text.data.padded_batches import TextLoader
 
 FRAME = pd.DataFrame({"text": ["good film yes"] * 5 + ["bad film no"] * 4, "label": ["p"] * 5 + ["n"] * 4})
@@ -133,7 +133,9 @@ def test_impossible_sizes_are_refused_at_construction() -> None:
     with pytest.raises(ValueError, match="at least two texts a batch: bs is 1"):
         from_df(bs=1)
     for tokens in (0, -1):
-        with pytest.raises(ValueError, match=f"max_tokens must be at least 1, not {tokens}"):
+        with pytest.raises(
+            ValueError, match=f"max_tokens must be a whole number of at least 1, not {tokens}"
+        ):
             from_df(max_tokens=tokens)
     for build in (
         lambda field: TextData.from_df(None, field, FRAME, min_freq=1000),
@@ -153,6 +155,8 @@ def test_one_string_is_not_a_list_of_texts() -> None:
         for empty in ([], [""]):
             with pytest.raises(ValueError, match=f"the {part} text has no tokens: give None"):
                 LanguageModelData.from_texts(words(), texts, bs=2, min_freq=1, **{part: empty})
+        with pytest.raises(ValueError, match=f"the {part} text is a single token"):
+            LanguageModelData.from_texts(words(), texts, bs=2, min_freq=1, **{part: ["a"]})
     pair = (["a b", "c d"], ["x", "y"])
     with pytest.raises(TypeError, match="test is one string"):
         TextData.from_texts(words(), pair, test="a b", min_freq=1)
@@ -247,3 +251,50 @@ def test_labels_of_any_kind() -> None:
         classes(pd.DataFrame({"label": [1, 2, 1]}))
     with pytest.raises(ValueError, match="train, row 1: the label is missing"):
         classes(["x", "", "y"])
+
+
+def test_frames_and_dicts_are_no_lists_of_texts(tmp_path) -> None:
+    """They would be read by the names of their columns."""
+    frame = pd.DataFrame({"text": ["a b c"] * 9, "label": ["x"] * 9})
+    for given in (frame, frame[["text"]], frame.to_dict("list")):
+        for read in (
+            lambda given: LanguageModelData.from_texts(words(), given, bs=1, min_freq=1),
+            lambda given: LanguageModelData.from_texts(words(), ["a b c"], given, bs=1, min_freq=1),
+            lambda given: TextData.from_texts(words(), (given, ["x", "y"]), min_freq=1),
+            lambda given: TextData.from_texts(words(), (["a", "b"], ["x", "y"]), test=given, min_freq=1),
+            lambda given: words().build_vocab(given),
+            lambda given: TokenFile.build(given, words(), tmp_path / "tokens"),
+        ):
+            with pytest.raises(TypeError, match="would be read by its names: give a list of texts"):
+                read(given)
+    with pytest.raises(TypeError, match="is one string: give a list of texts"):
+        words().build_vocab("a film")
+
+
+@pytest.mark.parametrize("wrong", [{"max_size": -1}, {"max_size": 2.5}, {"min_freq": "2"}, {"min_freq": 1.5}])
+def test_the_size_of_a_vocabulary_is_checked_before_texts_are_read(wrong: dict, tmp_path) -> None:
+    def texts():
+        raise AssertionError("texts were read")
+        yield ""
+
+    told = f"{next(iter(wrong))} must be a whole number of at least 0"
+    for read in (
+        lambda: LanguageModelData.from_texts(words(), texts(), **{"bs": 1, **wrong}),
+        lambda: words().build_vocab(texts(), **wrong),
+        lambda: TokenFile.build(texts(), words(), tmp_path / "tokens", **wrong),
+    ):
+        with pytest.raises(ValueError, match=told):
+            read()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bs": 2.5}, {"bs": "8"}, {"bs": True}, {"bptt": "70"}, {"max_tokens": 1.5}]
+)
+def test_sizes_of_batches_are_whole_numbers(wrong: dict) -> None:
+    told = f"{next(iter(wrong))} must be a whole number of at least 1"
+    if "bptt" not in wrong:
+        with pytest.raises(ValueError, match=told):
+            from_df(**wrong)
+    if "max_tokens" not in wrong:
+        with pytest.raises(ValueError, match=told):
+            LanguageModelData.from_texts(words(), ["a b c d"] * 9, **{"bs": 2, "min_freq": 1, **wrong})

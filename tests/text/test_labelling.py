@@ -118,6 +118,9 @@ def test_suggested_texts_differ_from_each_other(taught) -> None:
     found = taught.suggest([*[least] * 40, *pool], 10, random=0)
     assert (found["text"] == least).sum() <= 2
     assert found["row"].is_unique
+    drawn = taught.suggest([*[least] * 200, *pool], 20)  # half of them at random
+    assert (drawn["text"] == least).sum() <= 2
+    assert len(taught.suggest([least] * 20, 10)) == 10
 
 
 def test_half_of_the_suggestions_are_drawn_at_random(taught) -> None:
@@ -151,6 +154,38 @@ def test_texts_lie_as_far_apart_as_their_vectors_where_the_model_has_some(taught
     assert np.allclose(features, torch.stack(own), atol=1e-6)
     assert not vectors._forward_hooks
     assert _outputs_and_features(taught, texts)[1].shape == (7, 24)
+
+
+class Mean(torch.nn.Module):
+    """A network of one's own: the mean of the words, then `head`."""
+
+    def __init__(self, words: int, head: str) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(words, 4)
+        self.add_module(head, torch.nn.Linear(4, 2))
+        self.last = head
+
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return getattr(self, self.last)(self.embed(ids).mean(1))
+
+
+def test_suggestions_of_networks_of_ones_own(taught) -> None:
+    pool = opinions(30)["text"].tolist()
+    torch.manual_seed(0)
+    learn = type(taught)(taught.data, Mean(taught.data.nt, "head"), device="cpu", progress=False)
+    assert learn.suggest(pool, 4)["row"].is_unique
+    learn = type(taught)(taught.data, Mean(taught.data.nt, "out"), device="cpu", progress=False)
+    with pytest.raises(TypeError, match="a Mean has no part that is called head"):
+        learn.suggest(pool, 4)
+
+
+def test_options_of_suggestions_are_checked_by_name(taught) -> None:
+    for share in (-0.1, 1.5, float("nan"), "half", None, True):
+        with pytest.raises(ValueError, match="random is the share of texts drawn at random, 0 to 1"):
+            taught.suggest(["a b", "c d"], 1, random=share)
+    for seed in (-1, 1.5, "x", None, 1 << 40):
+        with pytest.raises(ValueError, match="seed must be a whole number from 0"):
+            taught.suggest(["a b", "c d"], 1, seed=seed)
 
 
 def test_more_suggestions_than_texts_and_frames(taught, caplog) -> None:

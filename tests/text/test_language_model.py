@@ -236,7 +236,7 @@ def test_words_that_fill_up_a_sample_change_nothing() -> None:
     target = torch.multinomial(share, 90, replacement=True)
     loss = FusedCrossEntropy(300, share * 1e6)
     torch.manual_seed(3)
-    words, places, correction = loss._choose(target, 2000)
+    words, places, correction = loss._choose(target, torch.ones(90, dtype=torch.bool), 2000)
     real = torch.isfinite(correction)
     assert len(words) % 128 == 0
     assert 0 < int((~real).sum()) < 128
@@ -258,6 +258,66 @@ def test_words_that_fill_up_a_sample_change_nothing() -> None:
     expected.backward()
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad, other.grad)
+
+
+@pytest.mark.parametrize("sampled", [None, 60])
+def test_targets_that_do_not_count_change_nothing_in_training(sampled: int | None) -> None:
+    parts = [torch.randn(50, 8), torch.randn(300, 8), torch.randn(300)]
+    target = torch.randint(0, 300, (50,))
+    counted = torch.arange(50) % 5 > 0
+    loss = FusedCrossEntropy(sampled, None if sampled is None else torch.ones(300))
+    found = []
+    for hidden, labels in (
+        (parts[0], target.where(counted, -100)),
+        (parts[0][counted], target[counted]),
+    ):
+        given = [part.clone().requires_grad_() for part in (hidden, *parts[1:])]
+        torch.manual_seed(0)
+        value = loss(Deferred(*given), labels)
+        value.backward()
+        found.append((value.detach(), given[1].grad, given[2].grad, given[0].grad))
+    (with_them, *slopes, rows), (without, *others, kept) = found
+    torch.testing.assert_close(with_them, without)
+    torch.testing.assert_close(slopes, others)
+    torch.testing.assert_close(rows[counted], kept)
+    assert not rows[~counted].any()
+    with torch.no_grad():
+        evaluated = loss(Deferred(*parts), target.where(counted, -100))
+    if sampled is None:
+        torch.testing.assert_close(with_them, evaluated)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_fused_loss_of_other_number_formats(dtype: torch.dtype) -> None:
+    parts = [torch.randn(50, 8), torch.randn(30, 8), torch.randn(30)]
+    target = torch.randint(0, 30, (50,))
+    ours = [part.to(dtype).requires_grad_() for part in parts]
+    theirs = [part.to(dtype).requires_grad_() for part in parts]
+    loss = FusedCrossEntropy()(Deferred(*ours), target)
+    reference = F.cross_entropy(F.linear(*theirs), target)
+    loss.backward()
+    reference.backward()
+    bound = 1e-12 if dtype == torch.float64 else 2e-2
+    torch.testing.assert_close(loss.double(), reference.double(), rtol=bound, atol=bound)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.grad.dtype == dtype
+        torch.testing.assert_close(mine.grad, other.grad, rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize("sampled", [0, 2.5, True, float("nan"), "x"])
+def test_a_number_of_sampled_words_is_whole(sampled) -> None:
+    with pytest.raises(ValueError, match="sampled must be a whole number of at least 1"):
+        FusedCrossEntropy(sampled, torch.ones(9))
+
+
+def test_targets_and_counts_that_do_not_fit_the_words_are_named() -> None:
+    scores = Deferred(torch.randn(5, 4), torch.randn(9, 4), torch.zeros(9))
+    with pytest.raises(ValueError, match="counts are of 20 words, the output layer has 9"):
+        FusedCrossEntropy(3, torch.ones(20))(scores, torch.zeros(5, dtype=torch.long))
+    with pytest.raises(TypeError, match=r"word numbers as targets, got torch.float32"):
+        FusedCrossEntropy()(scores, torch.zeros(5))
+    with pytest.raises(ValueError, match=r"5 rows of scores, but targets of shape \(4,\)"):
+        FusedCrossEntropy()(scores, torch.zeros(4, dtype=torch.long))
 
 
 @pytest.mark.parametrize("most", [1, 7, 209, 1129, 10_000])

@@ -200,3 +200,15 @@ def test_two_classes_take_one_model_and_so_all_texts_that_one_may_take(monkeypat
     assert 55 <= len(counted_ngrams(data.train_dl, data.nt, 2).rows) <= 65  # a model for each of two labels
     monkeypatch.setattr("zoo_text.data.ngrams.TOKENS", total // 2)
     assert 55 <= len(data.counted_ngrams().rows) <= 65
+
+
+def test_a_written_padding_word_leaves_texts_to_the_model_that_has_not_seen_them() -> None:
+    """Their labels are drawn: who has seen a text knows its label, who has not can only guess."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join([*rng.choice([f"w{i}" for i in range(200)], 8), "<pad>"]) for _ in range(300)]
+    labels = rng.choice(["a", "b"], 300).tolist()
+    data = TextData.from_texts(Field(tokenize="whitespace"), (texts, labels), bs=16, seed=0, min_freq=1)
+    linear = data.get_model(**SIZES).model.linear
+    rows = data.train_dl.texts()
+    found = [int(linear(torch.tensor(np.array(rows[row])).long()[None]).argmax()) for row in range(300)]
+    assert np.mean(np.array(found) == data.train_dl.targets.numpy()) < 0.65

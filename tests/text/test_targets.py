@@ -172,3 +172,9 @@ def test_thresholds_of_several_labels_go_into_the_answers_and_the_archive(tmp_pa
         assert answer.label == tuple(name for (name, p), least in chosen if p >= least)
     learn.export(tmp_path / "a.zip")
     assert load_learner(tmp_path / "a.zip", device="cpu").predict_batch(texts[:50]) == answers
+
+
+def test_values_beyond_float32_are_named() -> None:
+    texts = ["a b", "c d"] * 20
+    with pytest.raises(ValueError, match=r"train, row 1: 1e\+300 is beyond what float32 holds"):
+        TextData.from_texts(words(), (texts, [1.0, 1e300] * 20), task="regression", min_freq=1)

@@ -12,6 +12,7 @@ import numpy as np
 from zoo.data.classes import label_rows, marked
 from zoo.data.row_names import BY_NUMBER, RowNames
 from zoo.errors import some
+from zoo_text.tokens.listed import check_listed
 from zoo_text.tokens.vocab import PADDING_ID, UNKNOWN_ID
 
 log = logging.getLogger("zoo")
@@ -73,8 +74,7 @@ class LabelledTexts:
     @classmethod
     def without_labels(cls, texts: Any, where: str) -> LabelledTexts:
         """Texts alone."""
-        if isinstance(texts, str):
-            raise TypeError(f"{where} is one string: give a list of texts")
+        check_listed(texts, where)
         return cls(list(texts), None, where, RowNames.of(texts))
 
 
@@ -84,6 +84,7 @@ def _labelled_pair(
     if not isinstance(part, tuple | list) or len(part) != 2 or any(isinstance(one, str) for one in part):
         raise TypeError(f"{where} must be a pair: (texts, labels)")
     texts, labels = part
+    check_listed(texts, f"{where}, the texts")
     if len(texts) != len(labels):
         raise ValueError(f"{where}: {len(texts)} texts but {len(labels)} labels")
     if values:

@@ -10,6 +10,7 @@ from zoo.keywords import completed, takes
 from zoo_text.data.columns import text_column
 from zoo_text.data.encoded import encoded_texts, field_of, opened
 from zoo_text.data.options import CORPUS_DEFAULTS, CorpusOptions
+from zoo_text.tokens.listed import check_listed
 from zoo_text.tokens.token_file import TokenFile
 from zoo_text.tokens.vocab import Field
 
@@ -52,6 +53,7 @@ class CorpusSources:
                 raise TypeError(
                     f"{name} is one string: give a list of texts, or use from_text_files for a file name"
                 )
+            check_listed(texts, name)
         return cls._encoded(field, (train, validation, test), chosen, path)
 
     @classmethod

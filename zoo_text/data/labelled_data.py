@@ -29,6 +29,7 @@ from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.data.text_sources import TextSources
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.model.encoder_file import find_encoder, sizes_for
+from zoo_text.tokens.listed import check_whole
 from zoo_text.tokens.vocab import Field
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class TextData(LabelledData, TextSources):
         super().__init__(train_dl, valid_dl, test_dl, path)
         if field.vocab is None:
             raise ValueError("the field has no vocabulary: build it with field.build_vocab(texts) first")
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
+        if max_tokens is not None:
+            check_whole(1, max_tokens=max_tokens)
         self._set_task(task, classes, scale)
         self.field = field
         self._rows: dict[str, RowNames] = {}

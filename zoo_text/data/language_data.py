@@ -96,6 +96,8 @@ class LanguageModelData(ModelData, CorpusSources):
             if ids is not None and len(ids) == 0:
                 hint = "" if name == "training" else ": give None for none"
                 raise ValueError(f"the {name} text has no tokens{hint}")
+            if ids is not None and len(ids) == 1:
+                raise ValueError(f"the {name} text is a single token: there is nothing to predict")
         super().__init__(loader(train, True), loader(valid, False), loader(test, False), path)
         self.field = field
         self.bs, self.bptt, self.backward = bs, bptt, backward

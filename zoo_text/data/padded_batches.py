@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.data.loaders.device import send
 from zoo.data.loaders.seeding import draw_seed, epoch_order
 from zoo_text.data.text_ids import TextIds
+from zoo_text.tokens.listed import check_whole
 from zoo_text.tokens.vocab import PADDING_ID
 
 
@@ -51,10 +52,9 @@ class TextLoader:
         max_tokens: int | None = None,
         backward: bool = False,
     ) -> None:
-        if bs < 1:
-            raise ValueError(f"bs must be at least 1, not {bs}")
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
+        check_whole(1, bs=bs)
+        if max_tokens is not None:
+            check_whole(1, max_tokens=max_tokens)
         self.n_rows = len(offsets) - 1
         if self.n_rows == 0:
             raise ValueError("there are no texts")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loaders.seeding import draw_seed, mix_seeds
+from zoo_text.tokens.listed import check_whole
 
 
 class LanguageModelLoader:
@@ -52,9 +53,7 @@ class LanguageModelLoader:
         seed: int | None = None,
         backward: bool = False,
     ) -> None:
-        for name, value in (("bs", bs), ("bptt", bptt)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        check_whole(1, bs=bs, bptt=bptt)
         steps = (len(ids) - 1) // bs + 1 if whole else len(ids) // bs
         if steps < 2:
             raise ValueError(

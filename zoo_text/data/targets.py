@@ -133,6 +133,8 @@ def _number(value: Any, where: str) -> float:
         raise ValueError(f"{where}: {value!r} is not a number; task='regression' predicts numbers") from None
     if not np.isfinite(number):
         raise ValueError(f"{where}: {value!r} is not finite; drop the row or mend it")
+    if abs(number) > float(np.finfo(np.float32).max):
+        raise ValueError(f"{where}: {value!r} is beyond what float32 holds: give values in larger units")
     return number
 
 

@@ -10,6 +10,7 @@ some random words besides the right one, which is many times faster still and ap
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,46 +93,60 @@ def _blocks(rows: int, most: int, few_lengths: bool = False) -> Iterator[slice]:
         start += length
 
 
+def _labels(preds: Deferred, target: Tensor) -> Tensor:
+    """Word numbers, (rows,), checked as far as that needs no look at them."""
+    if target.is_floating_point():
+        raise TypeError(f"cross entropy needs word numbers as targets, got {target.dtype}")
+    if target.numel() != len(preds.hidden):
+        raise ValueError(
+            f"cross entropy: {len(preds.hidden)} rows of scores, but targets of shape {tuple(target.shape)}"
+        )
+    return target.reshape(-1).long()
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of a linear layer's scores, block by block."""
+    """Mean cross entropy of a linear layer's scores over the rows that are known, block by block."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, correction: Tensor | None,
-        low: torch.dtype | None,
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, known: Tensor,
+        correction: Tensor | None, low: torch.dtype | None,
     ) -> Tensor:  # fmt: skip
         rows, words = len(hidden), len(weight)
-        x, w = (hidden.to(low), weight.to(low)) if low else (hidden.float(), weight)
+        common = low or torch.promote_types(hidden.dtype, weight.dtype)
+        wide = torch.promote_types(common, torch.float32)
+        x, w = hidden.to(common), weight.to(common)
         grad_hidden = torch.empty_like(x)
-        grad_weight = torch.zeros_like(weight)
-        grad_bias = torch.zeros_like(bias)
-        losses = hidden.new_zeros(rows, dtype=torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=wide)
+        grad_bias = torch.zeros_like(bias, dtype=wide)
+        losses = hidden.new_zeros(rows, dtype=wide)
         offset = bias if correction is None else bias - correction
         prepared = low is not None and hidden.device.type == "cpu"  # see `_WORDS`
         for part in _blocks(rows, _BLOCK_SCORES // words, few_lengths=prepared):
-            scores = (x[part] @ w.t()).float().add_(offset)
-            right = target[part, None]
+            scores = (x[part] @ w.t()).to(wide).add_(offset)
+            right, counts = target[part, None], known[part, None]
             if correction is not None:  # the right word is there for certain
-                scores.scatter_add_(1, right, correction[right])
+                scores.scatter_add_(1, right, correction[right].to(wide))
             top = scores.amax(1, keepdim=True)
             chosen = scores.gather(1, right)
             probs = scores.sub_(top).exp_()
             total = probs.sum(1, keepdim=True)
             losses[part] = (total.log() + top - chosen).squeeze(1)
-            probs.div_(total).scatter_add_(1, right, torch.full_like(chosen, -1.0))
+            # rows that do not count have slopes of zero
+            probs.div_(total.masked_fill_(~counts, math.inf)).scatter_add_(1, right, -counts.to(wide))
             grad_bias += probs.sum(0)
-            slope = probs.to(low) if low else probs
+            slope = probs.to(common)
             grad_hidden[part] = slope @ w
             grad_weight += slope.t() @ x[part]
+        ctx.count = known.sum()
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        ctx.rows = rows
-        return losses.mean()
+        return losses.masked_fill_(~known, 0.0).sum() / ctx.count
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        scale = grads[0] / ctx.rows
+        scale = grads[0] / ctx.count
         hidden, weight, bias = ctx.saved_tensors
-        return hidden.float() * scale, weight * scale, bias * scale, None, None, None
+        return hidden.to(scale.dtype) * scale, weight * scale, bias * scale, None, None, None, None
 
 
 class FusedCrossEntropy(nn.Module):
@@ -146,8 +161,10 @@ class FusedCrossEntropy(nn.Module):
 
     def __init__(self, sampled: int | None = None, counts: Tensor | None = None) -> None:
         super().__init__()
-        if sampled is not None and sampled < 1:
-            raise ValueError(f"sampled must be at least 1, not {sampled}")
+        if sampled is not None and (
+            isinstance(sampled, bool) or not isinstance(sampled, numbers.Integral) or sampled < 1
+        ):
+            raise ValueError(f"sampled must be a whole number of at least 1, not {sampled!r}")
         self.sampled = sampled
         if sampled is not None and counts is None:
             raise ValueError("sampled needs counts, how often each word occurs in training")
@@ -160,30 +177,37 @@ class FusedCrossEntropy(nn.Module):
         """The mean loss over tokens; exact wherever no gradients are wanted."""
         if isinstance(preds, Tensor):
             return self.plain(preds, target)
+        labels = _labels(preds, target)
+        known = labels != self.plain.ignore_index
         if not torch.is_grad_enabled():
-            known = target.reshape(-1) != self.plain.ignore_index
             return preds.read(target)[0].masked_fill(~known, 0.0).sum() / known.sum()
-        hidden, weight, bias, target = preds.hidden, preds.weight, preds.bias, target.reshape(-1).long()
+        hidden, weight, bias = preds.hidden, preds.weight, preds.bias
         device = hidden.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         correction = None
         with torch.autocast(device, enabled=False):
             if self.sampled is not None and self.sampled < len(weight):
-                words, target, correction = self._choose(target, len(weight))
+                words, labels, correction = self._choose(labels, known, len(weight))
                 weight, bias = F.embedding(words, weight), bias[words]
-            return _LinearCrossEntropy.apply(hidden, weight, bias, target, correction, low)
+            else:
+                labels = labels.masked_fill(~known, 0)
+            return _LinearCrossEntropy.apply(hidden, weight, bias, labels, known, correction, low)
 
     def counted(self, targets: Tensor) -> Tensor | None:
         """What the mean is over: how many tokens."""
         return self.plain.counted(targets)
 
-    def _choose(self, target: Tensor, n_words: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Words to score, the targets' places among them, and each word's log-probability of being there."""
+    def _choose(self, target: Tensor, known: Tensor, n_words: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Words to score, the targets' places among them (of those that are not known any), and each word's
+        log-probability of being there."""
         if self.sampled is None or self.share is None:
             raise RuntimeError("all words are scored: there is nothing to choose")
+        if len(self.share) != n_words:
+            raise ValueError(f"counts are of {len(self.share)} words, the output layer has {n_words}")
         draws = torch.randint(n_words, (self.sampled,), device=target.device)
+        target = target.where(known, draws[0])
         present, place = torch.unique(torch.cat([target, draws]), return_inverse=True)
-        missing = len(target) * torch.log1p(-self.share[present]) + self.sampled * math.log1p(-1 / n_words)
+        missing = known.sum() * torch.log1p(-self.share[present]) + self.sampled * math.log1p(-1 / n_words)
         filled = (0, -len(present) % _WORDS)  # with words that are certainly not meant
         return (
             F.pad(present, filled),

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.errors import did_you_mean
 from zoo_text.tokens.encoding import BLOCK_CHARACTERS, blocks_of, encode_blocks
+from zoo_text.tokens.listed import check_vocab_size
 from zoo_text.tokens.vocab import Field, ProvisionalIds, Vocab
 
 # where no tokeniser by name looks across: at a line end, or between two words that no exception can span
@@ -116,6 +117,7 @@ def encode_new(
     Returns:
         ids and offsets as of `encode_texts`, and the vocabulary.
     """
+    check_vocab_size(min_freq, max_size)
     numbers = field.counter()
     ids, offsets = encode_texts(texts, numbers, workers=workers)
     vocab, final = numbers.finish(count_ids(ids), min_freq, max_size)

@@ -22,6 +22,7 @@ from zoo.folders import atomic_folder, errors_name
 from zoo_text.tokens.corpus import COUNTED_AT_ONCE, count_ids, read_parts, text_files
 from zoo_text.tokens.encoding import blocks_of, check_workers, encode_blocks
 from zoo_text.tokens.english import english
+from zoo_text.tokens.listed import check_listed, check_vocab_size
 from zoo_text.tokens.vocab import Field
 
 KIND, META, VOCAB = "tokens", "meta.json", "vocab.json"
@@ -55,6 +56,9 @@ class Recipe:
     ) -> None:
         if isinstance(source, str):
             raise TypeError("the source is one string: give Path(...) for a file, or a list of texts")
+        if not isinstance(source, Path):
+            check_listed(source, "the source")
+        check_vocab_size(min_freq, max_size)
         self.field, self.min_freq, self.max_size = field, min_freq, max_size
         self._files = _files(source)
         self._texts: Iterable[Any] = () if isinstance(source, Path) else source

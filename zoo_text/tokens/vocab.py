@@ -13,6 +13,7 @@ import numpy as np
 from zoo.data.utf8 import writable
 from zoo.errors import did_you_mean
 from zoo_text.tokens.clean import Cleaner, CleaningRule
+from zoo_text.tokens.listed import check_listed, check_vocab_size
 from zoo_text.tokens.packaged import field_state
 from zoo_text.tokens.readable import Writer
 from zoo_text.tokens.spans import Span, token_spans
@@ -71,6 +72,7 @@ class Vocab:
             max_size: Most words kept, beside the unknown word, padding and `marks`.
             marks: Words that always belong (rule tokens), placed after padding.
         """
+        check_vocab_size(min_freq, max_size)
         first = [UNKNOWN, PADDING, *marks]
         skip = set(first)
         words = [(-count, word) for word, count in counts.items() if count >= min_freq and word not in skip]
@@ -215,6 +217,7 @@ class Field:
             >>> field.with_words_of(["a tensor", "the tensor"]).vocab.itos
             ['<unk>', '<pad>', 'tensor', 'a', 'film']
         """
+        check_vocab_size(min_freq, max_size)
         known = self._known()
         ids, totals = self._counted(texts)
         occurs = {word: int(count) for word, count in zip(ids.words(), totals, strict=True)}
@@ -283,12 +286,14 @@ class Field:
 
     def build_vocab(self, texts: Iterable[str], min_freq: int = 1, max_size: int | None = None) -> Vocab:
         """Counts the tokens of texts and makes the vocabulary of them."""
+        check_vocab_size(min_freq, max_size)
         ids, totals = self._counted(texts)
         self.vocab, _ = ids.finish(totals, min_freq, max_size)
         return self._known()
 
     def _counted(self, texts: Iterable[str]) -> tuple[ProvisionalIds, np.ndarray]:
         """The tokens of texts, and how often each occurs."""
+        check_listed(texts, "texts")
         ids = self.counter()
         totals = np.zeros(0, dtype=np.int64)
         block: list[str] = []

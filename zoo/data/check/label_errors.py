@@ -144,7 +144,9 @@ def judged_out_of_fold(
     counts = np.bincount(y[y >= 0], minlength=n_classes)
     single = np.flatnonzero(counts == 1)
     if len(single):
-        log.warning("%d classes have a single %s, whose labels cannot be judged", len(single), what)
+        log.warning(
+            "labels of classes with a single %s cannot be judged; such classes: %d", what, len(single)
+        )
     rows = np.flatnonzero((y >= 0) & ~np.isin(y, single))
     if len(np.unique(y[rows])) < 2:
         return probs
