@@ -6,7 +6,7 @@
 
 A random fifth of MovieLens small is held out, five times (`--seeds`; settings were chosen on other splits),
 a tenth of a million made ratings with `--million`. Squared errors are of answers clipped to the scale of
-ratings; seconds are those of the fit. `--speed` trains the same dot product with biases in batches of the same
+ratings; seconds are those of the fit. `--speed` trains the same dot product with biases in batches of one
 size with `zoo` and fastai in turn, and prints how many times as many ratings a second `zoo` takes. Peers that
 are not installed are left out.
 """

@@ -93,7 +93,7 @@ class Ladder:
         self.row(name, learn.evaluate(learn.data.test_dl)["accuracy"], since)
 
     def baseline(self) -> float:
-        """May learn from the held-out reviews too; `learn.baseline()` judges quick models on held-out rows."""
+        """May learn from the held-out reviews too; `learn.baseline()` judges models on held-out rows."""
         words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
         model = make_pipeline(words, LogisticRegression(C=10, max_iter=1000))
         return model.fit(self.labelled.text, self.labelled.label).score(self.test.text, self.test.label)
