@@ -16,6 +16,7 @@ from zoo.data.csv_file import check_columns
 from zoo.data.model_data import ModelData
 from zoo.errors import some
 from zoo.metrics import mae, rmse
+from zoo_collab.data.side_features import SIDES, SideFeatures
 from zoo_collab.model.losses import BPRLoss
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs
@@ -42,6 +43,7 @@ class CollabData(ModelData):
         columns: names of the user, item and rating column; the last is None for pairs without ratings.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
         weights: of the pairs in `seen`, in their order; None for ratings.
+        features: what is known of "user_features" and "item_features", where there are any.
 
     Attributes:
         task: "regression" for ratings, "implicit" for pairs that were taken.
@@ -68,6 +70,7 @@ class CollabData(ModelData):
         rating_range: tuple[float, float] | None = None,
         seen_valid: SeenPairs | None = None,
         weights: Tensor | None = None,
+        features: Mapping[str, SideFeatures] | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
         seen_valid = SeenPairs.none(len(users)) if seen_valid is None else seen_valid
@@ -90,6 +93,7 @@ class CollabData(ModelData):
         self.weights = weights
         self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
         self.columns = columns
+        self.features = dict(features or {})
 
     def default_loss(self) -> Callable | None:
         """Pairwise ranking for pairs without ratings; ratings leave it to their task."""
@@ -150,11 +154,19 @@ class CollabData(ModelData):
             "columns": [str(name) for name in self.columns],
             "range of ratings": [f"{limit:.8g}" for limit in self.rating_range or ()],
             "range of outputs": [f"{limit:.8g}" for limit in self.y_range or ()],
+            **{side: [*found.coder.told(), found.digest] for side, found in self.features.items()},
         }
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Ids and titles as JSON; seen pairs and counts as tensors."""
-        state = {
+        """Ids, titles and how features are coded as JSON; seen pairs and counts as tensors."""
+        return self._state(rows=False)
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same with the rows of features, which an exported model has."""
+        return self._state(rows=True)
+
+    def _state(self, *, rows: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state: dict[str, Any] = {
             "users": self.users.to_json(),
             "items": self.items.to_json(),
             "titles": self.titles[1:],
@@ -172,6 +184,9 @@ class CollabData(ModelData):
         }
         if self.weights is not None:
             tensors["weights"] = self.weights
+        for side, found in self.features.items():
+            state[side], own = found.to_state(side, rows=rows)
+            tensors |= own
         return state, tensors
 
     @classmethod
@@ -195,6 +210,9 @@ class CollabData(ModelData):
             columns=(user_col, item_col, rating_col),
             rating_range=_limits(state.get("rating_range", state["y_range"])),
             weights=tensors.get("weights"),
+            features={
+                side: SideFeatures.from_state(state[side], side, tensors) for side in SIDES if side in state
+            },
         )
 
 
