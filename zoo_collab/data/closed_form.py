@@ -35,8 +35,8 @@ def fit_closed_form(
         )
     if has_features(model):
         raise TypeError(
-            "alternating least squares fits factors of ids, and this model also has vectors of features, which "
-            "it would leave as they are: make the learner of table.without_features()"
+            "alternating least squares fits factors of ids, and this model also has vectors of features, "
+            "which it would leave as they are: make the learner of table.without_features()"
         )
     frozen = [name for name, part in model.named_parameters() if not part.requires_grad]
     if frozen:

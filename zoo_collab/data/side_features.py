@@ -62,7 +62,8 @@ class SideFeatures:
         if not trained.any():
             raise ValueError(
                 f"{where}: none of its ids in column {ids.name!r} is in the training rows, so nothing can be "
-                f"learned of them ({where}: {some(map(repr, raw.tolist()))}; training: {some(map(repr, ids.ids))})"
+                f"learned of them ({where}: {some(map(repr, raw.tolist()))}; training: "
+                f"{some(map(repr, ids.ids))})"
             )
         places, counts = np.unique(indexes[indexes > 0], return_counts=True)
         if counts.max(initial=1) > 1:
@@ -89,10 +90,9 @@ class SideFeatures:
     @classmethod
     def from_state(cls, state: Mapping[str, Any], side: str, tensors: Mapping[str, Tensor]) -> SideFeatures:
         """The inverse of `to_state`."""
-        parts = [tensors.get(f"{side}_{name}") for name in FeatureRows._fields]
-        rows = (
-            FeatureRows(*(part.numpy() for part in parts if part is not None)) if None not in parts else None
-        )
+        names, rows = [f"{side}_{name}" for name in FeatureRows._fields], None
+        if all(name in tensors for name in names):
+            rows = FeatureRows(*(tensors[name].numpy() for name in names))
         return cls(FeatureCoder.from_json(state["coder"]), state["digest"], rows)
 
 

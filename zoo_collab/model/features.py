@@ -161,8 +161,8 @@ def feature_tables(n_rows: int, sizes: Mapping[str, int] | None, side: str) -> F
         return None
     if set(sizes) != {"levels", "longest"} or any(int(size) < 1 for size in sizes.values()):
         raise ValueError(
-            f"{side} are told as {{'levels': how many, 'longest': levels of the longest row}}, not {sizes!r}; "
-            "the rows follow by model.item_features.fill(rows)"
+            f"{side} are told as {{'levels': how many, 'longest': levels of the longest row}}, not {sizes!r};"
+            f" the rows follow by model.{side}.fill(rows)"
         )
     return FeatureTables(n_rows, int(sizes["levels"]), int(sizes["longest"]))
 

@@ -22,7 +22,6 @@ BETWEEN = "|"
 MOST_KNOTS = 8
 MOST_CELLS = 1 << 28
 _SEVERAL = (list, tuple, set, frozenset, np.ndarray)
-_DAY = np.timedelta64(1, "D")
 
 log = logging.getLogger("zoo.collab")
 
@@ -61,8 +60,18 @@ class FeatureColumn:
         """Levels, that of missing values first."""
         return len(self.knots) + 1 if self.category is None else self.category.n_codes
 
+    @property
+    def silent(self) -> str:
+        """Why the column does not tell the ids of training apart; empty if it does."""
+        if self.category is None:
+            return "" if len(self.knots) > 1 else "it has no two different values"
+        if not self.category.levels:
+            return "no value belongs to two ids or more"
+        alone = len(self.category.levels) == 1 and not self.category.rare and not self.category.missing_seen
+        return "it has a single value" if alone and self.kind == "category" else ""
+
     def encode(self, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Levels of a column's cells, counted from 0, and their shares, (rows, longest); a share of 0 pads."""
+        """Levels of cells, counted from 0, and their shares, (rows, longest); a share of 0 pads."""
         if self.category is None:
             return _between(_numbers(values, self.kind), self.knots)
         if self.kind == "category":
@@ -95,13 +104,14 @@ class FeatureCoder:
         where: names the frame in messages.
 
     Example:
-        >>> films = pd.DataFrame({"film": [7, 8, 9], "genre": ["War", "War|Drama", None], "year": [1950, 1990, 2010]})
+        >>> films = pd.DataFrame({"film": [7, 8, 9], "genre": ["War", "War|Drama", None]})
+        >>> films["year"] = [1950, 1990, 2010]
         >>> coder = FeatureCoder.learn(films, "film")
         >>> [(column.name, column.kind, column.n_levels) for column in coder.columns]
         [('genre', 'many', 4), ('year', 'number', 4)]
         >>> places, shares = coder.encode(pd.DataFrame({"film": [1], "genre": ["War"], "year": [1970]}))
         >>> places.tolist(), shares.tolist()
-        ([[2, 0, 6, 7]], [[1.0, 0.0, 0.5, 0.5]])
+        ([[2, 6, 7]], [[1.0, 0.5, 0.5]])
     """
 
     def __init__(self, columns: Sequence[FeatureColumn], id_col: Any, where: str = "the features"):
@@ -127,13 +137,8 @@ class FeatureCoder:
                 column = _learned(frame[name])
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{where}: {error}") from error
-            silent = column.category is not None and len(column.category.levels) < 2
-            if silent or (column.category is None and len(column.knots) < 2):
-                log.warning(
-                    "%s: column %r tells nothing: %s",
-                    where, name,
-                    "no two values are each shared by two ids or more" if silent else "it has one value",
-                )  # fmt: skip
+            if column.silent:
+                log.warning("%s: column %r tells nothing: %s", where, name, column.silent)
             columns.append(column)
         return cls(columns, id_col, where)
 
@@ -157,8 +162,8 @@ class FeatureCoder:
                 raise type(error)(f"{self.where}: {error}") from error
             if found.size > MOST_CELLS:
                 raise ValueError(
-                    f"{self.where}: a cell of column {column.name!r} holds {found.shape[1]:,} values, and each "
-                    "row would need room for as many: leave each cell its most telling ones"
+                    f"{self.where}: a cell of column {column.name!r} holds {found.shape[1]:,} values, and "
+                    "each row would need room for as many: leave each cell its most telling ones"
                 )
             places.append(np.where(part > 0, found + first, 0))
             shares.append(part)
@@ -182,8 +187,8 @@ class FeatureCoder:
         width = max(found.places.shape[1], unknown.places.shape[1])
         if n * width > MOST_CELLS:
             raise ValueError(
-                f"{self.where}: some id has {width:,} levels, and each of the {n:,} would need room for as many:"
-                " leave cells of many values their most telling ones"
+                f"{self.where}: some id has {width:,} levels, and each of the {n:,} would need room for as "
+                "many: leave cells of many values their most telling ones"
             )
         whole = FeatureRows(np.zeros((n, width), dtype=np.int32), np.zeros((n, width), dtype=np.float32))
         for all_rows, nobody, own in zip(whole, unknown, found, strict=True):
@@ -287,9 +292,8 @@ def _numbers(values: pd.Series, kind: str) -> np.ndarray:
         found = found.dt.tz_convert("UTC").dt.tz_localize(None)
     if found.dtype.kind not in "mM":
         found = pd.to_datetime(found)
-    units = found.to_numpy()
-    days = (units - np.datetime64("1970-01-01")) / _DAY if units.dtype.kind == "M" else units / _DAY
-    return days.astype(np.float64)
+    since: Any = found - pd.Timestamp(0) if found.dtype.kind == "M" else found
+    return (since / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
 
 
 def _knots(numbers: np.ndarray) -> list[float]:
@@ -343,7 +347,7 @@ def checked_features(frame: Any, id_col: Any, where: str) -> pd.DataFrame | None
     twice = ids[ids.duplicated()]
     if len(twice):
         raise ValueError(
-            f"{where}: there is one row an id, and {len(twice)} come again: {some(map(repr, twice.tolist()))}; "
-            "several values go into one cell, as a list"
+            f"{where}: there is one row an id, and {len(twice)} come again: "
+            f"{some(map(repr, twice.tolist()))}; several values go into one cell, as a list"
         )
     return frame.reset_index(drop=True)
