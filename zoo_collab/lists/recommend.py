@@ -94,9 +94,7 @@ def recommend(
 ) -> pd.DataFrame:
     """The `n` items with the highest scores for each user; see `CollabLearner.recommend`."""
     n = checked_n(n, "n")
-    listed = _listed(users, "users")
-    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object).infer_objects()
-    indexes = torch.from_numpy(data.users.encode(asked))
+    asked, indexes = asked_users(data, users)
     allowed = _allowed(data, only, exclude)
     seen = seen_of(data, exclude_seen)
     found = rank(model, indexes, min(n, int(allowed[1:].sum())), len(data.items), allowed=allowed, seen=seen)
@@ -112,6 +110,13 @@ def recommend(
         frame["rating"] = data.clip(as_ratings(model, scores).cpu().numpy())
     frame["known_user"] = indexes.numpy()[row] != 0
     return frame
+
+
+def asked_users(data: CollabData, users: Any) -> tuple[pd.Series, Tensor]:
+    """Raw ids of users, one or several, and their indexes."""
+    listed = _listed(users, "users")
+    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object).infer_objects()
+    return asked, torch.from_numpy(data.users.encode(asked))
 
 
 def checked_n(n: Any, name: str) -> int:
