@@ -52,9 +52,7 @@ def recommend_new(
 def _with(model: nn.Module, data: CollabData, side: str, frame: pd.DataFrame) -> nn.Module:
     """The model for the rows of a frame in place of the users, or items, that it knows."""
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(
-            f"new {side}s are a frame of their features, a row each, not a {type(frame).__name__}"
-        )
+        raise TypeError(f"new {side}s are a frame of features, a row each, not a {type(frame).__name__}")
     if not len(frame):
         raise ValueError(f"the frame of new {side}s has no rows")
     known = data.features.get(f"{side}_features")
