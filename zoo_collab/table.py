@@ -189,7 +189,8 @@ class CollabFilterDataset(PairTable):
             k: how many places of a list count.
             metrics: names, as of `CollabLearner.evaluate_ranking`.
             models: names, of "popularity", "item neighbours", "EASE", "implicit ALS", "dot product by pairs
-                (BPR)" and "dot product on ratings"; all by default that the table has something for.
+                (BPR)", "dot product on ratings", "dot product with features (BPR)" and "network with
+                features"; all by default that the table has something for.
             relevant: the lowest rating with which a held-out pair counts as liked; None counts every pair.
             users: judge so many users, drawn at random; all by default.
             seed: of what is drawn.
