@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zoo import RowAdamW, load_data, load_learner
+from zoo.callbacks import EMA
 from zoo.storage.registry import build_model, spec_of
 from zoo_collab import CollabFilterDataset, EmbeddingDotBias, EmbeddingNet
 from zoo_collab.model.features import FeaturedTable
@@ -267,3 +268,33 @@ def test_without_the_flag_they_stay_unknown():
     learn = table().get_learner(4, cold=False, progress=False)
     assert len(learn.data.items) == 41
     assert learn.recommend([0], n=99, exclude_seen=False)["item"].max() < 540
+
+
+def test_averages_of_weights_and_half_precision_know_the_rows():
+    for kind in ({}, {"hidden": [16]}):
+        learn = table().get_learner(
+            8, np.arange(0, 1200, 5), 64, seed=0, progress=False, device="cpu", callbacks=[EMA(0.9)], **kind
+        )
+        before = learn.model.item_features.places.clone()
+        learn.to_bf16()
+        learn.fit_one_cycle(8, 2e-2)
+        assert torch.equal(learn.model.item_features.places, before)
+        assert learn.evaluate()["rmse"] < 0.6
+
+
+def test_real_films_without_ratings_are_rated_better_by_genre_and_year(data_dir):
+    folder = data_dir("ml-latest-small")
+    df, about = pd.read_csv(folder / "ratings.csv"), pd.read_csv(folder / "movies.csv")
+    about["year"] = about["title"].str.extract(r"\((\d{4})\)\s*$")[0].astype(float)
+    chosen = np.random.default_rng(11).permutation(np.sort(df["movieId"].unique()))[:2000]
+    held = np.flatnonzero(df["movieId"].isin(chosen))
+    films_table = CollabFilterDataset(
+        ".", df, "userId", "movieId", "rating", item_features=about[["movieId", "genres", "year"]]
+    )
+    errors = {}
+    for name, one in (("with", films_table), ("without", films_table.without_features())):
+        learn = one.get_learner(20, held, 512, seed=0, progress=False, device="cpu")
+        learn.fit_one_cycle(3, 1e-2)
+        errors[name] = learn.evaluate()["rmse"]
+    assert errors["with"] < errors["without"] - 0.02
+    assert 0.85 < errors["with"] < 0.94
