@@ -298,3 +298,16 @@ def test_real_films_without_ratings_are_rated_better_by_genre_and_year(data_dir)
         errors[name] = learn.evaluate()["rmse"]
     assert errors["with"] < errors["without"] - 0.02
     assert 0.85 < errors["with"] < 0.94
+
+
+@pytest.mark.gpu
+def test_new_items_are_scored_alike_on_a_gpu(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    learn = table().get_learner(8, np.arange(0, 1200, 5), 64, seed=0, progress=False, device="cuda")
+    learn.fit_one_cycle(8, 2e-2)
+    assert learn.evaluate()["rmse"] < 0.6
+    loaded = load_learner(learn.export(tmp_path / "out.zip"), "cpu")
+    on_gpu, on_cpu = learn.recommend_new([0, 10], films()), loaded.recommend_new([0, 10], films())
+    assert on_gpu["item"].tolist() == on_cpu["item"].tolist()
+    np.testing.assert_allclose(on_gpu["score"], on_cpu["score"], rtol=1e-3)
