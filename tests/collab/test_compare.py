@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zoo import get_cv_idxs
 from zoo_collab import CollabFilterDataset, by_time
 from zoo_collab.compare import MODELS, WITH_FEATURES
 
@@ -73,5 +74,9 @@ def test_features_that_tell_tastes_make_better_lists() -> None:
         assert found.table["ndcg@50"][name] > found.table["ndcg@50"]["popularity"] + 0.03
     ndcg = found.table["ndcg@10"]
     assert ndcg["network with features"] > ndcg["dot product by pairs (BPR)"]
+    learn = known.get_learner(64, get_cv_idxs(len(known), seed=0), seed=0, cold=False, progress=False)
+    learn.fit_one_cycle(10, 3e-2)
+    alone = learn.evaluate_ranking(10, metrics=["ndcg"])["ndcg@10"]
+    assert ndcg["dot product with features (BPR)"] == pytest.approx(alone), "films without pairs do not count"
     again = known.without_features().compare(k=10, models=models[:2])
     assert ndcg[models[:2]].to_dict() == again.table["ndcg@10"].to_dict(), "the same films"

@@ -195,6 +195,10 @@ def test_weights_belong_to_the_features_they_were_trained_with(tmp_path):
     other = table(item_features=moved).get_learner(4, seed=0, progress=False, device="cpu")
     with pytest.raises(ValueError, match="different: item_features"):
         other.load(tmp_path / "w")
+    called = films().assign(kind=["a " + kind for kind in films()["kind"]])  # in the same order
+    other = table(item_features=called).get_learner(4, seed=0, progress=False, device="cpu")
+    with pytest.raises(ValueError, match=r"kind: crime' there, 'kind: a crime' here"):
+        other.load(tmp_path / "w")
 
 
 def test_what_training_does_not_reach_says_nothing():

@@ -184,7 +184,7 @@ class FeatureCoder:
         unknown."""
         wanted = indexes > 0
         found, unknown = self.encode(frame[wanted]), self.unknown()
-        width = max(found.places.shape[1], unknown.places.shape[1])
+        width = found.places.shape[1]  # of a column at least one, as of the unknown row
         if n * width > MOST_CELLS:
             raise ValueError(
                 f"{self.where}: some id has {width:,} levels, and each of the {n:,} would need room for as "
@@ -193,8 +193,7 @@ class FeatureCoder:
         whole = FeatureRows(np.zeros((n, width), dtype=np.int32), np.zeros((n, width), dtype=np.float32))
         for all_rows, nobody, own in zip(whole, unknown, found, strict=True):
             all_rows[:, : nobody.shape[1]] = nobody
-            all_rows[indexes[wanted]] = 0
-            all_rows[indexes[wanted], : own.shape[1]] = own
+            all_rows[indexes[wanted]] = own
         return whole
 
     def told(self) -> list[str]:
