@@ -1,4 +1,5 @@
-"""Recommend films: train on star ratings, look at what was learned, recommend, keep, recommend again.
+"""Recommend films: train on star ratings, look at what was learned, recommend, to people who were not in
+training as well, tell why, take in new ratings, keep, recommend again.
 
 python examples/recommender.py --data path/to/data --epochs 5
 """
@@ -49,11 +50,19 @@ def main() -> None:
     seconds = time.perf_counter() - started
     print(f"validation MSE {learn.history[-1]['valid_loss']:.4f} after {seconds:.1f} s of training")
 
-    biases = learn.item_biases(min_ratings=min(30, len(ratings) // 1000))
+    often = min(30, len(ratings) // 1000)  # ratings of a film of which something is known
+    biases = learn.item_biases(min_ratings=often)
     print("\nbest films beyond who rated them\n", biases.head(5).to_string(index=False))
     print("\nworst\n", biases.tail(5).to_string(index=False))
     learn.plot_predictions().savefig(out / "predictions.png")
     learn.sched.plot_loss().savefig(out / "losses.png")
+    ends = learn.item_extremes(4, components=2, min_ratings=often)
+    print("\nwhat the main directions of taste are about")
+    for (number, end), rows in ends.groupby(["component", "end"], sort=False):
+        print(f"  {number} {end}: {', '.join(rows['title'])}")
+    learn.plot_items(60, min_ratings=often).savefig(out / "map.png")
+    print(f"\nlike {learn.data.titles[1]}")
+    print(learn.similar_items(learn.data.items.ids[0], 5, min_ratings=often).to_string(index=False))
 
     user = ratings["userId"].iloc[0]
     film = ratings["movieId"].iloc[0]
@@ -64,11 +73,24 @@ def main() -> None:
     )
     print(best.to_string(index=False))
     print(learn.recommend("somebody new", n=3).to_string(index=False))
+    first = learn.recommend(learn.data.users.ids[0], n=1)
+    because = learn.why(first["user"].iloc[0], first["item"].iloc[0])
+    print(f"\n{because}")
+    because.plot().savefig(out / "why.png")
+
+    somebody = ratings[ratings["userId"] == ratings["userId"].mode().iloc[0]].head(20)
+    given = dict(zip(somebody["movieId"].tolist(), somebody["rating"].tolist(), strict=True))
+    print(f"\nfor somebody of whom {len(given)} ratings are told, in milliseconds")
+    print(learn.recommend_for(given, n=5).to_string(index=False))
 
     others = table.compare(held_out, k=10, models=["popularity", "item neighbours", "implicit ALS"])
     lists = pd.Series(learn.evaluate_ranking(10), name="this model").drop("users").to_frame().T
     print("\nlists of ten, by the held-out pairs: what predicts stars well makes no good lists")
     print(pd.concat([others.table.drop(columns="seconds"), lists]).round(4).to_string())
+
+    new = somebody.assign(userId=ratings["userId"].max() + 1)
+    print(f"\n{learn.update(new)}")
+    print(learn.recommend(new["userId"].iloc[0], n=3).to_string(index=False))
 
     learn.export(out / "films.zoo")
     again = load_learner(out / "films.zoo")

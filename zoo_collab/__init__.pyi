@@ -1,6 +1,7 @@
 from .data.collab_data import CollabData as CollabData
 from .learner import CollabLearner as CollabLearner
 from .lists.evaluate import RankingMetrics as RankingMetrics
+from .model.fold_in import Folding as Folding
 from .model.losses import BPRLoss as BPRLoss
 from .model.losses import SampledBCELoss as SampledBCELoss
 from .model.losses import SampledSoftmaxLoss as SampledSoftmaxLoss
@@ -11,4 +12,6 @@ from .pairs.splits import by_time as by_time
 from .pairs.splits import by_user as by_user
 from .pairs.splits import by_user_time as by_user_time
 from .pairs.splits import leave_one_out as leave_one_out
+from .people.update import Update as Update
+from .reasons.why import Why as Why
 from .table import CollabFilterDataset as CollabFilterDataset

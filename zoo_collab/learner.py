@@ -17,10 +17,13 @@ from zoo_collab.data.collab_data import CollabData
 from zoo_collab.lists.by_features import recommend_new
 from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
 from zoo_collab.lists.recommend import Items, recommend
+from zoo_collab.model.fold_in import Folding
+from zoo_collab.people.newcomers import People
 from zoo_collab.reasons import interpret
+from zoo_collab.reasons.reasons import Reasons
 
 
-class CollabLearner(Learner):
+class CollabLearner(People, Reasons, Learner):
     """Trains a model of (user, item) pairs and recommends with it.
 
     Made by `CollabFilterDataset.get_learner`. Raw ids go in everywhere: `predict_one(("ann", 7))`,
@@ -77,6 +80,10 @@ class CollabLearner(Learner):
         chosen = self.seed if seed is None else seed
         options = {"draws": draws, "rank": rank, "unobserved": unobserved, "wd": wd, "exponent": exponent}
         fit_closed_form(self.model, self.data, iterations, 0 if chosen is None else chosen, options)
+        self._weights_changed("fit_als")
+        if self.data.task == "implicit":
+            of_fit = {"unobserved": 0.3 if unobserved is None else unobserved, "wd": wd, "exponent": exponent}
+            self._of_pairs = Folding(**{name: one for name, one in of_fit.items() if one is not None})
         self.opt = None  # what it remembers of the weights belongs to others
         if self.data.valid_dl is None:
             return {}
@@ -190,13 +197,7 @@ class CollabLearner(Learner):
 
     def plot_predictions(self) -> Figure:
         """Joint plot of predictions against truth over the validation rows."""
+        if self.data.columns[2] is None:
+            raise ValueError("pairs without ratings have no truth to plot against: see evaluate_ranking()")
         preds, targets = self.predict_with_targs()
         return interpret.plot_predictions(np.asarray(preds), np.asarray(targets), self.data.columns[2])
-
-    def item_biases(self, min_ratings: int = 0) -> pd.DataFrame:
-        """Items from best to worst by bias: what is liked beyond who happened to rate it."""
-        return interpret.item_biases(self.model, self.data, min_ratings)
-
-    def item_components(self, n: int = 3, *, min_ratings: int = 0) -> pd.DataFrame:
-        """Items along the main directions of the item factors."""
-        return interpret.item_components(self.model, self.data, n, min_ratings=min_ratings)

@@ -69,7 +69,7 @@ class CollabFilterDataset(PairTable):
             val_idxs: row numbers (see `zoo.get_cv_idxs`), or a true/false mask, to hold out; predictions of
                 them come in this order. Or a split: `by_time(0.2)`, `by_user_time()`, `leave_one_out()`,
                 `by_user(0.1)`. None trains on everything.
-            bs: rows a batch; None makes about 400 batches of the training rows, or 100 without ratings, so
+            bs: rows a batch; None makes about 600 batches of the training rows, or 100 without ratings, so
                 that rates and weight decay mean about the same whatever the size of the table.
             test_df: further pairs to predict, with the user and item columns; ratings are optional.
             y_range: (lowest, highest) output of the model; None takes the range of ratings (`rating_range`,
@@ -90,7 +90,7 @@ class CollabFilterDataset(PairTable):
         users, items, features = self._with_features(users, items, cold)
         rating_range, y_range = self._ranges(train, y_range)
         user_index, item_index = self.encoded(users, self.users), self.encoded(items, self.items)
-        tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
+        later = tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
 
         training = [self.taken(values, train) for values in (user_index, item_index, self.ratings)]
         held = [self.taken(values, held_out) for values in (user_index, item_index, self.ratings)]
@@ -123,6 +123,7 @@ class CollabFilterDataset(PairTable):
             seen_valid=SeenPairs.from_pairs(held[0], held[1], len(users)),
             item_counts=torch.from_numpy(counts_of(training[1], len(items))),
             columns=self.columns,
+            later=later,
             weights=seen.totals(*training) if self.is_implicit else None,
             features=features,
         )
@@ -143,8 +144,8 @@ class CollabFilterDataset(PairTable):
         return ids["user_features"], ids["item_features"], found
 
     def _batch_size(self, n_rows: int) -> int:
-        """A power of two that makes about 400 batches of so many rows, of pairs without ratings about 100."""
-        wanted, most = (n_rows / 100, 16_384) if self.is_implicit else (n_rows / 400, 65_536)
+        """A power of two that makes about 600 batches of so many rows, of pairs without ratings about 100."""
+        wanted, most = (n_rows / 100, 16_384) if self.is_implicit else (n_rows / 600, 65_536)
         return int(min(max(2 ** round(math.log2(max(wanted, 1))), 64), most))
 
     def _ranges(
@@ -240,7 +241,7 @@ class CollabFilterDataset(PairTable):
         Args:
             n_factors: width of the embeddings; `EmbeddingNet` also takes (user width, item width).
             val_idxs: row numbers to hold out, as of `get_data`; None trains on everything.
-            bs: rows a batch; by default about a 400th of the training rows, see `get_data`.
+            bs: rows a batch; by default about a 600th of the training rows, see `get_data`.
             opt_fn: optimizer class; None takes the core's AdamW, for tables with sparse gradients
                 `zoo.RowAdamW`.
             test_df: pairs for `learn.predict(is_test=True)`.

@@ -10,7 +10,6 @@ from zoo.learner import Learner
 from zoo.training.recipes import check_fine_tune, next_stage
 from zoo.training.rows import EpochRows
 from zoo_text.data.labelled_data import TextData
-from zoo_text.data.ngrams import counted_ngrams
 from zoo_text.labelling import suggest, suspicious_labels
 from zoo_text.linear_start import start_linear
 from zoo_text.smaller import versions
@@ -67,7 +66,7 @@ class TextClassifierLearner(EncoderMixin, Learner):
             return
         linear.forget_vectors()  # what it learned of the others means nothing now
         data = self.data
-        self.start_linear(counted_ngrams(data.train_dl, data.nt, data.n_out) if linear.n_grams else None)
+        self.start_linear(data.counted_ngrams() if linear.n_grams else None)
 
     def _documents(self) -> Tensor | None:
         document = getattr(self.model, "document", None)

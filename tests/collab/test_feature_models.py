@@ -304,6 +304,17 @@ def test_real_films_without_ratings_are_rated_better_by_genre_and_year(data_dir)
     assert 0.85 < errors["with"] < 0.94
 
 
+def test_people_who_were_not_in_training_are_folded_in_and_items_are_told_apart(learn):
+    somebody = {501: 4.5, 505: 4.5, 509: 4.5, 500: 2.0, 502: 2.0, 503: 2.0}
+    best = learn.recommend_for(somebody, n=8, only=lambda items: items["n_ratings"] == 0)
+    assert set(best["item"][:2] % 4) == {1}, "films without ratings of the kind that was liked"
+    alike = learn.similar_items(540, n=2, measure="centred")
+    assert (alike["item"] % 4 == 0).all(), "a film without ratings is like those of its kind"
+    assert learn.item_factors([540]).shape[1] >= 8
+    with pytest.raises(TypeError, match=r"update\(\) solves vectors of ids"):
+        learn.update(ratings()[:3])
+
+
 @pytest.mark.gpu
 def test_new_items_are_scored_alike_on_a_gpu(tmp_path):
     if not torch.cuda.is_available():

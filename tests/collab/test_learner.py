@@ -314,3 +314,17 @@ def test_the_seed_fixes_the_first_weights_and_no_other_draws(hidden, tmp_path):
     check_seed_of_first_weights(
         lambda seed: table.get_learner(3, bs=32, hidden=hidden, seed=seed, progress=False, device="cpu").model
     )
+
+
+def test_a_gap_among_the_users_changes_no_id() -> None:
+    big = 10**18
+    rows = [(big + k, item, 5.0 if k == item % 8 else 1.0) for k in range(8) for item in range(12)]
+    frame = pd.DataFrame(rows, columns=["who", "film", "stars"])
+    learn = CollabFilterDataset(".", frame, "who", "film", "stars").get_learner(4, seed=0, progress=False)
+    learn.fit(5e-2, 3)
+    found = learn.recommend([big, None, big + 7], 2, exclude_seen=False)
+    alone = learn.recommend([big, big + 7], 2, exclude_seen=False)
+    known = found[found["known_user"]]
+    assert known["user"].tolist() == alone["user"].tolist() == [big, big, big + 7, big + 7]
+    assert known["item"].tolist() == alone["item"].tolist()
+    assert found["user"].isna().sum() == 2

@@ -187,3 +187,16 @@ def test_it_is_no_worse_than_naive_bayes_on_reviews(data_dir) -> None:
 
 def test_a_model_without_a_linear_part_has_none() -> None:
     assert TextClassifier(20, 2, 4, 4, 1).linear is None
+
+
+def test_two_classes_take_one_model_and_so_all_texts_that_one_may_take(monkeypatch) -> None:
+    texts = [f"good film {i % 7} and more" if i % 2 else f"bad film {i % 7} and less" for i in range(120)]
+    labels = ["good" if i % 2 else "bad" for i in range(120)]
+    data = TextData.from_texts(Field(), (texts, labels), (texts[:2], labels[:2]), min_freq=1)
+    total = int(data.train_dl.texts().lengths.sum())
+    monkeypatch.setattr("zoo_text.data.ngrams.TOKENS", total)
+    monkeypatch.setattr("zoo_text.data.ngrams._LEAST_ROWS", 1)
+    assert len(data.counted_ngrams().rows) == 120
+    assert 55 <= len(counted_ngrams(data.train_dl, data.nt, 2).rows) <= 65  # a model for each of two labels
+    monkeypatch.setattr("zoo_text.data.ngrams.TOKENS", total // 2)
+    assert 55 <= len(data.counted_ngrams().rows) <= 65

@@ -12,11 +12,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zoo.data.check.report import DataReport
 from zoo.data.csv_file import check_columns
 from zoo.data.model_data import ModelData
+from zoo.data.quick_models import QuickModel
 from zoo.errors import some
 from zoo.metrics import mae, rmse
+from zoo_collab.data.baseline import rating_models
+from zoo_collab.data.check_pairs import check_pairs
 from zoo_collab.data.side_features import SIDES, SideFeatures
+from zoo_collab.model.fold_in import Folding
 from zoo_collab.model.losses import BPRLoss
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs
@@ -43,6 +48,10 @@ class CollabData(ModelData):
         columns: names of the user, item and rating column; the last is None for pairs without ratings.
         rating_range: (lowest, highest) rating; answers are clipped to it. None takes `y_range`.
         weights: of the pairs in `seen`, in their order; None for ratings.
+        later: share of the held-out rows whose user has a later row in training; None where that is not
+            known.
+        folding: how ratings of people who were not in training are folded in; None learns it from the
+            training rows.
         features: what is known of "user_features" and "item_features", where there are any.
 
     Attributes:
@@ -71,6 +80,8 @@ class CollabData(ModelData):
         seen_valid: SeenPairs | None = None,
         weights: Tensor | None = None,
         features: Mapping[str, SideFeatures] | None = None,
+        later: float | None = None,
+        folding: Folding | None = None,
     ):
         super().__init__(train_dl, valid_dl, test_dl, None if path is None else Path(path))
         seen_valid = SeenPairs.none(len(users)) if seen_valid is None else seen_valid
@@ -92,8 +103,17 @@ class CollabData(ModelData):
         self.rating_range = _limits(y_range if rating_range is None else rating_range)
         self.weights = weights
         self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
-        self.columns = columns
         self.features = dict(features or {})
+        self.columns, self.folding, self.later = columns, folding, later
+
+    def check(self) -> DataReport:
+        """Look at the rows, see `zoo.check_data`: repeats, leaks, ids that are unknown or seen once, users
+        who rate everything alike."""
+        return check_pairs(self)
+
+    def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
+        """The mean, biases and factors in closed form; see `ModelData.quick_models`."""
+        return rating_models(self, task or self.task)
 
     def default_loss(self) -> Callable | None:
         """Pairwise ranking for pairs without ratings; ratings leave it to their task."""
@@ -174,6 +194,7 @@ class CollabData(ModelData):
             "rating_range": _listed(self.rating_range),
             "mean": self.mean,
             "columns": list(self.columns),
+            **({} if self.folding is None else {"folding": self.folding.to_json()}),
         }
         tensors = {
             "seen_starts": self.seen.starts,
@@ -213,6 +234,7 @@ class CollabData(ModelData):
             features={
                 side: SideFeatures.from_state(state[side], side, tensors) for side in SIDES if side in state
             },
+            folding=Folding(**state["folding"]) if "folding" in state else None,
         )
 
 

@@ -76,7 +76,7 @@ class SampledNegatives:
         if not training:
             generator.manual_seed(0)
         negatives, worth = self._draw(n, users.device, generator)
-        counts = ~self.seen.holds(users[:, None], negatives) & (negatives != items[:, None])
+        counts = ~self.seen.crossed(users, negatives) & (negatives != items[:, None])
         known = (items != 0).float()[:, None]  # a held-out item that training has not seen says nothing
         target = torch.cat([weights * known, counts * worth], dim=1)
         if not self.flat:

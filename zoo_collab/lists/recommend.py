@@ -68,7 +68,14 @@ def _chosen(data: CollabData, given: Items, what: str) -> Tensor:
     return chosen
 
 
-def _allowed(data: CollabData, only: Items | None, exclude: Items | None) -> Tensor:
+def item_indexes(data: CollabData, items: Any) -> Tensor:
+    """Indexes of raw ids: one, a list, an array; unknown ones are told and have 0."""
+    listed_ids = _listed(items, "items")
+    return torch.from_numpy(data.items.encode([_single(items)] if listed_ids is None else listed_ids))
+
+
+def allowed_items(data: CollabData, only: Items | None, exclude: Items | None) -> Tensor:
+    """Which items may be listed, boolean, one an item index."""
     allowed = torch.ones(len(data.items), dtype=torch.bool)
     if only is not None:
         allowed = _chosen(data, only, "only")
@@ -95,8 +102,32 @@ def recommend(
     """The `n` items with the highest scores for each user; see `CollabLearner.recommend`."""
     n = checked_n(n, "n")
     asked, indexes = asked_users(data, users)
-    allowed = _allowed(data, only, exclude)
-    seen = seen_of(data, exclude_seen)
+    allowed = allowed_items(data, only, exclude)
+    return lists_of(model, data, asked, indexes, indexes != 0, n, allowed, seen_of(data, exclude_seen))
+
+
+def lists_of(
+    model: nn.Module,
+    data: CollabData,
+    asked: pd.Series,
+    indexes: Tensor,
+    known: Tensor,
+    n: int,
+    allowed: Tensor,
+    seen: list[SeenPairs],
+) -> pd.DataFrame:
+    """The lists of users of the model, as `CollabLearner.recommend` gives them.
+
+    Args:
+        model: whose tables have these users.
+        data: of the items.
+        asked: raw ids of the users.
+        indexes: of the same users, in the model's tables.
+        known: whether anything is known of them, boolean.
+        n: items a user.
+        allowed: which items may be listed, boolean (n_items,).
+        seen: pairs of these indexes to leave out.
+    """
     found = rank(model, indexes, min(n, int(allowed[1:].sum())), len(data.items), allowed=allowed, seen=seen)
     rows, ranks = found.items.nonzero(as_tuple=True)
     items, scores = found.items[rows, ranks], found.scores[rows, ranks]
@@ -108,15 +139,18 @@ def recommend(
     frame["score"] = scores.numpy()
     if data.task == "regression":
         frame["rating"] = data.clip(as_ratings(model, scores).cpu().numpy())
-    frame["known_user"] = indexes.numpy()[row] != 0
+    frame["known_user"] = known.numpy()[row]
     return frame
 
 
 def asked_users(data: CollabData, users: Any) -> tuple[pd.Series, Tensor]:
     """Raw ids of users, one or several, and their indexes."""
     listed = _listed(users, "users")
-    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object).infer_objects()
-    return asked, torch.from_numpy(data.users.encode(asked))
+    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object)
+    indexes = torch.from_numpy(data.users.encode(asked))
+    if not asked.isna().any():  # a gap would make floats of whole numbers
+        asked = asked.infer_objects()
+    return asked, indexes
 
 
 def checked_n(n: Any, name: str) -> int:

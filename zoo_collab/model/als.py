@@ -62,7 +62,7 @@ def solve_rows(
     if unobserved:
         common, basis = torch.linalg.eigh(unobserved * (table.T @ table))
         common, moved = common.clamp(min=0), table @ basis
-    for places in _alike(pairs.starts.diff()[rows], factors):
+    for places in alike(pairs.starts.diff()[rows], factors):
         own = rows[places]
         counts = pairs.starts[own + 1] - pairs.starts[own]
         steps = torch.arange(int(counts.max()), device=table.device)
@@ -97,7 +97,7 @@ def _by_pairs(others: Tensor, hold: Tensor, wanted: Tensor, worth: Tensor | None
     return held.transpose(1, 2) @ torch.cholesky_solve(wanted, torch.linalg.cholesky(system))
 
 
-def _alike(counts: Tensor, factors: int) -> Iterator[Tensor]:
+def alike(counts: Tensor, factors: int) -> Iterator[Tensor]:
     """Places of rows with about the same number of pairs, as many at a time as fit; rows without are in
     none."""
     order = counts.argsort()

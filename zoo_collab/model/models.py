@@ -117,12 +117,15 @@ class EmbeddingDotBias(nn.Module):
     def forward(self, users: Tensor, items: Tensor, negatives: Tensor | None = None) -> Tensor:
         """Ratings, shape (n,), of user and item indexes, each of shape (n,). With `negatives`, item indexes
         of shape (m,), also those of every user with each of them: (n, 1 + m)."""
-        of_users, of_items = self.user_factors(users), self.item_factors(items)
-        dot = (of_users * of_items).sum(-1) + self.item_bias(items).squeeze(-1)
+        of_users = self.user_factors(users)
         if negatives is None:
+            dot = (of_users * self.item_factors(items)).sum(-1) + self.item_bias(items).squeeze(-1)
             return self.squash(dot + self.user_bias(users).squeeze(-1) + self.middle)
-        others = of_users @ self.item_factors(negatives).T + self.item_bias(negatives).T
-        dot = torch.cat([dot[:, None], others], dim=1)
+        both = torch.cat([items, negatives])  # one look into each table: a gradient of it is as large as it
+        of_items, of_negatives = self.item_factors(both).split([len(items), len(negatives)])
+        bias, others = self.item_bias(both).split([len(items), len(negatives)])
+        taken = (of_users * of_items).sum(-1, keepdim=True) + bias
+        dot = torch.cat([taken, torch.addmm(others.T, of_users, of_negatives.T)], dim=1)
         return self.squash(dot + self.user_bias(users) + self.middle)
 
     def all_scores(self, users: Tensor) -> Tensor:

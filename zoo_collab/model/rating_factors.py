@@ -222,5 +222,5 @@ def _mean_of(kept: list[tuple[Tensor, Tensor]], width: int, mean: float) -> Rati
     size = middle.S[:width].sqrt()
     first, last = left.Q @ middle.U[:, : len(size)] * size, right.Q @ middle.Vh[: len(size)].T * size
     first[0], last[0] = 0, 0
-    parts = (first, last, user_bias, item_bias)
-    return RatingFactors(*(part.float() for part in parts), mean + float(nobody @ nothing))
+    first, last, user_bias, item_bias = (part.float() for part in (first, last, user_bias, item_bias))
+    return RatingFactors(first, last, user_bias, item_bias, mean + float(nobody @ nothing))

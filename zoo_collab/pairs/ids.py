@@ -152,6 +152,31 @@ class IdMap:
             return writable(value)
         return str(value) if _is_int(value) else value
 
+    def grown(self, values: pd.Series) -> IdMap:
+        """These ids and, behind them, those of `values` that are not among them: every index stays what it
+        is. New ones are sorted where they can be compared.
+
+        Raises:
+            TypeError: for ids of another kind, such as a name among numbers, which could not be found again.
+
+        Example:
+            >>> IdMap([3, 7]).grown(pd.Series(["9", 7, 5], dtype=object)).ids
+            [3, 7, 5, 9]
+        """
+        unknown = values[self.encode(values, warn=False) == UNKNOWN].unique().tolist()
+        if self.kinds == ["int"]:
+            unknown = [_as_int(self._whole(value)) for value in unknown]
+        elif self.kinds == ["str"]:
+            unknown = [self._as_str(value) for value in unknown]
+        if len(self.kinds) == 1:
+            for value in unknown:
+                if _kind(value) != self.kinds[0]:
+                    raise TypeError(
+                        f"{self.name}: the ids are of type {self.kinds[0]}, and {value!r} is none: bring the "
+                        "new ids to the form of those of training"
+                    )
+        return IdMap([*self.ids, *IdMap.fit(unknown, self.name).ids], self.name)
+
     def decode(self, indexes: Iterable[int]) -> list[Any]:
         """Raw ids of indexes; None for the unknown one."""
         return [self.ids[i - 1] if i != UNKNOWN else None for i in indexes]

@@ -164,8 +164,11 @@ def tell_leaks(
     times: np.ndarray | None,
     train: np.ndarray,
     held_out: np.ndarray,
-) -> None:
+) -> float | None:
     """Logs what makes figures of held-out rows better or worse than those in use.
+
+    Returns:
+        The share of held-out rows whose user has a later row in training; None without times.
 
     Args:
         where: the table, for the messages.
@@ -175,7 +178,7 @@ def tell_leaks(
         held_out: of the others.
     """
     if not len(held_out):
-        return
+        return None
     unknown = (users[held_out] == 0) | (items[held_out] == 0)
     if unknown.any():
         log.log(
@@ -183,13 +186,14 @@ def tell_leaks(
             "%s: %.0f%% of the held-out rows have a user or an item that training has not seen",
             where, 100 * unknown.mean(),
         )  # fmt: skip
-    later = 0.0 if times is None else later_in_training(users, times, train, held_out)
-    if later > 0.1:
+    later = None if times is None else later_in_training(users, times, train, held_out)
+    if later is not None and later > 0.1:
         log.warning(
             "%s: of %.0f%% of the held-out rows the user has a later rating among the training rows, "
             "which tells of the future: val_idxs=by_time(0.2) or by_user_time() hold out the latest",
             where, 100 * later,
         )  # fmt: skip
+    return later
 
 
 def _check_share(share: float | None) -> None:

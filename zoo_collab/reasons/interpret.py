@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from zoo.inspect.plots import figure
 from zoo_collab.data.collab_data import CollabData, item_table
+from zoo_collab.reasons.tables import factor_table
 
 
 def plot_predictions(preds: np.ndarray, targets: np.ndarray, name: str = "rating") -> Figure:
@@ -59,19 +60,41 @@ def item_biases(model: Any, data: CollabData, min_ratings: int = 0) -> pd.DataFr
 
 
 def item_components(model: Any, data: CollabData, n: int = 3, *, min_ratings: int = 0) -> pd.DataFrame:
-    """Items with their place along the `n` main directions of the item factors (PCA).
+    """Items with their place along the `n` main directions of the item factors (PCA), the first of which tell
+    items apart most. A direction points to where the item farthest out lies.
 
     Returns:
         Frame with the columns item, title, n_ratings, component_1 .. component_n.
     """
     frame = item_table(data)
     keep = (frame["n_ratings"] >= min_ratings).to_numpy()
-    factors = model.item_factors.weight[1:].detach().cpu().numpy()[keep].astype(np.float64)
+    factors = factor_table(model, "item").weight[1:].detach().cpu().numpy()[keep].astype(np.float64)
     if not 1 <= n <= min(factors.shape):
         raise ValueError(f"n components must lie between 1 and {min(factors.shape)}, got {n}")
     centred = factors - factors.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     frame = frame[keep].reset_index(drop=True)
     for number, direction in enumerate(directions[:n], 1):
-        frame[f"component_{number}"] = centred @ direction
+        places = centred @ direction
+        frame[f"component_{number}"] = places if places[np.abs(places).argmax()] >= 0 else -places
     return frame
+
+
+def item_extremes(
+    model: Any, data: CollabData, n: int = 5, *, components: int = 3, min_ratings: int = 0
+) -> pd.DataFrame:
+    """The items at both ends of the main directions; see `CollabLearner.item_extremes`."""
+    if n < 1:
+        raise ValueError(f"n is how many items an end are told, 1 or more, not {n}")
+    placed = item_components(model, data, components, min_ratings=min_ratings)
+    ends = []
+    for number in range(1, components + 1):
+        ordered = placed.sort_values(f"component_{number}", ascending=False, kind="stable")
+        most = min(n, len(ordered) // 2)
+        for end, rows in (("high", ordered[:most]), ("low", ordered[::-1][:most])):
+            part = rows[["item", "title", "n_ratings"]].assign(place=rows[f"component_{number}"])
+            part.insert(0, "rank", np.arange(1, len(part) + 1))
+            part.insert(0, "end", end)
+            part.insert(0, "component", number)
+            ends.append(part)
+    return pd.concat(ends, ignore_index=True)

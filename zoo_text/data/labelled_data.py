@@ -24,7 +24,7 @@ from zoo_text.data.check_texts import check_text_data
 from zoo_text.data.checks import check_lengths, check_texts, tell_unread
 from zoo_text.data.columns import raw_texts
 from zoo_text.data.labels import LabelledData
-from zoo_text.data.ngrams import counted_ngrams
+from zoo_text.data.ngrams import CountedNGrams, counted_ngrams
 from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.data.text_sources import TextSources
 from zoo_text.model.classifier import TextClassifier
@@ -136,7 +136,7 @@ class TextData(LabelledData, TextSources):
         start = None if pretrained is None else find_encoder(chosen["path"] or self.path, pretrained)
         sizes = sizes_for(start, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers, rnn=rnn)
         vectors = None if start is None or not documents else start.documents
-        counted = counted_ngrams(self.train_dl, self.nt, self.n_out) if n_grams else None
+        counted = self.counted_ngrams() if n_grams else None
         with seeded(chosen["seed"]):
             model = TextClassifier(
                 self.nt, self.n_out, **sizes,
@@ -190,6 +190,11 @@ class TextData(LabelledData, TextSources):
     def row_index(self, part: str, row: int) -> Any:
         """The label of a text in the index of the user's own frame, or its position in what the user gave."""
         return self._rows.get(part, BY_NUMBER).label(row)
+
+    def counted_ngrams(self) -> CountedNGrams | None:
+        """What a new classifier's linear model is fitted to."""
+        two = self.task == "classification" and self.n_out == 2
+        return counted_ngrams(self.train_dl, self.nt, self.n_out, two_classes=two)
 
     def check(self) -> DataReport:
         """Look at the texts before training, see `zoo_text.data.check_texts.check_text_data`."""

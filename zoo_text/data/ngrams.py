@@ -103,15 +103,24 @@ class CountedNGrams:
     held: csr_matrix
 
 
-def counted_ngrams(loader: TextLoader | None, n_words: int, n_out: int) -> CountedNGrams | None:
+def counted_ngrams(
+    loader: TextLoader | None, n_words: int, n_out: int, *, two_classes: bool = False
+) -> CountedNGrams | None:
     """The words and pairs of training texts as the network reads them; of very many texts, some drawn at
     random. None where there are fewer than 50, or none of their words is known.
+
+    Args:
+        loader: of the training texts.
+        n_words: size of the vocabulary.
+        n_out: classes, labels or values; each has a model of its own.
+        two_classes: whether the two of `n_out` are classes, which one model tells apart.
     """
+    most = TOKENS // (1 if two_classes else n_out)
     if not isinstance(loader, TextLoader) or loader.n_rows < FEWEST_TEXTS:
         return None
     texts, rows = loader.texts(), np.arange(loader.n_rows)
-    if len(texts.ids) > TOKENS // n_out:
-        rows = some_rows(texts, TOKENS // n_out)
+    if len(texts.ids) > most:
+        rows = some_rows(texts, most)
         texts = texts.chosen(rows)
     if loader.backward:
         texts = TextIds.of([texts[row][::-1] for row in range(len(texts))])
