@@ -76,7 +76,7 @@ def update(
     if has_features(learn.model):
         raise TypeError(
             "update() solves vectors of ids, and this model also has what features say of them: train anew "
-            "with all rows; recommend_new() lists new items by their features, recommend_for() serves new people"
+            "with all rows; recommend_new() lists new items by features, recommend_for() serves new people"
         )
     for side in ("user", "item"):
         scores_of(learn.model, side)
