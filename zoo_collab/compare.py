@@ -97,6 +97,24 @@ def _ratings(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Mo
     return learn.model
 
 
+def _features_dot(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    return _featured(table, held, 10, 3e-2, n_factors=64, seed=seed)
+
+
+def _features_net(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
+    return _featured(table, held, 5, 1e-2, n_factors=32, hidden=[64], negatives=8, seed=seed)
+
+
+def _featured(table: Any, held: np.ndarray, epochs: int, lr: float, **options: Any) -> nn.Module:
+    if not table.has_features:
+        raise _NotHere("nothing but pairs is known of users and items: give user_features= or item_features=")
+    # cold=False: so that all models choose from the same items
+    learn = _of_pairs(table).get_learner(val_idxs=held, cold=False, progress=False, **options)
+    learn.callbacks = []
+    learn.fit_one_cycle(epochs, lr)
+    return learn.model
+
+
 def _of_pairs(table: Any) -> Any:
     return table if table.is_implicit else table.implicit()
 
@@ -112,7 +130,10 @@ MODELS: dict[str, Callable[[Any, CollabData, np.ndarray, int], nn.Module]] = {
     "implicit ALS": _implicit,
     "dot product by pairs (BPR)": _pairwise,
     "dot product on ratings": _ratings,
+    "dot product with features (BPR)": _features_dot,
+    "network with features": _features_net,
 }
+WITH_FEATURES = ("dot product with features (BPR)", "network with features")
 
 
 def compare(
@@ -128,7 +149,11 @@ def compare(
 ) -> Comparison:
     """Fits several models to the same rows and judges their lists; see `CollabFilterDataset.compare`."""
     places, names = checked_places(k), checked_metrics(metrics)
-    chosen = list(MODELS) if models is None else [models] if isinstance(models, str) else list(models)
+    plain = table.without_features()
+    if models is None:
+        chosen = [name for name in MODELS if name not in WITH_FEATURES or table.has_features]
+    else:
+        chosen = [models] if isinstance(models, str) else list(models)
     for name in chosen:
         if name not in MODELS:
             raise ValueError(
@@ -141,13 +166,13 @@ def compare(
             else by_user_time(share=0.2)
         )
     held_rows = table.given[table.split(val_idxs)[1]]
-    data = table.get_data(held_rows, seed=seed)
+    data = plain.get_data(held_rows, seed=seed)
     held = HeldOut(data, relevant, users, seed)
     rows: dict[str, dict[str, float]] = {}
     for name in chosen:
         started = time.perf_counter()
         try:
-            model = MODELS[name](table, data, held_rows, seed)
+            model = MODELS[name](table if name in WITH_FEATURES else plain, data, held_rows, seed)
         except (_NotHere, TooManyItems) as error:
             log.warning("%s is left out: %s", name, error)
             continue

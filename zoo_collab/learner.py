@@ -14,6 +14,7 @@ import zoo_collab.model.models as _own_models  # noqa: F401 (registers them, so 
 from zoo.learner import Learner
 from zoo_collab.data.closed_form import fit_closed_form
 from zoo_collab.data.collab_data import CollabData
+from zoo_collab.lists.by_features import recommend_new
 from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
 from zoo_collab.lists.recommend import Items, recommend
 from zoo_collab.model.fold_in import Folding
@@ -124,6 +125,26 @@ class CollabLearner(People, Reasons, Learner):
         only = filter if only is None else only
         found = {"exclude_seen": exclude_seen, "only": only, "exclude": exclude}
         return recommend(self.model, self.data, users, n, **found)
+
+    def recommend_new(self, users: Any, items: pd.DataFrame | None = None, n: int = 10) -> pd.DataFrame:
+        """The best items for each user where the users or the items are new, and only features tell of them.
+
+        Args:
+            users: raw ids of known users, as of `recommend`; or a frame of new ones, with the columns of
+                `user_features`.
+            items: frame of new items, with the columns of `item_features`, of which the best are listed; None
+                takes the known ones.
+            n: items a user.
+
+        Returns:
+            Frame with the columns user, rank (from 1), item, title, score and rating, as of `recommend`; new
+            users and items go by the column of ids, or where there is none by the labels of their rows.
+
+        Raises:
+            TypeError: where nothing is new, and for models without features of that side.
+            ValueError: for frames that lack a column of features.
+        """
+        return recommend_new(self.model, self.data, users, items, n)
 
     def evaluate_ranking(
         self,

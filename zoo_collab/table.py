@@ -23,6 +23,7 @@ from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_collab.compare import Comparison, compare
 from zoo_collab.data.collab_data import CollabData
 from zoo_collab.data.negatives import SampledNegatives, takes_negatives
+from zoo_collab.data.side_features import SideFeatures, begin, numbered
 from zoo_collab.learner import CollabLearner
 from zoo_collab.lists.evaluate import DEFAULT, RankingMetrics
 from zoo_collab.model.choice import by_rows, make_model
@@ -56,6 +57,7 @@ class CollabFilterDataset(PairTable):
         test_df: pd.DataFrame | None = None,
         y_range: tuple[float, float] | None = None,
         negatives: int | None = None,
+        cold: bool = True,
         seed: int | None = None,
     ) -> CollabData:
         """Loaders over training, validation and test rows.
@@ -75,12 +77,17 @@ class CollabFilterDataset(PairTable):
                 reaches its ends only at infinity. Answers are clipped to the range of ratings.
             negatives: without ratings: items that are drawn for each batch to stand against what was taken;
                 by default 256.
+            cold: whether users and items that only `user_features` and `item_features` know have indexes,
+                too: they are scored by what they are, and such items enter lists (`only=lambda items:
+                items["n_ratings"] == 0` asks for them alone). False leaves them unknown.
             seed: of the order of the training rows, and of the negatives.
         """
         train, held_out = self.split(val_idxs)
         bs = self._batch_size(len(train)) if bs is None else bs
         user_col, item_col, rating_col = self.columns
         users, items = IdMap.fit(self.users[train], user_col), IdMap.fit(self.items[train], item_col)
+        n_trained = len(items)
+        users, items, features = self._with_features(users, items, cold)
         rating_range, y_range = self._ranges(train, y_range)
         user_index, item_index = self.encoded(users, self.users), self.encoded(items, self.items)
         later = tell_leaks(self.where, user_index, item_index, self.times, train, held_out)
@@ -90,7 +97,7 @@ class CollabFilterDataset(PairTable):
         seen = SeenPairs.from_pairs(training[0], training[1], len(users))
         transform = None
         if self.is_implicit:
-            transform = SampledNegatives(seen, len(items), 256 if negatives is None else negatives)
+            transform = SampledNegatives(seen, n_trained, 256 if negatives is None else negatives)
         elif negatives is not None:
             raise ValueError(
                 f"{self.where}: negatives= belongs to pairs without ratings, and column {rating_col!r} holds "
@@ -118,7 +125,23 @@ class CollabFilterDataset(PairTable):
             columns=self.columns,
             later=later,
             weights=seen.totals(*training) if self.is_implicit else None,
+            features=features,
         )
+
+    def _with_features(
+        self, users: IdMap, items: IdMap, cold: bool
+    ) -> tuple[IdMap, IdMap, dict[str, SideFeatures]]:
+        """The ids, with those that only features know behind, and what is known of them."""
+        if not isinstance(cold, bool):
+            raise TypeError(f"cold is True or False, got {cold!r}")
+        ids, found = {"user_features": users, "item_features": items}, {}
+        for side, frame in self.features.items():
+            if frame is not None:
+                n_trained = len(ids[side])
+                if cold:
+                    ids[side] = numbered(ids[side], frame, side)
+                found[side] = SideFeatures.learn(frame, ids[side], n_trained, side)
+        return ids["user_features"], ids["item_features"], found
 
     def _batch_size(self, n_rows: int) -> int:
         """A power of two that makes about 600 batches of so many rows, of pairs without ratings about 100."""
@@ -167,7 +190,8 @@ class CollabFilterDataset(PairTable):
             k: how many places of a list count.
             metrics: names, as of `CollabLearner.evaluate_ranking`.
             models: names, of "popularity", "item neighbours", "EASE", "implicit ALS", "dot product by pairs
-                (BPR)" and "dot product on ratings"; all by default that the table has something for.
+                (BPR)", "dot product on ratings", "dot product with features (BPR)" and "network with
+                features"; all by default that the table has something for.
             relevant: the lowest rating with which a held-out pair counts as liked; None counts every pair.
             users: judge so many users, drawn at random; all by default.
             seed: of what is drawn.
@@ -205,6 +229,7 @@ class CollabFilterDataset(PairTable):
         dropouts: float | Sequence[float] = 0.0,
         model: nn.Module | None = None,
         negatives: int | None = None,
+        cold: bool = True,
         wd: float | Sequence[float] | None = None,
         seed: int | None = None,
         layer_groups: GroupSpec | None = None,
@@ -230,6 +255,7 @@ class CollabFilterDataset(PairTable):
             negatives: without ratings: items drawn for each batch, as of `get_data`. The loss is then
                 `BPRLoss`; `loss_fn=SampledSoftmaxLoss()` and `loss_fn=SampledBCELoss()` are the others, and
                 `RankingMetrics` judges the lists after each epoch where rows are held out.
+            cold: whether users and items that only features know have indexes, as of `get_data`.
             wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product of
                 ratings, 0.1 without ratings, and 0.2 for other models. Tables of many rarely seen rows need
                 more than other networks.
@@ -250,13 +276,20 @@ class CollabFilterDataset(PairTable):
         if wd is None:
             own = model is not None or hidden is not None
             chosen["wd"] = 0.1 if self.is_implicit else 0.2 if own else (0.5, 0.05)
-        data = self.get_data(val_idxs, bs, test_df=test_df, y_range=y_range, negatives=negatives, seed=seed)
+        given = {"test_df": test_df, "y_range": y_range, "negatives": negatives, "cold": cold}
+        data = self.get_data(val_idxs, bs, **given, seed=seed)
         sizes = (len(data.users), len(data.items))
         rows = data.train_dl.bs * (1 if self.is_implicit else 2)
         sparse = by_rows(sparse, model, chosen["opt_fn"], sum(sizes), n_factors, rows, chosen["device"])
         with seeded(seed):
             if model is None:
-                model = make_model(sizes, n_factors, hidden, dropouts, data.y_range, data.mean, sparse)
+                known = {side: found.sizes for side, found in data.features.items()}
+                model = make_model(sizes, n_factors, hidden, dropouts, data.y_range, data.mean, sparse, known)
+                trained = {
+                    "user_features": data.seen.starts.diff() > 0,
+                    "item_features": data.item_counts > 0,
+                }
+                begin(model, data.features, trained)
         if chosen["opt_fn"] is None and any(sparse_tables(model)):
             chosen["opt_fn"] = RowAdamW
         if self.is_implicit:

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zoo import get_cv_idxs
 from zoo_collab import CollabFilterDataset, by_time
-from zoo_collab.compare import MODELS
+from zoo_collab.compare import MODELS, WITH_FEATURES
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def table() -> CollabFilterDataset:
 
 def test_models_that_know_tastes_stand_above_those_that_do_not(table) -> None:
     found = table.compare(k=(5, 10))
-    assert set(found.table.index) == set(MODELS)
+    assert set(found.table.index) == set(MODELS) - set(WITH_FEATURES)
     ndcg = found.table["ndcg@5"]
     assert ndcg.is_monotonic_decreasing
     for better in ("EASE", "implicit ALS", "item neighbours"):
@@ -54,3 +55,28 @@ def test_models_are_left_out_or_refused(table, monkeypatch, caplog) -> None:
     found = table.compare(k=5, models=["popularity", "EASE"])
     assert found.table.index.tolist() == ["popularity"]
     assert "EASE is left out: 81 items make a table" in caplog.text
+    found = table.compare(k=5, models=["popularity", "network with features"])
+    assert found.table.index.tolist() == ["popularity"]
+    assert "network with features is left out: nothing but pairs is known" in caplog.text
+
+
+def test_features_that_tell_tastes_make_better_lists() -> None:
+    """Of few pairs a user, and films of two kinds, which features name."""
+    rng = np.random.default_rng(0)
+    who, film = rng.integers(0, 150, 6000), rng.integers(0, 300, 6000)
+    alike = (who % 2 == film % 2) & (rng.random(6000) < 0.4)
+    frame = pd.DataFrame({"who": who[alike], "film": film[alike]}).drop_duplicates()
+    films = pd.DataFrame({"film": range(320), "kind": np.arange(320) % 2})
+    known = CollabFilterDataset(".", frame, "who", "film", item_features=films.astype({"kind": str}))
+    models = ["popularity", "dot product by pairs (BPR)", *WITH_FEATURES]
+    found = known.compare(k=(10, 50), models=models)
+    for name in WITH_FEATURES:
+        assert found.table["ndcg@50"][name] > found.table["ndcg@50"]["popularity"] + 0.03
+    ndcg = found.table["ndcg@10"]
+    assert ndcg["network with features"] > ndcg["dot product by pairs (BPR)"]
+    learn = known.get_learner(64, get_cv_idxs(len(known), seed=0), seed=0, cold=False, progress=False)
+    learn.fit_one_cycle(10, 3e-2)
+    alone = learn.evaluate_ranking(10, metrics=["ndcg"])["ndcg@10"]
+    assert ndcg["dot product with features (BPR)"] == pytest.approx(alone), "films without pairs do not count"
+    again = known.without_features().compare(k=10, models=models[:2])
+    assert ndcg[models[:2]].to_dict() == again.table["ndcg@10"].to_dict(), "the same films"

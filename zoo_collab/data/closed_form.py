@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo_collab.data.collab_data import CollabData
 from zoo_collab.model.als import implicit_factors
+from zoo_collab.model.features import has_features
 from zoo_collab.model.models import EmbeddingDotBias
 from zoo_collab.model.rating_factors import RatingFactors, drawn_rating_factors, rating_factors
 from zoo_collab.pairs.seen import SeenPairs
@@ -31,6 +32,11 @@ def fit_closed_form(
         raise TypeError(
             "alternating least squares fits the factors of EmbeddingDotBias, and this is "
             f"{type(model).__name__}"
+        )
+    if has_features(model):
+        raise TypeError(
+            "alternating least squares fits factors of ids, and this model also has vectors of features, "
+            "which it would leave as they are: make the learner of table.without_features()"
         )
     frozen = [name for name, part in model.named_parameters() if not part.requires_grad]
     if frozen:

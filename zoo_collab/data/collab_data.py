@@ -20,6 +20,7 @@ from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.data.baseline import rating_models
 from zoo_collab.data.check_pairs import check_pairs
+from zoo_collab.data.side_features import SIDES, SideFeatures
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.model.losses import BPRLoss
 from zoo_collab.pairs.ids import IdMap
@@ -51,6 +52,7 @@ class CollabData(ModelData):
             known.
         folding: how ratings of people who were not in training are folded in; None learns it from the
             training rows.
+        features: what is known of "user_features" and "item_features", where there are any.
 
     Attributes:
         task: "regression" for ratings, "implicit" for pairs that were taken.
@@ -77,6 +79,7 @@ class CollabData(ModelData):
         rating_range: tuple[float, float] | None = None,
         seen_valid: SeenPairs | None = None,
         weights: Tensor | None = None,
+        features: Mapping[str, SideFeatures] | None = None,
         later: float | None = None,
         folding: Folding | None = None,
     ):
@@ -100,6 +103,7 @@ class CollabData(ModelData):
         self.rating_range = _limits(y_range if rating_range is None else rating_range)
         self.weights = weights
         self.seen, self.seen_valid, self.item_counts = seen, seen_valid, item_counts
+        self.features = dict(features or {})
         self.columns, self.folding, self.later = columns, folding, later
 
     def check(self) -> DataReport:
@@ -170,11 +174,19 @@ class CollabData(ModelData):
             "columns": [str(name) for name in self.columns],
             "range of ratings": [f"{limit:.8g}" for limit in self.rating_range or ()],
             "range of outputs": [f"{limit:.8g}" for limit in self.y_range or ()],
+            **{side: [*found.coder.told(), found.digest] for side, found in self.features.items()},
         }
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Ids and titles as JSON; seen pairs and counts as tensors."""
-        state = {
+        """Ids, titles and how features are coded as JSON; seen pairs and counts as tensors."""
+        return self._state(rows=False)
+
+    def prepared_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same with the rows of features, which an exported model has."""
+        return self._state(rows=True)
+
+    def _state(self, *, rows: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state: dict[str, Any] = {
             "users": self.users.to_json(),
             "items": self.items.to_json(),
             "titles": self.titles[1:],
@@ -193,6 +205,9 @@ class CollabData(ModelData):
         }
         if self.weights is not None:
             tensors["weights"] = self.weights
+        for side, found in self.features.items():
+            state[side], own = found.to_state(side, rows=rows)
+            tensors |= own
         return state, tensors
 
     @classmethod
@@ -216,6 +231,9 @@ class CollabData(ModelData):
             columns=(user_col, item_col, rating_col),
             rating_range=_limits(state.get("rating_range", state["y_range"])),
             weights=tensors.get("weights"),
+            features={
+                side: SideFeatures.from_state(state[side], side, tensors) for side in SIDES if side in state
+            },
             folding=Folding(**state["folding"]) if "folding" in state else None,
         )
 

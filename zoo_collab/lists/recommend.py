@@ -101,11 +101,7 @@ def recommend(
 ) -> pd.DataFrame:
     """The `n` items with the highest scores for each user; see `CollabLearner.recommend`."""
     n = checked_n(n, "n")
-    listed = _listed(users, "users")
-    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object)
-    indexes = torch.from_numpy(data.users.encode(asked))
-    if not asked.isna().any():  # a gap would make floats of whole numbers
-        asked = asked.infer_objects()
+    asked, indexes = asked_users(data, users)
     allowed = allowed_items(data, only, exclude)
     return lists_of(model, data, asked, indexes, indexes != 0, n, allowed, seen_of(data, exclude_seen))
 
@@ -145,6 +141,16 @@ def lists_of(
         frame["rating"] = data.clip(as_ratings(model, scores).cpu().numpy())
     frame["known_user"] = known.numpy()[row]
     return frame
+
+
+def asked_users(data: CollabData, users: Any) -> tuple[pd.Series, Tensor]:
+    """Raw ids of users, one or several, and their indexes."""
+    listed = _listed(users, "users")
+    asked = pd.Series([_single(users)] if listed is None else listed, dtype=object)
+    indexes = torch.from_numpy(data.users.encode(asked))
+    if not asked.isna().any():  # a gap would make floats of whole numbers
+        asked = asked.infer_objects()
+    return asked, indexes
 
 
 def checked_n(n: Any, name: str) -> int:

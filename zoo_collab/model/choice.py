@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,6 +75,7 @@ def make_model(
     y_range: tuple[float, float] | None,
     mean: float,
     sparse: bool,
+    features: Mapping[str, Mapping[str, int]] | None = None,
 ) -> nn.Module:
     """An `EmbeddingNet` where hidden layers are given, else an `EmbeddingDotBias`.
 
@@ -86,11 +87,13 @@ def make_model(
         y_range: (lowest, highest) output; None leaves it free.
         mean: of the ratings.
         sparse: whether the tables have sparse gradients.
+        features: sizes of "user_features" and "item_features", where there are any.
 
     Raises:
         ValueError: for several widths of a dot product.
     """
     options: dict[str, Any] = {"y_range": y_range and list(y_range), "mean": mean, "sparse": sparse}
+    options |= features or {}
     if hidden is not None:
         return EmbeddingNet(*sizes, n_factors, hidden=list(hidden), dropouts=dropouts, **options)
     if not isinstance(n_factors, int):

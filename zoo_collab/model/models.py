@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
 from zoo.storage.registry import register_model
+from zoo_collab.model.features import feature_tables, with_features
 
 _PAIRS = 65_536
 
@@ -78,6 +79,9 @@ class EmbeddingDotBias(nn.Module):
         clip: cut what lies outside the range instead of squeezing everything into it: for factors that were
             fitted in closed form.
         sparse: whether the tables have sparse gradients, for `zoo.RowAdamW`.
+        user_features, item_features: {"levels": how many, "longest": levels of the longest row} of what is
+            known of users and items; its vectors and biases are added to those of ids (Kula 2015). The rows
+            follow by `model.item_features.fill(rows)`.
 
     Example:
         >>> model = EmbeddingDotBias(10, 20, 5, y_range=(1, 5), mean=3.5)
@@ -94,13 +98,17 @@ class EmbeddingDotBias(nn.Module):
         mean: float | None = None,
         clip: bool = False,
         sparse: bool = False,
+        user_features: Mapping[str, int] | None = None,
+        item_features: Mapping[str, int] | None = None,
     ):
         super().__init__()
         _check_sizes(n_users, n_items, n_factors, y_range)
-        self.user_factors = _embedding(n_users, n_factors, sparse)
-        self.item_factors = _embedding(n_items, n_factors, sparse)
-        self.user_bias = _embedding(n_users, 1, sparse)
-        self.item_bias = _embedding(n_items, 1, sparse)
+        self.user_features = feature_tables(n_users, user_features, "user_features")
+        self.item_features = feature_tables(n_items, item_features, "item_features")
+        self.user_factors = with_features(_embedding(n_users, n_factors, sparse), self.user_features)
+        self.item_factors = with_features(_embedding(n_items, n_factors, sparse), self.item_features)
+        self.user_bias = with_features(_embedding(n_users, 1, sparse), self.user_features)
+        self.item_bias = with_features(_embedding(n_items, 1, sparse), self.item_features)
         self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
         self.clip = bool(clip)
         middle = _middle(mean, None if clip else y_range)
@@ -153,6 +161,8 @@ class EmbeddingNet(nn.Module):
         y_range: (lowest, highest) value that can be predicted; None leaves the output free.
         mean: where the output starts before training; None means the middle of the range.
         sparse: whether the tables have sparse gradients, for `zoo.RowAdamW`.
+        user_features, item_features: as of `EmbeddingDotBias`; vectors of features stand beside those of ids,
+            as wide as they.
 
     Example:
         >>> model = EmbeddingNet(10, 20, (8, 16), hidden=[32, 16], dropouts=[0.05, 0.1, 0.1], y_range=(1, 5))
@@ -170,6 +180,8 @@ class EmbeddingNet(nn.Module):
         y_range: Sequence[float] | None = None,
         mean: float | None = None,
         sparse: bool = False,
+        user_features: Mapping[str, int] | None = None,
+        item_features: Mapping[str, int] | None = None,
     ):
         super().__init__()
         widths = [n_factors, n_factors] if isinstance(n_factors, int) else list(n_factors)
@@ -186,10 +198,14 @@ class EmbeddingNet(nn.Module):
                 f"dropouts needs {len(hidden)} or {len(hidden) + 1} numbers for {len(hidden)} hidden layers,"
                 f" got {len(list(dropouts))}"  # pyright: ignore[reportArgumentType]
             )
-        self.user_factors = _embedding(n_users, widths[0], sparse, std=0.05)
-        self.item_factors = _embedding(n_items, widths[1], sparse, std=0.05)
+        self.user_features = feature_tables(n_users, user_features, "user_features")
+        self.item_features = feature_tables(n_items, item_features, "item_features")
+        sizes = zip((n_users, n_items), widths, strict=True)
+        own = [_embedding(n, width, sparse, std=0.05) for n, width in sizes]
+        self.user_factors = with_features(own[0], self.user_features, widths[0])
+        self.item_factors = with_features(own[1], self.item_features, widths[1])
         layers: list[nn.Module] = [nn.Dropout(rates[0])] if rates[0] else []
-        size = sum(widths)
+        size = self.user_factors.embedding_dim + self.item_factors.embedding_dim
         for n_out, rate in zip(hidden, rates[1:], strict=True):
             layers += [kaiming_head(nn.Linear(size, n_out)), nn.ReLU()] + ([nn.Dropout(rate)] if rate else [])
             size = n_out

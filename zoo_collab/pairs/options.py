@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+import pandas as pd
+
 from zoo_collab.pairs.titles import Titles
 
 
@@ -23,6 +25,11 @@ class TableOptions(TypedDict, total=False):
         duplicates: what to do where a user has rated an item several times: "keep" all of them, keep the
             "last" (by time, without a time column in the order of the rows), take their "mean" or their "sum"
             (for weights), or refuse them ("error"). Row numbers in `val_idxs` stay those of the table given.
+        user_features, item_features: what is known of users and items beside their ratings: frames with a row
+            an id, the ids in a column named as that of the table. Text, true/false and pandas' categories are
+            read as categories (numbers that are names, such as postcodes, are made text by `.astype(str)`),
+            numbers and dates as quantities, cells of several values as lists or "Action|Comedy"
+            (`.astype("category")` keeps such texts whole). Learners use them; leave them out and they do not.
     """
 
     item_titles: Titles | None
@@ -31,6 +38,8 @@ class TableOptions(TypedDict, total=False):
     time_col: str | None
     weight_col: str | None
     duplicates: str
+    user_features: pd.DataFrame | None
+    item_features: pd.DataFrame | None
 
 
 TABLE_DEFAULTS: dict[str, Any] = {
@@ -40,4 +49,6 @@ TABLE_DEFAULTS: dict[str, Any] = {
     "time_col": None,
     "weight_col": None,
     "duplicates": "keep",
+    "user_features": None,
+    "item_features": None,
 }

@@ -23,6 +23,7 @@ from zoo_collab.pairs.checks import (
     checked_weights,
     split_rows,
 )
+from zoo_collab.pairs.features import checked_features
 from zoo_collab.pairs.ids import IdMap, ids_of_text
 from zoo_collab.pairs.options import TABLE_DEFAULTS, TableOptions
 from zoo_collab.pairs.repeats import settled
@@ -41,8 +42,8 @@ class PairTable:
         user_col, item_col: its columns of ids.
         rating_col: its column of ratings; None where each row only says that a user took an item.
         where: names the table in errors.
-        options: `item_titles`, `title_col`, `rating_range`, `time_col`, `weight_col` and `duplicates`, see
-            `TableOptions`.
+        options: `item_titles`, `title_col`, `rating_range`, `time_col`, `weight_col`, `duplicates`,
+            `user_features` and `item_features`, see `TableOptions`.
 
     Attributes:
         given: number in the table given of each row that is kept, ascending.
@@ -214,6 +215,8 @@ class PairTable:
         self._stored = stored
         self.given = np.arange(len(self.rows), dtype=np.int64 if stored is None else np.int32)
         self._settle(chosen["duplicates"])
+        names = {"user_features": self.columns[0], "item_features": self.columns[1]}
+        self.features = {side: checked_features(chosen[side], name, side) for side, name in names.items()}
         titles = chosen["item_titles"]
         self.titles = None if titles is None else title_series(titles, self.columns[1], chosen["title_col"])
 
@@ -255,6 +258,17 @@ class PairTable:
         other.columns, other.rating_range = (*self.columns[:2], None), None
         other.ratings = np.ones(len(self), dtype=np.float32)
         other._keep(kept)
+        return other
+
+    @property
+    def has_features(self) -> bool:
+        """Whether something is known of users or items beside their ratings."""
+        return any(frame is not None for frame in self.features.values())
+
+    def without_features(self) -> Self:
+        """The same table without `user_features` and `item_features`."""
+        other = copy.copy(self)
+        other.features = dict.fromkeys(self.features)
         return other
 
     def _values(self, df: pd.DataFrame, rating_col: str | None, weight_col: str | None) -> np.ndarray:

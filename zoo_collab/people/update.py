@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.errors import some
 from zoo.storage.registry import ModelSpec
 from zoo_collab.data.rows import Rows
+from zoo_collab.model.features import has_features
 from zoo_collab.model.fold_in import Folding, Pairs, Prior, fold_in, parts_of
 from zoo_collab.model.vector_scores import scores_of
 from zoo_collab.pairs.titles import Titles
@@ -72,6 +73,11 @@ def update(
 ) -> Update:
     """Takes new ratings into a learner; see `CollabLearner.update`."""
     check_refit(learn, compare_refit, held_out)
+    if has_features(learn.model):
+        raise TypeError(
+            "update() solves vectors of ids, and this model also has what features say of them: train anew "
+            "with all rows; recommend_new() lists new items by features, recommend_for() serves new people"
+        )
     for side in ("user", "item"):
         scores_of(learn.model, side)
     folding: Folding = learn._folding()

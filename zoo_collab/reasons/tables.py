@@ -12,17 +12,18 @@ from torch import nn
 
 from zoo.errors import did_you_mean, some
 from zoo_collab.data.collab_data import CollabData
+from zoo_collab.model.features import FeaturedTable
 from zoo_collab.pairs.ids import IdMap
 
 
-def factor_table(model: nn.Module, side: str) -> nn.Embedding:
-    """The factors of users or items.
+def factor_table(model: nn.Module, side: str) -> nn.Embedding | FeaturedTable:
+    """The factors of users or items, with what features add to them.
 
     Raises:
         TypeError: for a model without.
     """
     table = getattr(model, f"{side}_factors", None)
-    if not isinstance(table, nn.Embedding):
+    if not isinstance(table, nn.Embedding | FeaturedTable):
         raise TypeError(
             f"{type(model).__name__} has no table {side}_factors, from which this is read; EmbeddingDotBias "
             "and EmbeddingNet have"
