@@ -62,8 +62,9 @@ class CollabLearner(People, Reasons, Learner):
 
         Args:
             iterations: times that both sides are solved; 8 without ratings, 10 with (before the draws).
-            draws: of ratings; 20 by default.
-            rank: of ratings, factors of a draw; 16 by default, or the model's width where that is less.
+            draws: of ratings; 40 by default.
+            rank: of ratings, factors of a draw; 8 by default, or the model's width where that is less. With
+                `draws=0` the model's width.
             unobserved: without ratings, weight of a pair that was not taken beside 1 of one that was; 0.3.
             wd, exponent: a row with n pairs is held back by `wd x n ** exponent`; (0.01, 1) without ratings,
                 (1, 0.5) for ratings with `draws=0`. With draws that is drawn, too.
