@@ -16,7 +16,7 @@ from zoo_collab.data.closed_form import fit_closed_form
 from zoo_collab.data.collab_data import CollabData
 from zoo_collab.lists.by_features import recommend_new
 from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
-from zoo_collab.lists.recommend import Items, recommend
+from zoo_collab.lists.recommend import Items, recommend, tell_once
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.people.newcomers import People
 from zoo_collab.reasons import interpret
@@ -124,6 +124,12 @@ class CollabLearner(People, Reasons, Learner):
         if filter is not None and only is not None:
             raise ValueError("filter and only say the same: give one of them")
         only = filter if only is None else only
+        if self.data.task == "regression":
+            tell_once(
+                "lists of a model of ratings are ordered by what it would be rated, which is not what is "
+                "taken next: learn.evaluate_ranking() and table.compare() tell how good they are, "
+                "table.implicit() makes a table for lists"
+            )
         found = {"exclude_seen": exclude_seen, "only": only, "exclude": exclude}
         return recommend(self.model, self.data, users, n, **found)
 

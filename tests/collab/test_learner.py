@@ -328,3 +328,13 @@ def test_a_gap_among_the_users_changes_no_id() -> None:
     assert known["user"].tolist() == alone["user"].tolist() == [big, big, big + 7, big + 7]
     assert known["item"].tolist() == alone["item"].tolist()
     assert found["user"].isna().sum() == 2
+
+
+def test_lists_of_ratings_say_once_what_orders_them(learn, caplog) -> None:
+    from zoo_collab.lists.recommend import tell_once
+
+    tell_once.cache_clear()
+    with caplog.at_level("INFO", logger="zoo.collab"):
+        learn.recommend(["u1"], 2)
+        learn.recommend(["u1"], 2)
+    assert caplog.text.count("table.compare() tell how good they are") == 1

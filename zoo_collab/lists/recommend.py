@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,7 +18,15 @@ from zoo_collab.data.collab_data import CollabData, item_table
 from zoo_collab.lists.ranking import as_ratings, rank
 from zoo_collab.pairs.seen import SeenPairs
 
+log = logging.getLogger("zoo.collab")
+
 Items = Callable[[pd.DataFrame], Any] | Iterable[Any] | int | str
+
+
+@functools.cache
+def tell_once(text: str) -> None:
+    """Logs a line, the first time."""
+    log.info(text)
 
 
 def _listed(values: Any, what: str) -> list[Any] | None:
