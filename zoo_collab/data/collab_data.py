@@ -103,8 +103,8 @@ class CollabData(ModelData):
         self.columns, self.folding, self.later = columns, folding, later
 
     def check(self) -> DataReport:
-        """Look at the rows, see `zoo.check_data`: repeats, leaks, ids that are unknown or seen once, users who
-        rate everything alike."""
+        """Look at the rows, see `zoo.check_data`: repeats, leaks, ids that are unknown or seen once, users
+        who rate everything alike."""
         return check_pairs(self)
 
     def quick_models(self, task: str | None = None, class_weights: Tensor | None = None) -> list[QuickModel]:
