@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any
 
@@ -112,11 +111,7 @@ def _fit_ratings(
             seen, ratings, len(data.items), rank, iterations=iterations or 10, seed=seed, **given
         )
     _fill(model, found)
-    spec: Any = model.model_spec
-    limits = data.rating_range
-    model.y_range, model.clip = limits, True
-    args = {"y_range": None if limits is None else list(limits), "mean": found.mean, "clip": True}
-    vars(model)["model_spec"] = dataclasses.replace(spec, args={**spec.args, **args})
+    model.set_range(data.rating_range, clip=True)
 
 
 def confidence(counts: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
-from zoo.storage.registry import register_model
+from zoo.storage.registry import ModelSpec, register_model
 
 _PAIRS = 65_536
+_FREE, _SQUEEZED, _CUT = 0.0, 1.0, 2.0  # what becomes of scores
 
 
 def _example(kind: str):
@@ -85,6 +86,9 @@ class EmbeddingDotBias(nn.Module):
         3.5
     """
 
+    ends: Tensor  # as files keep it: whether scores are free, squeezed or cut off, lowest, highest
+    added_later = {"ends": -1.0}  # older files: as the model was made
+
     def __init__(
         self,
         n_users: int,
@@ -101,10 +105,32 @@ class EmbeddingDotBias(nn.Module):
         self.item_factors = _embedding(n_items, n_factors, sparse)
         self.user_bias = _embedding(n_users, 1, sparse)
         self.item_bias = _embedding(n_items, 1, sparse)
-        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
-        self.clip = bool(clip)
+        self.register_buffer("ends", torch.zeros(3))
+        self.set_range(y_range, bool(clip))
+        self._made_with = self.y_range, self.clip
         middle = _middle(mean, None if clip else y_range)
         self.register_buffer("middle", torch.tensor(middle, dtype=torch.float32))
+
+    def set_range(self, y_range: Sequence[float] | None, clip: bool) -> None:
+        """Squeeze scores into another range, cut them off at its ends (`clip`), or leave them free (None).
+        Saved weights keep it, and exports."""
+        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
+        self.clip = clip
+        way = _FREE if self.y_range is None else _CUT if clip else _SQUEEZED
+        self.ends.copy_(torch.tensor([way, *(self.y_range or (0.0, 0.0))]))
+        spec = getattr(self, "model_spec", None)
+        if isinstance(spec, ModelSpec):
+            args = {"y_range": None if self.y_range is None else list(self.y_range), "clip": clip}
+            self.model_spec = ModelSpec(spec.name, {**spec.args, **args})
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        way, *limits = self.ends.tolist()
+        own = torch.tensor(self.y_range or (0.0, 0.0)).tolist()
+        if way < 0:
+            self.set_range(*self._made_with)
+        elif (way == _CUT) != self.clip or (way == _FREE) != (self.y_range is None) or limits != own:
+            self.set_range(None if way == _FREE else limits, way == _CUT)
 
     def forward(self, users: Tensor, items: Tensor, negatives: Tensor | None = None) -> Tensor:
         """Ratings, shape (n,), of user and item indexes, each of shape (n,). With `negatives`, item indexes
