@@ -129,6 +129,8 @@ def compare(
     """Fits several models to the same rows and judges their lists; see `CollabFilterDataset.compare`."""
     places, names = checked_places(k), checked_metrics(metrics)
     chosen = list(MODELS) if models is None else [models] if isinstance(models, str) else list(models)
+    if not chosen:
+        raise ValueError(f"models is empty: name some of {', '.join(MODELS)}")
     for name in chosen:
         if name not in MODELS:
             raise ValueError(
@@ -144,15 +146,19 @@ def compare(
     data = table.get_data(held_rows, seed=seed)
     held = HeldOut(data, relevant, users, seed)
     rows: dict[str, dict[str, float]] = {}
+    left_out: list[str] = []
     for name in chosen:
         started = time.perf_counter()
         try:
             model = MODELS[name](table, data, held_rows, seed)
         except (_NotHere, TooManyItems) as error:
             log.warning("%s is left out: %s", name, error)
+            left_out.append(f"{name}: {error}")
             continue
         seconds = time.perf_counter() - started
         rows[name] = {**held.judge(model, data, places, names), "seconds": seconds}
+    if not rows:
+        raise ValueError(f"no model is left to compare: {'; '.join(left_out)}")
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
     best = _first(found.columns, "ndcg") if "ndcg" in names else found.columns[0]
     return Comparison(found.sort_values(best, ascending=False), len(held.users), held.pairs)

@@ -14,7 +14,7 @@ import zoo_collab.model.models as _own_models  # noqa: F401 (registers them, so 
 from zoo.learner import Learner
 from zoo_collab.data.closed_form import fit_closed_form
 from zoo_collab.data.collab_data import CollabData
-from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
+from zoo_collab.lists.evaluate import DEFAULT, HeldOut, can_judge, checked_metrics, checked_places
 from zoo_collab.lists.recommend import Items, recommend
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.people.newcomers import People
@@ -70,7 +70,7 @@ class CollabLearner(People, Reasons, Learner):
 
         Returns:
             The metrics of the held-out rows (`evaluate()`, or `evaluate_ranking()` without ratings); empty
-            where there are none.
+            where there are none, and where none can be in a list, as those of whole users.
 
         Raises:
             TypeError: for models without factors.
@@ -84,9 +84,9 @@ class CollabLearner(People, Reasons, Learner):
             of_fit = {"unobserved": 0.3 if unobserved is None else unobserved, "wd": wd, "exponent": exponent}
             self._of_pairs = Folding(**{name: one for name, one in of_fit.items() if one is not None})
         self.opt = None  # what it remembers of the weights belongs to others
-        if self.data.valid_dl is None:
-            return {}
-        return self.evaluate_ranking(users=2000) if self.data.task == "implicit" else self.evaluate()
+        if self.data.task == "implicit":
+            return self.evaluate_ranking(users=2000) if can_judge(self.data) else {}
+        return {} if self.data.valid_dl is None else self.evaluate()
 
     def recommend(
         self,

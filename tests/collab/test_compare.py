@@ -54,3 +54,19 @@ def test_models_are_left_out_or_refused(table, monkeypatch, caplog) -> None:
     found = table.compare(k=5, models=["popularity", "EASE"])
     assert found.table.index.tolist() == ["popularity"]
     assert "EASE is left out: 81 items make a table" in caplog.text
+
+
+def test_nothing_to_compare_is_told(table) -> None:
+    with pytest.raises(ValueError, match="models is empty: name some of popularity, item neighbours"):
+        table.compare(models=[])
+    with pytest.raises(
+        ValueError,
+        match="no model is left to compare: dot product on ratings: these pairs have no ratings",
+    ):
+        table.implicit().compare(models=["dot product on ratings"])
+
+
+@pytest.mark.parametrize("users", [-1, 0, 1.5, True])
+def test_a_number_of_users_that_is_none(table, users) -> None:
+    with pytest.raises(ValueError, match="users is how many users are judged, a whole number of 1 or more"):
+        table.compare(models="popularity", users=users)

@@ -14,6 +14,7 @@ from zoo_collab import (
     RankingMetrics,
     SampledBCELoss,
     SampledSoftmaxLoss,
+    by_user,
     by_user_time,
     leave_one_out,
 )
@@ -258,3 +259,20 @@ def test_scores_with_negatives_are_those_of_pairs() -> None:
 def test_there_is_no_rating_to_plot(table) -> None:
     with pytest.raises(ValueError, match=r"pairs without ratings have no truth.*evaluate_ranking\(\)"):
         table.get_learner(4, leave_one_out(seed=1)).plot_predictions()
+
+
+def test_whole_users_may_be_held_out(table) -> None:
+    # no pair of theirs can be in a list, so there is nothing to judge after an epoch
+    learn = table.get_learner(4, by_user(0.1), seed=0, progress=False)
+    assert learn.callbacks == []
+    (row,) = learn.fit(1e-2, 1)
+    assert row["valid_loss"] > 0
+    assert learn.fit_als() == {}
+    assert len(learn.recommend_for([1, 3], n=2)) == 2
+
+
+def test_losses_of_pairs_are_refused_for_ratings() -> None:
+    frame = tastes().assign(stars=lambda rows: 1.0 + rows["film"] % 5)
+    rated = CollabFilterDataset(".", frame, "who", "film", "stars")
+    with pytest.raises(ValueError, match=r"BPRLoss is of pairs without ratings, and column 'stars' holds"):
+        rated.get_learner(4, loss_fn=BPRLoss())
