@@ -217,3 +217,31 @@ def test_the_best_epoch_after_a_closed_form_loads_as_it_was(table, tmp_path) -> 
     fresh = table.get_learner(6, leave_one_out(seed=3), seed=0, progress=False)
     fresh.load(tmp_path / "best")
     assert np.array_equal(fresh.predict(), learn.predict())
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value", "told"),
+    [
+        ("ratings", "iterations", 2.5, "a whole number of 1 or more, not 2.5"),
+        ("ratings", "iterations", "3", "a whole number of 1 or more, not '3'"),
+        ("ratings", "draws", -1, "a whole number of 0 or more, not -1"),
+        ("ratings", "draws", 1.5, "a whole number of 0 or more, not 1.5"),
+        ("ratings", "rank", 0, "a whole number of 1 or more, not 0"),
+        ("ratings", "wd", -1.0, "a number above 0, not -1.0"),
+        ("ratings", "wd", 0.0, "a number above 0, not 0.0"),
+        ("ratings", "exponent", "half", "a number of 0 or more, not 'half'"),
+        ("pairs", "unobserved", -0.3, "a number of 0 or more, not -0.3"),
+        ("pairs", "unobserved", float("nan"), "a number of 0 or more, not nan"),
+        ("pairs", "wd", float("inf"), "a number above 0, not inf"),
+    ],
+)
+def test_options_that_make_no_sense_change_nothing(table, kind, option, value, told) -> None:
+    learn = (table if kind == "ratings" else table.implicit()).get_learner(4, seed=0, progress=False)
+    before = learn.model.item_factors.weight.clone()
+    with pytest.raises(ValueError, match=rf"^{option} must be {told}"):
+        learn.fit_als(**{option: value})
+    assert torch.equal(learn.model.item_factors.weight, before)
+
+
+def test_pairs_that_hardly_count_count_a_little() -> None:
+    assert confidence(torch.tensor([1e-9])).item() == pytest.approx(1e-9 / np.log(2), rel=1e-5)
