@@ -107,7 +107,7 @@ class EmbeddingDotBias(nn.Module):
         self.item_bias = _embedding(n_items, 1, sparse)
         self.register_buffer("ends", torch.zeros(3))
         self.set_range(y_range, bool(clip))
-        self._made_with = self.y_range, self.clip
+        self.made_with = self.y_range, self.clip
         middle = _middle(mean, None if clip else y_range)
         self.register_buffer("middle", torch.tensor(middle, dtype=torch.float32))
 
@@ -128,7 +128,7 @@ class EmbeddingDotBias(nn.Module):
         way, *limits = self.ends.tolist()
         own = torch.tensor(self.y_range or (0.0, 0.0)).tolist()
         if way < 0:
-            self.set_range(*self._made_with)
+            self.set_range(*self.made_with)
         elif (way == _CUT) != self.clip or (way == _FREE) != (self.y_range is None) or limits != own:
             self.set_range(None if way == _FREE else limits, way == _CUT)
 
