@@ -84,7 +84,9 @@ class CollabLearner(People, Reasons, Learner):
         self._weights_changed("fit_als")
         if self.data.task == "implicit":
             of_fit = {"unobserved": 0.3 if unobserved is None else unobserved, "wd": wd, "exponent": exponent}
-            self._of_pairs = Folding(**{name: one for name, one in of_fit.items() if one is not None})
+            found = Folding(**{name: one for name, one in of_fit.items() if one is not None})
+            told = torch.tensor([found.unobserved, found.wd, found.exponent])
+            self.model.get_buffer("fitted").copy_(told)
         self.opt = None  # what it remembers of the weights belongs to others
         if self.data.task == "implicit":
             return self.evaluate_ranking(users=2000) if can_judge(self.data) else {}

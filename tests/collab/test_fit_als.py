@@ -245,3 +245,24 @@ def test_options_that_make_no_sense_change_nothing(table, kind, option, value, t
 
 def test_pairs_that_hardly_count_count_a_little() -> None:
     assert confidence(torch.tensor([1e-9])).item() == pytest.approx(1e-9 / np.log(2), rel=1e-5)
+
+
+def test_saved_weights_keep_how_pairs_were_fitted(table, tmp_path) -> None:
+    def learner():
+        return table.implicit().get_learner(4, seed=0, progress=False)
+
+    learn = learner()
+    learn.fit_als(unobserved=0.2, exponent=0.5)
+    learn.save(tmp_path / "als")
+    answers = learn.recommend_for([1, 3], n=3)
+    fresh = learner()
+    with pytest.raises(ValueError, match="not fitted in closed form"):
+        fresh.recommend_for([1, 3])
+    fresh.load(tmp_path / "als")
+    pd.testing.assert_frame_equal(fresh.recommend_for([1, 3], n=3), answers)
+    fresh.fit(1e-3, 1)  # gradients
+    fresh.save(tmp_path / "fit")
+    learn.load(tmp_path / "fit")
+    for one in (fresh, learn):
+        with pytest.raises(ValueError, match="not fitted in closed form"):
+            one.recommend_for([1, 3])

@@ -87,7 +87,8 @@ class EmbeddingDotBias(nn.Module):
     """
 
     ends: Tensor  # as files keep it: whether scores are free, squeezed or cut off, lowest, highest
-    added_later = {"ends": -1.0}  # older files: as the model was made
+    fitted: Tensor  # how fit_als fitted pairs without ratings: unobserved, wd, exponent; -1 where it did not
+    added_later = {"ends": -1.0, "fitted": -1.0}  # older files: as the model was made, and not known
 
     def __init__(
         self,
@@ -106,6 +107,7 @@ class EmbeddingDotBias(nn.Module):
         self.user_bias = _embedding(n_users, 1, sparse)
         self.item_bias = _embedding(n_items, 1, sparse)
         self.register_buffer("ends", torch.zeros(3))
+        self.register_buffer("fitted", torch.full((3,), -1.0))
         self.set_range(y_range, bool(clip))
         self.made_with = self.y_range, self.clip
         middle = _middle(mean, None if clip else y_range)
