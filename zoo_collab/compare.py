@@ -154,6 +154,8 @@ def compare(
         chosen = [name for name in MODELS if name not in WITH_FEATURES or table.has_features]
     else:
         chosen = [models] if isinstance(models, str) else list(models)
+    if not chosen:
+        raise ValueError(f"models is empty: name some of {', '.join(MODELS)}")
     for name in chosen:
         if name not in MODELS:
             raise ValueError(
@@ -169,15 +171,19 @@ def compare(
     data = plain.get_data(held_rows, seed=seed)
     held = HeldOut(data, relevant, users, seed)
     rows: dict[str, dict[str, float]] = {}
+    left_out: list[str] = []
     for name in chosen:
         started = time.perf_counter()
         try:
             model = MODELS[name](table if name in WITH_FEATURES else plain, data, held_rows, seed)
         except (_NotHere, TooManyItems) as error:
             log.warning("%s is left out: %s", name, error)
+            left_out.append(f"{name}: {error}")
             continue
         seconds = time.perf_counter() - started
         rows[name] = {**held.judge(model, data, places, names), "seconds": seconds}
+    if not rows:
+        raise ValueError(f"no model is left to compare: {'; '.join(left_out)}")
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
     best = _first(found.columns, "ndcg") if "ndcg" in names else found.columns[0]
     return Comparison(found.sort_values(best, ascending=False), len(held.users), held.pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ import zoo_collab.model.models as _own_models  # noqa: F401 (registers them, so 
 from zoo.learner import Learner
 from zoo_collab.data.closed_form import fit_closed_form
 from zoo_collab.data.collab_data import CollabData
+from zoo_collab.data.negatives import SampledNegatives
 from zoo_collab.lists.by_features import recommend_new
-from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
+from zoo_collab.lists.evaluate import DEFAULT, HeldOut, can_judge, checked_metrics, checked_places
 from zoo_collab.lists.recommend import Items, recommend, tell_once
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.people.newcomers import People
@@ -72,7 +74,7 @@ class CollabLearner(People, Reasons, Learner):
 
         Returns:
             The metrics of the held-out rows (`evaluate()`, or `evaluate_ranking()` without ratings); empty
-            where there are none.
+            where there are none, and where none can be in a list, as those of whole users.
 
         Raises:
             TypeError: for models without factors.
@@ -84,11 +86,13 @@ class CollabLearner(People, Reasons, Learner):
         self._weights_changed("fit_als")
         if self.data.task == "implicit":
             of_fit = {"unobserved": 0.3 if unobserved is None else unobserved, "wd": wd, "exponent": exponent}
-            self._of_pairs = Folding(**{name: one for name, one in of_fit.items() if one is not None})
+            found = Folding(**{name: one for name, one in of_fit.items() if one is not None})
+            told = torch.tensor([found.unobserved, found.wd, found.exponent])
+            self.model.get_buffer("fitted").copy_(told)
         self.opt = None  # what it remembers of the weights belongs to others
-        if self.data.valid_dl is None:
-            return {}
-        return self.evaluate_ranking(users=2000) if self.data.task == "implicit" else self.evaluate()
+        if self.data.task == "implicit":
+            return self.evaluate_ranking(users=2000) if can_judge(self.data) else {}
+        return {} if self.data.valid_dl is None else self.evaluate()
 
     def recommend(
         self,
@@ -186,6 +190,26 @@ class CollabLearner(People, Reasons, Learner):
         held = HeldOut(self.data, relevant, users, seed)
         found = held.judge(self.model, self.data, places, names, graded=graded)
         return {**found, "users": len(held.users)}
+
+    def predict(self, is_test: bool = False, *, loader: Any = None, log: bool = True) -> np.ndarray:
+        """As `Learner.predict`, one answer a row: without ratings the score of each pair, and of no item that
+        is drawn against it."""
+        return super().predict(is_test, loader=self._of_rows(is_test, loader), log=log)
+
+    def predict_with_targs(
+        self, is_test: bool = False, *, loader: Any = None, log: bool = True
+    ) -> tuple[np.ndarray, Any]:
+        """As `Learner.predict_with_targs`; without ratings the targets are the weights of the pairs."""
+        return super().predict_with_targs(is_test, loader=self._of_rows(is_test, loader), log=log)
+
+    def _of_rows(self, is_test: bool, loader: Any) -> Any:
+        """A loader without the negatives that are drawn for its batches."""
+        found = self._loader(is_test, loader)
+        if not isinstance(getattr(found, "batch_transform", None), SampledNegatives):
+            return found
+        found = copy.copy(found)
+        found.batch_transform = None
+        return found
 
     def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Outputs for user and item indexes, as `data.users.encode` and `data.items.encode` give them."""

@@ -25,8 +25,9 @@ from zoo_collab.data.collab_data import CollabData
 from zoo_collab.data.negatives import SampledNegatives, takes_negatives
 from zoo_collab.data.side_features import SideFeatures, begin, numbered
 from zoo_collab.learner import CollabLearner
-from zoo_collab.lists.evaluate import DEFAULT, RankingMetrics
+from zoo_collab.lists.evaluate import DEFAULT, RankingMetrics, can_judge
 from zoo_collab.model.choice import by_rows, make_model
+from zoo_collab.model.losses import TakenLoss
 from zoo_collab.pairs.checks import check_limits, checked_ids, checked_ratings
 from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.pair_table import PairTable
@@ -254,7 +255,7 @@ class CollabFilterDataset(PairTable):
             model: any module of (user indexes, item indexes) in place of both.
             negatives: without ratings: items drawn for each batch, as of `get_data`. The loss is then
                 `BPRLoss`; `loss_fn=SampledSoftmaxLoss()` and `loss_fn=SampledBCELoss()` are the others, and
-                `RankingMetrics` judges the lists after each epoch where rows are held out.
+                `RankingMetrics` judges the lists after each epoch where held-out pairs can be in them.
             cold: whether users and items that only features know have indexes, as of `get_data`.
             wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product of
                 ratings, 0.1 without ratings, and 0.2 for other models. Tables of many rarely seen rows need
@@ -276,6 +277,11 @@ class CollabFilterDataset(PairTable):
         if wd is None:
             own = model is not None or hidden is not None
             chosen["wd"] = 0.1 if self.is_implicit else 0.2 if own else (0.5, 0.05)
+        if isinstance(chosen["loss_fn"], TakenLoss) and not self.is_implicit:
+            raise ValueError(
+                f"{type(chosen['loss_fn']).__name__} is of pairs without ratings, and column "
+                f"{self.columns[2]!r} holds ratings; table.implicit() leaves them out"
+            )
         given = {"test_df": test_df, "y_range": y_range, "negatives": negatives, "cold": cold}
         data = self.get_data(val_idxs, bs, **given, seed=seed)
         sizes = (len(data.users), len(data.items))
@@ -298,7 +304,7 @@ class CollabFilterDataset(PairTable):
                     if loader is not None:
                         loader.batch_transform.flat = False
             given = list(chosen["callbacks"])
-            if data.valid_dl is not None and not any(isinstance(part, RankingMetrics) for part in given):
+            if can_judge(data) and not any(isinstance(part, RankingMetrics) for part in given):
                 given.insert(0, RankingMetrics(10, users=2000))
             chosen["callbacks"] = given
         return CollabLearner(data, model, layer_groups=layer_groups, **chosen)

@@ -80,3 +80,19 @@ def test_features_that_tell_tastes_make_better_lists() -> None:
     assert ndcg["dot product with features (BPR)"] == pytest.approx(alone), "films without pairs do not count"
     again = known.without_features().compare(k=10, models=models[:2])
     assert ndcg[models[:2]].to_dict() == again.table["ndcg@10"].to_dict(), "the same films"
+
+
+def test_nothing_to_compare_is_told(table) -> None:
+    with pytest.raises(ValueError, match="models is empty: name some of popularity, item neighbours"):
+        table.compare(models=[])
+    with pytest.raises(
+        ValueError,
+        match="no model is left to compare: dot product on ratings: these pairs have no ratings",
+    ):
+        table.implicit().compare(models=["dot product on ratings"])
+
+
+@pytest.mark.parametrize("users", [-1, 0, 1.5, True])
+def test_a_number_of_users_that_is_none(table, users) -> None:
+    with pytest.raises(ValueError, match="users is how many users are judged, a whole number of 1 or more"):
+        table.compare(models="popularity", users=users)

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from zoo import load_learner
+from zoo.callbacks import SaveBest
+from zoo.storage.mapping import to_metadata
 from zoo_collab import CollabFilterDataset, leave_one_out
 from zoo_collab.data.closed_form import confidence
 from zoo_collab.model.als import implicit_factors
@@ -177,3 +180,89 @@ def test_what_does_not_go_is_told(table) -> None:
     learn.freeze()
     with pytest.raises(ValueError, match=r"is frozen, and alternating least squares fits all: unfreeze\(\)"):
         learn.fit_als()
+
+
+def test_saved_weights_keep_how_scores_become_ratings(table, tmp_path) -> None:
+    def learner():
+        return table.get_learner(6, leave_one_out(seed=3), seed=0, progress=False)
+
+    learn = learner()
+    learn.fit(1e-2, 1)
+    squeezed = learn.predict()
+    learn.save(tmp_path / "squeezed")
+    learn.fit_als(draws=2)
+    cut = learn.predict()
+    learn.save(tmp_path / "cut")
+    fresh = learner()
+    fresh.load(tmp_path / "cut")  # the model of a new learner squeezes
+    assert np.array_equal(fresh.predict(), cut)
+    fresh.export(tmp_path / "cut.zip")
+    asked = table_rows(table)
+    opened = load_learner(tmp_path / "cut.zip")
+    assert np.array_equal(opened.predict_batch(asked), learn.predict_batch(asked))
+    for one in (fresh, learn):
+        one.load(tmp_path / "squeezed")
+        assert np.array_equal(one.predict(), squeezed)
+    older = {name: value for name, value in learn.model.state_dict().items() if name != "ends"}
+    fresh.load(tmp_path / "cut")
+    save_file(older, tmp_path / "older.safetensors", {"zoo.kind": "weights", **to_metadata(learn.data)})
+    fresh.load(tmp_path / "older")  # of before it was kept: as the model was made
+    assert np.array_equal(fresh.predict(), squeezed)
+
+
+def test_the_best_epoch_after_a_closed_form_loads_as_it_was(table, tmp_path) -> None:
+    learn = table.get_learner(6, leave_one_out(seed=3), seed=0, progress=False)
+    learn.fit_als(draws=2)
+    learn.fit(1e-4, 1, callbacks=[SaveBest(tmp_path / "best")])
+    fresh = table.get_learner(6, leave_one_out(seed=3), seed=0, progress=False)
+    fresh.load(tmp_path / "best")
+    assert np.array_equal(fresh.predict(), learn.predict())
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value", "told"),
+    [
+        ("ratings", "iterations", 2.5, "a whole number of 1 or more, not 2.5"),
+        ("ratings", "iterations", "3", "a whole number of 1 or more, not '3'"),
+        ("ratings", "draws", -1, "a whole number of 0 or more, not -1"),
+        ("ratings", "draws", 1.5, "a whole number of 0 or more, not 1.5"),
+        ("ratings", "rank", 0, "a whole number of 1 or more, not 0"),
+        ("ratings", "wd", -1.0, "a number above 0, not -1.0"),
+        ("ratings", "wd", 0.0, "a number above 0, not 0.0"),
+        ("ratings", "exponent", "half", "a number of 0 or more, not 'half'"),
+        ("pairs", "unobserved", -0.3, "a number of 0 or more, not -0.3"),
+        ("pairs", "unobserved", float("nan"), "a number of 0 or more, not nan"),
+        ("pairs", "wd", float("inf"), "a number above 0, not inf"),
+    ],
+)
+def test_options_that_make_no_sense_change_nothing(table, kind, option, value, told) -> None:
+    learn = (table if kind == "ratings" else table.implicit()).get_learner(4, seed=0, progress=False)
+    before = learn.model.item_factors.weight.clone()
+    with pytest.raises(ValueError, match=rf"^{option} must be {told}"):
+        learn.fit_als(**{option: value})
+    assert torch.equal(learn.model.item_factors.weight, before)
+
+
+def test_pairs_that_hardly_count_count_a_little() -> None:
+    assert confidence(torch.tensor([1e-9])).item() == pytest.approx(1e-9 / np.log(2), rel=1e-5)
+
+
+def test_saved_weights_keep_how_pairs_were_fitted(table, tmp_path) -> None:
+    def learner():
+        return table.implicit().get_learner(4, seed=0, progress=False)
+
+    learn = learner()
+    learn.fit_als(unobserved=0.2, exponent=0.5)
+    learn.save(tmp_path / "als")
+    answers = learn.recommend_for([1, 3], n=3)
+    fresh = learner()
+    with pytest.raises(ValueError, match="not fitted in closed form"):
+        fresh.recommend_for([1, 3])
+    fresh.load(tmp_path / "als")
+    pd.testing.assert_frame_equal(fresh.recommend_for([1, 3], n=3), answers)
+    fresh.fit(1e-3, 1)  # gradients
+    fresh.save(tmp_path / "fit")
+    learn.load(tmp_path / "fit")
+    for one in (fresh, learn):
+        with pytest.raises(ValueError, match="not fitted in closed form"):
+            one.recommend_for([1, 3])

@@ -14,6 +14,7 @@ from zoo_collab import (
     RankingMetrics,
     SampledBCELoss,
     SampledSoftmaxLoss,
+    by_user,
     by_user_time,
     leave_one_out,
 )
@@ -147,7 +148,7 @@ def test_other_models_get_pairs(table, kind, tmp_path) -> None:
     learn = table.get_learner(8, leave_one_out(seed=1), negatives=20, seed=0, progress=False, **options)
     rows = learn.fit_one_cycle(4, 1e-2)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
-    assert learn.predict().shape == (len(data.valid_dl.tensors[0]) * 21,)
+    assert learn.predict().shape == (len(data.valid_dl.tensors[0]),)
     assert len(learn.recommend(3, n=4)) == 4
 
 
@@ -258,3 +259,38 @@ def test_scores_with_negatives_are_those_of_pairs() -> None:
 def test_there_is_no_rating_to_plot(table) -> None:
     with pytest.raises(ValueError, match=r"pairs without ratings have no truth.*evaluate_ranking\(\)"):
         table.get_learner(4, leave_one_out(seed=1)).plot_predictions()
+
+
+def test_whole_users_may_be_held_out(table) -> None:
+    # no pair of theirs can be in a list, so there is nothing to judge after an epoch
+    learn = table.get_learner(4, by_user(0.1), seed=0, progress=False)
+    assert learn.callbacks == []
+    (row,) = learn.fit(1e-2, 1)
+    assert row["valid_loss"] > 0
+    assert learn.fit_als() == {}
+    assert len(learn.recommend_for([1, 3], n=2)) == 2
+
+
+def test_losses_of_pairs_are_refused_for_ratings() -> None:
+    frame = tastes().assign(stars=lambda rows: 1.0 + rows["film"] % 5)
+    rated = CollabFilterDataset(".", frame, "who", "film", "stars")
+    with pytest.raises(ValueError, match=r"BPRLoss is of pairs without ratings, and column 'stars' holds"):
+        rated.get_learner(4, loss_fn=BPRLoss())
+
+
+@pytest.mark.parametrize("hidden", [None, [8]])
+@pytest.mark.parametrize("is_test", [False, True])
+def test_predictions_are_one_score_a_pair(table, hidden, is_test) -> None:
+    asked = pd.DataFrame({"who": [3, 4, -1], "film": [5, 6, 7]})
+    options = {"test_df": asked, "hidden": hidden, "seed": 0, "progress": False}
+    learn = table.get_learner(4, leave_one_out(seed=1), **options)
+    learn.fit(1e-2, 1)
+    users, items, weights = (learn.data.test_dl if is_test else learn.data.valid_dl).tensors
+    found = learn.predict(is_test)
+    assert found.shape == (len(users),)
+    np.testing.assert_allclose(found, learn.predict_array((users, items)), rtol=1e-5, atol=1e-6)
+    if not is_test:
+        scores, targets = learn.predict_with_targs()
+        assert np.array_equal(scores, found)
+        assert np.array_equal(targets.reshape(-1), weights.numpy().reshape(-1))
+        assert learn.evaluate()["valid_loss"] > 0  # the loss still has its negatives

@@ -238,3 +238,21 @@ def test_a_tenth_of_real_ratings_taken_in_is_as_good_as_training_with_them(
     done = learn.update(new, compare_refit=lambda fresh: fresh.fit_one_cycle(4, 5e-3), held_out=last)
     assert done.refit.rmse < 1.02 * done.refit.rmse_refit
     assert done.refit.rmse < 0.97 * stale
+
+
+def test_a_refit_beside_a_closed_form_starts_from_the_model_as_it_was_made(tmp_path) -> None:
+    learn = trained(tmp_path)
+    made = learn.model.y_range, learn.model.clip
+    middle = float(learn.model.middle)
+    learn.fit_als(draws=2)
+    assert learn.model.clip
+    seen = []
+
+    def fit(fresh) -> None:
+        seen.append((fresh.model.y_range, fresh.model.clip))
+        assert float(fresh.model.middle) == pytest.approx(middle)
+        fresh.fit(1e-2, 1)
+
+    learn.update(news(), compare_refit=fit)
+    assert seen == [made]
+    assert learn.model.clip  # that of the learner stays

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+import math
+import numbers
 from typing import Any
 
 import torch
@@ -41,14 +42,15 @@ def fit_closed_form(
     frozen = [name for name, part in model.named_parameters() if not part.requires_grad]
     if frozen:
         raise ValueError(f"{', '.join(frozen)} is frozen, and alternating least squares fits all: unfreeze()")
-    if iterations is not None and (isinstance(iterations, bool) or iterations < 1):
-        raise ValueError(f"iterations must be a whole number of 1 or more, not {iterations!r}")
+    _check("iterations", iterations)
     given = {name: value for name, value in options.items() if value is not None}
     implicit = data.task == "implicit"
     known = FOR_LISTS if implicit else FOR_RATINGS
     if wrong := [name for name in given if name not in known]:
         kind = "pairs without ratings" if implicit else "ratings"
         raise ValueError(f"{', '.join(wrong)}: not for {kind}, where there are {', '.join(known)}")
+    for name, value in given.items():
+        _check(name, value)
     if given.get("draws") and (wrong := [name for name in ("wd", "exponent") if name in given]):
         raise ValueError(f"{', '.join(wrong)}: with draws it is drawn too; draws=0 takes what is given")
     device = model.user_factors.weight.device
@@ -57,6 +59,22 @@ def fit_closed_form(
         _fit_lists(model, data, seen, iterations, seed, given)
     else:
         _fit_ratings(model, data, seen, iterations, seed, given)
+
+
+def _check(name: str, value: Any) -> None:
+    """An option of a fit: counts are whole numbers, strengths finite ones; wd alone may not be 0, for rows
+    with few pairs would have no solution."""
+    if value is None:
+        return
+    least = {"iterations": 1, "rank": 1, "draws": 0}.get(name)
+    if least is not None:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+            raise ValueError(f"{name} must be a whole number of {least} or more, not {value!r}")
+        return
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (name == "wd" and value == 0):
+        bound = "above 0" if name == "wd" else "of 0 or more"
+        raise ValueError(f"{name} must be a number {bound}, not {value!r}")
 
 
 @torch.no_grad()
@@ -118,17 +136,13 @@ def _fit_ratings(
             seen, ratings, len(data.items), rank, iterations=iterations or 10, seed=seed, **given
         )
     _fill(model, found)
-    spec: Any = model.model_spec
-    limits = data.rating_range
-    model.y_range, model.clip = limits, True
-    args = {"y_range": None if limits is None else list(limits), "mean": found.mean, "clip": True}
-    vars(model)["model_spec"] = dataclasses.replace(spec, args={**spec.args, **args})
+    model.set_range(data.rating_range, clip=True)
 
 
 def confidence(counts: Tensor) -> Tensor:
     """How sure it is that a pair that counts so much belongs together: 1 for 1, and one more for each time it
     counts twice as much."""
-    return torch.log2(1 + counts)
+    return torch.log1p(counts.double()).div(math.log(2)).to(counts.dtype)  # also of very small ones
 
 
 def _fill(model: EmbeddingDotBias, found: RatingFactors) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from zoo.errors import some
 from zoo.metrics import mae, rmse
 from zoo_collab.data.baseline import rating_models
 from zoo_collab.data.check_pairs import check_pairs
+from zoo_collab.data.negatives import SampledNegatives
 from zoo_collab.data.side_features import SIDES, SideFeatures
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.model.losses import BPRLoss
@@ -28,6 +30,7 @@ from zoo_collab.pairs.seen import SeenPairs
 from zoo_collab.pairs.titles import UNKNOWN_TITLE
 
 _BATCH = 65_536
+_NEGATIVES = "negatives"
 
 
 class CollabData(ModelData):
@@ -209,6 +212,34 @@ class CollabData(ModelData):
             state[side], own = found.to_state(side, rows=rows)
             tensors |= own
         return state, tensors
+
+    def prepared_loader(self, part: str, loader: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """As of any data, with the settings of drawn negatives in place of what draws them."""
+        transform: Any = getattr(loader, "batch_transform", None)
+        if type(transform) is not SampledNegatives:
+            return super().prepared_loader(part, loader)
+        plain = copy.copy(loader)
+        plain.batch_transform = None
+        settings, arrays = super().prepared_loader(part, plain)
+        names = ("n_items", "n", "flat", "popularity")
+        kept = {name: getattr(transform, name) for name in names}
+        return {**settings, _NEGATIVES: kept}, arrays
+
+    @classmethod
+    def from_prepared(cls, contents: Mapping[str, Any], arrays: Mapping[str, Tensor], path: Path) -> Self:
+        """The data that `save` kept; negatives are drawn as they were."""
+        loaders = contents["loaders"]
+        rest = {
+            part: {name: value for name, value in own.items() if name != _NEGATIVES}
+            for part, own in loaders.items()
+        }
+        data = super().from_prepared({**contents, "loaders": rest}, arrays, path)
+        for part, own in loaders.items():
+            if _NEGATIVES in own:
+                getattr(data, f"{part}_dl").batch_transform = SampledNegatives(
+                    data.seen, counts=data.item_counts, **own[_NEGATIVES]
+                )
+        return data
 
     @classmethod
     def from_state(cls, state: dict[str, Any], tensors: dict[str, Tensor]) -> CollabData:

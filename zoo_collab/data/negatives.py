@@ -63,7 +63,7 @@ class SampledNegatives:
         if popularity:
             if counts is None:
                 raise ValueError("popularity needs the counts of the items")
-            shares = counts.double().clamp(min=1) ** popularity
+            shares = counts[:n_items].double().clamp(min=1) ** popularity
             shares[0] = 0
             self._shares = shares / shares.sum()
 

@@ -26,6 +26,11 @@ log = logging.getLogger("zoo.collab")
 DEFAULT = ("recall", "ndcg", "map", "mrr")
 
 
+def can_judge(data: CollabData) -> bool:
+    """Whether some held-out pair can be in a list: not where whole users are held out."""
+    return data.valid_dl is not None and len(data.seen_valid.without(data.seen)) > 0
+
+
 class HeldOut:
     """The held-out pairs of the data, and the users whose lists they judge.
 
@@ -77,7 +82,7 @@ class HeldOut:
                 "that training has not seen: they can be in no list and do not count",
                 self.again, self.unknown,
             )  # fmt: skip
-        if users is not None and users < len(self.users):
+        if users is not None and checked_users(users) < len(self.users):
             drawn = np.random.default_rng(seed).permutation(len(self.users))[:users]
             self.users = self.users[np.sort(drawn)]
         kept = np.isin(rows, self.users)
@@ -134,6 +139,13 @@ def checked_places(k: Any) -> list[int]:
     return [int(place) for place in places]
 
 
+def checked_users(users: Any) -> int:
+    """How many users are judged."""
+    if isinstance(users, bool) or not isinstance(users, numbers.Integral) or users < 1:
+        raise ValueError(f"users is how many users are judged, a whole number of 1 or more, not {users!r}")
+    return int(users)
+
+
 def checked_metrics(metrics: Sequence[str]) -> list[str]:
     """Names of `METRICS`."""
     names = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -172,9 +184,10 @@ class RankingMetrics(Callback):
         metrics: Sequence[str] = ("recall", "ndcg"),
     ) -> None:
         self.places, self.metrics = checked_places(k), checked_metrics(metrics)
-        for name, value in (("every", every), ("users", users)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+        if every < 1:
+            raise ValueError(f"every must be 1 or more, not {every}")
+        if users is not None:
+            checked_users(users)
         self.every, self.users, self.relevant = every, users, relevant
         self._held: HeldOut | None = None
 

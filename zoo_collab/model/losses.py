@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoo.losses import Activation
 
 
-class _TakenLoss(nn.Module):
+class TakenLoss(nn.Module):
     """Mean over rows of what a row loses, by the weights of the pairs."""
 
     activation = Activation("identity")
@@ -26,7 +26,7 @@ class _TakenLoss(nn.Module):
         raise NotImplementedError
 
 
-class SampledSoftmaxLoss(_TakenLoss):
+class SampledSoftmaxLoss(TakenLoss):
     """Cross entropy of the item that was taken among all items, of which those drawn stand for the rest
     (Bengio & Senecal 2008).
 
@@ -40,7 +40,7 @@ class SampledSoftmaxLoss(_TakenLoss):
         return torch.cat([taken, others + weights.log()], dim=1).logsumexp(1) - taken.squeeze(1)
 
 
-class BPRLoss(_TakenLoss):
+class BPRLoss(TakenLoss):
     """Bayesian personalised ranking: what was taken should score above what was not (Rendle et al. 2009).
 
     Example:
@@ -53,7 +53,7 @@ class BPRLoss(_TakenLoss):
         return _mean(F.softplus(others - taken), weights)
 
 
-class SampledBCELoss(_TakenLoss):
+class SampledBCELoss(TakenLoss):
     """Binary cross entropy: 1 for what was taken, 0 for what was not; outputs are logits.
 
     Args:

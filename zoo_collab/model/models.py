@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.engine.init import kaiming_head
-from zoo.storage.registry import register_model
+from zoo.storage.registry import ModelSpec, register_model
 from zoo_collab.model.features import feature_tables, with_features
 
 _PAIRS = 65_536
+_FREE, _SQUEEZED, _CUT = 0.0, 1.0, 2.0  # what becomes of scores
 
 
 def _example(kind: str):
@@ -89,6 +90,10 @@ class EmbeddingDotBias(nn.Module):
         3.5
     """
 
+    ends: Tensor  # as files keep it: whether scores are free, squeezed or cut off, lowest, highest
+    fitted: Tensor  # how fit_als fitted pairs without ratings: unobserved, wd, exponent; -1 where it did not
+    added_later = {"ends": -1.0, "fitted": -1.0}  # older files: as the model was made, and not known
+
     def __init__(
         self,
         n_users: int,
@@ -109,10 +114,33 @@ class EmbeddingDotBias(nn.Module):
         self.item_factors = with_features(_embedding(n_items, n_factors, sparse), self.item_features)
         self.user_bias = with_features(_embedding(n_users, 1, sparse), self.user_features)
         self.item_bias = with_features(_embedding(n_items, 1, sparse), self.item_features)
-        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
-        self.clip = bool(clip)
+        self.register_buffer("ends", torch.zeros(3))
+        self.register_buffer("fitted", torch.full((3,), -1.0))
+        self.set_range(y_range, bool(clip))
+        self.made_with = self.y_range, self.clip
         middle = _middle(mean, None if clip else y_range)
         self.register_buffer("middle", torch.tensor(middle, dtype=torch.float32))
+
+    def set_range(self, y_range: Sequence[float] | None, clip: bool) -> None:
+        """Squeeze scores into another range, cut them off at its ends (`clip`), or leave them free (None).
+        Saved weights keep it, and exports."""
+        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
+        self.clip = clip
+        way = _FREE if self.y_range is None else _CUT if clip else _SQUEEZED
+        self.ends.copy_(torch.tensor([way, *(self.y_range or (0.0, 0.0))]))
+        spec = getattr(self, "model_spec", None)
+        if isinstance(spec, ModelSpec):
+            args = {"y_range": None if self.y_range is None else list(self.y_range), "clip": clip}
+            self.model_spec = ModelSpec(spec.name, {**spec.args, **args})
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        way, *limits = self.ends.tolist()
+        own = torch.tensor(self.y_range or (0.0, 0.0)).tolist()
+        if way < 0:
+            self.set_range(*self.made_with)
+        elif (way == _CUT) != self.clip or (way == _FREE) != (self.y_range is None) or limits != own:
+            self.set_range(None if way == _FREE else limits, way == _CUT)
 
     def forward(self, users: Tensor, items: Tensor, negatives: Tensor | None = None) -> Tensor:
         """Ratings, shape (n,), of user and item indexes, each of shape (n,). With `negatives`, item indexes

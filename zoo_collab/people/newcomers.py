@@ -17,6 +17,7 @@ from zoo_collab.data.collab_data import CollabData
 from zoo_collab.data.rows import noise_of, worth_of
 from zoo_collab.lists.recommend import Items, allowed_items, checked_n, item_indexes, lists_of
 from zoo_collab.model.fold_in import Folding, Pairs, fold_in, with_people
+from zoo_collab.model.models import EmbeddingDotBias
 from zoo_collab.model.vector_scores import can_fold, scores_of
 from zoo_collab.pairs.given import Given
 from zoo_collab.pairs.seen import SeenPairs
@@ -30,7 +31,6 @@ class People:
     model: nn.Module
     data: CollabData
     _noise: float | None = None
-    _of_pairs: Folding | None = None  # how factors of pairs without ratings were fitted
 
     def recommend_for(
         self,
@@ -176,13 +176,15 @@ class People:
         if self.data.folding is not None:
             return self.data.folding
         if self.data.task == "implicit":
-            return self._of_pairs
+            return _of_pairs(self.model)
         if self._noise is None:
             self._noise = noise_of(self.model, self.data)
         return Folding(self._noise)
 
     def _weights_changed(self, by: str) -> None:
-        self._noise = self._of_pairs = None
+        self._noise = None
+        if by != "load" and isinstance(self.model, EmbeddingDotBias):  # files say how theirs were fitted
+            self.model.fitted.fill_(-1)
         super()._weights_changed(by)  # type: ignore[misc]
 
     def _exported(self, *, smaller: bool) -> Iterator[tuple[nn.Module, Any]]:
@@ -192,6 +194,14 @@ class People:
                 data = copy.copy(data)
                 data.folding = self._known_folding()
             yield model, data
+
+
+def _of_pairs(model: nn.Module) -> Folding | None:
+    """How factors of pairs without ratings were fitted; None where not in closed form."""
+    if not isinstance(model, EmbeddingDotBias) or float(model.fitted[0]) < 0:
+        return None
+    unobserved, wd, exponent = (float(f"{value:.6g}") for value in model.fitted.tolist())
+    return Folding(unobserved=unobserved, wd=wd, exponent=exponent)
 
 
 def _has(frame: Any, column: str) -> bool:

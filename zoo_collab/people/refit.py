@@ -17,6 +17,7 @@ from zoo.data.loaders.seeding import seeded
 from zoo.engine.modes import preserve_modes
 from zoo.storage.registry import build_model, spec_of
 from zoo_collab.lists.ranking import as_ratings, item_scores, rank
+from zoo_collab.model.models import EmbeddingDotBias
 from zoo_collab.pairs.checks import checked_ratings
 
 _USERS = 1000
@@ -107,8 +108,12 @@ def compare_with_refit(
 def _fresh(learn: Any, folder: str) -> Any:
     """A learner of the same data and settings with new weights."""
     spec = spec_of(learn.model)
+    args = spec.args
+    if isinstance(learn.model, EmbeddingDotBias):  # fit_als cuts answers off, a fresh model squeezes them
+        limits, clip = learn.model.made_with
+        args = {**args, "y_range": limits and list(limits), "clip": clip}
     with seeded(learn.seed):
-        model = build_model(spec.name, spec.args)
+        model = build_model(spec.name, args)
     names = {id(module): name for name, module in learn.model.named_modules()}
     groups = {
         group.name: [model.get_submodule(names[id(one)]) for one in group.modules] for group in learn.groups
