@@ -15,6 +15,7 @@ from zoo.engine.row_adamw import RowAdamW
 from zoo.engine.sparse import sparse_tables
 from zoo.engine.speed import is_compiled
 from zoo.engine.state import State
+from zoo.engine.tiny_averages import EVERY, clear_tiny_averages
 
 
 class OptimizerModes(Callback):
@@ -24,8 +25,8 @@ class OptimizerModes(Callback):
     weights than those that they average for answers: `opt.train()` and `opt.eval()` are called where the
     model changes its mode. A `RowAdamW` puts off the weight decay of rows that no batch reads: in training
     they are brought up to date as they are read, and all of them when the pass is over. Validation, saved
-    weights and predictions see the weights of answers, and a fit ends with them. Part of every loop; nothing
-    happens for other optimizers.
+    weights and predictions see the weights of answers, and a fit ends with them. Of other optimizers averages
+    that have faded to nothing are cleared now and then (`clear_tiny_averages`). Part of every loop.
 
     Raises:
         ValueError: for tables with sparse gradients in a compiled model.
@@ -52,6 +53,13 @@ class OptimizerModes(Callback):
             )
         if isinstance(opt, RowAdamW):
             self._handles = opt.watch(state.model)
+
+    def after_step(self, state: State) -> None:
+        opt = getattr(state.opt, "opt", state.opt)
+        due = state.batch_index % EVERY == EVERY - 1
+        # those of a RowAdamW wait with their rows
+        if due and isinstance(opt, torch.optim.Optimizer) and not isinstance(opt, RowAdamW):
+            clear_tiny_averages(opt)
 
     def after_train(self, state: State) -> None:
         self._settle(state)
