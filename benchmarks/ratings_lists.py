@@ -96,7 +96,7 @@ def of_cornac(name: str, **options: Any) -> Callable[[CollabData, int], nn.Modul
         found = np.full((len(data.users), len(data.items)), -1e9, dtype=np.float32)
         columns = np.fromiter((train.iid_map[item] for item in sorted(train.iid_map)), np.int64)
         for user, own in train.uid_map.items():
-            scores = np.asarray(model.score(own), dtype=np.float32)
+            scores = np.asarray(model.score(own), dtype=np.float32).reshape(-1)
             found[user, sorted(train.iid_map)] = scores[columns]
         module = Scores(lambda users: found[users])
         module.seconds = time.perf_counter() - started  # type: ignore[assignment]
