@@ -294,3 +294,13 @@ def test_predictions_are_one_score_a_pair(table, hidden, is_test) -> None:
         assert np.array_equal(scores, found)
         assert np.array_equal(targets.reshape(-1), weights.numpy().reshape(-1))
         assert learn.evaluate()["valid_loss"] > 0  # the loss still has its negatives
+
+
+@pytest.mark.parametrize("relevant", ["4", float("nan"), True])
+def test_what_counts_as_liked_is_a_number(relevant) -> None:
+    frame = tastes().assign(stars=lambda rows: 1.0 + rows["film"] % 5)
+    rated = CollabFilterDataset(".", frame, "who", "film", "stars")
+    with pytest.raises(ValueError, match="relevant is the lowest rating that counts as liked, a number, not"):
+        rated.implicit(relevant)
+    with pytest.raises(ValueError, match="relevant is the lowest rating that counts as liked, a number, not"):
+        rated.get_learner(4, leave_one_out(seed=0)).evaluate_ranking(relevant=relevant)

@@ -19,6 +19,7 @@ from zoo.errors import did_you_mean
 from zoo_collab.data.collab_data import CollabData
 from zoo_collab.lists.metrics import METRICS, Judged, coverage, ndcg
 from zoo_collab.lists.ranking import rank
+from zoo_collab.pairs.checks import checked_relevant
 from zoo_collab.pairs.seen import SeenPairs
 
 log = logging.getLogger("zoo.collab")
@@ -60,6 +61,7 @@ class HeldOut:
                 "lists are judged by pairs that lie in memory (a TensorLoader), and valid_dl is a "
                 f"{type(data.valid_dl).__name__}"
             )
+        relevant = checked_relevant(relevant)
         who, what, worth = (part.cpu().numpy() for part in data.valid_dl.tensors[:3])
         worth = worth.reshape(-1).astype(np.float64)
         liked = np.ones(len(who), dtype=bool) if relevant is None else worth >= relevant

@@ -63,6 +63,16 @@ def checked_weights(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
     return weights
 
 
+def checked_relevant(relevant: Any) -> float | None:
+    """The lowest rating that counts as liked; None counts all."""
+    if relevant is None:
+        return None
+    plain = isinstance(relevant, (int, float, np.integer, np.floating)) and not isinstance(relevant, bool)
+    if not plain or np.isnan(float(relevant)):
+        raise ValueError(f"relevant is the lowest rating that counts as liked, a number, not {relevant!r}")
+    return float(relevant)
+
+
 def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
     """When each rating was given, as numbers that grow with time."""
     check_columns(df, [column], where)

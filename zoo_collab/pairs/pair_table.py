@@ -19,6 +19,7 @@ from zoo_collab.pairs.checks import (
     check_limits,
     checked_ids,
     checked_ratings,
+    checked_relevant,
     checked_times,
     checked_weights,
     split_rows,
@@ -249,6 +250,7 @@ class PairTable:
         """
         if self.is_implicit:
             raise ValueError(f"{self.where}: these pairs have no ratings, they are implicit already")
+        relevant = checked_relevant(relevant)
         kept = np.arange(len(self)) if relevant is None else np.flatnonzero(self.ratings >= relevant)
         if not len(kept):
             raise ValueError(
