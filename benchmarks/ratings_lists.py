@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from made_ratings import made
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
@@ -113,25 +114,12 @@ PAIRS: dict[str, dict[str, Callable[[CollabData, int], nn.Module]]] = {
 }
 
 
-def made(seed: int, n_users: int = 6040, n_items: int = 3706, n: int = 1_000_000) -> pd.DataFrame:
-    """Users and items of 20 factors; who is active and what is popular is lognormal."""
-    rng = np.random.default_rng(seed)
-    users, items = rng.normal(size=(n_users, 20)), 0.35 * rng.normal(size=(n_items, 20))
-    popular, active = 1.5 * rng.normal(size=n_items), np.exp(rng.normal(0, 1.1, n_users))
-    active = np.clip(20 + active * (n / n_users - 20) / active.mean(), 20, n_items // 2).astype(int)
-    parts = []
-    for user, count in enumerate(active):
-        wanted = popular + items @ users[user] + rng.gumbel(size=n_items)
-        taken = np.argpartition(-wanted, count)[:count]
-        parts.append(pd.DataFrame({"userId": user, "movieId": rng.permutation(taken)}))
-    frame = pd.concat(parts, ignore_index=True)
-    return frame.assign(timestamp=rng.permutation(len(frame)))
-
-
 def main() -> None:
     args = parser.parse_args()
     if args.million:
         frame = made(args.seed)
+        times = np.random.default_rng(args.seed).permutation(len(frame))
+        frame = frame.assign(timestamp=times)
     else:
         frame = pd.read_csv(local_dataset(args.data, "ml-latest-small") / "ratings.csv")
     table = CollabFilterDataset(".", frame, "userId", "movieId", time_col="timestamp")

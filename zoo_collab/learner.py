@@ -19,6 +19,7 @@ from zoo_collab.data.negatives import SampledNegatives
 from zoo_collab.lists.by_features import recommend_new
 from zoo_collab.lists.evaluate import DEFAULT, HeldOut, can_judge, checked_metrics, checked_places
 from zoo_collab.lists.recommend import Items, recommend, tell_once
+from zoo_collab.model.als import UNOBSERVED
 from zoo_collab.model.fold_in import Folding
 from zoo_collab.people.newcomers import People
 from zoo_collab.reasons import interpret
@@ -60,7 +61,7 @@ class CollabLearner(People, Reasons, Learner):
         For ratings the mean of draws of what the ratings leave possible (Bayesian matrix factorisation,
         Salakhutdinov & Mnih 2008), or with `draws=0` the most probable factors alone (Zhou et al. 2008),
         which is quicker and less accurate. The model is a plain sum from then on, cut off at the ends
-        of the scale.
+        of the scale. Of a pair that was rated several times the mean counts.
 
         Args:
             iterations: times that both sides are solved; 8 without ratings, 10 with (before the draws).
@@ -85,7 +86,11 @@ class CollabLearner(People, Reasons, Learner):
         fit_closed_form(self.model, self.data, iterations, 0 if chosen is None else chosen, options)
         self._weights_changed("fit_als")
         if self.data.task == "implicit":
-            of_fit = {"unobserved": 0.3 if unobserved is None else unobserved, "wd": wd, "exponent": exponent}
+            of_fit = {
+                "unobserved": UNOBSERVED if unobserved is None else unobserved,
+                "wd": wd,
+                "exponent": exponent,
+            }
             found = Folding(**{name: one for name, one in of_fit.items() if one is not None})
             told = torch.tensor([found.unobserved, found.wd, found.exponent])
             self.model.get_buffer("fitted").copy_(told)

@@ -48,14 +48,6 @@ def test_negatives_are_never_what_the_user_has_taken_and_stand_for_all_items() -
     assert negatives[counted[0]].unique().tolist() == [4, 5]
     assert negatives[counted[1]].unique().tolist() == [1, 2, 3, 5]
     assert weights[1, 1:].sum().item() == pytest.approx(4, rel=0.1)  # four items that were not taken
-    # popular items more often, each for fewer
-    counts = torch.tensor([0, 64, 1, 1, 1, 1])
-    often = SampledNegatives(seen, 6, 4000, flat=False, counts=counts, popularity=0.5)
-    *_, negatives, weights = often(batch, True, torch.Generator().manual_seed(0))
-    assert negatives.bincount(minlength=6).div(4000).tolist() == pytest.approx(
-        [0, 8 / 12, *[1 / 12] * 4], abs=0.02
-    )
-    assert weights[1, 1:].sum().item() == pytest.approx(4, rel=0.1)
     with pytest.raises(
         ValueError, match="negatives is how many items are drawn for a batch, 1 or more, not 0"
     ):

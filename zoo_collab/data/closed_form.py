@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import numbers
 from typing import Any
@@ -17,8 +16,6 @@ from zoo_collab.model.features import has_features
 from zoo_collab.model.models import EmbeddingDotBias
 from zoo_collab.model.rating_factors import RatingFactors, drawn_rating_factors, rating_factors
 from zoo_collab.pairs.seen import SeenPairs
-
-log = logging.getLogger("zoo.collab")
 
 FOR_LISTS = ("unobserved", "wd", "exponent")
 FOR_RATINGS = ("draws", "rank", "wd", "exponent")

@@ -221,7 +221,7 @@ class CollabData(ModelData):
         plain = copy.copy(loader)
         plain.batch_transform = None
         settings, arrays = super().prepared_loader(part, plain)
-        names = ("n_items", "n", "flat", "popularity")
+        names = ("n_items", "n", "flat")
         kept = {name: getattr(transform, name) for name in names}
         return {**settings, _NEGATIVES: kept}, arrays
 
@@ -236,9 +236,7 @@ class CollabData(ModelData):
         data = super().from_prepared({**contents, "loaders": rest}, arrays, path)
         for part, own in loaders.items():
             if _NEGATIVES in own:
-                getattr(data, f"{part}_dl").batch_transform = SampledNegatives(
-                    data.seen, counts=data.item_counts, **own[_NEGATIVES]
-                )
+                getattr(data, f"{part}_dl").batch_transform = SampledNegatives(data.seen, **own[_NEGATIVES])
         return data
 
     @classmethod
