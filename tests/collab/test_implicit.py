@@ -54,6 +54,14 @@ def test_negatives_are_never_what_the_user_has_taken_and_stand_for_all_items() -
         SampledNegatives(seen, 6, 0)
 
 
+def test_a_held_out_item_is_no_negative_of_its_own_row() -> None:
+    seen = SeenPairs.from_pairs(np.array([1]), np.array([1]), 2)
+    draw = SampledNegatives(seen, 5, 200, flat=False)
+    batch = torch.tensor([1, 1]), torch.tensor([2, 3]), torch.ones(2)
+    *_, negatives, weights = draw(batch, False, torch.Generator())
+    assert [negatives[row > 0].unique().tolist() for row in weights[:, 1:]] == [[3, 4], [2, 4]]
+
+
 def test_one_draw_in_two_shapes() -> None:
     seen = SeenPairs.from_pairs(np.array([1, 2]), np.array([1, 4]), 3)
     batch = torch.tensor([1, 2]), torch.tensor([1, 4]), torch.ones(2)
