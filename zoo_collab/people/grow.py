@@ -165,10 +165,7 @@ def _with_negatives(loader: Any, data: CollabData) -> Any:
     if not isinstance(transform, SampledNegatives):
         return loader
     other = copy.copy(loader)
-    other.batch_transform = SampledNegatives(
-        data.seen, len(data.items), transform.n, flat=transform.flat, counts=data.item_counts,
-        popularity=transform.popularity,
-    )  # fmt: skip
+    other.batch_transform = SampledNegatives(data.seen, len(data.items), transform.n, flat=transform.flat)
     return other
 
 
