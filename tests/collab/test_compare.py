@@ -54,7 +54,7 @@ def test_models_are_left_out_or_refused(table, monkeypatch, caplog) -> None:
     monkeypatch.setattr("zoo_collab.model.scorers.MOST_ITEMS", 10)
     found = table.compare(k=5, models=["popularity", "EASE"])
     assert found.table.index.tolist() == ["popularity"]
-    assert "EASE is left out: 81 items make a table" in caplog.text
+    assert "EASE is left out: 61 users by 81 items are a table" in caplog.text
     found = table.compare(k=5, models=["popularity", "network with features"])
     assert found.table.index.tolist() == ["popularity"]
     assert "network with features is left out: nothing but pairs is known" in caplog.text

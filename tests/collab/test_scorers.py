@@ -34,32 +34,51 @@ def test_scores_are_sums_of_weights(seen) -> None:
     assert ItemWeights(weights, seen).all_scores(users)[1].tolist() == [0] * 20
 
 
-def test_neighbours_by_cosine(seen) -> None:
+def test_neighbours_by_cosine(seen, monkeypatch) -> None:
     held = matrix(seen)
     length = np.linalg.norm(held, axis=0).clip(1)
     alike = held.T @ held / (length * length[:, None] + 4)
     np.fill_diagonal(alike, 0)
-    full = item_neighbours(seen, 20, shrink=4).weights.numpy()
-    np.testing.assert_allclose(full, alike, atol=1e-6)
-    few = item_neighbours(seen, 20, 3, shrink=4).weights.numpy()
-    assert ((few > 0).sum(0) <= 3).all()
+    users = torch.tensor([5, 0, 29])
+    full = item_neighbours(seen, 20, shrink=4)
+    np.testing.assert_allclose(full.all_scores(users), (held @ alike)[users], atol=1e-5)
+    monkeypatch.setattr("zoo_collab.model.scorers._CELLS", 50)  # several blocks of items
+    few = item_neighbours(seen, 20, 3, shrink=4)
+    assert few.near.shape == (20, 3)
     for item in range(1, 20):
-        kept = np.sort(few[:, item])[-3:]
-        np.testing.assert_allclose(kept, np.sort(alike[:, item])[-3:], atol=1e-6)
+        weights = few.weights[item].numpy()
+        np.testing.assert_allclose(weights, np.sort(alike[:, item])[:-4:-1], atol=1e-6)
+        np.testing.assert_allclose(weights, alike[few.near[item], item], atol=1e-6)
+    kept = np.zeros((20, 20))
+    np.put_along_axis(kept, few.near.numpy().T, few.weights.numpy().T, axis=0)
+    np.testing.assert_allclose(few.all_scores(users), (held @ kept)[users], atol=1e-5)
+
+
+def by_column(held: np.ndarray, wd: float) -> np.ndarray:
+    """Ridge regression of each item on all others."""
+    weights = np.zeros((held.shape[1],) * 2)
+    for item in range(held.shape[1]):
+        others = np.setdiff1d(np.arange(held.shape[1]), [item])
+        x, y = held[:, others], held[:, item]
+        weights[others, item] = np.linalg.solve(x.T @ x + wd * np.eye(len(others)), x.T @ y)
+    return weights
 
 
 def test_ease_is_the_constrained_least_squares_solution(seen) -> None:
-    """Each column solves ridge regression of its item on all others."""
-    held, wd = matrix(seen), 5.0
-    found = ease(seen, 20, wd).weights.numpy()
-    for item in (1, 4, 13):
-        others = np.setdiff1d(np.arange(20), [item])
-        x, y = held[:, others], held[:, item]
-        expected = np.linalg.solve(x.T @ x + wd * np.eye(19), x.T @ y)
-        np.testing.assert_allclose(found[others, item], expected, atol=1e-4)
-        assert found[item, item] == 0
+    found = ease(seen, 20, 5.0)  # of 30 users
+    assert isinstance(found, ItemWeights)
+    np.testing.assert_allclose(found.weights, by_column(matrix(seen), 5.0), atol=1e-4)
+
+
+def test_ease_of_few_users_is_the_same(seen) -> None:
+    some = SeenPairs(seen.starts[:9], seen.items[: int(seen.starts[8])])
+    held = matrix(seen)[:8]
+    expected = held @ by_column(held, 5.0)
+    np.testing.assert_allclose(ease(some, 20, 5.0).all_scores(torch.arange(8)), expected, atol=1e-4)
 
 
 def test_catalogues_that_are_too_large_are_told(seen) -> None:
-    with pytest.raises(ValueError, match=r"80,000 items make a table of 26 GB: .* 30,000 items at most"):
-        ease(seen, 80_000)
+    many = SeenPairs.from_pairs(np.array([1]), np.array([1]), 90_000)
+    with pytest.raises(ValueError, match=r"80,000 items by 80,000 items are .* 26 GB, above .* 30,000"):
+        ease(many, 80_000)
+    assert item_neighbours(seen, 80_000, 5).near.shape == (80_000, 5)

@@ -19,7 +19,8 @@ class TakenLoss(nn.Module):
         negatives), the first of each row that of the pair that was taken."""
         scores = scores.float().reshape(weights.shape)
         of_pair, of_others = weights[:, :1], weights[:, 1:]
-        lost = self.of_rows(scores[:, :1], scores[:, 1:], of_others)
+        taken, others = scores.split([1, scores.shape[1] - 1], dim=1)  # whose gradients are put together once
+        lost = self.of_rows(taken, others, of_others)
         return (lost * of_pair.squeeze(1)).sum() / of_pair.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
     def of_rows(self, taken: Tensor, others: Tensor, weights: Tensor) -> Tensor:
