@@ -85,10 +85,19 @@ def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
     return as_times(df[column], f"{where}: column {column!r}")
 
 
+def are_dates(values: pd.Series) -> bool:
+    """Whether times are dates, of pandas or of Python; others are numbers, or no times at all."""
+    if values.dtype.kind == "O":
+        return pd.api.types.infer_dtype(values) in ("date", "datetime", "datetime64")
+    return values.dtype.kind == "M"
+
+
 def as_times(values: pd.Series, what: str) -> np.ndarray:
     """Dates as microseconds since 1970 (UTC), numbers as they are."""
     if values.dtype.kind == "O" or isinstance(values.dtype, pd.StringDtype):
         values = pd.Series(values.tolist())  # dates in a list
+        if values.dtype.kind == "O" and are_dates(values):
+            values = pd.to_datetime(values, utc=True)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     if values.dtype.kind == "M":

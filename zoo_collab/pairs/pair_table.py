@@ -15,6 +15,7 @@ import pandas as pd
 from zoo.data.csv_file import check_columns, read_csv
 from zoo.keywords import completed, takes
 from zoo_collab.pairs.checks import (
+    are_dates,
     as_times,
     check_limits,
     checked_ids,
@@ -68,25 +69,19 @@ class PairTable:
         **options: Unpack[TableOptions],
     ):
         chosen = completed(TableOptions, TABLE_DEFAULTS, options, type(self).__name__)
-        names: list[Any] = [
-            name.item() if isinstance(name, np.generic) else name for name in (user_col, item_col, rating_col)
-        ]
-        user_col, item_col, rating_col = names  # as JSON can keep them
-        given = [name for name in names if name is not None]
-        check_columns(df, given, where)
-        if len(set(given)) < len(given):
-            raise ValueError(
-                f"{where}: user, item and rating need three columns, got {user_col, item_col, rating_col}"
-            )
+        self.path, self.where = Path(path), where
+        self._set_columns(user_col, item_col, rating_col, chosen)
+        user_col, item_col, rating_col = self.columns
+        check_columns(df, [name for name in self.columns if name is not None], where)
         if not len(df):
             raise ValueError(f"{where}: no rows")
-        self.path, self.where, self.rows, self._n_given = Path(path), where, df.index, len(df)
-        self.columns: tuple[str, str, str | None] = (user_col, item_col, rating_col)
+        self.rows, self._n_given = df.index, len(df)
         self.users, self.items = checked_ids(df, user_col, where), checked_ids(df, item_col, where)
-        self.rating_range: tuple[float, float] | None = chosen["rating_range"]
-        self.ratings = self._values(df, rating_col, chosen["weight_col"])
-        self.time_col: str | None = chosen["time_col"]
-        self.times = None if self.time_col is None else checked_times(df, self.time_col, where)
+        self.ratings = self._values(df, chosen["weight_col"])
+        self.times, self.dated = None, False
+        if self.time_col is not None:
+            self.times = checked_times(df, self.time_col, where)
+            self.dated = are_dates(df[self.time_col])
         self._finish(chosen, None)
 
     @classmethod
@@ -168,7 +163,7 @@ class PairTable:
         files: Files,
         user_col: str,
         item_col: str,
-        rating_col: str,
+        rating_col: str | None = None,
         **options: Unpack[TableOptions],
     ) -> Self:
         """From Parquet files of any number of rows: they are made into memory maps below `path/ratings` once,
@@ -177,7 +172,9 @@ class PairTable:
         Args:
             path: folder of the project; learners save under `path/models`.
             files: a Parquet file, a folder of them or a list of files, relative to `path`.
-            user_col, item_col, rating_col: their columns. For pairs without ratings, `.implicit()` follows.
+            user_col, item_col: their columns of ids.
+            rating_col: their column of ratings; None where each row only says that a user took an item
+                (`weight_col` of the options: how often).
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -190,25 +187,21 @@ class PairTable:
             >>> df.to_parquet(folder / "ratings.parquet")
             >>> PairTable.from_parquet(folder, "ratings.parquet", "who", "film", "stars")
             PairTable: 3 ratings by 2 users (who) of 2 items (film), stars from 2.5 to 5
+            >>> PairTable.from_parquet(folder, "ratings.parquet", "who", "film")
+            PairTable: 3 pairs by 2 users (who) of 2 items (film), without ratings
         """
         chosen = completed(TableOptions, TABLE_DEFAULTS, options, "from_parquet")
-        columns = (user_col, item_col, rating_col)
-        if len(set(columns)) < 3:
-            raise ValueError(f"from_parquet: user, item and rating need three columns, got {columns}")
-        if chosen["weight_col"] is not None:
-            raise ValueError(
-                "from_parquet: weight_col= is for pairs without ratings, and these files have ratings"
-            )
-        stored = StoredPairs.build(Path(path), files, columns, chosen["time_col"])
         table = cls.__new__(cls)
-        table.path, table.columns, table._n_given = Path(path), columns, len(stored)
         single = isinstance(files, str | os.PathLike)
-        table.where = str(Path(path) / files) if single else "the Parquet files"
-        table.rows = pd.RangeIndex(len(stored))
+        table.path, table.where = Path(path), str(Path(path) / files) if single else "the Parquet files"
+        table._set_columns(user_col, item_col, rating_col, chosen)
+        weight_col = chosen["weight_col"]
+        stored = StoredPairs.build(table.path, files, table.columns, table.time_col, weight_col)
+        table.rows, table._n_given = pd.RangeIndex(len(stored)), len(stored)
         table.users, table.items, table.ratings = stored.users, stored.items, stored.ratings
-        table.time_col, table.times = chosen["time_col"], stored.times
-        table.rating_range = chosen["rating_range"]
-        check_limits(stored.ratings, table.rows, rating_col, table.where, table.rating_range)
+        table.times, table.dated = stored.times, stored.dated
+        if rating_col is not None:
+            check_limits(stored.ratings, table.rows, rating_col, table.where, table.rating_range)
         table._finish(chosen, stored)
         return table
 
@@ -273,16 +266,33 @@ class PairTable:
         other.features = dict.fromkeys(self.features)
         return other
 
-    def _values(self, df: pd.DataFrame, rating_col: str | None, weight_col: str | None) -> np.ndarray:
-        if rating_col is not None:
-            if weight_col is not None:
-                raise ValueError(
-                    f"{self.where}: weight_col={weight_col!r} says how much a pair without a rating counts, "
-                    "and there are ratings; leave one of them out"
-                )
-            return checked_ratings(df, rating_col, self.where, self.rating_range)
-        if self.rating_range is not None:
+    def _set_columns(
+        self, user_col: str, item_col: str, rating_col: str | None, chosen: Mapping[str, Any]
+    ) -> None:
+        """What is which column; options that do not go with it are refused."""
+        names: list[Any] = [
+            name.item() if isinstance(name, np.generic) else name for name in (user_col, item_col, rating_col)
+        ]  # as JSON can keep them
+        given = [name for name in names if name is not None]
+        if len(set(given)) < len(given):
+            raise ValueError(
+                f"{self.where}: user, item and rating need three columns, got "
+                f"{user_col, item_col, rating_col}"
+            )
+        self.columns: tuple[str, str, str | None] = (names[0], names[1], names[2])
+        self.rating_range: tuple[float, float] | None = chosen["rating_range"]
+        self.time_col: str | None = chosen["time_col"]
+        if rating_col is not None and chosen["weight_col"] is not None:
+            raise ValueError(
+                f"{self.where}: weight_col={chosen['weight_col']!r} says how much a pair without a rating "
+                "counts, and there are ratings; leave one of them out"
+            )
+        if rating_col is None and self.rating_range is not None:
             raise ValueError(f"{self.where}: rating_range= belongs to ratings, and rating_col is None")
+
+    def _values(self, df: pd.DataFrame, weight_col: str | None) -> np.ndarray:
+        if self.columns[2] is not None:
+            return checked_ratings(df, self.columns[2], self.where, self.rating_range)
         if weight_col is None:
             return np.ones(len(df), dtype=np.float32)
         return checked_weights(df, weight_col, self.where)

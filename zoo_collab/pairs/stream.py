@@ -16,14 +16,15 @@ import pandas as pd
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean, some
 from zoo.folders import atomic_folder, present_folder
-from zoo_collab.pairs.checks import checked_ratings, checked_times
+from zoo_collab.pairs.checks import are_dates, checked_ratings, checked_times, checked_weights
 from zoo_collab.pairs.ids import IdMap
 
 ROWS = 1 << 20
 """Rows that are in memory at a time."""
 
-_FORMAT = 1
-_META, _USERS, _ITEMS, _RATINGS, _TIMES = "meta.json", "users.i32", "items.i32", "ratings.f32", "times"
+_FORMAT = 2
+_META, _USERS, _ITEMS, _TIMES = "meta.json", "users.i32", "items.i32", "times"
+_RATINGS, _WEIGHTS = "ratings.f32", "weights.f32"
 _BUFFER = 1 << 16  # bytes that are read of a column at a time
 
 Files = str | os.PathLike | Sequence[str | os.PathLike]
@@ -31,14 +32,16 @@ Files = str | os.PathLike | Sequence[str | os.PathLike]
 
 class StoredPairs:
     """Who rated what and how much, as numbers in a folder: `users.i32` and `items.i32` (places in the sorted
-    ids), `ratings.f32`, `times.i64` or `times.f64`, both lists of ids and `meta.json`. Made by `build`.
+    ids), `ratings.f32` (without ratings `weights.f32`), `times.i64` (or `u64`, `f64`), both lists of ids and
+    `meta.json`. Made by `build`.
 
     Attributes:
         folder: where it lies.
         users, items: raw ids by row, categorical columns whose codes are memory maps where the number of ids
             asks for 32 bits.
-        ratings: float32, a memory map. Writing to it changes nothing on disk.
-        times: int64 or float64, likewise; None without a time column.
+        ratings: float32, a memory map; without ratings the weights. Writing to it changes nothing on disk.
+        times: int64, uint64 or float64, likewise; None without a time column.
+        dated: whether the times are dates.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -57,13 +60,18 @@ class StoredPairs:
             _column(_mapped(folder / codes, "<i4", rows), _ids_file(folder, codes))
             for codes in (_USERS, _ITEMS)
         )
-        self.ratings = _mapped(folder / _RATINGS, "<f4", rows)
-        kind = self.meta["times"]
+        self.ratings = _mapped(folder / self.meta["values"], "<f4", rows)
+        kind, self.dated = self.meta["times"], bool(self.meta["dated"])
         self.times = None if kind is None else _mapped(folder / f"{_TIMES}.{kind}", f"<{kind[0]}8", rows)
 
     @classmethod
     def build(
-        cls, path: Path, files: Files, columns: tuple[str, str, str], time_col: str | None = None
+        cls,
+        path: Path,
+        files: Files,
+        columns: tuple[str, str, str | None],
+        time_col: str | None = None,
+        weight_col: str | None = None,
     ) -> StoredPairs:
         """Makes the folder below `path/ratings`, or opens it if it holds what these files hold: as long as
         they have the size and the time of change that they had.
@@ -74,22 +82,24 @@ class StoredPairs:
         Args:
             path: what the names of the files are relative to.
             files: a Parquet file, a folder of them, or a list of files.
-            columns: of users, items and ratings.
+            columns: of users, items and ratings; the last is None for pairs without ratings.
             time_col: of times.
+            weight_col: without ratings, of weights; None counts all rows alike.
 
         Raises:
             FileNotFoundError: for a file that is not there.
             ValueError: for files that cannot be read, lack a column or do not go together; for missing ids,
-                and for ratings and times as `CollabFilterDataset` refuses them. File and row are named.
+                and for ratings, weights and times as `CollabFilterDataset` refuses them. File and row are
+                named.
         """
         found = parquet_files(path, files)
-        names = [*columns, *([] if time_col is None else [time_col])]
+        names = [*columns, time_col, weight_col]
         stamps = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
         about = {"format": _FORMAT, "files": stamps, "columns": names}
         named = hashlib.sha256(json.dumps([[name for name, *_ in stamps], names]).encode()).hexdigest()
         folder = path / "ratings" / f"{found[0].stem}-{named[:12]}"
         if _about(folder) != about:
-            write_once(folder, lambda: _write(folder, found, columns, time_col, about))
+            write_once(folder, lambda: _write(folder, found, columns, time_col, weight_col, about))
         return cls(present_folder(folder))
 
     def __len__(self) -> int:
@@ -150,14 +160,15 @@ def parquet_files(path: Path, files: Files) -> list[Path]:
 def _write(
     folder: Path,
     files: list[Path],
-    columns: tuple[str, str, str],
+    columns: tuple[str, str, str | None],
     time_col: str | None,
+    weight_col: str | None,
     about: dict[str, Any],
 ) -> None:
     from pyarrow import feather, table
 
     user_col, item_col, rating_col = columns
-    types = _types(files, about["columns"])
+    types = _types(files, columns, time_col, weight_col)
     distinct = {user_col: _Distinct(), item_col: _Distinct()}
     for file, start, batch in _batches(files, [user_col, item_col]):
         for name, ids in distinct.items():
@@ -165,33 +176,44 @@ def _write(
     ids = {name: one.sorted() for name, one in distinct.items()}
     if not len(ids[user_col]):
         raise ValueError(f"{some([str(file) for file in files])}: no rows")
+    others = list(dict.fromkeys(name for name in (rating_col, time_col, weight_col) if name is not None))
+    values = _WEIGHTS if rating_col is None else _RATINGS
     with atomic_folder(folder) as fresh:
-        kind, rows = None, 0
+        kind, dated, rows = None, False, 0
         with (
             (fresh / _USERS).open("wb") as users,
             (fresh / _ITEMS).open("wb") as items,
-            (fresh / _RATINGS).open("wb") as ratings,
+            (fresh / values).open("wb") as ratings,
             (fresh / _TIMES).open("wb") as times,
         ):
-            for file, start, batch in _batches(files, about["columns"]):
+            for file, start, batch in _batches(files, list(dict.fromkeys([user_col, item_col, *others]))):
                 for name, into in ((user_col, users), (item_col, items)):
                     column = _cast(batch.column(name), types[name], file, name, start)
                     codes = _compute().index_in(column, value_set=ids[name])
                     into.write(codes.to_numpy(zero_copy_only=False).astype("<i4").tobytes())
-                wanted = [rating_col] if time_col is None else [rating_col, time_col]
-                frame = batch.select(wanted).to_pandas()
-                frame.index = pd.RangeIndex(start, start + len(frame))
-                ratings.write(checked_ratings(frame, rating_col, str(file), None).astype("<f4").tobytes())
+                frame = batch.select(others).to_pandas()
+                frame.index = pd.RangeIndex(start, start + len(batch))
+                worth = _worth(frame, rating_col, weight_col, str(file))
+                ratings.write(worth.astype("<f4").tobytes())
                 if time_col is not None:
                     found = checked_times(frame, time_col, str(file))
-                    kind = "f64" if found.dtype.kind == "f" else "i64"
+                    kind, dated = _kind_of_times(types[time_col]), are_dates(frame[time_col])
                     times.write(found.astype(f"<{kind[0]}8").tobytes())
-                rows += len(frame)
+                rows += len(batch)
         (fresh / _TIMES).replace(fresh / f"{_TIMES}.{kind}") if kind else (fresh / _TIMES).unlink()
         for name, codes in ((user_col, _USERS), (item_col, _ITEMS)):
             feather.write_feather(table({"id": ids[name]}), str(fresh / f"{codes}.ids"))
-        meta = {"about": about, "rows": rows, "times": kind}
+        meta = {"about": about, "rows": rows, "values": values, "times": kind, "dated": dated}
         (fresh / _META).write_text(json.dumps(meta), encoding="utf8")
+
+
+def _worth(frame: pd.DataFrame, rating_col: str | None, weight_col: str | None, where: str) -> np.ndarray:
+    """Ratings, or without them weights."""
+    if rating_col is not None:
+        return checked_ratings(frame, rating_col, where, None)
+    if weight_col is not None:
+        return checked_weights(frame, weight_col, where)
+    return np.ones(len(frame), dtype=np.float32)
 
 
 class _Distinct:
@@ -243,25 +265,58 @@ def _opened(file: Path) -> Any:
         raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
 
 
-def _types(files: list[Path], columns: Sequence[str]) -> dict[str, Any]:
+def _types(
+    files: list[Path],
+    columns: tuple[str, str, str | None],
+    time_col: str | None,
+    weight_col: str | None,
+) -> dict[str, Any]:
     """The type of each column, in a form that is the same for all ways in which files store it."""
+    import pyarrow as pa
+
     found: dict[str, Any] = {}
+    names = [name for name in (*columns, time_col, weight_col) if name is not None]
     for file in files:
         with _opened(file) as parquet:
             schema = parquet.schema_arrow
-        for name in columns:
-            if name not in schema.names:
-                raise ValueError(
-                    f"{file} has no column {name!r}{did_you_mean(str(name), schema.names)}. Its columns: "
-                    f"{some(schema.names, 12)}"
-                )
+        for name in dict.fromkeys(names):
+            if (count := schema.names.count(name)) != 1:
+                there = f" has {count} columns {name!r}" if count else f" has no column {name!r}"
+                meant = "" if count else did_you_mean(str(name), schema.names)
+                raise ValueError(f"{file}{there}{meant}. Its columns: {some(schema.names, 12)}")
             kind = _plain(schema.field(name).type)
-            if found.setdefault(name, kind) != kind:
+            if pa.types.is_nested(kind):
                 raise ValueError(
-                    f"{file}: column {name!r} holds {kind}, in {files[0]} it holds {found[name]}: ids of two "
+                    f"{file}: column {name!r} holds {kind}, several values in a cell, and a row needs one; "
+                    "frame.explode makes a row of each of a list, and a field of a struct a column of its own"
+                )
+            before = found.setdefault(name, kind)
+            if name in columns[:2] and kind != before:
+                raise ValueError(
+                    f"{file}: column {name!r} holds {kind}, in {files[0]} it holds {before}: ids of two "
                     "types are different ids; write both files alike"
                 )
+            if name == time_col and kind != before:
+                if _is_number(kind) != _is_number(before):
+                    raise ValueError(
+                        f"{file}: column {name!r} holds {kind}, in {files[0]} it holds {before}: dates and "
+                        "numbers have no common order; write both files alike"
+                    )
+                found[name] = pa.float64() if _is_number(kind) else kind
     return found
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _kind_of_times(kind: Any) -> str:
+    """How times of a type are stored: dates as microseconds, numbers as they are."""
+    import pyarrow as pa
+
+    return "f64" if pa.types.is_floating(kind) else "u64" if pa.types.is_uint64(kind) else "i64"
 
 
 def _plain(kind: Any) -> Any:
