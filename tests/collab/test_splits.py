@@ -1,5 +1,7 @@
 """Splits of ratings, repeated pairs, and what leaks."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,9 +33,7 @@ def test_the_latest_are_held_out() -> None:
         assert len(held) == pytest.approx(share * len(frame), abs=8)
     after = frame["when"].sort_values().iloc[400]
     assert by_time(after=after)(table()).tolist() == np.flatnonzero(frame["when"] > after).tolist()
-    text = by_time(after=str(after))
-    with pytest.raises(ValueError, match="neither a date nor a number"):
-        text(table())
+    assert by_time(after=str(after))(table()).tolist() == by_time(after=after)(table()).tolist()
     seconds = frame.assign(when=frame["when"].astype("int64") // 10**9)
     assert by_time(0.3)(table(seconds)).tolist() == by_time(0.3)(table()).tolist()
     zoned = frame.assign(when=frame["when"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))
@@ -136,3 +136,43 @@ def test_repeated_pairs(caplog) -> None:
     with pytest.raises(ValueError, match=r"duplicates='lst' is not known \(did you mean 'last'\?\)"):
         table(frame, duplicates="lst")
     assert table(frame.iloc[1:4], duplicates="error").ratings.tolist() == [2, 4, 3]
+
+
+def timed(times) -> CollabFilterDataset:
+    frame = pd.DataFrame({"u": [1, 1, 2, 2], "i": [1, 2, 1, 3], "r": 3.0, "t": times})
+    return CollabFilterDataset(".", frame, "u", "i", "r", time_col="t")
+
+
+def test_numbers_tell_what_to_pass_for_a_date() -> None:
+    table = timed([100_000_000, 300_000_000, 160_000_000, 200_000_000])
+    told = (
+        r"by_time\(after='1975-01-01'\): the times in column 't' are numbers, from 100000000 to 300000000, "
+        r"not dates; if they are seconds since 1970, after=157766400"
+    )
+    for after in ("1975-01-01", pd.Timestamp("1975-01-01"), datetime.date(1975, 1, 1)):
+        with pytest.raises(ValueError, match=told.replace("'1975-01-01'", ".*")):
+            by_time(after=after)(table)
+    with pytest.raises(ValueError, match=told):
+        by_time(after="1975-01-01")(table)
+    assert by_time(after=157766400)(table).tolist() == [1, 2, 3]
+    assert by_time(after=np.float32(157766400))(table).tolist() == [1, 2, 3]
+    for after in ("soon", True, None.__class__, float("nan")):
+        with pytest.raises(ValueError, match=r"are numbers, from 100000000 .* after=200000000"):
+            by_time(after=after)(table)
+
+
+def test_dates_are_compared_with_dates_and_iso_texts() -> None:
+    table = timed(
+        pd.to_datetime([f"{day} 12:00" for day in ("1974-12-31", "1980-05-05", "1975-01-02", "1974-01-01")])
+    )
+    midnight = "1975-01-01"
+    for after in (midnight, pd.Timestamp(midnight), datetime.date(1975, 1, 1), np.datetime64(midnight),
+                  "1975-01-02T14:59+03:00"):  # fmt: skip
+        assert by_time(after=after)(table).tolist() == [1, 2], after
+    assert by_time(after="1980-05-05 11:59")(table).tolist() == [1]
+    zoned = timed(pd.to_datetime(["1975-01-01", "1980-05-05", "1975-01-02", "1974-01-01"], utc=True))
+    assert by_time(after="1975-01-01T23:59")(zoned).tolist() == [1, 2]
+    told = r"the times in column 't' are dates, from 1974-01-01 12:00:00 to 1980-05-05 12:00:00"
+    for after in (157766400, "soon", 5.5, True, pd.NaT):
+        with pytest.raises(ValueError, match=rf"{told}: give a date, such as '1975-01-02'"):
+            by_time(after=after)(table)

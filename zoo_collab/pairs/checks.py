@@ -12,7 +12,7 @@ from zoo.errors import some
 from zoo_collab.pairs.seen import distinct_pairs
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A numpy number as the Python number it prints like."""
     return value.item() if isinstance(value, np.generic) else value
 
@@ -21,7 +21,7 @@ def checked_ids(df: pd.DataFrame, column: str, where: str, hint: str = "") -> pd
     missing = df[column].isna().to_numpy()
     if missing.any():
         raise ValueError(
-            f"{where}: column {column!r} has no id in row {_plain(df.index[int(missing.argmax())])!r}"
+            f"{where}: column {column!r} has no id in row {plain(df.index[int(missing.argmax())])!r}"
             f" ({int(missing.sum())} such rows); drop them or give them an id{hint}"
         )
     return df[column].reset_index(drop=True)
@@ -40,8 +40,8 @@ def checked_ratings(
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
-            f"{where}: column {column!r} holds {_plain(df[column].iloc[row])!r}"
-            f" in row {_plain(df.index[row])!r}, which is not a finite number of at most 3.4e38"
+            f"{where}: column {column!r} holds {plain(df[column].iloc[row])!r}"
+            f" in row {plain(df.index[row])!r}, which is not a finite number of at most 3.4e38"
             f" ({int(bad.sum())} such rows); drop or repair them"
         )
     check_limits(numbers, df.index, column, where, limits)
@@ -57,7 +57,7 @@ def checked_weights(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
         row = int(bad.argmax())
         raise ValueError(
             f"{where}: column {column!r} holds the weight {float(weights[row]):g} in row "
-            f"{_plain(df.index[row])!r}; a pair counts more than 0 ({int(bad.sum())} such rows): drop what "
+            f"{plain(df.index[row])!r}; a pair counts more than 0 ({int(bad.sum())} such rows): drop what "
             "was not taken, what is missing from the table is what was not"
         )
     return weights
@@ -71,43 +71,6 @@ def checked_relevant(relevant: Any) -> float | None:
     if not plain or np.isnan(float(relevant)):
         raise ValueError(f"relevant is the lowest rating that counts as liked, a number, not {relevant!r}")
     return float(relevant)
-
-
-def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
-    """When each rating was given, as numbers that grow with time."""
-    check_columns(df, [column], where)
-    missing = df[column].isna().to_numpy()
-    if missing.any():
-        raise ValueError(
-            f"{where}: column {column!r} has no time in row {_plain(df.index[int(missing.argmax())])!r}"
-            f" ({int(missing.sum())} such rows); drop them or fill them in"
-        )
-    return as_times(df[column], f"{where}: column {column!r}")
-
-
-def are_dates(values: pd.Series) -> bool:
-    """Whether times are dates, of pandas or of Python; others are numbers, or no times at all."""
-    if values.dtype.kind == "O":
-        return pd.api.types.infer_dtype(values) in ("date", "datetime", "datetime64")
-    return values.dtype.kind == "M"
-
-
-def as_times(values: pd.Series, what: str) -> np.ndarray:
-    """Dates as microseconds since 1970 (UTC), numbers as they are."""
-    if values.dtype.kind == "O" or isinstance(values.dtype, pd.StringDtype):
-        values = pd.Series(values.tolist())  # dates in a list
-        if values.dtype.kind == "O" and are_dates(values):
-            values = pd.to_datetime(values, utc=True)
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-    if values.dtype.kind == "M":
-        return values.to_numpy().astype("datetime64[us]").astype(np.int64)
-    if values.dtype.kind not in "iuf" or not np.isfinite(values.to_numpy(dtype=np.float64)).all():
-        raise ValueError(
-            f"{what} holds {values.iloc[0]!r}, which is neither a date nor a number that grows with time: "
-            "convert it with pd.to_datetime"
-        )
-    return values.to_numpy()
 
 
 def repeated_pairs(users: pd.Series, items: pd.Series, where: str) -> int:
@@ -140,7 +103,7 @@ def check_limits(
     if outside.any():
         row = int(outside.argmax())
         raise ValueError(
-            f"{where}: column {column!r} holds {float(ratings[row]):g} in row {_plain(rows[row])!r}, outside"
+            f"{where}: column {column!r} holds {float(ratings[row]):g} in row {plain(rows[row])!r}, outside"
             f" the range ({low:g}, {high:g}) you gave ({int(outside.sum())} such rows);"
             " widen the range or repair the rows"
         )

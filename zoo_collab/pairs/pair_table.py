@@ -15,13 +15,10 @@ import pandas as pd
 from zoo.data.csv_file import check_columns, read_csv
 from zoo.keywords import completed, takes
 from zoo_collab.pairs.checks import (
-    are_dates,
-    as_times,
     check_limits,
     checked_ids,
     checked_ratings,
     checked_relevant,
-    checked_times,
     checked_weights,
     split_rows,
 )
@@ -30,6 +27,7 @@ from zoo_collab.pairs.ids import IdMap, ids_of_text
 from zoo_collab.pairs.options import TABLE_DEFAULTS, TableOptions
 from zoo_collab.pairs.repeats import settled
 from zoo_collab.pairs.stream import Files, StoredPairs
+from zoo_collab.pairs.times import are_dates, checked_times, time_meant
 from zoo_collab.pairs.titles import title_series
 
 log = logging.getLogger("zoo.collab")
@@ -313,9 +311,11 @@ class PairTable:
             self.users, self.items = (x.iloc[kept].reset_index(drop=True) for x in (self.users, self.items))
             self.times = None if self.times is None else self.times[kept]
 
-    def as_time(self, value: Any) -> Any:
-        """A time as `times` holds them."""
-        return as_times(pd.Series([value]), repr(value))[0]
+    def as_time(self, value: Any, what: str) -> Any:
+        """A time as `times` holds them; `what` says in errors where it was given."""
+        if self.times is None:
+            raise ValueError(f"{self.where}: there is no time column")
+        return time_meant(value, self.times, self.dated, what, self.time_col)
 
     def split(self, val_idxs: Any) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the rows to train on and to hold out, of those that are kept; arguments as of

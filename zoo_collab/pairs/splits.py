@@ -20,8 +20,8 @@ class RatingsTable(Protocol):
     times: np.ndarray | None
     given: np.ndarray
 
-    def as_time(self, value: Any) -> Any:
-        """A time as `times` holds them."""
+    def as_time(self, value: Any, what: str) -> Any:
+        """A time as `times` holds them; `what` says in errors where it was given."""
 
     def __len__(self) -> int: ...
 
@@ -35,10 +35,12 @@ def by_time(share: float | None = None, *, after: Any = None) -> Split:
 
     Args:
         share: of all rows, about: rows of the same time stay together.
-        after: or all rows later than this time, in the terms of the time column.
+        after: or all rows later than this time: a number where the time column holds numbers (such as seconds
+            since 1970), where it holds dates a date or its text ("2020-12-31").
 
     Raises:
-        ValueError: for a table without a time column, and where nothing is left on either side.
+        ValueError: for a table without a time column, for a date among numbers or the other way round, and
+            where nothing is left on either side.
 
     Example:
         >>> from zoo_collab import CollabFilterDataset
@@ -59,7 +61,7 @@ def by_time(share: float | None = None, *, after: Any = None) -> Split:
             if limit == ordered[-1] > ordered[0]:  # many rows of the latest time: these
                 limit = ordered[ordered < limit][-1]
         else:
-            limit = table.as_time(after)
+            limit = table.as_time(after, "by_time(after")
         return _some(np.flatnonzero(times > limit), table, "by_time")
 
     return rows

@@ -16,8 +16,9 @@ import pandas as pd
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean, some
 from zoo.folders import atomic_folder, present_folder
-from zoo_collab.pairs.checks import are_dates, checked_ratings, checked_times, checked_weights
+from zoo_collab.pairs.checks import checked_ratings, checked_weights
 from zoo_collab.pairs.ids import IdMap
+from zoo_collab.pairs.times import are_dates, checked_times
 
 ROWS = 1 << 20
 """Rows that are in memory at a time."""
