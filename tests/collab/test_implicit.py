@@ -1,5 +1,7 @@
 """Pairs without ratings: what is drawn against them, what is lost, what is learned through the one loop."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -304,3 +306,30 @@ def test_what_counts_as_liked_is_a_number(relevant) -> None:
         rated.implicit(relevant)
     with pytest.raises(ValueError, match="relevant is the lowest rating that counts as liked, a number, not"):
         rated.get_learner(4, leave_one_out(seed=0)).evaluate_ranking(relevant=relevant)
+
+
+@pytest.mark.parametrize("weight", [1e38, 2e30, 5e-31, 1e-50])
+def test_weights_whose_sums_would_leave_the_range_of_numbers_are_refused(weight) -> None:
+    frame = tastes().assign(plays=2.0)
+    frame.loc[7, "plays"] = weight
+    with pytest.raises(
+        ValueError,
+        match=rf"the weight {re.escape(f'{weight:g}')} in row 7.*1e-30 to 1e\+30 .1 such rows.: sums .* divide",
+    ):
+        CollabFilterDataset(".", frame, "who", "film", weight_col="plays")
+    learn = CollabFilterDataset(".", tastes(), "who", "film").get_learner(3, device="cpu", progress=False)
+    with pytest.raises(ValueError, match=r"the new .*: column 'plays' holds the weight .* in row 7"):
+        learn.fit_als(1)
+        learn.update(frame, weight_col="plays")
+
+
+@pytest.mark.parametrize("weight", [1e30, 1e-30])
+def test_the_largest_and_the_smallest_weights_train_as_ones_do(weight) -> None:
+    losses = []
+    for each in (weight, 1.0):
+        table = CollabFilterDataset(".", tastes().assign(plays=each), "who", "film", weight_col="plays")
+        learn = table.get_learner(4, list(range(100)), device="cpu", progress=False, seed=0)
+        learn.fit_one_cycle(1, 1e-2)
+        losses.append([learn.history[-1][name] for name in ("train_loss", "valid_loss")])
+        assert np.isfinite(list(learn.fit_als().values())).all()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -11,6 +11,8 @@ from zoo.data.csv_file import check_columns
 from zoo.errors import some
 from zoo_collab.pairs.seen import distinct_pairs
 
+WEIGHTS = (1e-30, 1e30)
+
 
 def plain(value: Any) -> Any:
     """A numpy number as the Python number it prints like."""
@@ -49,16 +51,26 @@ def checked_ratings(
 
 
 def checked_weights(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
-    """How much each row counts, float32, above 0."""
+    """How much each row counts, float32, above 0. The limits leave room for sums of as many as fit a disk."""
     check_columns(df, [column], where)
     weights = checked_ratings(df, column, where, None)
-    bad = weights <= 0
+    given = pd.to_numeric(df[column]).to_numpy(dtype=np.float64)
+    bad = given <= 0
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
-            f"{where}: column {column!r} holds the weight {float(weights[row]):g} in row "
+            f"{where}: column {column!r} holds the weight {float(given[row]):g} in row "
             f"{plain(df.index[row])!r}; a pair counts more than 0 ({int(bad.sum())} such rows): drop what "
             "was not taken, what is missing from the table is what was not"
+        )
+    low, high = WEIGHTS
+    bad = (given < low) | (given > high)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{where}: column {column!r} holds the weight {float(given[row]):g} in row "
+            f"{plain(df.index[row])!r}, outside {low:g} to {high:g} ({int(bad.sum())} such rows): sums "
+            "of such weights leave the range of numbers; divide the whole column by one"
         )
     return weights
 
