@@ -188,7 +188,7 @@ class Ensemble:
         Args:
             metrics: those of the first learner by default.
         """
-        mean, targets = self._rows(False, None)
+        mean, targets = self._rows(False, None, judged=True)
         if mean.outputs is None:
             raise ValueError(
                 "the members were trained in different units, so their mean has no common loss: compare "
@@ -282,28 +282,31 @@ class Ensemble:
         thresholds = [float(np.mean(column)) for column in zip(*kept, strict=True)]
         return decode_labels(answers, data.classes, multilabel=True, thresholds=thresholds)
 
-    def _rows(self, is_test: bool, loader: Any) -> tuple[MeanAnswers, Tensor | None]:
-        """The mean over the validation or test rows, or those of a loader, and their targets."""
-        found: list[tuple[_Member, Tensor | None]] = []
+    def _rows(self, is_test: bool, loader: Any, *, judged: bool = False) -> tuple[MeanAnswers, Tensor | None]:
+        """The mean over the validation or test rows, or those of a loader, and their targets; `judged` for a
+        loss, which may need more than the rows."""
+        found: list[tuple[_Member, Any, int]] = []
 
         def run(learner: Predictor) -> Tensor:
-            outputs, targets = learner._outputs(learner._loader(is_test, loader))
-            found.append((self._members[len(found)], targets))
-            return outputs
-
-        mean = self._mean(run)
-        first, targets = found[0]
-        for member, others in found[1:]:
+            rows = learner._loader if judged else learner._answer_loader
+            outputs, targets = learner._outputs(rows(is_test, loader))
+            found.append((self._members[len(found)], targets, len(outputs)))
+            (first, ours, count), (member, *_) = found[0], found[-1]
             if (
                 not is_test
                 and loader is None
-                and not same_targets(first.learner, targets, member.learner, others)
+                and member is not first
+                and len(outputs) == count  # others differ in shape, which is told
+                and not same_targets(first.learner, ours, learner, targets)
             ):
                 raise ValueError(
                     f"Ensemble: {member.label} has other validation rows than {first.label}, or in another "
-                    "order: make their data with the same validation rows (for instance the same seed)"
+                    "order: make their data with the same settings and validation rows (for instance the "
+                    "same seed)"
                 )
-        return mean, targets
+            return outputs
+
+        return self._mean(run), found[0][1]
 
     def _mean(self, run: Callable[[Predictor], Tensor]) -> MeanAnswers:
         mean = MeanAnswers(self._activation, self._first)

@@ -100,7 +100,7 @@ class Predictor(LearnerFiles):
             from a model that computes in it. Of a model that returns several tensors (a dict) the same form
             of arrays, as the model gives them.
         """
-        outputs, _ = self._outputs(self._loader(is_test, loader), targets=False)
+        outputs, _ = self._outputs(self._answer_loader(is_test, loader), targets=False)
         return self._answers(outputs, log=log)
 
     def predict_proba(self, is_test: bool = False, *, loader: Any = None) -> np.ndarray:
@@ -111,7 +111,7 @@ class Predictor(LearnerFiles):
         """
         if self.activation.kind == "identity":
             raise ValueError("predict_proba needs a classifier; this learner predicts values: use predict()")
-        outputs, _ = self._outputs(self._loader(is_test, loader), targets=False)
+        outputs, _ = self._outputs(self._answer_loader(is_test, loader), targets=False)
         return self._answers(outputs, log=False)
 
     def predict_with_targs(
@@ -121,7 +121,7 @@ class Predictor(LearnerFiles):
 
         Targets of several parts come in the form that the loader gives them, a tuple as a tuple.
         """
-        outputs, targets = self._outputs(self._loader(is_test, loader))
+        outputs, targets = self._outputs(self._answer_loader(is_test, loader))
         if targets is None:
             raise ValueError("these rows have no targets: use predict(is_test=True)")
         return self._answers(outputs, log=log), self._invert(_arrays(targets))
@@ -289,6 +289,11 @@ class Predictor(LearnerFiles):
             kind = "test" if is_test else "validation"
             raise ValueError(f"there is no {kind} set: give it when the data are made")
         return loader
+
+    def _answer_loader(self, is_test: bool, loader: Any = None) -> Any:
+        """The rows that are answered: those of `_loader`, for a domain whose losses need more than the rows
+        without what is beside them."""
+        return self._loader(is_test, loader)
 
     def _n_inputs(self) -> int | None:
         """How many members of a batch are inputs, so that test rows may come without targets."""

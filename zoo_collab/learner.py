@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 import zoo_collab.model.models as _own_models  # noqa: F401 (registers them, so that archives can name them)
 from zoo.learner import Learner
@@ -196,25 +197,22 @@ class CollabLearner(People, Reasons, Learner):
         found = held.judge(self.model, self.data, places, names, graded=graded)
         return {**found, "users": len(held.users)}
 
-    def predict(self, is_test: bool = False, *, loader: Any = None, log: bool = True) -> np.ndarray:
-        """As `Learner.predict`, one answer a row: without ratings the score of each pair, and of no item that
-        is drawn against it."""
-        return super().predict(is_test, loader=self._of_rows(is_test, loader), log=log)
-
-    def predict_with_targs(
-        self, is_test: bool = False, *, loader: Any = None, log: bool = True
-    ) -> tuple[np.ndarray, Any]:
-        """As `Learner.predict_with_targs`; without ratings the targets are the weights of the pairs."""
-        return super().predict_with_targs(is_test, loader=self._of_rows(is_test, loader), log=log)
-
-    def _of_rows(self, is_test: bool, loader: Any) -> Any:
-        """A loader without the negatives that are drawn for its batches."""
-        found = self._loader(is_test, loader)
+    def _answer_loader(self, is_test: bool, loader: Any = None) -> Any:
+        """Without the negatives that are drawn for its batches: one answer a row, the score of its pair. The
+        targets are then the weights of the pairs."""
+        found = super()._answer_loader(is_test, loader)
         if not isinstance(getattr(found, "batch_transform", None), SampledNegatives):
             return found
         found = copy.copy(found)
         found.batch_transform = None
         return found
+
+    def _outputs(self, loader: Any, *, targets: bool = True) -> tuple[Any, Any]:
+        """As of any learner; where negatives are drawn always (rows, 1 + negatives), as their weights are."""
+        outputs, weights = super()._outputs(loader, targets=targets)
+        if self.data.task == "implicit" and isinstance(weights, Tensor) and weights.dim() == 2:
+            outputs = outputs.reshape(weights.shape)
+        return outputs, weights
 
     def predict_array(self, x: Any, *, log: bool = True) -> np.ndarray:
         """Outputs for user and item indexes, as `data.users.encode` and `data.items.encode` give them."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from zoo import load_learner
+from zoo import Ensemble, load_learner
 from zoo_collab import (
     BPRLoss,
     CollabFilterDataset,
@@ -314,7 +314,7 @@ def test_weights_whose_sums_would_leave_the_range_of_numbers_are_refused(weight)
     frame.loc[7, "plays"] = weight
     with pytest.raises(
         ValueError,
-        match=rf"the weight {re.escape(f'{weight:g}')} in row 7.*1e-30 to 1e\+30 .1 such rows.: sums .* divide",
+        match=rf"weight {re.escape(f'{weight:g}')} in row 7.*1e-30 to 1e\+30 .1 such rows.: sums .* divide",
     ):
         CollabFilterDataset(".", frame, "who", "film", weight_col="plays")
     learn = CollabFilterDataset(".", tastes(), "who", "film").get_learner(3, device="cpu", progress=False)
@@ -333,3 +333,50 @@ def test_the_largest_and_the_smallest_weights_train_as_ones_do(weight) -> None:
         losses.append([learn.history[-1][name] for name in ("train_loss", "valid_loss")])
         assert np.isfinite(list(learn.fit_als().values())).all()
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [(None, None), ([8], [8]), (None, [8])])
+def test_an_ensemble_answers_one_score_a_pair(table, hidden) -> None:
+    learners = [
+        table.get_learner(6, by_user_time(), hidden=one, device="cpu", progress=False, seed=seed)
+        for seed, one in enumerate(hidden)
+    ]
+    for learn in learners:
+        learn.fit_one_cycle(1, 3e-2)
+    both = Ensemble(learners)
+    n = len(learners[0].data.valid_dl.tensors[0])
+    expected = np.mean([learn.predict() for learn in learners], axis=0)
+    assert both.predict().shape == (n,)
+    np.testing.assert_allclose(both.predict(), expected, rtol=1e-5, atol=1e-7)
+    scores, targets = both.predict_with_targs()
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-7)
+    assert targets.tolist() == [1.0] * n  # weights of the pairs
+    own = [learn.evaluate()["valid_loss"] for learn in learners]
+    found = both.evaluate()["valid_loss"]
+    assert min(own) - 0.1 < found <= np.mean(own) + 1e-6  # BPR is convex in the scores
+    alone = Ensemble(learners[:1])
+    assert alone.evaluate()["valid_loss"] == pytest.approx(own[0], rel=1e-5)
+
+
+def test_an_ensemble_of_logits_has_one_probability_a_pair(table) -> None:
+    learners = [
+        table.get_learner(
+            6, by_user_time(), loss_fn=SampledBCELoss(), device="cpu", progress=False, seed=seed
+        )
+        for seed in (0, 1)
+    ]
+    n = len(learners[0].data.valid_dl.tensors[0])
+    expected = np.mean([learn.predict_proba() for learn in learners], axis=0)
+    assert expected.shape == (n,)
+    np.testing.assert_allclose(Ensemble(learners).predict_proba(), expected, rtol=1e-4)
+
+
+def test_an_ensemble_of_other_negatives_has_no_common_loss(table) -> None:
+    learners = [
+        table.get_learner(6, by_user_time(), negatives=n, device="cpu", progress=False, seed=0)
+        for n in (8, 64)
+    ]
+    both = Ensemble(learners)
+    assert both.predict().shape == (len(learners[0].data.valid_dl.tensors[0]),)
+    with pytest.raises(ValueError, match=r"learner 1 has other validation rows .* the same settings"):
+        both.evaluate()
