@@ -114,10 +114,10 @@ def test_only_exclude_and_what_was_given(learn) -> None:
 def test_what_makes_no_sense_is_told(learn, caplog) -> None:
     learn.recommend_for({**ODD, 777: 3, "x": 4})
     assert (
-        caplog.text.count("2 of the 7 rated items are not known to the model and do not count: 777, 'x'") == 1
+        caplog.text.count("2 of the 7 items given are not known to the model and do not count: 777, 'x'") == 1
     )
     with pytest.raises(
-        ValueError, match=r"none of the rated items is known to the model: 777; it knows 500, 501"
+        ValueError, match=r"none of the items given is known to the model: 777; it knows 500, 501"
     ):
         learn.recommend_for({777: 4})
     with pytest.raises(
@@ -167,7 +167,7 @@ def test_of_repeated_items_the_last_counts(caplog) -> None:
     columns = ("who", "film", "stars")
     given = Given.read([("a", 1), ("b", 2), ("a", 5)], IdMap(["a", "b"]), columns, (1, 5))
     assert dict(zip(given.items.tolist(), given.ratings, strict=True)) == {1: 5, 2: 2}
-    assert "1 of the ratings given are of an item rated again" in caplog.text
+    assert "1 of the items given come again further down" in caplog.text
 
 
 def of_pairs(path, weights: bool = False) -> CollabLearner:
@@ -198,17 +198,22 @@ def test_pairs_without_ratings_are_folded_in_taken_in_and_told(tmp_path, weights
     again = load_learner(tmp_path / "pairs.zoo", device="cpu")
     pd.testing.assert_frame_equal(again.recommend_for(given, 6), found)
     told = again.why(known, expected["item"].iloc[0], n=99)  # which pairs there are is in the file
-    assert dict(zip(told.table["item"], told.table["rating"], strict=True)) == often
+    assert dict(zip(told.table["item"], told.table["weight"], strict=True)) == often
     assert told.table["contribution"].sum() + told.rest == pytest.approx(told.score, abs=1e-6)
     assert abs(told.rest) < 0.01
     assert (told.average, told.generosity, told.rating) == (pytest.approx(0, abs=1e-6), 0, None)
-    assert "rating " not in repr(told).splitlines()[0].replace("ratings", "")
+    assert "rating" not in repr(told)
+    assert "by the items taken below" in repr(told)
+    bars = [label.get_text() for label in told.plot().axes[0].get_yticklabels()]
+    assert bars[-3:] == ["all other items taken", "generosity to all items", "not by items taken"]
     # the same pairs of somebody new, and half of somebody known once more
     new = pd.DataFrame({"who": 1, "film": mine, "often": list(often.values())})
     more = pd.DataFrame({"who": known, "film": mine[:3], "often": 5.0})
     before = learn.data.weights[part][:3].clone()
     done = learn.update(pd.concat([new, more]), weight_col="often" if weights else None)
     assert (done.new_users, done.ratings, done.again) == ([1], len(mine) + 3, 3)
+    assert repr(done).startswith(f"{len(mine) + 3} pairs taken in, 3 of them had been there before")
+    assert "rating" not in repr(done)
     assert set(learn.recommend(1, 6)["item"]) == set(expected["item"])
     assert torch.equal(learn.data.weights[part][:3], before + (5 if weights else 1))
     assert len(learn.data.weights) == len(learn.data.seen)
@@ -269,3 +274,21 @@ def test_on_a_gpu_people_get_the_same(tmp_path) -> None:
     assert learn.model.user_factors.weight.device.type == "cuda"
     learn.fit(1e-3, 1)
     assert learn.why(1, 507).score == pytest.approx(learn.recommend(1, only=[507])["score"].iloc[0], rel=1e-3)
+
+
+def test_messages_about_pairs_speak_of_items(tmp_path) -> None:
+    learn = of_pairs(tmp_path)
+    film = learn.data.items.ids[0]
+    cases = [
+        (lambda: learn.why(None, film), ValueError, "or what somebody has taken"),
+        (lambda: learn.why(3, film, 0), ValueError, "n is how many items taken are told"),
+        (lambda: learn.recommend_for([]), ValueError, "there are no items: give at least one, such as"),
+        (lambda: learn.recommend_for(7), TypeError, "give the items that were taken as a list"),
+        (lambda: learn.recommend_for({film: -1}), ValueError, "the items given: column 'how often'"),
+        (lambda: learn.recommend_for(["x"]), ValueError, "none of the items given is known"),
+        (lambda: learn.update(pd.DataFrame({"who": [1]})), ValueError, "the new rows.*no column 'film'"),
+    ]
+    for call, kind, message in cases:
+        with pytest.raises(kind, match=message) as told:
+            call()
+        assert "rating" not in str(told.value).replace("ratings=", "")

@@ -199,7 +199,7 @@ def test_beside_a_refit(tmp_path) -> None:
         assert rmse == pytest.approx(
             np.sqrt(np.mean((np.ravel(one.predict_batch(held)) - held["stars"]) ** 2)), rel=1e-5
         )
-    assert "beside a refit: ratings differ by" in repr(done)
+    assert "beside a refit: answers differ by" in repr(done)
 
 
 @pytest.mark.parametrize(

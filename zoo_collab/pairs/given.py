@@ -66,37 +66,44 @@ class Given:
             ([2], [4.0], [None])
         """
         user_col, item_col, rating_col = columns
+        where = _where(rating_col)
         frame = as_frame(ratings, item_col, rating_col)
-        raw = checked_ids(frame, item_col, "the ratings given")
+        raw = checked_ids(frame, item_col, where)
         worth = None
         if rating_col is None and WEIGHT in frame and not isinstance(ratings, pd.DataFrame):
-            worth = checked_weights(frame, WEIGHT, "the ratings given").astype(np.float64)
+            worth = checked_weights(frame, WEIGHT, where).astype(np.float64)
         elif rating_col is not None and rating_col in frame:
-            worth = checked_ratings(frame, rating_col, "the ratings given", None).astype(np.float64)
-            check_reach(worth, raw, limits, "the ratings given")
+            worth = checked_ratings(frame, rating_col, where, None).astype(np.float64)
+            check_reach(worth, raw, limits, where)
         people, rows = [None], np.zeros(len(frame), dtype=np.int64)
         if user_col in frame:
-            rows, named = pd.factorize(checked_ids(frame, user_col, "the ratings given"))
+            rows, named = pd.factorize(checked_ids(frame, user_col, where))
             people = named.tolist()
         index = items.encode(raw, warn=False)
         _tell_unknown(raw, index, items)
         return cls(people, *_last(rows.astype(np.int64), index, worth))
 
 
+def _where(rating_col: str | None) -> str:
+    return "the items given" if rating_col is None else "the ratings given"
+
+
 def as_frame(ratings: Any, item_col: str, rating_col: str | None) -> pd.DataFrame:
     """Ratings, in any of the forms that `Given.read` takes, as a frame."""
+    where, implicit = _where(rating_col), rating_col is None
     rating_col = WEIGHT if rating_col is None else rating_col
     if isinstance(ratings, pd.DataFrame):
-        check_columns(ratings, [item_col], "the ratings given")
+        check_columns(ratings, [item_col], where)
         frame = ratings.reset_index(drop=True)
     elif isinstance(ratings, pd.Series | Mapping):
         given = pd.Series(ratings, dtype=object) if isinstance(ratings, Mapping) else ratings
         raw = pd.Series(list(given.index), dtype=object).infer_objects()
         frame = pd.DataFrame({item_col: raw, rating_col: given.to_numpy()})
     elif isinstance(ratings, str | bytes) or not isinstance(ratings, Iterable):
-        raise TypeError(
-            f"give the ratings as {{item: rating}}, or the items that are liked as a list, not {ratings!r}"
-        )
+        wanted = "ratings as {item: rating}, or the items that are liked as a list"
+        if implicit:
+            wanted = "items that were taken as a list, or as {item: how often}"
+        raise TypeError(f"give the {wanted}, not {ratings!r}")
     else:
         listed = ratings.tolist() if isinstance(ratings, np.ndarray | Tensor) else list(ratings)
         if listed and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
@@ -109,7 +116,8 @@ def as_frame(ratings: Any, item_col: str, rating_col: str | None) -> pd.DataFram
         else:
             frame = pd.DataFrame({item_col: pd.Series(listed, dtype=object).infer_objects()})
     if not len(frame):
-        raise ValueError("there are no ratings: give at least one, such as {item: rating}")
+        what, such = ("items", "[item]") if implicit else ("ratings", "{item: rating}")
+        raise ValueError(f"there are no {what}: give at least one, such as {such}")
     return frame
 
 
@@ -135,10 +143,10 @@ def _tell_unknown(raw: pd.Series, index: np.ndarray, items: IdMap) -> None:
     told = some(map(repr, unknown))
     if not index.any():
         raise ValueError(
-            f"none of the rated items is known to the model: {told}; it knows {some(map(repr, items.ids))}"
+            f"none of the items given is known to the model: {told}; it knows {some(map(repr, items.ids))}"
         )
     log.warning(
-        "%s: %d of the %d rated items are not known to the model and do not count: %s",
+        "%s: %d of the %d items given are not known to the model and do not count: %s",
         items.name, len(unknown), raw.nunique(), told,
     )  # fmt: skip
 
@@ -153,6 +161,6 @@ def _last(
     _, behind = np.unique(keys[::-1], return_index=True)
     kept = np.sort(len(keys) - 1 - behind)
     if len(kept) < len(keys):
-        log.warning("%d of the ratings given are of an item rated again further down: the last counts",
+        log.warning("%d of the items given come again further down: the last counts",
                     len(keys) - len(kept))  # fmt: skip
     return rows[kept], items[kept], None if worth is None else worth[kept]

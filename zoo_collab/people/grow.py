@@ -25,7 +25,7 @@ from zoo_collab.pairs.ids import IdMap
 from zoo_collab.pairs.seen import SeenPairs, counts_of
 from zoo_collab.pairs.titles import Titles, title_series, titles_of
 
-WHERE = "the new ratings"
+WHERE = "the new rows"
 
 log = logging.getLogger("zoo.collab")
 

@@ -28,8 +28,8 @@ class Refit:
     """Two models of the same rows: one has taken the last of them in, the other was trained with all.
 
     Attributes:
-        difference: root of the mean squared difference of both models' ratings, of the users concerned and
-            all items that they have not rated.
+        difference: root of the mean squared difference of both models' answers, of the users concerned and
+            all items that they have not rated or taken.
         overlap: share of their first ten items that stand in the lists of both.
         rmse, rmse_refit: error of both on the held-out ratings; None without.
         learner: the other one.
@@ -43,7 +43,7 @@ class Refit:
 
     def __repr__(self) -> str:
         told = (
-            f"beside a refit: ratings differ by {self.difference:.3g}, {self.overlap:.0%} of the first ten "
+            f"beside a refit: answers differ by {self.difference:.3g}, {self.overlap:.0%} of the first ten "
             "are the same"
         )
         if self.rmse is None or self.rmse_refit is None:

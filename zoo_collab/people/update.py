@@ -38,6 +38,7 @@ class Update:
         left_users, left_items: ids it had known that stay as they were, since their earlier ratings are not
             at hand.
         refit: how far the model is from one that was trained with these rows; None where it was not asked.
+        implicit: whether the rows are pairs without ratings.
     """
 
     ratings: int
@@ -49,16 +50,19 @@ class Update:
     left_users: list[Any]
     left_items: list[Any]
     refit: Refit | None = None
+    implicit: bool = False
 
     def __repr__(self) -> str:
-        lines = [f"{self.ratings} ratings taken in, {self.again} of them of pairs that had been rated before"]
-        for what, users, items in (
+        what = "pairs" if self.implicit else "ratings"
+        before = "had been there before" if self.implicit else "of pairs that had been rated before"
+        lines = [f"{self.ratings} {what} taken in, {self.again} of them {before}"]
+        for kind, users, items in (
             ("new", self.new_users, self.new_items),
             ("solved again", self.solved_users, self.solved_items),
-            ("left as they were, for want of their earlier ratings", self.left_users, self.left_items),
+            (f"left as they were, for want of their earlier {what}", self.left_users, self.left_items),
         ):
             if users or items:
-                lines.append(f"{what}: {len(users)} users, {len(items)} items")
+                lines.append(f"{kind}: {len(users)} users, {len(items)} items")
         return "\n".join(lines if self.refit is None else [*lines, repr(self.refit)])
 
 
@@ -80,6 +84,7 @@ def update(
         )
     for side in ("user", "item"):
         scores_of(learn.model, side)
+    implicit = learn.data.task == "implicit"
     folding: Folding = learn._folding()
     growth = grow(learn.data, ratings, titles, weight_col)
     counts = {"user": len(learn.data.users), "item": len(learn.data.items)}
@@ -101,12 +106,12 @@ def update(
     if not growth.complete and (users or items):
         log.warning(
             "the training rows are not at hand: %d users and %d items that the model knows stay as they "
-            "were, such as %s; their new ratings are kept as seen",
+            "were, such as %s; their new rows are kept as seen",
             len(users), len(items), some(map(repr, [*users, *items])),
         )  # fmt: skip
     solved, left = ((users, items), ([], [])) if growth.complete else (([], []), (users, items))
     new = (named["new"]["user"], named["new"]["item"])
-    return Update(len(growth.new.users), growth.again, *new, *solved, *left, refit)
+    return Update(len(growth.new.users), growth.again, *new, *solved, *left, refit, implicit)
 
 
 def _larger(model: nn.Module, sizes: dict[str, int]) -> Any:

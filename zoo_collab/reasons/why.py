@@ -32,7 +32,8 @@ class Why:
         rating: the same on the scale of ratings; None where there are none.
         average: score of the item for the average user.
         generosity: what the person's ratings added to their bias, the same for every item.
-        table: the ratings with the largest contributions, a row each: item, title, rating, contribution.
+        table: the ratings with the largest contributions, a row each: item, title, rating (without ratings
+            weight, how often it was taken), contribution.
         others: sum of the contributions of all further ratings.
         rest: what the ratings do not tell: how far the vector that training found, which was stopped
             somewhere, is from the one that these ratings give.
@@ -51,22 +52,26 @@ class Why:
 
     def __repr__(self) -> str:
         who = "" if self.user is None else f" for {self.user!r}"
+        what = self._what()
         shown = self.table.to_string(index=False, formatters={"contribution": "{:+.3f}".format})
         return (
             f"{self.title} ({self.item!r}){who}: {self._rating()}score {self.score:+.3f} = "
             f"{self.average:+.3f} for the average user {self.generosity:+.3f} for generosity "
-            f"{self.table['contribution'].sum():+.3f} by the ratings below "
-            f"{self.others:+.3f} by others {self.rest:+.3f} not by ratings\n{shown}"
+            f"{self.table['contribution'].sum():+.3f} by the {what} below "
+            f"{self.others:+.3f} by others {self.rest:+.3f} not by {what}\n{shown}"
         )
+
+    def _what(self) -> str:
+        return "ratings" if self.rating is not None else "items taken"
 
     def _rating(self) -> str:
         return "" if self.rating is None else f"rating {self.rating:.2f}, "
 
     def plot(self) -> Figure:
         """A bar for what every rating added to the score of the average user, or took from it."""
-        rated = zip(self.table["title"], self.table["rating"], strict=True)
+        rated = zip(self.table["title"], self.table.iloc[:, 2], strict=True)
         names = [f"{short(title)}: {rating:g}" for title, rating in rated]
-        names += ["all other ratings", "generosity to all items", "not by ratings"]
+        names += [f"all other {self._what()}", "generosity to all items", f"not by {self._what()}"]
         values = [*self.table["contribution"], self.others, self.generosity, self.rest]
         drawn = figure(8.0, 1.6 + 0.32 * len(names))
         axes = drawn.subplots()
@@ -97,11 +102,17 @@ def why(
 ) -> Why:
     """See `CollabLearner.why`."""
     scores = scores_of(model, "user")
+    implicit = data.task == "implicit"
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n is how many ratings are told, a whole number of 1 or more, not {n!r}")
+        raise ValueError(
+            f"n is how many {'items taken' if implicit else 'ratings'} are told, a whole number of 1 or "
+            f"more, not {n!r}"
+        )
     if user is None and ratings is None:
         raise ValueError(
-            "why needs a user, or the ratings of somebody: why(None, item, ratings={item: rating})"
+            "why needs a user, or what somebody has taken: why(None, item, ratings=[item, ...])"
+            if implicit
+            else "why needs a user, or the ratings of somebody: why(None, item, ratings={item: rating})"
         )
     asked = index_of(item, data.items, data.titles)
     known = 0 if user is None else index_of(user, data.users)
@@ -117,12 +128,12 @@ def why(
         {
             "item": pd.Series(data.items.ids).iloc[items[first] - 1].to_numpy(),
             "title": [data.titles[index] for index in items[first]],
-            "rating": shown[first],
+            "weight" if implicit else "rating": shown[first],
             "contribution": found.parts[first],
         }
     )
     answer, _ = squeezed(torch.tensor(score), scores.y_range)
-    rating = float(data.clip(answer.numpy())) if data.task == "regression" else None
+    rating = None if implicit else float(data.clip(answer.numpy()))
     user = data.users.ids[known - 1] if known else user
     told = found.start + found.generosity + float(found.parts.sum())
     return Why(
@@ -136,7 +147,7 @@ def _own(data: CollabData, user: int, ratings: Any) -> tuple[np.ndarray, np.ndar
     if ratings is not None:
         given = Given.read(ratings, data.items, data.columns, data.y_range)
         if len(given.people) != 1:
-            raise ValueError(f"why is about one person, and these ratings are of {len(given.people)}")
+            raise ValueError(f"why is about one person, and what is given is of {len(given.people)}")
     elif data.task == "implicit":
         part = slice(int(data.seen.starts[user]), int(data.seen.starts[user + 1]))
         times = None if data.weights is None else data.weights[part].double().numpy()
