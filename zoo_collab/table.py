@@ -22,7 +22,7 @@ from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_collab.compare import Comparison, compare
 from zoo_collab.data.collab_data import CollabData
-from zoo_collab.data.negatives import SampledNegatives, takes_negatives
+from zoo_collab.data.negatives import SampledNegatives, takes_negatives, tell_no_negatives
 from zoo_collab.data.side_features import SideFeatures, begin, numbered
 from zoo_collab.learner import CollabLearner
 from zoo_collab.lists.evaluate import DEFAULT, RankingMetrics, can_judge
@@ -284,6 +284,8 @@ class CollabFilterDataset(PairTable):
             )
         given = {"test_df": test_df, "y_range": y_range, "negatives": negatives, "cold": cold}
         data = self.get_data(val_idxs, bs, **given, seed=seed)
+        if self.is_implicit:
+            tell_no_negatives(self.where, data.seen, data.item_counts)
         sizes = (len(data.users), len(data.items))
         rows = data.train_dl.bs * (1 if self.is_implicit else 2)
         sparse = by_rows(sparse, model, chosen["opt_fn"], sum(sizes), n_factors, rows, chosen["device"])

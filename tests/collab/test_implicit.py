@@ -335,6 +335,23 @@ def test_the_largest_and_the_smallest_weights_train_as_ones_do(weight) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_users_who_have_everything_are_told_once(caplog) -> None:
+    frame = pd.DataFrame({"who": np.repeat(np.arange(20), 6), "film": np.tile(np.arange(6), 20)})
+    told = "every one of the 20 users has every one of the 6 items, so that no item stands against what was"
+    full = CollabFilterDataset(".", frame, "who", "film")
+    learn = full.get_learner(4, device="cpu", progress=False)
+    learn.fit(1e-2, 2)
+    assert learn.history[-1]["train_loss"] == 0
+    assert caplog.text.count(told) == 1
+    assert caplog.records[-1].levelname == "WARNING"
+    caplog.clear()
+    CollabFilterDataset(".", frame[1:], "who", "film").get_learner(4, device="cpu", progress=False)
+    CollabFilterDataset(".", frame.assign(stars=1.0 * (frame.index % 3)), "who", "film", "stars").get_learner(
+        4
+    )
+    assert told[:12] not in caplog.text
+
+
 @pytest.mark.parametrize("hidden", [(None, None), ([8], [8]), (None, [8])])
 def test_an_ensemble_answers_one_score_a_pair(table, hidden) -> None:
     learners = [

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import numbers
 
 import torch
 from torch import Tensor, nn
 
 from zoo_collab.pairs.seen import SeenPairs
+
+log = logging.getLogger("zoo.collab")
 
 _EVALUATION = 100  # negatives where a model is only judged
 
@@ -70,6 +73,24 @@ class SampledNegatives:
             return users, items, negatives, target
         pairs = torch.cat([items[:, None], negatives.expand(len(items), n)], dim=1)
         return users.repeat_interleave(1 + n), pairs.reshape(-1), target
+
+
+def tell_no_negatives(where: str, seen: SeenPairs, item_counts: Tensor) -> None:
+    """Logs where there is nothing to draw: every user of training has every item.
+
+    Args:
+        where: the table, for the message.
+        seen: the training pairs.
+        item_counts: training rows of each item.
+    """
+    users, items = int((seen.starts.diff() > 0).sum()), int((item_counts > 0).sum())
+    if items and len(seen) == users * items:
+        log.warning(
+            "%s: every one of the %d users has every one of the %d items, so that no item stands against "
+            "what was taken: losses are 0 or of the pairs alone, and nothing is learned of who takes what. "
+            "Weights (weight_col=) with fit_als(), or ratings (rating_col=), tell users apart",
+            where, users, items,
+        )  # fmt: skip
 
 
 def takes_negatives(model: nn.Module) -> bool:
