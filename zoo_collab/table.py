@@ -262,9 +262,9 @@ class CollabFilterDataset(PairTable):
                 more than other networks.
             seed: of the initial weights and of the order of the rows.
             layer_groups: of the learner; those of the model by default.
-            sparse: whether the tables of users and items have sparse gradients, so that a step costs what its
-                batch does, however many rows they have (`zoo.RowAdamW` tells what else that changes). By
-                default where it pays, for tables that are large beside a batch.
+            sparse: whether the tables of users and items (and of features, if large) have sparse gradients,
+                so that a step costs what its batch does, however many rows they have (`zoo.RowAdamW` tells
+                what else that changes). By default where it pays, for tables that are large beside a batch.
         """
         given = {**options, "opt_fn": opt_fn, "wd": wd, "seed": seed}
         chosen = completed(LearnerOptions, LEARNER_DEFAULTS, given, "get_learner")
@@ -288,7 +288,8 @@ class CollabFilterDataset(PairTable):
             tell_no_negatives(self.where, data.seen, data.item_counts)
         sizes = (len(data.users), len(data.items))
         rows = data.train_dl.bs * (1 if self.is_implicit else 2)
-        sparse = by_rows(sparse, model, chosen["opt_fn"], sum(sizes), n_factors, rows, chosen["device"])
+        count = sum(sizes) + sum(found.sizes["levels"] for found in data.features.values())
+        sparse = by_rows(sparse, model, chosen["opt_fn"], count, n_factors, rows, chosen["device"])
         with seeded(seed):
             if model is None:
                 known = {side: found.sizes for side, found in data.features.items()}

@@ -11,6 +11,7 @@ from zoo import RowAdamW, load_data, load_learner
 from zoo.callbacks import EMA
 from zoo.storage.registry import build_model, spec_of
 from zoo_collab import CollabFilterDataset, EmbeddingDotBias, EmbeddingNet
+from zoo_collab.model.choice import MANY_NUMBERS
 from zoo_collab.model.features import FeaturedTable
 from zoo_collab.pairs.features import FeatureRows
 
@@ -230,6 +231,42 @@ def test_rows_of_tables_train_by_rows_and_answers_are_alike(kind):
     assert isinstance(learn.opt.opt, RowAdamW)
     assert found[1] == pytest.approx(found[0], rel=0.1)
     assert max(found) < 0.6
+
+
+@pytest.mark.parametrize("kind", ["dot", "net"])
+def test_many_levels_of_features_train_by_rows_as_well(kind, monkeypatch, tmp_path):
+    more = {"hidden": [16]} if kind == "net" else {}
+    found = []
+    for most in (1 << 40, 0):
+        monkeypatch.setattr("zoo_collab.model.features.MANY_NUMBERS", most)
+        learn = table().get_learner(
+            8, np.arange(0, 1200, 5), 512, seed=0, sparse=True, progress=False, device="cpu", wd=0.1, **more
+        )
+        levels = [part.by_level for part in learn.model.modules() if isinstance(part, FeaturedTable)]
+        assert all(one.sparse is (most == 0) for one in levels)
+        assert learn.model.item_factors.own.sparse
+        learn.fit_one_cycle(3, 2e-2)
+        found.append({name: value.clone() for name, value in learn.model.state_dict().items()})
+    # a batch reads every level of the kinds: rows one by one take the steps of AdamW
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, atol=1e-3, rtol=1e-3)
+    assert not found[1]["item_factors.by_level.weight"][0].any()
+    users = torch.arange(5)
+    learn.model.eval()
+    pairs = learn.model(users, users)
+    torch.testing.assert_close(learn.model.squash(learn.model.all_scores(users)).diagonal(), pairs)
+    learn.export(tmp_path / "levels.zoo")
+    again = load_learner(tmp_path / "levels.zoo", device="cpu")
+    pd.testing.assert_frame_equal(again.recommend([0, 10], 3), learn.recommend([0, 10], 3))
+
+
+def test_many_levels_count_where_sparse_is_chosen_by_size(monkeypatch):
+    plain = table().get_learner(8, None, 2, device="cpu", progress=False)
+    assert not plain.model.item_factors.own.sparse
+    rows = len(plain.data.users) + len(plain.data.items)
+    monkeypatch.setitem(MANY_NUMBERS, "cpu", rows * 8 + 1)
+    assert table().get_learner(8, None, 2, device="cpu", progress=False).model.item_factors.own.sparse
+    assert not table().without_features().get_learner(8, None, 2, device="cpu").model.item_factors.sparse
 
 
 def test_lists_without_ratings_put_new_films_where_they_belong():

@@ -36,7 +36,7 @@ def by_rows(
         sparse: what was said.
         model: one of the user's own.
         opt_fn: what makes the optimizer; None leaves it to us.
-        n_rows: rows of both tables.
+        n_rows: rows of both tables, and of those of their features.
         n_factors: their width, or widths.
         n_read: rows that a batch reads.
         device: as of a learner.
