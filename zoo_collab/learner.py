@@ -76,7 +76,9 @@ class CollabLearner(People, Reasons, Learner):
 
         Returns:
             The metrics of the held-out rows (`evaluate()`, or `evaluate_ranking()` without ratings); empty
-            where there are none, and where none can be in a list, as those of whole users.
+            where there are none, and where none can be in a list, as those of whole users. `learn.history`
+            gets no row: it has one for each epoch, whose number says in which order the epoch read its rows,
+            and here no epoch passes.
 
         Raises:
             TypeError: for models without factors.

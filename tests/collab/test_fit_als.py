@@ -266,3 +266,19 @@ def test_saved_weights_keep_how_pairs_were_fitted(table, tmp_path) -> None:
     for one in (fresh, learn):
         with pytest.raises(ValueError, match="not fitted in closed form"):
             one.recommend_for([1, 3])
+
+
+def test_a_closed_form_is_no_epoch() -> None:
+    frame, _ = made(n=1500)
+    learn = CollabFilterDataset(".", frame, "who", "what", "stars").get_learner(
+        4, list(range(200)), seed=0, progress=False, device="cpu"
+    )
+    found = learn.fit_als(2, draws=0)
+    assert learn.history == []
+    rows = learn.fit(1e-3, 2)
+    assert [row["epoch"] for row in rows] == [0, 1]  # the orders of a fit are those of a fresh learner
+    before = [dict(row) for row in learn.history]
+    again = learn.fit_als(2, draws=0)
+    assert learn.history == before
+    assert again == pytest.approx(found)
+    assert again.keys() == learn.evaluate().keys()
