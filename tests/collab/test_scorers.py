@@ -77,6 +77,26 @@ def test_ease_of_few_users_is_the_same(seen) -> None:
     np.testing.assert_allclose(ease(some, 20, 5.0).all_scores(torch.arange(8)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_users", [30, 8])
+def test_settings_without_a_solution_are_refused(seen, n_users) -> None:
+    some = SeenPairs(seen.starts[: n_users + 1], seen.items[: int(seen.starts[n_users])])
+    for wd in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="wd is a ridge penalty, a number above 0"):
+            ease(some, 20, wd)
+    for neighbours in (0, -3, 2.5, True):
+        with pytest.raises(ValueError, match="neighbours is how many items count for each, 1 or more"):
+            item_neighbours(some, 20, neighbours)
+    for shrink in (-5, float("nan")):
+        with pytest.raises(ValueError, match="shrink holds back items with few users"):
+            item_neighbours(some, 20, 5, shrink)
+
+
+def test_pairs_of_nobody_say_nothing() -> None:
+    for n_items in (1, 2, 5):
+        for make in (item_neighbours, ease, Popularity):
+            assert not make(SeenPairs.none(4), n_items).all_scores(torch.tensor([0, 3])).any()
+
+
 def test_catalogues_that_are_too_large_are_told(seen) -> None:
     many = SeenPairs.from_pairs(np.array([1]), np.array([1]), 90_000)
     with pytest.raises(ValueError, match=r"80,000 items by 80,000 items are .* 26 GB, above .* 30,000"):

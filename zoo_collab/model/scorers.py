@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,8 +119,11 @@ def item_neighbours(seen: SeenPairs, n_items: int, neighbours: int = 100, shrink
     Args:
         seen: pairs of users and items.
         n_items: items, the unknown one included.
-        neighbours: of each item.
-        shrink: added to the product of the lengths of two columns.
+        neighbours: of each item, 1 or more.
+        shrink: added to the product of the lengths of two columns, 0 or more.
+
+    Raises:
+        ValueError: for others.
 
     Example:
         >>> seen = SeenPairs.from_pairs(np.array([1, 1, 2, 2, 3]), np.array([1, 2, 1, 2, 3]), 4)
@@ -127,12 +131,15 @@ def item_neighbours(seen: SeenPairs, n_items: int, neighbours: int = 100, shrink
         >>> [[round(x, 2) for x in row] for row in model.all_scores(torch.tensor([1, 3])).tolist()]
         [[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
+    if isinstance(neighbours, bool) or not isinstance(neighbours, numbers.Integral) or neighbours < 1:
+        raise ValueError(f"neighbours is how many items count for each, 1 or more, not {neighbours!r}")
+    if not 0 <= shrink < np.inf:
+        raise ValueError(f"shrink holds back items with few users, a number of 0 or more, not {shrink!r}")
     held = _held(seen, n_items)
-    length = torch.from_numpy(np.sqrt(np.bincount(seen.items.numpy(), minlength=n_items).clip(1)))
-    length = length.float()
-    width = max(1, min(neighbours, n_items - 1))
+    width = max(1, min(int(neighbours), n_items - 1))
     near, weights = torch.zeros(n_items, width, dtype=torch.int64), torch.zeros(n_items, width)
     by_item = held.T.tocsr()
+    length = torch.from_numpy(np.sqrt(np.diff(by_item.indptr).clip(1))).float()
     for first, last in _blocks(by_item, held):
         # only pairs of items that some user has in common
         together = by_item[first:last] @ held
@@ -158,13 +165,21 @@ def ease(seen: SeenPairs, n_items: int, wd: float = 200.0) -> ItemWeights | Fixe
     Args:
         seen: pairs of users and items.
         n_items: items, the unknown one included.
-        wd: ridge penalty; larger for larger data.
+        wd: ridge penalty, above 0; larger for larger data.
+
+    Raises:
+        ValueError: for another.
+        TooManyItems: where the table would not fit.
 
     Example:
         >>> seen = SeenPairs.from_pairs(np.array([1, 1, 2, 2, 3]), np.array([1, 2, 1, 2, 3]), 4)
         >>> [round(x, 3) for x in ease(seen, 4, wd=1.0).all_scores(torch.tensor([1]))[0].tolist()]
         [0.0, 0.667, 0.667, 0.0]
     """
+    if not 0 < wd < np.inf:
+        raise ValueError(
+            f"wd is a ridge penalty, a number above 0, not {wd!r}: without it there is no solution"
+        )
     n_users = len(seen.starts) - 1
     few_users = n_users < n_items
     _check_size(min(n_users, n_items), n_items, "users" if few_users else "items")
