@@ -142,3 +142,47 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     parquet.write_table(given.append_column("film", given["film"]), tmp_path / "twice.parquet")
     with pytest.raises(ValueError, match=r"twice\.parquet has 2 columns 'film'"):
         CollabFilterDataset.from_parquet(tmp_path, "twice.parquet", *NAMES)
+
+
+def test_what_other_tools_keep_beside_the_rows_is_left_out(tmp_path):
+    frame = stamped()
+    for name in ("day=1/a.parquet", "day=2/b.parquet"):
+        (tmp_path / "parts" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "parts" / "_log").mkdir()
+    frame[:200].to_parquet(tmp_path / "parts" / "day=1" / "a.parquet")
+    frame[200:].to_parquet(tmp_path / "parts" / "day=2" / "b.parquet")
+    frame[:0].astype(object).to_parquet(tmp_path / "parts" / "day=1" / "0.parquet")  # no rows, no types
+    pd.DataFrame({"add": [1]}).to_parquet(tmp_path / "parts" / "_log" / "check.parquet")
+    (tmp_path / "parts" / "day=1" / "._a.parquet").write_bytes(b"x")
+    same_data(
+        CollabFilterDataset(tmp_path, frame, *NAMES).get_data([7], seed=1),
+        CollabFilterDataset.from_parquet(tmp_path, "parts", *NAMES).get_data([7], seed=1),
+    )
+    with pytest.raises(ValueError, match=r"a\.parquet is given twice, and its rows would count twice"):
+        CollabFilterDataset.from_parquet(tmp_path, ["parts/day=1/a.parquet", "parts"], *NAMES)
+    for files in (None, 3):
+        with pytest.raises(TypeError, match="files is a Parquet file, a folder or a list of files, not"):
+            CollabFilterDataset.from_parquet(tmp_path, files, *NAMES)  # type: ignore[arg-type]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    file = tmp_path / "ratings.parquet"
+    stamped(200).to_parquet(file)
+    bad = bytearray(file.read_bytes())
+    bad[60:900] = bytes(840)
+    file.write_bytes(bad)
+    with pytest.raises(ValueError, match=r"ratings\.parquet cannot be read as Parquet, it is damaged"):
+        CollabFilterDataset.from_parquet(tmp_path, "ratings.parquet", *NAMES)
+
+
+def test_dates_in_a_dictionary_are_dates(tmp_path):
+    frame = stamped()
+    days = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(frame["when"] // 9, unit="D"))
+    for when in (days.astype("category"), days.dt.date.astype("category")):
+        coded = frame.assign(when=when)
+        coded.to_parquet(tmp_path / "coded.parquet")
+        read = CollabFilterDataset.from_parquet(tmp_path, "coded.parquet", *NAMES, time_col="when")
+        for table in (CollabFilterDataset(tmp_path, coded, *NAMES, time_col="when"), read):
+            assert table.dated
+            late = by_time(after="2020-02-10")(table)
+            assert late.tolist() == np.flatnonzero(days > "2020-02-10").tolist()

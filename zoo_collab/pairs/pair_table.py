@@ -25,8 +25,9 @@ from zoo_collab.pairs.checks import (
 from zoo_collab.pairs.features import checked_features
 from zoo_collab.pairs.ids import IdMap, ids_of_text
 from zoo_collab.pairs.options import TABLE_DEFAULTS, TableOptions
+from zoo_collab.pairs.parquet_files import Files
 from zoo_collab.pairs.repeats import settled
-from zoo_collab.pairs.stream import Files, StoredPairs
+from zoo_collab.pairs.stream import StoredPairs
 from zoo_collab.pairs.times import are_dates, checked_times, time_meant
 from zoo_collab.pairs.titles import title_series
 
@@ -169,7 +170,8 @@ class PairTable:
 
         Args:
             path: folder of the project; learners save under `path/models`.
-            files: a Parquet file, a folder of them or a list of files, relative to `path`.
+            files: a Parquet file, a folder of them or a list of files, relative to `path`. Of a folder names
+                that begin with "." or "_" are left out.
             user_col, item_col: their columns of ids.
             rating_col: their column of ratings; None where each row only says that a user took an item
                 (`weight_col` of the options: how often).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from zoo.distributed.group import write_once
-from zoo.errors import did_you_mean, some
+from zoo.errors import some
 from zoo.folders import atomic_folder, present_folder
 from zoo_collab.pairs.checks import checked_ratings, checked_weights
 from zoo_collab.pairs.ids import IdMap
+from zoo_collab.pairs.parquet_files import Files, kind_of_times, opened, parquet_files, types_of
 from zoo_collab.pairs.times import are_dates, checked_times
 
 ROWS = 1 << 20
@@ -26,9 +26,6 @@ ROWS = 1 << 20
 _FORMAT = 2
 _META, _USERS, _ITEMS, _TIMES = "meta.json", "users.i32", "items.i32", "times"
 _RATINGS, _WEIGHTS = "ratings.f32", "weights.f32"
-_BUFFER = 1 << 16  # bytes that are read of a column at a time
-
-Files = str | os.PathLike | Sequence[str | os.PathLike]
 
 
 class StoredPairs:
@@ -94,7 +91,9 @@ class StoredPairs:
                 named.
         """
         found = parquet_files(path, files)
-        names = [*columns, time_col, weight_col]
+        names: list[str | None] = [*columns, *([] if time_col is None else [time_col])]
+        if columns[2] is None:
+            names = [*columns, time_col, weight_col]
         stamps = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
         about = {"format": _FORMAT, "files": stamps, "columns": names}
         named = hashlib.sha256(json.dumps([[name for name, *_ in stamps], names]).encode()).hexdigest()
@@ -130,34 +129,6 @@ class StoredPairs:
             return np.memmap(file, dtype, mode="c", shape=(count,)) if count else np.zeros(0, dtype)
 
 
-def parquet_files(path: Path, files: Files) -> list[Path]:
-    """The files, in order; of a folder those below it that end in ".parquet".
-
-    Raises:
-        FileNotFoundError: naming the first that is not there.
-        ValueError: for a folder without any, and an empty list.
-    """
-    given = [files] if isinstance(files, str | os.PathLike) else list(files)
-    found: list[Path] = []
-    for name in given:
-        file = path / name
-        if file.is_dir():
-            inside = sorted(file.rglob("*.parquet"))
-            if not inside:
-                raise ValueError(f"{file}: there is no file that ends in .parquet")
-            found += inside
-        elif file.is_file():
-            found.append(file)
-        else:
-            there = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-            raise FileNotFoundError(
-                f"no ratings file {file}{did_you_mean(file.name, there)}: files are taken relative to path"
-            )
-    if not found:
-        raise ValueError("from_parquet: the list of files is empty")
-    return found
-
-
 def _write(
     folder: Path,
     files: list[Path],
@@ -169,7 +140,7 @@ def _write(
     from pyarrow import feather, table
 
     user_col, item_col, rating_col = columns
-    types = _types(files, columns, time_col, weight_col)
+    types = types_of(files, columns, time_col, weight_col)
     distinct = {user_col: _Distinct(), item_col: _Distinct()}
     for file, start, batch in _batches(files, [user_col, item_col]):
         for name, ids in distinct.items():
@@ -198,7 +169,7 @@ def _write(
                 ratings.write(worth.astype("<f4").tobytes())
                 if time_col is not None:
                     found = checked_times(frame, time_col, str(file))
-                    kind, dated = _kind_of_times(types[time_col]), are_dates(frame[time_col])
+                    kind, dated = kind_of_times(types[time_col]), are_dates(frame[time_col])
                     times.write(found.astype(f"<{kind[0]}8").tobytes())
                 rows += len(batch)
         (fresh / _TIMES).replace(fresh / f"{_TIMES}.{kind}") if kind else (fresh / _TIMES).unlink()
@@ -250,88 +221,20 @@ def _batches(files: list[Path], columns: Sequence[str]) -> Iterator[tuple[Path, 
     """Files, the number in it of the row that comes next, and about a million rows."""
     for file in files:
         start = 0
-        with _opened(file) as parquet:
-            for batch in parquet.iter_batches(ROWS, columns=list(columns)):
+        with opened(file) as parquet:
+            parts = parquet.iter_batches(ROWS, columns=list(columns))
+            while (batch := _next(parts, file)) is not None:
                 yield file, start, batch
                 start += len(batch)
 
 
-def _opened(file: Path) -> Any:
+def _next(parts: Iterator[Any], file: Path) -> Any:
     import pyarrow as pa
-    from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
-
-
-def _types(
-    files: list[Path],
-    columns: tuple[str, str, str | None],
-    time_col: str | None,
-    weight_col: str | None,
-) -> dict[str, Any]:
-    """The type of each column, in a form that is the same for all ways in which files store it."""
-    import pyarrow as pa
-
-    found: dict[str, Any] = {}
-    names = [name for name in (*columns, time_col, weight_col) if name is not None]
-    for file in files:
-        with _opened(file) as parquet:
-            schema = parquet.schema_arrow
-        for name in dict.fromkeys(names):
-            if (count := schema.names.count(name)) != 1:
-                there = f" has {count} columns {name!r}" if count else f" has no column {name!r}"
-                meant = "" if count else did_you_mean(str(name), schema.names)
-                raise ValueError(f"{file}{there}{meant}. Its columns: {some(schema.names, 12)}")
-            kind = _plain(schema.field(name).type)
-            if pa.types.is_nested(kind):
-                raise ValueError(
-                    f"{file}: column {name!r} holds {kind}, several values in a cell, and a row needs one; "
-                    "frame.explode makes a row of each of a list, and a field of a struct a column of its own"
-                )
-            before = found.setdefault(name, kind)
-            if name in columns[:2] and kind != before:
-                raise ValueError(
-                    f"{file}: column {name!r} holds {kind}, in {files[0]} it holds {before}: ids of two "
-                    "types are different ids; write both files alike"
-                )
-            if name == time_col and kind != before:
-                if _is_number(kind) != _is_number(before):
-                    raise ValueError(
-                        f"{file}: column {name!r} holds {kind}, in {files[0]} it holds {before}: dates and "
-                        "numbers have no common order; write both files alike"
-                    )
-                found[name] = pa.float64() if _is_number(kind) else kind
-    return found
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
-
-
-def _kind_of_times(kind: Any) -> str:
-    """How times of a type are stored: dates as microseconds, numbers as they are."""
-    import pyarrow as pa
-
-    return "f64" if pa.types.is_floating(kind) else "u64" if pa.types.is_uint64(kind) else "i64"
-
-
-def _plain(kind: Any) -> Any:
-    """Numbers and texts in their widest form, dictionaries as what they stand for."""
-    import pyarrow as pa
-
-    known = pa.types
-    if known.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if known.is_string(kind) or known.is_large_string(kind) or known.is_string_view(kind):
-        return pa.large_string()
-    if known.is_integer(kind) and not known.is_uint64(kind):
-        return pa.int64()
-    return pa.float64() if known.is_floating(kind) else kind
+        return next(parts, None)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file} cannot be read as Parquet, it is damaged: {error}") from error
 
 
 def _cast(column: Any, kind: Any, file: Path, name: str, start: int) -> Any:

@@ -29,6 +29,8 @@ def checked_times(df: pd.DataFrame, column: str, where: str) -> np.ndarray:
 
 def are_dates(values: pd.Series) -> bool:
     """Whether times are dates, of pandas or of Python; others are numbers, or no times at all."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return are_dates(pd.Series(values.cat.categories))
     if values.dtype.kind == "O":
         return pd.api.types.infer_dtype(values) in ("date", "datetime", "datetime64")
     return values.dtype.kind == "M"
