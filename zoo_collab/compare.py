@@ -15,6 +15,7 @@ from torch import nn
 from zoo.data.splits import get_cv_idxs
 from zoo.errors import did_you_mean
 from zoo_collab.lists.evaluate import DEFAULT, HeldOut, checked_metrics, checked_places
+from zoo_collab.lists.penalty import best_penalty
 from zoo_collab.model.scorers import Popularity, TooManyItems, ease, item_neighbours
 from zoo_collab.pairs.splits import by_user_time
 
@@ -73,7 +74,7 @@ def _neighbours(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn
 
 
 def _ease(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
-    return ease(data.seen, len(data.items))
+    return ease(data.seen, len(data.items), best_penalty(data.seen, len(data.items), seed))
 
 
 def _implicit(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
@@ -85,7 +86,7 @@ def _implicit(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.M
 def _pairwise(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
     learn = _of_pairs(table).get_learner(64, held, seed=seed, progress=False)
     learn.callbacks = []  # nothing watches the epochs: only the end is judged
-    learn.fit_one_cycle(10, 3e-2)
+    learn.fit_one_cycle(10, 2e-2)
     return learn.model
 
 
@@ -98,7 +99,7 @@ def _ratings(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Mo
 
 
 def _features_dot(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:
-    return _featured(table, held, 10, 3e-2, n_factors=64, seed=seed)
+    return _featured(table, held, 10, 2e-2, n_factors=64, seed=seed)
 
 
 def _features_net(table: Any, data: CollabData, held: np.ndarray, seed: int) -> nn.Module:

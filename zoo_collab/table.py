@@ -258,7 +258,7 @@ class CollabFilterDataset(PairTable):
                 `RankingMetrics` judges the lists after each epoch where held-out pairs can be in them.
             cold: whether users and items that only features know have indexes, as of `get_data`.
             wd: decoupled weight decay; by default (0.5, 0.05), of factors and biases, for the dot product of
-                ratings, 0.1 without ratings, and 0.2 for other models. Tables of many rarely seen rows need
+                ratings, 0.3 without ratings, and 0.2 for other models. Tables of many rarely seen rows need
                 more than other networks.
             seed: of the initial weights and of the order of the rows.
             layer_groups: of the learner; those of the model by default.
@@ -276,7 +276,7 @@ class CollabFilterDataset(PairTable):
             raise ValueError(f"n_factors must be a whole number of 1 or more, got {n_factors!r}")
         if wd is None:
             own = model is not None or hidden is not None
-            chosen["wd"] = 0.1 if self.is_implicit else 0.2 if own else (0.5, 0.05)
+            chosen["wd"] = 0.3 if self.is_implicit else 0.2 if own else (0.5, 0.05)
         if isinstance(chosen["loss_fn"], TakenLoss) and not self.is_implicit:
             raise ValueError(
                 f"{type(chosen['loss_fn']).__name__} is of pairs without ratings, and column "
