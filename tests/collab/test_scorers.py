@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo_collab.lists.penalty import PENALTIES, best_penalty
 from zoo_collab.lists.ranking import rank
 from zoo_collab.model.scorers import ItemWeights, Popularity, ease, item_neighbours
 from zoo_collab.pairs.seen import SeenPairs
@@ -26,10 +27,12 @@ def test_popularity(seen) -> None:
     assert np.diff(counts[found[0]]).max() <= 0
 
 
-def test_scores_are_sums_of_weights(seen) -> None:
+def test_scores_are_sums_of_weights(seen, monkeypatch) -> None:
     weights = torch.randn(20, 20)
     users = torch.tensor([5, 0, 29, 5])
     expected = torch.from_numpy(matrix(seen)).float()[users] @ weights
+    torch.testing.assert_close(ItemWeights(weights, seen).all_scores(users), expected)
+    monkeypatch.setattr("zoo_collab.model.scorers._FULL", 1.0)  # the other way
     torch.testing.assert_close(ItemWeights(weights, seen).all_scores(users), expected)
     assert ItemWeights(weights, seen).all_scores(users)[1].tolist() == [0] * 20
 
@@ -102,3 +105,23 @@ def test_catalogues_that_are_too_large_are_told(seen) -> None:
     with pytest.raises(ValueError, match=r"80,000 items by 80,000 items are .* 26 GB, above .* 30,000"):
         ease(many, 80_000)
     assert item_neighbours(seen, 80_000, 5).near.shape == (80_000, 5)
+
+
+def test_the_penalty_is_one_that_helps_on_pairs_left_out() -> None:
+    """Users of two tastes: a tiny penalty fits the noise, a huge one knows popularity alone."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(1, 301), 12)
+    items = np.where(users % 2, rng.integers(1, 41, len(users)), rng.integers(41, 81, len(users)))
+    seen = SeenPairs.from_pairs(users, items, 301)
+    found = best_penalty(seen, 81)
+    assert found in PENALTIES
+    assert best_penalty(SeenPairs.none(5), 81) == 200
+    rows, asked = seen.places(torch.arange(301))
+    held = torch.from_numpy(np.random.default_rng(1).random(len(rows)) < 0.2)
+    kept = SeenPairs.from_pairs(rows[~held].numpy(), asked[~held].numpy(), 301)
+
+    def hits(wd: float) -> int:
+        lists = rank(ease(kept, 81, wd), torch.arange(301), 10, 81, seen=[kept]).items
+        return int((lists[rows[held]] == asked[held][:, None]).sum())
+
+    assert hits(found) >= 0.9 * max(hits(wd) for wd in PENALTIES)

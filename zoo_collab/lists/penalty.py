@@ -11,13 +11,14 @@ from zoo_collab.model.scorers import ease
 from zoo_collab.pairs.seen import SeenPairs
 
 PENALTIES = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
-_USERS = 2000
+_USERS = 1000
 _PLACES = 20
 
 
 def best_penalty(seen: SeenPairs, n_items: int, seed: int = 0) -> float:
     """The ridge penalty of `ease` whose lists find most of a tenth of each user's pairs again, which is left
-    out: from 200 on towards larger or smaller ones, as long as that helps.
+    out: from one that grows with the root of the number of pairs (200 for 80,000) towards larger or smaller
+    ones, as long as that helps.
 
     Args:
         seen: the training pairs.
@@ -37,7 +38,7 @@ def best_penalty(seen: SeenPairs, n_items: int, seed: int = 0) -> float:
     if len(users) > _USERS:
         users = np.sort(rng.permutation(users)[:_USERS])
     if not len(users):
-        return 200.0
+        return _usual(len(seen))
     kept = SeenPairs.from_pairs(rows[~left], items[~left], len(seen.starts) - 1)
     asked = left & np.isin(rows, users)
     places, wanted = np.searchsorted(users, rows[asked]), items[asked]
@@ -47,7 +48,7 @@ def best_penalty(seen: SeenPairs, n_items: int, seed: int = 0) -> float:
         judged = Judged.of(lists.numpy(), places, wanted, np.ones(len(wanted)))
         return float(METRICS["ndcg"](judged, _PLACES).mean())
 
-    start = PENALTIES.index(200.0)
+    start = int(np.abs(np.log(PENALTIES) - np.log(_usual(len(kept)))).argmin())
     best, value = start, found(PENALTIES[start])
     for step in (1, -1):
         at = best + step
@@ -57,3 +58,7 @@ def best_penalty(seen: SeenPairs, n_items: int, seed: int = 0) -> float:
         if best != start:
             break
     return PENALTIES[best]
+
+
+def _usual(pairs: int) -> float:
+    return 200.0 * max(1, pairs / 80_000) ** 0.5

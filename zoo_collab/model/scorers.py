@@ -15,6 +15,7 @@ from zoo_collab.model.als import alike
 from zoo_collab.pairs.seen import SeenPairs
 
 MOST_ITEMS = 30_000  # a table of all their pairs takes 3.6 GB
+_FULL = 0.01  # share of all pairs from which on a table of them is full
 _CELLS = 1 << 24  # pairs of items at a time
 
 
@@ -62,7 +63,10 @@ class ItemWeights(nn.Module):
 
     def all_scores(self, users: Tensor) -> Tensor:
         """Sums of the weights, (len(users), n_items)."""
-        rows, items = SeenPairs(self.starts, self.items).places(users)
+        pairs = SeenPairs(self.starts, self.items)
+        rows, items = pairs.places(users)
+        if len(rows) > _FULL * len(users) * len(self.weights):  # a product of full tables is sooner done
+            return pairs.mask(users, len(self.weights)).to(self.weights.dtype) @ self.weights
         offsets = torch.searchsorted(rows, torch.arange(len(users), device=rows.device))
         return F.embedding_bag(items, self.weights, offsets, mode="sum")
 
