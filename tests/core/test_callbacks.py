@@ -60,6 +60,7 @@ CASES = {
     "SaveBest": Case(lambda path: [callbacks.SaveBest("best")], passive=True),
     "SaveCycles": Case(lambda path: [callbacks.SaveCycles("cycle")], passive=True),
     "Scheduler": Case(lambda path: [callbacks.Scheduler(CosineRestarts((7, 8)), [0.001, 0.003, 0.01])]),
+    "TimeLimit": Case(lambda path: [callbacks.TimeLimit(1e6)], passive=True),
     "TensorBoardLogger": Case(lambda path: [callbacks.TensorBoardLogger(path / "board")], passive=True),
 }
 

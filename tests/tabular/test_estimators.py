@@ -35,7 +35,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from examples.rossmann_features import CATEGORIES, NUMBERS, load_rossmann
 from zoo import load_learner
 from zoo_tabular import TabularClassifier, TabularRegressor
-from zoo_tabular.sklearn.fit_length import auto_batch_size, auto_epochs
+from zoo_tabular.data.fit_length import auto_batch_size, auto_epochs
 
 QUICK: dict[str, Any] = {"epochs": 4, "random_state": 0, "device": "cpu"}
 

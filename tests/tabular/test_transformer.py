@@ -37,7 +37,7 @@ def test_clones_are_unfitted_and_have_the_same_options() -> None:
     assert twin.get_params() == fitted.get_params()
     assert twin.get_params() == {
         "cat_names": ["Store"], "cont_names": None, "min_count": 2, "max_levels": None, "na_columns": "all",
-        "scale": True, "unknown": "error", "extra": "ignore",
+        "scale": True, "unknown": "error", "extra": "ignore", "date_names": (),
     }  # fmt: skip
     assert not hasattr(twin, "categories_")
     again = clone(TableProcessor.from_json(fitted.to_json())).fit(sales())

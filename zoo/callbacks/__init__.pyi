@@ -22,3 +22,4 @@ from .scheduling import Scheduler as Scheduler
 from .statistics import ActivationStats as ActivationStats
 from .statistics import GradientStats as GradientStats
 from .stopping import EarlyStopping as EarlyStopping
+from .stopping import TimeLimit as TimeLimit

@@ -1,15 +1,18 @@
-"""Ends a fit that no longer gets better, and goes back to its best weights."""
+"""Ends a fit that no longer gets better, and goes back to its best weights; or when its time is over."""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zoo import distributed
 from zoo.callbacks.monitor import Monitor
-from zoo.engine.callback import Callback, CancelFit
+from zoo.engine.callback import Callback, CancelEpoch, CancelFit
 from zoo.engine.state import State
 
 log = logging.getLogger("zoo")
@@ -115,3 +118,42 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.watch.best, self.best_epoch = state["best"], state["best_epoch"]
         self._waited, self._weights = state["waited"], dict(state["weights"])
+
+
+class TimeLimit(Callback):
+    """Ends the fit when its time is over, after the batch that was being trained; validation follows.
+
+    Args:
+        seconds: that training may take, counted from the beginning of the fit; a fit that goes on from a
+            checkpoint has all of them again.
+
+    Raises:
+        ValueError: if there is no time at all.
+
+    Example: `learn.fit_one_cycle(100, 1e-2, callbacks=[TimeLimit(600)])`
+    """
+
+    order = 110  # everybody else has seen the epoch when the fit ends
+
+    def __init__(self, seconds: float) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            raise ValueError(f"TimeLimit: seconds must be a number above 0, got {seconds!r}")
+        self.seconds = float(seconds)
+        self._over = False
+
+    def before_fit(self, state: State) -> None:
+        self._end, self._over = time.monotonic() + self.seconds, False
+
+    def after_batch(self, state: State) -> None:
+        if not state.training:
+            return
+        self._over = time.monotonic() >= self._end
+        if distributed.world_size() > 1:
+            self._over = distributed.from_main(self._over)  # all end with the same batch
+        if self._over:
+            log.info("the %g seconds of this fit are over, in epoch %d", self.seconds, state.epoch)
+            raise CancelEpoch
+
+    def after_epoch(self, state: State) -> None:
+        if self._over:
+            raise CancelFit

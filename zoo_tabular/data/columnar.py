@@ -20,6 +20,7 @@ from zoo.storage.registry import domain_learner
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
 from zoo_tabular.data.boosting import boosting_models
 from zoo_tabular.data.from_frames import data_from_frame, data_from_two_frames
+from zoo_tabular.data.from_one_frame import data_from_one_frame
 from zoo_tabular.data.from_parquet import data_from_parquet
 from zoo_tabular.data.kept_noise import prepared_with_rate, without_rates
 from zoo_tabular.data.kept_rows import kept_labels, labels_from
@@ -28,6 +29,7 @@ from zoo_tabular.data.new_model import check_request, default_sizes, new_model
 from zoo_tabular.data.options import PREDICT_ROWS, TABLE_DEFAULTS, TableOptions, TablePlan
 from zoo_tabular.data.table_rows import TableRows
 from zoo_tabular.frames.frame_checks import check_columns, check_frame
+from zoo_tabular.frames.guess import TableGuess
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.frames.raw_rows import frame_of_arrays
 from zoo_tabular.frames.target.transforms import TargetTransform
@@ -54,6 +56,7 @@ class ColumnarModelData(TableRows):
         row_labels: by "train" and "valid": the positions of the rows in the user's frame, and their labels
             there.
         time_leak: the warning, where validation rows lie among training rows in time.
+        guess: what `from_frame` took the columns for; None of other data.
         noise_kind: what disturbs training batches; its rate is kept with saved data.
     """
 
@@ -81,6 +84,7 @@ class ColumnarModelData(TableRows):
         self.target = TargetTransform() if target is None else target
         self.row_labels: dict[str, tuple[np.ndarray, pd.Index]] = {}
         self.time_leak: str | None = None
+        self.guess: TableGuess | None = None
 
     @classmethod
     @takes(TableOptions, TABLE_DEFAULTS)
@@ -260,9 +264,66 @@ class ColumnarModelData(TableRows):
             data.set_test(test_df)
         return data
 
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        y: str,
+        *,
+        path: str | Path = ".",
+        val_idxs: Sequence[int] | np.ndarray | None = None,
+        valid_pct: float | None = None,
+        cat_flds: Sequence[str] = (),
+        cont_flds: Sequence[str] = (),
+        date_flds: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        task: str | None = None,
+        target_transform: str | None = "auto",
+        bs: int | None = None,
+        seed: int | None = None,
+        show: bool = True,
+        **options: Any,
+    ) -> ColumnarModelData:
+        """One call: kinds of columns are guessed and printed, dates become parts, and rows are held out.
+
+        Args:
+            df: the rows, with the target.
+            y: name of the target column.
+            path: where the learner keeps its files.
+            val_idxs: rows to validate on, as in `from_data_frame`. By default the newest tenth of the rows,
+                in whole days, where there is a date, otherwise a fifth at random.
+            valid_pct: how many instead.
+            cat_flds, cont_flds, date_flds, drop: columns whose kind you know; nothing is guessed of these.
+            task: "regression" or "classification", likewise.
+            target_transform: "auto" guesses; else as in `from_data_frame`.
+            bs: rows per batch; 16 to 512 by the number of rows.
+            seed: of the split and of the order of the rows.
+            show: print what was guessed; it is kept as `data.guess`.
+            options: others of `from_data_frame`.
+
+        Raises:
+            ValueError: for absent columns, a target with missing values, and where no feature is left.
+
+        Example:
+            >>> df = pd.DataFrame({"Kind": ["a", "b"] * 20, "Size": np.arange(40) / 8, "Sold": [5.5, 9] * 20})
+            >>> ColumnarModelData.from_frame(df, "Sold")
+            Sold  target    regression, learned on the scale 'standardize': 2 different numbers, not all whole
+            Kind  category  text, 2 levels
+            Size  number    float64, 32 different
+            8 of 40 rows are held out: 20% at random
+            ColumnarModelData(train 32, valid 8)
+        """
+        columns = {
+            "cat_flds": cat_flds, "cont_flds": cont_flds, "date_flds": date_flds, "drop": drop,
+            "task": task, "target_transform": target_transform,
+        }  # fmt: skip
+        return data_from_one_frame(
+            cls.from_data_frame, df, y, path, val_idxs, valid_pct, bs, seed, columns, options, show
+        )
+
     def set_test(self, test_df: pd.DataFrame) -> None:
         """Replace the rows that `learn.predict(True)` predicts; a target among them is not looked at."""
-        test_df = check_frame(test_df, "test_df", empty_ok=False)
+        test_df = self.processor.with_dates(check_frame(test_df, "test_df", empty_ok=False))
         check_columns(test_df, self.processor.feature_names_in_, "test_df")
         blank = np.zeros(len(test_df), dtype="int64" if self.task == "classification" else "float32")
         self.test_dl = TensorLoader(*self.processor.transform_arrays(test_df), blank, bs=PREDICT_ROWS)

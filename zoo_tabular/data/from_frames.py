@@ -38,15 +38,15 @@ def data_from_frame(
     allow_target: bool,
 ) -> Made:
     """See `ColumnarModelData.from_data_frame`; `make` takes the arguments of `ColumnarModelData`."""
-    df = check_frame(df, plan.where, empty_ok=False)
+    df = plan.with_dates(check_frame(df, plan.where, empty_ok=False))
     truth, names = read_truth(df, y, is_reg=plan.is_reg, is_multi=plan.is_multi)
     train_rows, val_rows = split_rows(val_idxs, len(df))
     time_leak = warn_if_time_leaks(df, val_rows)
     index = df.index
-    cats, conts = feature_names(df, plan.cat_flds, plan.cont_flds, names, plan.where)
+    cats, conts = feature_names(df, plan.cat_flds, plan.cont_flds, [*names, *plan.date_flds], plan.where)
     if not allow_target:
         check_not_feature(df, truth, conts)
-    df = df[[*cats, *conts]]
+    df = df[[*cats, *conts, *plan.date_flds]]
     frames = df.iloc[train_rows], df.iloc[val_rows]
     processor = plan.processor(cats, conts)
     made = _data(make, plan, path, frames, truth, target_names(y), (train_rows, val_rows), processor)
@@ -64,13 +64,13 @@ def data_from_two_frames(
 ) -> Made:
     """See `ColumnarModelData.from_data_frames`; `make` takes the arguments of `ColumnarModelData`."""
     where = plan.where
-    train = check_frame(frames[0], f"{where}: trn_df", empty_ok=False)
-    valid = check_frame(frames[1], f"{where}: val_df", empty_ok=False)
+    train = plan.with_dates(check_frame(frames[0], f"{where}: trn_df", empty_ok=False))
+    valid = plan.with_dates(check_frame(frames[1], f"{where}: val_df", empty_ok=False))
     trn_y, val_y = targets
     if isinstance(trn_y, str) and isinstance(val_y, str) and trn_y != val_y:
         raise ValueError(f"{where}: trn_y names {trn_y!r} and val_y {val_y!r}; both must be the same target")
     truth, names = read_truth([train, valid], [trn_y, val_y], is_reg=plan.is_reg, is_multi=plan.is_multi)
-    cats, conts = feature_names(train, plan.cat_flds, plan.cont_flds, names, where)
+    cats, conts = feature_names(train, plan.cat_flds, plan.cont_flds, [*names, *plan.date_flds], where)
     check_columns(valid, [*cats, *conts], f"{where}: val_df")
     rows = np.arange(len(train)), np.arange(len(train), len(train) + len(valid))
     check_not_feature(train, truth.rows(rows[0]), conts)

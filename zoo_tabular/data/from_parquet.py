@@ -38,6 +38,11 @@ class ParquetTable:
 
     def __init__(self, source: str | Path, valid: Any, y: str | Sequence[str], plan: TablePlan) -> None:
         self.plan = plan
+        if plan.date_flds:
+            raise ValueError(
+                f"{WHERE}: date_flds is for frames in memory: write the parts of dates into the files, "
+                "which add_datepart makes"
+            )
         cats = name_list(plan.cat_flds, f"{WHERE}: cat_flds")
         targets = name_list(y, f"{WHERE}: y")
         self.train = RowGroups(source, cats, WHERE)

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
+import pandas as pd
 
 from zoo.keywords import completed
+from zoo_tabular.frames.date_columns import date_column, with_parts
+from zoo_tabular.frames.frame_checks import check_columns, name_list
 from zoo_tabular.frames.processor import TableProcessor
 from zoo_tabular.model.category_dropout import CategoryDropout
 
@@ -20,6 +23,8 @@ class TableOptions(TypedDict, total=False):
     Args:
         cont_flds: number columns; None takes every other column, which then must hold numbers or
             true/false.
+        date_flds: date columns: their parts, as `add_datepart` makes and names them, may stand among
+            `cat_flds` and `cont_flds`, and are made again of the dates of new rows.
         is_reg: numbers are predicted; False means classes, whatever the type of `y`, in the order of
             their values, or that of ordered categories.
         is_multi: several 0/1 columns of `y` may hold at once (multi-label).
@@ -31,6 +36,7 @@ class TableOptions(TypedDict, total=False):
     """
 
     cont_flds: Sequence[str] | None
+    date_flds: Sequence[str]
     is_reg: bool
     is_multi: bool
     min_count: int
@@ -42,6 +48,7 @@ class TableOptions(TypedDict, total=False):
 
 TABLE_DEFAULTS: dict[str, Any] = {
     "cont_flds": None,
+    "date_flds": (),
     "is_reg": True,
     "is_multi": False,
     "min_count": 1,
@@ -80,13 +87,19 @@ class TablePlan:
         self.where, self.cat_flds, self.bs, self.target_transform = where, cat_flds, bs, target_transform
         self.options = completed(TableOptions, TABLE_DEFAULTS, options, where)
         self.cont_flds: Sequence[str] | None = self.options["cont_flds"]
+        self.date_flds = name_list(self.options["date_flds"], f"{where}: date_flds")
         self.is_reg: bool = self.options["is_reg"]
         self.is_multi: bool = self.options["is_multi"]
+
+    def with_dates(self, df: pd.DataFrame) -> pd.DataFrame:
+        """The frame with the parts of its date columns beside them."""
+        check_columns(df, self.date_flds, f"{self.where}: date_flds")
+        return with_parts(df, [date_column(df, name, self.where) for name in self.date_flds])
 
     def processor(self, cats: list[str], conts: list[str]) -> TableProcessor:
         """A processor to fit on the training rows."""
         kept = {name: self.options[name] for name in ("min_count", "max_levels")}
-        return TableProcessor(cats, conts, **kept, na_columns="seen", scale=True)
+        return TableProcessor(cats, conts, **kept, na_columns="seen", scale=True, date_names=self.date_flds)
 
     def training(self, rows: int, processor: TableProcessor) -> dict[str, Any]:
         """Arguments of a loader of so many training rows."""

@@ -61,7 +61,7 @@ class TableRows(ModelData):
             yield self.row_inputs(items[0])
             return
         codes, numbers = self.processor.transform_arrays(
-            frame_of_items(items, self.processor.feature_names_in_)
+            frame_of_items(items, self.processor.feature_names_in_, self.processor.dates_)
         )
         for start in range(0, len(codes), PREDICT_ROWS):
             yield tuple(torch.from_numpy(part[start : start + PREDICT_ROWS]) for part in (codes, numbers))

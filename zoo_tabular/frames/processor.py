@@ -17,6 +17,7 @@ from zoo.data.columns.kinds import holds_dates, holds_numbers, is_text
 from zoo.data.columns.number_column import NumberColumn
 from zoo.errors import did_you_mean, some
 from zoo.sealed import Sealed
+from zoo_tabular.frames.date_columns import DateColumn, date_column, with_parts
 from zoo_tabular.frames.frame_checks import check_columns, check_frame, name_list
 from zoo_tabular.frames.frame_transformer import FrameTransformer
 from zoo_tabular.frames.table_statistics import TableStatistics
@@ -46,11 +47,14 @@ class TableProcessor(Sealed, FrameTransformer):
         unknown: "code" gives unknown values their code and logs how many there were; "error" raises, naming
             them.
         extra: "ignore" leaves columns that were not fitted alone; "error" refuses frames that have any.
+        date_names: date columns: their parts, as `add_datepart` names them, may be among the columns, and
+            are made of the date in every frame that has it and lacks them.
 
     Attributes:
         categories_: a `CategoryColumn` for each category column, in order.
         numbers_: a `NumberColumn` for each number column, in order.
-        feature_names_in_, feature_names_out_: names of the columns read and made.
+        dates_: a `DateColumn` for each date column of which parts are read.
+        feature_names_in_, feature_names_out_: names of the columns read (parts of dates, not dates) and made.
 
     Example:
         >>> import pandas as pd
@@ -62,6 +66,7 @@ class TableProcessor(Sealed, FrameTransformer):
 
     categories_: list[CategoryColumn]
     numbers_: list[NumberColumn]
+    dates_: list[DateColumn]
 
     def __init__(
         self,
@@ -74,8 +79,10 @@ class TableProcessor(Sealed, FrameTransformer):
         scale: bool = False,
         unknown: str = "code",
         extra: str = "ignore",
+        date_names: Sequence[str] = (),
     ) -> None:
         self.cat_names, self.cont_names = cat_names, cont_names
+        self.date_names = date_names
         self.min_count, self.max_levels = min_count, max_levels
         self.na_columns, self.scale = na_columns, scale
         self.unknown, self.extra = unknown, extra
@@ -89,9 +96,16 @@ class TableProcessor(Sealed, FrameTransformer):
         where = "TableProcessor.fit"
         self._check_options()
         df = check_frame(df, where, empty_ok=False)
+        named = name_list(self.date_names, f"{where}: date_names")
+        check_columns(df, named, f"{where}: date_names")
+        dates = [date_column(df, name, where) for name in named]
+        df = with_parts(df, dates)
         cats, conts = self._names(df, where)
         self.categories_ = [CategoryColumn.learn(df[name], self.min_count, self.max_levels) for name in cats]
         self.numbers_ = [NumberColumn.learn(df[name], self.scale) for name in conts]
+        read = set(self.feature_names_in_)
+        parts = [(one, tuple(part for part in one.parts if part in read)) for one in dates]
+        self.dates_ = [DateColumn(one.name, used, one.time) for one, used in parts if used]
         self._check_made(where)
         return self
 
@@ -116,11 +130,14 @@ class TableProcessor(Sealed, FrameTransformer):
         """
         where = f"{type(self).__name__}.fit_stream"
         self._check_options()
+        if name_list(self.date_names, f"{where}: date_names"):
+            raise ValueError(f"{where}: date_names is for frames in memory; make parts with add_datepart")
         statistics = TableStatistics(lambda head: self._names(head, where), where)
         for frame in frames:
             statistics.add(frame)
         found = statistics.columns(self.min_count, self.max_levels, self.scale)
         self.categories_, self.numbers_ = found
+        self.dates_ = []
         self._check_made(where)
         return self
 
@@ -175,7 +192,7 @@ class TableProcessor(Sealed, FrameTransformer):
         """
         self._check_fitted()
         where = "TableProcessor.transform"
-        df = check_frame(df, where)
+        df = self.with_dates(check_frame(df, where))
         check_columns(df, self.feature_names_in_, where)
         self._check_extra(df.columns)
         kind = smallest_int(max((column.n_codes for column in self.categories_), default=0))
@@ -198,6 +215,8 @@ class TableProcessor(Sealed, FrameTransformer):
     def transform_row(self, row: Mapping[str, Any]) -> tuple[list[int], list[float]]:
         """One row given as a dict, without building a frame; the same values as `transform_arrays`."""
         self._check_fitted()
+        for column in self.dates_:
+            row = column.expanded_row(row)
         try:
             codes = [column.encode_one(row[column.name]) for column in self.categories_]
             found = [column.encode_one(row[column.name]) for column in self.numbers_]
@@ -220,6 +239,10 @@ class TableProcessor(Sealed, FrameTransformer):
             if self._has_indicator(column):
                 numbers.append(float(gap))
         return codes, numbers
+
+    def with_dates(self, df: pd.DataFrame) -> pd.DataFrame:
+        """The frame with those parts of its dates that are read."""
+        return with_parts(df, self.dates_)
 
     @property
     def feature_names_in_(self) -> list[str]:
@@ -246,6 +269,7 @@ class TableProcessor(Sealed, FrameTransformer):
             "options": {name: getattr(self, name) for name in options},
             "categories": [asdict(column) for column in self.categories_],
             "numbers": [asdict(column) for column in self.numbers_],
+            **({"dates": [asdict(column) for column in self.dates_]} if self.dates_ else {}),
         }
 
     @classmethod
@@ -262,6 +286,9 @@ class TableProcessor(Sealed, FrameTransformer):
         made = cls(**state["options"])
         made.categories_ = [CategoryColumn(**column) for column in state["categories"]]
         made.numbers_ = [NumberColumn(**column) for column in state["numbers"]]
+        dates = state.get("dates", ())
+        made.dates_ = [DateColumn(one["name"], tuple(one["parts"]), one["time"]) for one in dates]
+        made.date_names = [column.name for column in made.dates_]
         made.cat_names = [column.name for column in made.categories_]
         made.cont_names = [column.name for column in made.numbers_]
         return made
@@ -330,7 +357,7 @@ class TableProcessor(Sealed, FrameTransformer):
 
     def _check_extra(self, names: Any) -> None:
         if self.extra == "error":
-            known = set(self.feature_names_in_)
+            known = {*self.feature_names_in_, *(column.name for column in self.dates_)}
             others = [name for name in names if name not in known]
             if others:
                 raise ValueError(f"columns that were not there when fitted: {some(map(repr, others))}")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoo.errors import some
+from zoo_tabular.frames.date_columns import DateColumn, with_parts
 from zoo_tabular.frames.frame_checks import check_frame
 
 
-def frame_of_items(items: Any, names: list[str]) -> pd.DataFrame:
+def frame_of_items(items: Any, names: list[str], dates: Sequence[DateColumn] = ()) -> pd.DataFrame:
     """Raw rows in any form as a frame: a frame (of pandas, polars or Arrow), a series, an array, or a list of
-    dicts."""
+    dicts; with what is read of dates in parts."""
     if isinstance(items, pd.DataFrame):
         frame = items
     elif isinstance(items, pd.Series):
@@ -26,6 +27,9 @@ def frame_of_items(items: Any, names: list[str]) -> pd.DataFrame:
             )
         frame = pd.DataFrame(items, columns=names)
     elif isinstance(items, list | tuple) and all(isinstance(item, Mapping) for item in items):
+        given = [one for one in dates if any(one.name in row for row in items)]
+        made = {part for one in given for part in one.parts}
+        names = [*(name for name in names if name not in made), *(one.name for one in given)]
         for number, row in enumerate(items):
             absent = [name for name in names if name not in row]
             if absent:
@@ -35,7 +39,7 @@ def frame_of_items(items: Any, names: list[str]) -> pd.DataFrame:
         frame = items
     else:
         raise TypeError(f"expected a data frame, a dict, or a list of dicts, got {type(items).__name__}")
-    return check_frame(frame, "predict", empty_ok=False)
+    return with_parts(check_frame(frame, "predict", empty_ok=False), dates)
 
 
 def frame_of_arrays(xs: Any, cats: Any, xs_name: str, cats_name: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length
 from zoo.callbacks.stopping import EarlyStopping
 from zoo.data.loaders.seeding import preserve_rng, set_seed
 from zoo_tabular.data.columnar import ColumnarModelData
-from zoo_tabular.sklearn.fit_length import auto_batch_size, auto_epochs
+from zoo_tabular.data.fit_length import auto_batch_size, auto_epochs
 from zoo_tabular.sklearn.row_weights import weigh_training_rows
 from zoo_tabular.sklearn.table_estimator import TableEstimator
 

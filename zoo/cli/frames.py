@@ -1,0 +1,105 @@
+"""Tables of any kind of file, as commands read them and as scripts write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zoo.cli.plans import Mendable
+from zoo.errors import some
+
+CSV = (".csv", ".tsv", ".txt")
+BINARY = (".parquet", ".feather", ".arrow")
+PACKED = (".gz", ".bz2", ".xz", ".zip")
+_SEPARATORS = ",;\t|"
+
+
+def kind_of(file: Path) -> str | None:
+    """The ending of a table's file without that of its packing; None for other files.
+
+    Example:
+        >>> kind_of(Path("a/sales.csv.gz")), kind_of(Path("cat.jpg"))
+        ('.csv', None)
+    """
+    ending = file.suffix.lower()
+    if ending in PACKED:
+        ending = Path(file.stem).suffix.lower()
+        return ending if ending in CSV else None
+    return ending if ending in (*CSV, *BINARY) else None
+
+
+def reading(file: Path) -> tuple[str, dict[str, Any]]:
+    """The function of pandas that reads a table, and its options.
+
+    Raises:
+        Mendable: for files that are no tables, or are not there.
+    """
+    kind = kind_of(file)
+    if kind is None:
+        raise Mendable(f"{file} is no table: its name must end in one of {', '.join((*CSV, *BINARY))}")
+    if not file.exists():
+        raise Mendable(f"there is no file {file}")
+    if kind in BINARY:
+        return ("read_parquet" if kind == ".parquet" else "read_feather"), {}
+    try:
+        head = pd.read_csv(file, sep="\x01", header=None, nrows=1, dtype=str, engine="python", quoting=3)
+        line = str(head.iloc[0, 0])
+    except (ValueError, OSError, IndexError) as error:
+        raise Mendable(f"{file} cannot be read as a table: {error}") from error
+    found = max(_SEPARATORS, key=line.count)
+    return "read_csv", {**({} if found == "," else {"sep": found}), "low_memory": False}
+
+
+def read_frame(file: Path) -> pd.DataFrame:
+    """The whole table.
+
+    Raises:
+        Mendable: for files that are no tables, cannot be read, or have no rows.
+    """
+    function, options = reading(file)
+    try:
+        df = getattr(pd, function)(file, **options)
+    except (ValueError, OSError, UnicodeError) as error:  # of pandas and Arrow
+        raise Mendable(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    if not len(df):
+        raise Mendable(f"{file} has no rows")
+    df.columns = [str(name) for name in df.columns]
+    return df
+
+
+def read_line(file: Path) -> str:
+    """The same as Python: `pd.read_csv(...)`."""
+    function, options = reading(file)
+    told = "".join(f", {name}={value!r}" for name, value in options.items())
+    return f"pd.{function}({str(file)!r}{told})"
+
+
+def pieces(file: Path, rows: int = 65_536) -> Iterator[pd.DataFrame]:
+    """The table piece by piece, in bounded memory."""
+    function, options = reading(file)
+    if function == "read_csv":
+        with pd.read_csv(file, chunksize=rows, **options) as reader:
+            yield from reader
+        return
+    from zoo_tabular import stream_table
+
+    yield from stream_table(file, rows=rows)
+
+
+def joined(df: pd.DataFrame, other: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table with the columns of another one, by the columns that both have; rows stay as they are.
+
+    Raises:
+        Mendable: where they have no column in common, and where a row would match several.
+    """
+    more = read_frame(other)
+    keys = [name for name in df.columns if name in more.columns]
+    if not keys:
+        raise Mendable(f"--join {other}: both tables must share a column; it has {some(more.columns)}")
+    twice = int(more.duplicated(keys).sum())
+    if twice:
+        raise Mendable(f"--join {other}: {twice:,} rows repeat {some(keys)}: a row would match several")
+    return df.merge(more, how="left", on=keys), keys
