@@ -18,6 +18,7 @@ from zoo.data.loaders.batches import first_batch, rows_text, split_batch, widen_
 from zoo.data.loaders.device import resolve_device, to_device
 from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.mapping import digest
+from zoo.data.ports import Port, Units, ports_of
 from zoo.data.prepared import stored_path, write_prepared
 from zoo.data.quick_models import QuickModel, linear_models
 from zoo.distributed.group import write_once
@@ -196,6 +197,28 @@ class ModelData(Sealed):
                 "the user's units to those of the model; add it, or use evaluate() instead of score()"
             )
         return values
+
+    def input_ports(self) -> list[Port]:
+        """What a network reads of these data: names, axes and meaning, for files that are read elsewhere.
+
+        Here they are those of a batch; data of other kinds know more of theirs, also without rows.
+
+        Raises:
+            ValueError: where there are no rows to tell.
+        """
+        loader = self.valid_dl if self.train_dl is None else self.train_dl
+        if loader is None:
+            raise ValueError(
+                "there are no rows from which to tell what the network reads: give a batch of its inputs, "
+                "inputs=(x,)"
+            )
+        inputs, _ = split_batch(first_batch(loader, torch.device("cpu"), training=False))
+        return ports_of(inputs)
+
+    def output_units(self) -> Units | None:
+        """What carries outputs to the user's units inside a graph, as `invert_target` does it; `None` where
+        nothing has to, or nothing is known that does."""
+        return None
 
     def mapping_values(self) -> dict[str, Sequence[Any]]:
         """What the numbers of inputs and answers stand for, in the order of the numbers, by name: the task,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.data.ports import Port
 from zoo.distributed.group import world_size
 from zoo.keywords import completed, takes
+from zoo.storage.exporting.graph import Rewritten
 from zoo.storage.registry import register_model
 from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, State
 from zoo_text.model.document import DocumentVectors
+from zoo_text.model.graph import classifier_graph
 from zoo_text.model.linear import FOLDS, LinearScores
+from zoo_text.model.pooling import PoolState
 
 
 class QuickBatchNorm(nn.BatchNorm1d):
@@ -37,41 +42,6 @@ class QuickBatchNorm(nn.BatchNorm1d):
             self.running_var.lerp_(var, step)
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         return out
-
-
-class PoolState:
-    """Running last, largest and mean activation of each row's real words, piece by piece."""
-
-    def __init__(self) -> None:
-        self.last: Tensor | float = 0.0
-        self.top: Tensor | None = None
-        self.total: Tensor | float = 0.0
-
-    def add(self, x: Tensor, lengths: Tensor) -> None:
-        """Takes in a piece of each row.
-
-        Args:
-            x: (rows, steps, features).
-            lengths: (rows,), how many of these steps are real words of the row; none where it has no more, or
-                not yet any. Those of its last piece are more than 0.
-        """
-        x = x.float()
-        steps = torch.arange(x.shape[1], device=x.device)
-        real = (steps < lengths[:, None])[..., None]
-        top = x.masked_fill(~real, -torch.inf).amax(1)
-        self.top = top if self.top is None else torch.maximum(self.top, top)
-        # sums by a matrix product with the mask: rows x 2 x steps times rows x steps x features
-        is_last = (steps == lengths[:, None] - 1)[..., None]
-        sums = torch.cat([real, is_last], -1).to(x.dtype).transpose(1, 2) @ x
-        self.total = self.total + sums[:, 0]
-        self.last = torch.where(lengths[:, None] > 0, sums[:, 1], self.last)
-
-    def pooled(self, lengths: Tensor) -> Tensor:
-        """Last, max and mean side by side, (rows, 3 x features), of rows of so many words in all."""
-        if self.top is None:
-            raise RuntimeError("pooled() needs at least one add()")
-        mean = self.total / lengths[:, None]
-        return torch.cat([torch.as_tensor(self.last), self.top, torch.as_tensor(mean)], 1)
 
 
 def _classifier_example() -> tuple[nn.Module, tuple, Tensor]:
@@ -203,6 +173,10 @@ class TextClassifier(nn.Module):
             return logits
         vectors = None if self.document is None else self.document(ids, shares)
         return self.linear.trust * logits + self.linear(ids, vectors, shares)
+
+    def as_graph(self, inputs: Sequence[Port]) -> Rewritten:
+        """In the form that exporters take; see `zoo_text.model.graph`."""
+        return classifier_graph(self, inputs)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embedding, each recurrent layer, head."""

@@ -63,7 +63,7 @@ def occurrences(ids: Tensor) -> Tensor:
         [[2.0, 1.0, 2.0], [3.0, 3.0, 3.0]]
     """
     ordered, places = ids.sort(1)
-    first = F.pad((ordered[:, 1:] != ordered[:, :-1]).long(), (1, 0))
-    run = first.cumsum(1)
+    before = F.pad(ordered, (1, 0), value=-2)[:, :-1]  # no token is -2; the sizes suit exporters
+    run = (ordered != before).long().cumsum(1) - 1
     counts = torch.zeros(ids.shape, device=ids.device).scatter_add_(1, run, torch.ones_like(run).float())
     return torch.empty_like(counts).scatter_(1, places, counts.gather(1, run))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from zoo.data.ports import Port
 from zoo.keywords import completed, takes
+from zoo.storage.exporting.graph import Rewritten
 from zoo.storage.registry import register_model
 from zoo_text.model.awd_lstm import AWDLSTM, ENCODER_DEFAULTS, EncoderOptions, LockedDropout, State, detached
+from zoo_text.model.graph import language_graph
 from zoo_text.model.softmax import Deferred
 
 
@@ -94,6 +98,11 @@ class LanguageModel(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_state": None}  # type: ignore[misc]
+
+    def as_graph(self, inputs: Sequence[Port]) -> Rewritten:
+        """In the form that exporters take, with the state as further inputs and outputs; see
+        `zoo_text.model.graph`."""
+        return language_graph(self, inputs)
 
     def layer_groups(self) -> dict[str, list[nn.Module]]:
         """Embedding, each recurrent layer, output layer. Tied weights are the embedding's and train with the

@@ -1,0 +1,1 @@
+"""Networks as files that are read without this library: ONNX and `torch.export`."""
