@@ -14,6 +14,7 @@ from torch import Tensor
 from zoo.data.loaders.seeding import seeded
 from zoo.data.loaders.tensor_loader import TensorLoader
 from zoo.data.model_data import ModelData
+from zoo.data.ports import Units
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.training.options import LEARNER_DEFAULTS, LearnerOptions
@@ -111,6 +112,10 @@ class AutoencoderData(ColumnarModelData):
     def set_test(self, test_df: pd.DataFrame) -> None:
         """Replace the rows that `learn.predict(True)` rebuilds."""
         self.test_dl = TensorLoader(*_own_targets(self.processor, check_frame(test_df, "test_df")), bs=4096)
+
+    def output_units(self) -> Units:
+        meaning = "the row as the network rebuilds it: scaled numbers, then scores of the codes of each category"
+        return Units(meaning=meaning)
 
     def decode(self, outputs: Tensor) -> list[dict[str, Any]]:  # type: ignore[override]
         """Rebuilt rows as dicts, in the user's units; a code without a level becomes None."""

@@ -21,6 +21,7 @@ class Port:
         meaning: in a sentence, for whoever has the file alone.
         example: a tensor of these axes.
         prepare: what a graph does with it before the network reads it, such as a normalisation.
+        names: of the columns of the last axis, where they have some.
 
     Example:
         >>> port = Port("numbers", ("rows", 2), "scaled numbers", torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -33,6 +34,7 @@ class Port:
     meaning: str
     example: Tensor
     prepare: nn.Module | None = None
+    names: Sequence[str] | None = None
 
     def drawn(self, sizes: Mapping[str, int]) -> Tensor:
         """A tensor of these sizes, made of the example, which is repeated where it is too small."""
@@ -45,7 +47,8 @@ class Port:
     def told(self) -> dict[str, Any]:
         """Name, axes, number format and meaning, as JSON can hold them."""
         kind = str(self.example.dtype).removeprefix("torch.")
-        return {"name": self.name, "axes": list(self.axes), "type": kind, "meaning": self.meaning}
+        told = {"name": self.name, "axes": list(self.axes), "type": kind, "meaning": self.meaning}
+        return told if self.names is None else {**told, "names": [str(name) for name in self.names]}
 
 
 def ports_of(inputs: Sequence[Any]) -> list[Port]:
@@ -78,6 +81,7 @@ class Units(nn.Module):
         names: of the values, one a column.
         scale: of each.
         shift: of each.
+        meaning: of the values, in a sentence.
 
     Example:
         >>> Units(["age"], [2.0], [10.0])(torch.tensor([[1.0]])).tolist()
@@ -87,11 +91,21 @@ class Units(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, names: Sequence[str] | None, scale: Any, shift: Any) -> None:
+    def __init__(
+        self,
+        names: Sequence[str] | None = None,
+        scale: Any = 1.0,
+        shift: Any = 0.0,
+        *,
+        meaning: str = "values in the units of the targets",
+    ) -> None:
         super().__init__()
-        self.names = None if names is None else list(names)
+        self.names, self.meaning = None if names is None else list(names), meaning
         for name, value in (("scale", scale), ("shift", shift)):
             self.register_buffer(name, torch.from_numpy(np.array(value, np.float64)))
+        self.changes = bool((self.scale != 1).any() or (self.shift != 0).any())
 
     def forward(self, values: Tensor) -> Tensor:
+        if not self.changes:
+            return values
         return (values.double() * self.scale + self.shift).to(values.dtype)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.distributed.group import write_once
 from zoo.errors import did_you_mean
 from zoo.notebook import quietly
 from zoo.storage.archive import archive_members, load_file, write_archive
+from zoo.storage.exporting.of_learner import graph_of_learner, with_suffix
 from zoo.storage.mapping import check_mapping, describe, from_metadata, to_metadata
 from zoo.storage.module_state import state_of
 from zoo.storage.registry import domain_learner, spec_of
@@ -125,6 +126,48 @@ class LearnerFiles:
             f"{path} would take {size:.1f} million bytes in 8 bits, more than max_mb={max_mb}: take a "
             "smaller model, or a larger max_mb"
         )
+
+    def export_onnx(self, path: str | Path, *, inputs: Sequence[Tensor] | None = None) -> Path:
+        """Write the network as an ONNX file, which onnxruntime and others run without this library.
+
+        The graph reads prepared inputs and gives answers in the user's units: normalisation of pictures, the
+        last activation (with the temperature of a calibration) and the scale of values are inside; decoding
+        of pictures, words of texts and codes of tables are not (`export` keeps those). It takes any number of
+        rows, and of words. Metadata of the file name its inputs, outputs and classes.
+
+        Args:
+            path: of the file; ".onnx" is added where it has no suffix.
+            inputs: a batch of what the model reads, where the data have no rows to tell.
+
+        Returns:
+            The file.
+
+        Raises:
+            ModuleNotFoundError: without the extra: pip install 'zoo[export]'.
+            TypeError: if the model can't be exported, with the reason; nothing is written then.
+            ValueError: for another suffix, data that don't tell what the model reads, and more weights than
+                an ONNX file holds.
+        """
+        from zoo.storage.exporting.onnx_file import write_onnx
+
+        target = with_suffix(path, ".onnx")
+        graph = graph_of_learner(self, inputs)
+        write_once(target, lambda: write_onnx(graph, target))
+        return target.resolve()
+
+    def export_program(self, path: str | Path, *, inputs: Sequence[Tensor] | None = None) -> Path:
+        """Write the network as a program of `torch.export`, which PyTorch runs without the model's code;
+        `zoo.storage.exporting.program_file.load_program` reads it with what it tells of itself.
+
+        What it holds, arguments and errors are as of `export_onnx`; the suffix is ".pt2", and no further
+        packages are needed.
+        """
+        from zoo.storage.exporting.program_file import write_program
+
+        target = with_suffix(path, ".pt2")
+        graph = graph_of_learner(self, inputs)
+        write_once(target, lambda: write_program(graph, target))
+        return target.resolve()
 
     def _exported(self, *, smaller: bool) -> Iterator[tuple[nn.Module, Any]]:
         """Model and data of an archive; with `smaller` followed by ever smaller ones, until one fits."""

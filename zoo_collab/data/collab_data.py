@@ -16,6 +16,7 @@ from torch import Tensor
 from zoo.data.check.report import DataReport
 from zoo.data.csv_file import check_columns
 from zoo.data.model_data import ModelData
+from zoo.data.ports import Port, Units
 from zoo.data.quick_models import QuickModel
 from zoo.errors import some
 from zoo.metrics import mae, rmse
@@ -126,6 +127,18 @@ class CollabData(ModelData):
         """Root mean squared error and mean absolute error, in units of the ratings; none without ratings,
         where lists are judged (`RankingMetrics`)."""
         return [] if self.task == "implicit" else [rmse, mae]
+
+    def input_ports(self) -> list[Port]:
+        ports = []
+        for name, ids in (("users", self.users), ("items", self.items)):
+            meaning = f"indexes as data.{name}.encode gives them, 0 for {name} that training did not see"
+            ports.append(Port(name, ("rows",), meaning, torch.arange(min(len(ids), 64))))
+        return ports
+
+    def output_units(self) -> Units:
+        if self.task == "implicit":
+            return Units(meaning="scores: of two items the one with more is likelier to be taken")
+        return Units([str(self.columns[2])], meaning="ratings, not yet cut off at the ends of their range")
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Batches of (user indexes, item indexes) from a frame with the two id columns or a list of pairs."""

@@ -14,7 +14,9 @@ from zoo.data.check.check_data import plain_name
 from zoo.data.check.report import DataReport
 from zoo.data.loaders.batches import split_batch
 from zoo.data.model_data import ModelData
+from zoo.data.ports import Port, Units
 from zoo_tabular.data.check_table import check_table
+from zoo_tabular.data.graph_ports import TargetUnits, table_ports
 from zoo_tabular.data.options import PREDICT_ROWS
 from zoo_tabular.frames.decoding import frame_of_codes, restored_numbers
 from zoo_tabular.frames.processor import TableProcessor
@@ -70,6 +72,12 @@ class TableRows(ModelData):
         """One row given as a dict as a batch of one."""
         codes, numbers = self.processor.transform_row(row)
         return torch.tensor([codes], dtype=torch.int64), torch.tensor([numbers], dtype=torch.float32)
+
+    def input_ports(self) -> list[Port]:
+        return table_ports(self.processor)
+
+    def output_units(self) -> Units | None:
+        return TargetUnits(self.target) if self.task == "regression" else None
 
     def invert_target(self, values: np.ndarray) -> np.ndarray:
         """Model outputs or targets in the user's unit; shape (rows,) for a single target."""

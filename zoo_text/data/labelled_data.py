@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.data.check.report import DataReport
 from zoo.data.loaders.seeding import seeded
+from zoo.data.ports import Port
 from zoo.data.quick_models import QuickModel
 from zoo.data.row_names import BY_NUMBER, RowNames
 from zoo.data.value_scale import ValueScale
@@ -29,6 +30,7 @@ from zoo_text.data.padded_batches import SortedBatches, TextLoader
 from zoo_text.data.text_sources import TextSources
 from zoo_text.model.classifier import TextClassifier
 from zoo_text.model.encoder_file import find_encoder, sizes_for
+from zoo_text.model.ports import text_ports
 from zoo_text.tokens.listed import check_whole
 from zoo_text.tokens.vocab import Field
 
@@ -160,6 +162,9 @@ class TextData(LabelledData, TextSources):
         ids, lengths, target = self.one_batch(train, "cpu")
         texts = [self.field.text_of(row[:length]) for row, length in zip(ids[:n], lengths[:n], strict=True)]
         return pd.DataFrame({self.text: texts, **self._target_columns(target, n)})
+
+    def input_ports(self) -> list[Port]:
+        return text_ports(self.nt, backward=self.backward)
 
     def batches_from_raw(self, items: Any) -> SortedBatches:
         """Strings, a series of them, or a frame with the text column, as batches of ids and lengths, texts of

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.data.class_weights import chosen_weights
 from zoo.data.model_data import ModelData
+from zoo.data.ports import Units
 from zoo.data.value_scale import InUnits, ValueScale
 from zoo.metrics import accuracy, accuracy_thresh, mae, mse, r2, rmse
 
@@ -53,6 +54,9 @@ class LabelledData(ModelData):
     def invert_target(self, values: np.ndarray) -> np.ndarray:
         """Outputs for values in the units of these."""
         return values if self.scale is None else self.scale.inverse(values)
+
+    def output_units(self) -> Units | None:
+        return None if self.scale is None else Units(self.scale.names, self.scale.std, self.scale.mean)
 
     def model_target(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `invert_target`."""

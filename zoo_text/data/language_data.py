@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.data.loaders.seeding import seeded
 from zoo.data.model_data import ModelData
+from zoo.data.ports import Port
 from zoo.engine.layer_groups import GroupSpec
 from zoo.keywords import completed, takes
 from zoo.metrics import Perplexity, accuracy
@@ -23,6 +24,7 @@ from zoo_text.data.documents import document_vectors
 from zoo_text.data.running_text import LanguageModelLoader, evaluated_columns
 from zoo_text.model.encoder_file import find_encoder, sizes_for
 from zoo_text.model.language_model import LanguageModel
+from zoo_text.model.ports import text_ports
 from zoo_text.model.softmax import FusedCrossEntropy
 from zoo_text.tokens.corpus import count_ids
 from zoo_text.tokens.vocab import UNKNOWN_ID, Field
@@ -239,6 +241,9 @@ class LanguageModelData(ModelData, CorpusSources):
             for name in ("counts", "offsets")
         )
         return data
+
+    def input_ports(self) -> list[Port]:
+        return text_ports(self.nt, backward=self.backward)[:1]
 
     def batches_from_raw(self, items: Any) -> Iterator[tuple[Tensor, ...]]:
         """Not for language models: `learn.generate(prompt)` continues a text."""

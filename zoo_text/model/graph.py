@@ -6,7 +6,6 @@ Answers are those of the networks that are rewritten, from the same weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +19,7 @@ from zoo_text.model.awd_lstm import AWDLSTM
 from zoo_text.model.document import occurrences
 from zoo_text.model.linear import LinearScores
 from zoo_text.model.pooling import PoolState
+from zoo_text.model.ports import TOKENS, text_ports
 from zoo_text.tokens.vocab import PADDING_ID
 
 if TYPE_CHECKING:
@@ -69,13 +69,15 @@ class LanguageGraph(nn.Module):
 def language_graph(model: LanguageModel, inputs: Sequence[Port]) -> Rewritten:
     """The graph of a language model, which reads any number of words at once, or one after the other."""
     module = LanguageGraph(model)
-    ids = inputs[0].example.long()
-    ports = [Port("tokens", ("rows", "tokens"), "numbers of words in the vocabulary", ids)]
+    tokens = inputs[0] if inputs[0].name == TOKENS else text_ports(0, ids=inputs[0].example.long())[0]
+    # no padding: the state after a text is that after its last word
+    meaning = tokens.meaning.partition(";")[0]
+    ports = [Port(TOKENS, tokens.axes, meaning, tokens.example)]
     further = []
     for number, width in enumerate(module.encoder.widths):
         layer, part = divmod(number, module.encoder.each)
         name = f"{('hidden', 'cell')[part]}_{layer}"
-        start = torch.zeros(len(ids), width)
+        start = torch.zeros(2, width)
         ports.append(Port(name, ("rows", width), "the state before these words: zeros for a new text", start))
         meaning = f"the state after these words, the next {name}"
         further.append({"name": f"{name}_after", "axes": ["rows", width], "meaning": meaning})
@@ -142,32 +144,10 @@ class ClassifierGraph(nn.Module):
         return whole / whole.norm(dim=1, keepdim=True).clamp(min=1e-6)
 
 
-@dataclass(frozen=True)
-class Lengths(Port):
-    """Lengths of padded texts: drawn, the first text fills its row, later ones are shorter."""
-
-    def drawn(self, sizes: Any) -> Tensor:
-        rows, tokens = sizes["rows"], sizes["tokens"]
-        return (tokens - torch.arange(rows) * tokens // (rows + 1)).clamp(min=1)
-
-
-@dataclass(frozen=True)
-class PaddedTokens(Port):
-    """Tokens of texts with such `Lengths`."""
-
-    def drawn(self, sizes: Any) -> Tensor:
-        found = super().drawn(sizes)
-        lengths = Lengths("", ("rows",), "", found).drawn(sizes)
-        return found.masked_fill(torch.arange(found.shape[1]) >= lengths[:, None], PADDING_ID)
-
-
 def classifier_graph(model: TextClassifier, inputs: Sequence[Port]) -> Rewritten:
     """The graph of a text classifier."""
-    ids, lengths = (port.example.long() for port in inputs[:2])
-    whole = ids[:, : int(lengths.min())]  # drawn texts get padding of their own
-    meaning = f"numbers of words in the vocabulary, {PADDING_ID} after the last one of a text"
-    ports = [
-        PaddedTokens("tokens", ("rows", "tokens"), meaning, whole),
-        Lengths("lengths", ("rows",), "how many words each text has", lengths),
-    ]
-    return Rewritten(ClassifierGraph(model), ports)
+    tokens, lengths = inputs[:2]
+    if tokens.name != TOKENS:  # a batch: its shortest text tells how many columns have no padding
+        whole = tokens.example[:, : int(lengths.example.min())].long()
+        tokens, lengths = text_ports(0, ids=whole)
+    return Rewritten(ClassifierGraph(model), [tokens, lengths])

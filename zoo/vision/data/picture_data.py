@@ -18,7 +18,9 @@ from zoo.data.check.report import DataReport
 from zoo.data.class_weights import chosen_weights
 from zoo.data.loaders.balanced import BalancedPlan
 from zoo.data.model_data import ModelData, arrays_of
+from zoo.data.ports import Port, Units
 from zoo.vision.data.dataset import ImageDataset
+from zoo.vision.data.graph_ports import picture_ports, picture_units
 from zoo.vision.data.kept import keep_pictures, kept_pictures, transform_from, transform_state
 from zoo.vision.data.loaders import picture_loader, reloaded
 from zoo.vision.data.raw import raw_batches
@@ -321,6 +323,18 @@ class ImageData(ModelData):
 
     def invert_target(self, values: np.ndarray) -> np.ndarray:
         return self.target.inverse(values) if isinstance(self.target, ValueTarget) else values
+
+    def input_ports(self) -> list[Port]:
+        """Pixels of pictures of the size that was trained with."""
+        size = self.tfms[1].size
+        if size is not None:
+            return picture_ports(self.tfms[1], self.channels, size)
+        found = super().input_ports()  # pictures as large as they are: those of a batch tell
+        height, width = found[0].example.shape[2:]
+        return picture_ports(self.tfms[1], self.channels, (height, width))
+
+    def output_units(self) -> Units | None:
+        return picture_units(self.target)
 
     def model_target(self, values: np.ndarray) -> np.ndarray:
         return self.target.forward(values) if isinstance(self.target, ValueTarget) else values

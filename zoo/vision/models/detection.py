@@ -80,6 +80,11 @@ class Detector(nn.Module):
         divisor: what the sides of pictures are padded to.
     """
 
+    no_graph = (
+        "a detector can't be exported as a graph: how many boxes it keeps, picture by picture, depends on what "
+        "is in them, and an exporter fixes that; use learn.export(path) and load_learner"
+    )
+
     def __init__(self, net: nn.Module, backbone: str, max_detections: int, divisor: int) -> None:
         super().__init__()
         self.net: Any = net
