@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -25,7 +25,8 @@ class Rewritten:
     Args:
         module: returns a tensor, followed by one for each of `further`.
         inputs: what it reads, where that is more than the network itself reads or has other axes.
-        further: name, axes and meaning of outputs beside the answer, such as a recurrent state.
+        further: name, axes and meaning of outputs beside the answer: the state after it, of which as many
+            inputs, the last ones, are the state before.
         axes: of the answer.
     """
 
@@ -60,12 +61,16 @@ class Graph:
         inputs: names, axes, examples.
         outputs: what files tell of each output.
         told: everything that files tell, for people and programs, as JSON can hold it.
+        name: of the model's class, for errors.
+        n_state: how many of the inputs, the last ones, are a state that the model itself carries.
     """
 
     module: nn.Module
     inputs: list[Port]
     outputs: list[dict[str, Any]]
     told: dict[str, Any]
+    name: str
+    n_state: int = 0
 
     def drawn(self, rows: int = ROWS, tokens: int = TOKENS) -> tuple[Tensor, ...]:
         """Inputs of these sizes, made of the examples; axes of other names keep the size of theirs."""
@@ -160,7 +165,8 @@ def graph_of(
     rewritten = own.as_graph(ports) if isinstance(own, Rewriting) else Rewritten(own, ports)
     finish = Finish() if finish is None else finish
     module = Answering(rewritten.module, rewritten.inputs, len(rewritten.further), finish).cpu().eval()
-    graph = Graph(module, rewritten.inputs, [], {})
+    n_state = len(rewritten.further)
+    graph = Graph(module, rewritten.inputs, [], {}, type(model).__name__, n_state)
     name, meaning = output
     main = {"name": name, "axes": _axes(graph, rewritten.axes), "meaning": meaning}
     outputs = [main, *rewritten.further]
@@ -170,7 +176,7 @@ def graph_of(
         "outputs": outputs,
         **(told or {}),
     }
-    return Graph(module, rewritten.inputs, outputs, described)
+    return replace(graph, outputs=outputs, told=described)
 
 
 def _axes(graph: Graph, named: tuple[str | int, ...]) -> list[str | int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 
 from zoo.storage.exporting.graph import Graph
 from zoo.storage.exporting.needed import needed
-from zoo.storage.exporting.program_file import traced
+from zoo.storage.exporting.program_file import traced, why
 from zoo.storage.files import atomic_write
 
 LARGEST = 2_000_000_000
@@ -36,21 +35,18 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
     program = traced(graph)
     inputs, outputs = [port.name for port in graph.inputs], [str(part["name"]) for part in graph.outputs]
     try:
-        with warnings.catch_warnings():
-            for kind, message in _WARNED:
-                warnings.filterwarnings("ignore", message=message, category=kind)
-            found: Any = torch.onnx.export(
-                program,
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=inputs,
-                output_names=outputs,
-            )
+        found: Any = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=inputs,
+            output_names=outputs,
+        )
     except Exception as error:
-        name = type(getattr(graph.module, "network", graph.module)).__name__
-        line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise TypeError(f"{name} cannot be written as ONNX: {line}") from error
+        raise TypeError(f"{graph.name} can't be written as ONNX: {why(error)}") from error
+    for node in found.model.graph.all_nodes():
+        node.metadata_props.clear()  # what the tracer saw, with folders of this machine
     _name_axes(found.model, graph)
     found.model.metadata_props.update(graph.metadata())
     found.model.producer_name = "zoo"
@@ -60,16 +56,17 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
     return target.resolve()
 
 
-_WARNED: list[tuple[type[Warning], str]] = []
-
-
 def _name_axes(model: Any, graph: Graph) -> None:
-    """Free sizes are called what they are in place of what the tracer called them."""
+    """Calls free sizes what they are, in place of the symbols of the tracer."""
+    from onnx_ir import Shape
+
     names: dict[str, str] = {}
     for value, port in zip(model.graph.inputs, graph.inputs, strict=True):
-        names |= {
-            str(dim.value): axis
-            for dim, axis in zip(value.shape, port.axes, strict=True)
-            if not isinstance(dim, int) and isinstance(axis, str)
-        }
-    del names
+        for size, axis in zip(value.shape, port.axes, strict=True):
+            if isinstance(axis, str) and not isinstance(size, int):
+                names[str(size.value)] = axis
+    inner = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for value in [*model.graph.inputs, *inner]:
+        if value.shape is not None:
+            sizes = [size if isinstance(size, int) else size.value for size in value.shape]
+            value.shape = Shape([names.get(str(size), size) for size in sizes])

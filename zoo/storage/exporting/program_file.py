@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ def traced(graph: Graph) -> ExportedProgram:
         for port in graph.inputs
     )
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            for kind, message in _WARNED:
-                warnings.filterwarnings("ignore", message=message, category=kind)
-            return torch.export.export(graph.module, graph.drawn(), dynamic_shapes=(shapes,))
+        with torch.no_grad():
+            program = torch.export.export(graph.module, graph.drawn(), dynamic_shapes=(shapes,))
     except Exception as error:
-        name = type(getattr(graph.module, "network", graph.module)).__name__
-        raise TypeError(f"{name} cannot be exported as a graph: {_reason(error)}") from error
+        raise TypeError(f"{graph.name} can't be exported as a graph: {why(error)}") from error
+    program.example_inputs = None  # they may be rows of the user's
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # nobody has to know the folders of this machine
+    return program
 
 
 def write_program(graph: Graph, path: str | Path) -> Path:
@@ -47,8 +50,6 @@ def write_program(graph: Graph, path: str | Path) -> Path:
     Raises:
         TypeError: as of `traced`; nothing is written then.
     """
-    import json
-
     program = traced(graph)
     target = Path(path)
     with atomic_write(target) as temporary, temporary.open("wb") as file:
@@ -61,18 +62,28 @@ def load_program(path: str | Path) -> tuple[ExportedProgram, dict[str, Any]]:
 
     Example: `program, told = load_program("cats.pt2"); program.module()(pictures)`
     """
-    import json
-
     extra: dict[str, Any] = {TOLD: ""}
     with Path(path).open("rb") as file:
         program = torch.export.load(file, extra_files=extra)
     return program, json.loads(extra[TOLD] or "{}")
 
 
-_WARNED: list[tuple[type[Warning], str]] = []
+def why(error: Exception) -> str:
+    """What an exporter says, in one line; where it fixes a size that must be free, that.
 
-
-def _reason(error: Exception) -> str:
-    """The first line of an error that says something."""
+    Example:
+        >>> why(ValueError("Constraints violated\\n  - You marked rows as dynamic but your code specialized it"
+        ...                " to be a constant (3). If"))
+        'its code is for 3 rows only: sizes must not pass through len(), int() or a loop of Python'
+    """
+    fixed = _FIXED.search(str(error))
+    if fixed:
+        return (
+            f"its code is for {fixed[2]} {fixed[1]} only: sizes must not pass through len(), int() or a loop of "
+            "Python"
+        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+_FIXED = re.compile(r"You marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)")
