@@ -17,6 +17,7 @@ from torch import nn
 
 import zoo
 import zoo.storage.registry
+from tests.core.exported import by_onnx
 from tests.core.helpers import digits_learner
 from zoo.storage.exporting import needed as needed_room
 from zoo.storage.exporting.check_export import check_export
@@ -32,12 +33,6 @@ for _point in entry_points(group="zoo.domains"):
 OURS = {name: one for name, one in registered_models().items() if not name.startswith(("test.", "doc."))}
 REFUSED = {"vision.detector": "a detector can't be exported as a graph"}
 SIZES = [(rows, tokens) for rows in (1, 7) for tokens in (5, 93)]
-
-
-def by_onnx(path, inputs):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
-    return session.run(None, {n: part.numpy() for n, part in zip(names, inputs, strict=True)})
 
 
 def shaken(model):

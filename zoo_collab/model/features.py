@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_collab.pairs.features import FeatureRows
@@ -66,7 +67,10 @@ class FeatureTables(nn.Module):
         places, shares = self.places, self.shares
         if indexes is not None:
             places, shares = places[indexes], shares[indexes]
-        return table(places, per_sample_weights=shares.to(table.weight.dtype))
+        shares = shares.to(table.weight.dtype)
+        if torch.compiler.is_exporting():  # ONNX has no bags
+            return (shares[:, None] @ F.embedding(places.long(), table.weight))[:, 0]
+        return table(places, per_sample_weights=shares)
 
     def used(self, rows: Tensor) -> Tensor:
         """Which levels some of these indexes have, boolean, (levels,)."""

@@ -16,6 +16,7 @@ from zoo.storage.exporting.graph import Graph
 from zoo.storage.exporting.needed import needed
 from zoo.storage.exporting.of_learner import graph_of_learner
 from zoo.storage.exporting.program_file import load_program
+from zoo.storage.exporting.proof import onnx_session
 from zoo.storage.load_learner import load_learner
 
 if TYPE_CHECKING:
@@ -149,11 +150,7 @@ def _opened(path: Path, graph: Graph) -> tuple[str, Answer]:
         raise FileNotFoundError(f"no exported file {path}")
     if path.suffix == ".onnx":
         needed("onnxruntime")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnx_session(path)
         names = [port.name for port in graph.inputs]
 
         def by_onnx(batch: tuple[Tensor, ...]) -> np.ndarray:

@@ -164,7 +164,8 @@ def graph_of(
     own = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     rewritten = own.as_graph(ports) if isinstance(own, Rewriting) else Rewritten(own, ports)
     finish = Finish() if finish is None else finish
-    module = Answering(rewritten.module, rewritten.inputs, len(rewritten.further), finish).cpu().eval()
+    module = Answering(rewritten.module, rewritten.inputs, len(rewritten.further), finish)
+    module = _apart(module.cpu().eval())
     n_state = len(rewritten.further)
     graph = Graph(module, rewritten.inputs, [], {}, type(model).__name__, n_state)
     name, meaning = output
@@ -177,6 +178,14 @@ def graph_of(
         **(told or {}),
     }
     return replace(graph, outputs=outputs, told=described)
+
+
+def _apart(model: Answering) -> Answering:
+    """The same model, each tensor with memory of its own: some optimizers keep several side by side, and
+    exporters would write them all for each."""
+    for part in (*model.parameters(), *model.buffers()):
+        part.data = part.data.clone(memory_format=torch.contiguous_format)
+    return model
 
 
 def _axes(graph: Graph, named: tuple[str | int, ...]) -> list[str | int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from zoo.storage.exporting.graph import Graph
 from zoo.storage.exporting.needed import needed
 from zoo.storage.exporting.program_file import traced, why
+from zoo.storage.exporting.proof import onnx_session, prove
 from zoo.storage.files import atomic_write
 
 LARGEST = 2_000_000_000
@@ -26,7 +28,7 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
         TypeError: if the network cannot be exported, in one line; nothing is written then.
         ValueError: if its weights are more than an ONNX file holds.
     """
-    needed("onnx", "onnxscript")
+    needed("onnx", "onnxscript", "onnxruntime")
     size = sum(part.numel() * part.element_size() for part in graph.module.state_dict().values())
     if size > LARGEST:
         raise ValueError(
@@ -53,7 +55,17 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
     target = Path(path)
     with atomic_write(target) as temporary:
         found.save(str(temporary), external_data=False)
+        prove(graph, _runner(temporary, graph), "ONNX")
     return target.resolve()
+
+
+def _runner(path: Path, graph: Graph) -> Callable[..., list[Any]]:
+    try:
+        session = onnx_session(path)
+    except Exception as error:
+        raise TypeError(f"{graph.name} can't be written as ONNX: {why(error)}") from error
+    names = [port.name for port in graph.inputs]
+    return lambda *inputs: session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})
 
 
 def _name_axes(model: Any, graph: Graph) -> None:

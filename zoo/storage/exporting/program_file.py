@@ -11,6 +11,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from zoo.storage.exporting.graph import Graph
+from zoo.storage.exporting.proof import prove
 from zoo.storage.files import atomic_write
 
 TOLD = "zoo.json"
@@ -54,6 +55,10 @@ def write_program(graph: Graph, path: str | Path) -> Path:
     target = Path(path)
     with atomic_write(target) as temporary, temporary.open("wb") as file:
         torch.export.save(program, file, extra_files={TOLD: json.dumps(graph.told)})
+        file.flush()
+        module = load_program(temporary)[0].module()
+        with torch.no_grad():
+            prove(graph, module, "a program")
     return target.resolve()
 
 

@@ -22,10 +22,11 @@ class Normalising(nn.Module):
 
     def __init__(self, tfm: ImageTransform, channels: int, dtype: torch.dtype) -> None:
         super().__init__()
-        # it is a factor and a shift a channel: what it makes of 0 and of 1 tells both
-        ends = torch.tensor([0, 1], dtype=dtype)[:, None, None, None].expand(2, channels, 1, 1)
+        # it is a factor and a shift a channel: what it makes of black and white tells both
+        white = 255 if dtype == torch.uint8 else 1
+        ends = torch.tensor([0, white], dtype=dtype)[:, None, None, None].expand(2, channels, 1, 1)
         low, high = tfm.normalize(ends.contiguous())
-        self.register_buffer("scale", high - low)
+        self.register_buffer("scale", ((high.double() - low.double()) / white).float())
         self.register_buffer("shift", low)
 
     def forward(self, pixels: Tensor) -> Tensor:
