@@ -114,7 +114,9 @@ class AutoencoderData(ColumnarModelData):
         self.test_dl = TensorLoader(*_own_targets(self.processor, check_frame(test_df, "test_df")), bs=4096)
 
     def output_units(self) -> Units:
-        meaning = "the row as the network rebuilds it: scaled numbers, then scores of the codes of each category"
+        meaning = (
+            "the row as the network rebuilds it: scaled numbers, then scores of the codes of each category"
+        )
         return Units(meaning=meaning)
 
     def decode(self, outputs: Tensor) -> list[dict[str, Any]]:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""Every registered model as a graph: an ONNX file and a program answer what the model does, whatever the sizes."""
+"""Every registered model as a graph: ONNX files and programs answer what it does, whatever the sizes."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ def shaken(model):
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for param in model.parameters():
-            if param.numel() == 1 or param.std() == 0:
+            if param.numel() == 1 or param.std() < 0.02:
                 param.add_(torch.randn(param.shape, generator=generator), alpha=0.3)
         for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
@@ -61,7 +61,9 @@ def own_answer(model, inputs):
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_registered_model_answers_the_same_from_both_files(name, tmp_path):
     if name in REFUSED:
-        model = zoo.storage.registry.build_model(name, {"arch": "ssdlite320_mobilenet_v3_large", "n_classes": 2})
+        model = zoo.storage.registry.build_model(
+            name, {"arch": "ssdlite320_mobilenet_v3_large", "n_classes": 2}
+        )
         with pytest.raises(TypeError, match=REFUSED[name]):
             graph_of(model, (torch.zeros(1, 3, 64, 64),))
         return
@@ -84,7 +86,12 @@ def test_a_registered_model_answers_the_same_from_both_files(name, tmp_path):
 
 
 def test_models_of_all_domains_are_covered():
-    assert {name.split(".")[0] for name in set(OURS) - set(REFUSED)} >= {"vision", "tabular", "text", "collab"}
+    assert {name.split(".")[0] for name in set(OURS) - set(REFUSED)} >= {
+        "vision",
+        "tabular",
+        "text",
+        "collab",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +144,13 @@ import numpy as np, onnxruntime, torch
 x, answer = np.load("x.npy"), np.load("answer.npy")
 session = onnxruntime.InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
 assert np.abs(session.run(None, {"input": x})[0] - answer).max() < 1e-6
-assert np.abs(torch.export.load("a.pt2").module()(torch.from_numpy(x))[0].detach().numpy() - answer).max() < 1e-6
+found = torch.export.load("a.pt2").module()(torch.from_numpy(x))[0]
+assert np.abs(found.detach().numpy() - answer).max() < 1e-6
 print("ran")
 """
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert ran.stdout.strip() == "ran", ran.stderr
 
 
@@ -158,7 +168,11 @@ def test_a_calibrated_learner_exports_its_temperature(learn, tmp_path):
 
 
 def test_a_check_compares_all_formats_and_finds_another_learner(learn, tmp_path):
-    paths = [learn.export_onnx(tmp_path / "a"), learn.export_program(tmp_path / "a"), learn.export(tmp_path / "a.zip")]
+    paths = [
+        learn.export_onnx(tmp_path / "a"),
+        learn.export_program(tmp_path / "a"),
+        learn.export(tmp_path / "a.zip"),
+    ]
     found = check_export(learn, paths)
     assert [file.format for file in found.files] == ["onnx", "program", "archive"]
     assert found.same
@@ -190,7 +204,9 @@ def test_errors_are_one_line_and_leave_no_file(learn, tmp_path, monkeypatch):
     loader = zoo.TensorLoader(torch.randn(8, 2), torch.randn(8, 2), bs=4)
     fixed = zoo.Learner(zoo.ModelData(loader, loader), OneLength(), device="cpu", loss_fn=nn.MSELoss())
     for export in (fixed.export_onnx, fixed.export_program):
-        with pytest.raises(TypeError, match="OneLength can't be exported as a graph: its code is for 3 rows only") as e:
+        with pytest.raises(
+            TypeError, match="OneLength can't be exported as a graph: its code is for 3 rows only"
+        ) as e:
             export(tmp_path / "fixed")
         assert "\n" not in str(e.value)
     rowless = zoo.Learner(zoo.ModelData(None), nn.Linear(2, 1), device="cpu", loss_fn=nn.MSELoss())

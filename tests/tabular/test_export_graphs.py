@@ -34,7 +34,9 @@ def test_answers_are_in_the_units_of_the_target(transform, tmp_path):
     y = targets(df).rename("sales")
     if isinstance(transform, list):
         y = pd.DataFrame({"sales": y, "loss": -y})
-    data = ColumnarModelData.from_data_frame(tmp_path, range(90, 120), df, y, ["shop"], 32, target_transform=transform)
+    data = ColumnarModelData.from_data_frame(
+        tmp_path, range(90, 120), df, y, ["shop"], 32, target_transform=transform
+    )
     learn = data.get_learner(szs=[8], progress=False, seed=0, device="cpu")
     learn.fit(1e-2, 2)
     path, _ = both_files(learn, tmp_path)
@@ -54,10 +56,10 @@ def test_classes_of_categories_or_of_numbers_alone(kept, tmp_path):
     df = frame()
     y = np.where(df["size"] > 0, "big", "small")
     cats = [name for name in kept if name == "shop"]
+    numbers = [name for name in kept if name != "shop"]
     data = ColumnarModelData.from_data_frame(
-        tmp_path, range(90, 120), df[kept], y, cats, 32, cont_flds=[name for name in kept if name not in cats],
-        is_reg=False,
-    )  # fmt: skip
+        tmp_path, range(90, 120), df[kept], y, cats, 32, cont_flds=numbers, is_reg=False
+    )
     learn = data.get_learner(szs=[8], progress=False, seed=0, device="cpu")
     learn.fit(1e-2, 1)
     path, _ = both_files(learn, tmp_path)

@@ -39,7 +39,9 @@ def continued(path, words, never, n):
 @pytest.mark.parametrize("rnn", ["lstm", "gru", "rnn"])
 def test_a_text_goes_on_from_the_file_as_from_the_learner(rnn, tmp_path):
     field = Field(tokenize="whitespace")
-    data = LanguageModelData.from_texts(field, [" ".join(ascii_lowercase)] * 20, bs=4, bptt=9, min_freq=1, seed=0)
+    data = LanguageModelData.from_texts(
+        field, [" ".join(ascii_lowercase)] * 20, bs=4, bptt=9, min_freq=1, seed=0
+    )
     learn = data.get_model(None, 16, 24, 2, rnn=rnn, device="cpu", progress=False, seed=0)
     learn.reg_fn = None
     learn.fit(2e-2, 8)
@@ -143,7 +145,9 @@ def test_exporting_leaves_the_model_and_its_state_alone(tmp_path):
     traced(graph_of(model, (ids,)))
     assert model.training
     assert all(param.requires_grad for param in model.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(before, (p for own in model.carried for p in own), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, (p for own in model.carried for p in own), strict=True)
+    )
     assert all(torch.equal(part, weights[name]) for name, part in model.state_dict().items())
 
 

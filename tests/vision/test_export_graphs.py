@@ -28,9 +28,18 @@ def pixels_of(x):
 @pytest.mark.parametrize("precompute", [False, True])
 def test_pixels_in_probabilities_out(precompute, tmp_path):
     x, y = pictures()
-    data = ImageClassifierData.from_arrays(tmp_path, (x, y), (x, y), bs=6, tfms=tfms_from_model(ARCH, 64), seed=0)
+    data = ImageClassifierData.from_arrays(
+        tmp_path, (x, y), (x, y), bs=6, tfms=tfms_from_model(ARCH, 64), seed=0
+    )
     learn = ConvLearner.pretrained(
-        ARCH, data, weights=None, precompute=precompute, device="cpu", progress=False, seed=0, head_start=False
+        ARCH,
+        data,
+        weights=None,
+        precompute=precompute,
+        device="cpu",
+        progress=False,
+        seed=0,
+        head_start=False,
     )
     learn.fit(1e-2, 1)
     path = learn.export_onnx(tmp_path / "a") if precompute else both_files(learn, tmp_path)[0]
@@ -73,7 +82,9 @@ def test_values_and_points_and_maps(tmp_path):
             assert json.loads(told["classes"]) == ["dark", "light"]
 
 
-@pytest.mark.parametrize(("channels", "mean"), [(3, (0.4, 0.5, 0.6)), (1, (0.4, 0.5, 0.6)), (4, (0.4, 0.5, 0.6)), (3, ())])
+@pytest.mark.parametrize(
+    ("channels", "mean"), [(3, (0.4, 0.5, 0.6)), (1, (0.4, 0.5, 0.6)), (4, (0.4, 0.5, 0.6)), (3, ())]
+)
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
 def test_the_normalisation_is_that_of_the_loaders(channels, mean, kind):
     tfm = ImageTransform(None, mean, tuple(0.2 + one / 10 for one in mean))

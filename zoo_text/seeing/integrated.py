@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo.engine.modes import preserve_modes
 from zoo_text.model.awd_lstm import State
 from zoo_text.model.classifier import TextClassifier
+from zoo_text.model.pooling import PoolState
 
 TOKENS_AT_ONCE = 8192  # of all rows: some 150 MB of activations with 400 features
 SHORTEST = 256  # steps of a stretch

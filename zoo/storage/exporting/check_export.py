@@ -85,7 +85,9 @@ class ExportCheck:
         return pd.DataFrame([{name: getattr(file, name) for name in names} for file in self.files])
 
     def __repr__(self) -> str:
-        heading = f"{'format':<9}{'largest difference':>20}{'same':>6}{'MB':>9}{'ms':>9}{'learner ms':>12}  file"
+        heading = (
+            f"{'format':<9}{'largest difference':>20}{'same':>6}{'MB':>9}{'ms':>9}{'learner ms':>12}  file"
+        )
         lines = [
             f"{file.format:<9}{file.difference:>20.2g}{'yes' if file.same else 'NO':>6}{file.size_mb:>9.2f}"
             f"{file.ms:>9.2f}{file.learner_ms:>12.2f}  {file.path.name}"
@@ -172,14 +174,17 @@ def _opened(path: Path, graph: Graph) -> tuple[str, Answer]:
 def _difference(found: np.ndarray, truth: np.ndarray, path: Path) -> float:
     if found.size != truth.size:
         raise ValueError(
-            f"{path} answers with shape {found.shape} and the learner with {truth.shape}: it is of another learner"
+            f"{path} answers with shape {found.shape} and the learner with {truth.shape}: it is of "
+            "another learner"
         )
     apart = np.abs(found.reshape(truth.shape).astype("float64") - truth)
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
 
 
 def _size(path: Path) -> int:
-    return sum(part.stat().st_size for part in ([path] if path.is_file() else path.rglob("*")) if part.is_file())
+    return sum(
+        part.stat().st_size for part in ([path] if path.is_file() else path.rglob("*")) if part.is_file()
+    )
 
 
 def _milliseconds(run: Callable[[], Any]) -> float:

@@ -77,15 +77,15 @@ def why(error: Exception) -> str:
     """What an exporter says, in one line; where it fixes a size that must be free, that.
 
     Example:
-        >>> why(ValueError("Constraints violated\\n  - You marked rows as dynamic but your code specialized it"
-        ...                " to be a constant (3). If"))
+        >>> fixed = "You marked rows as dynamic but your code specialized it to be a constant (3)"
+        >>> why(ValueError(fixed))
         'its code is for 3 rows only: sizes must not pass through len(), int() or a loop of Python'
     """
     fixed = _FIXED.search(str(error))
     if fixed:
         return (
-            f"its code is for {fixed[2]} {fixed[1]} only: sizes must not pass through len(), int() or a loop of "
-            "Python"
+            f"its code is for {fixed[2]} {fixed[1]} only: sizes must not pass through len(), int() or a loop "
+            "of Python"
         )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

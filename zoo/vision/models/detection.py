@@ -81,8 +81,8 @@ class Detector(nn.Module):
     """
 
     no_graph = (
-        "a detector can't be exported as a graph: how many boxes it keeps, picture by picture, depends on what "
-        "is in them, and an exporter fixes that; use learn.export(path) and load_learner"
+        "a detector can't be exported as a graph: how many boxes it keeps, picture by picture, depends on "
+        "what is in them, and an exporter fixes that; use learn.export(path) and load_learner"
     )
 
     def __init__(self, net: nn.Module, backbone: str, max_detections: int, divisor: int) -> None:
