@@ -293,6 +293,38 @@ def info(model: ModelFile, as_json: Json = False) -> None:
 
 
 @app.command()
+def serve(
+    models: Annotated[list[Path], typer.Argument(help="Exported models, or folders of runs.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than this machine's must be said.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8000,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--host-name", help="Names under which the machine may be asked; may be repeated."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Append predictions and corrections to this file, a line of JSON each."),
+    ] = None,
+    per_minute: Annotated[int | None, typer.Option(help="Requests of one client.", min=1)] = None,
+    body_mb: Annotated[float, typer.Option(help="Largest request in millions of bytes.")] = 20.0,
+    megapixels: Annotated[float, typer.Option(help="Largest picture in millions of pixels.")] = 50.0,
+    device: Device = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log nothing but what goes wrong.")] = False,
+) -> None:
+    """Serve models: JSON, the Open Inference Protocol at /v2, and a page at /."""
+    try:
+        from zoo.serving import Limits, make_app
+        from zoo.serving.run import is_loopback, open_models, run
+    except ImportError as error:
+        raise Mendable(f'zoo serve needs more packages ({error.name}): pip install "zoo[serve]"') from error
+    limits = Limits(per_minute=per_minute, body_mb=body_mb, megapixels=megapixels)
+    hosts = list(names) if names else None if is_loopback(host) else ["*"]
+    run(make_app(open_models(models, device), limits, record=record, hosts=hosts), host, port, quiet=quiet)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report and the exported models.")] = Path(
         "zoo-demo"
