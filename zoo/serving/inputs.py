@@ -128,12 +128,13 @@ class Pictures(Domain):
         from zoo.vision.seeing.activation_map import blended
 
         heat = self.learn.activation_map(item)
-        small = item.convert("RGB")
+        small = item.copy()
         small.thumbnail((480, 480))
-        resized = np.asarray(Image.fromarray((heat * 255).astype("uint8")).resize(small.size)) / 255.0
-        mixed = blended(np.asarray(small), resized)
+        resized = np.asarray(
+            Image.fromarray(heat.astype("float32")).resize(small.size, Image.Resampling.BILINEAR)
+        )
         drawn = io.BytesIO()
-        Image.fromarray((np.asarray(mixed).clip(0, 1) * 255).astype("uint8")).save(drawn, "PNG")
+        Image.fromarray(blended(np.asarray(small), resized)).save(drawn, "PNG")
         return {"heat_map": "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode()}
 
 
