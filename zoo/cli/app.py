@@ -293,6 +293,26 @@ def info(model: ModelFile, as_json: Json = False) -> None:
 
 
 @app.command()
+def card(
+    model: ModelFile,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File ending in .md or .html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model card from an exported model alone: task, data, history, metrics, limits."""
+    from zoo.cli.predicting import model_file
+    from zoo.inspect.card import card_of
+
+    made = card_of(model_file(model))
+    if out is not None:
+        if out.suffix not in (".md", ".html"):
+            raise Mendable(f"--out {out}: a card is written as .md or .html")
+        out.write_text(made.html() if out.suffix == ".html" else made.markdown(), encoding="utf8")
+    sections = {heading: dict(rows) for heading, rows in made.sections}
+    told = [made.markdown()] if out is None else [f"The card is in {out}"]
+    Console(as_json).answer({"title": made.title, "sections": sections, "out": out and str(out)}, told)
+
+
+@app.command()
 def serve(
     models: Annotated[list[Path], typer.Argument(help="Exported models, or folders of runs.")],
     host: Annotated[
