@@ -33,6 +33,7 @@ Numbers = Annotated[list[str] | None, typer.Option(help="A column of numbers; ma
 Dates = Annotated[list[str] | None, typer.Option(help="A column of dates; may be repeated.")]
 Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")]
 Join = Annotated[Path | None, typer.Option(help="A further table, joined by the columns that both have.")]
+Append = Annotated[Path | None, typer.Option(help="Record of a service whose corrections are further rows.")]
 Task = Annotated[str | None, typer.Option(help="regression or classification; found by default.")]
 Valid = Annotated[float | None, typer.Option(help="Share of the rows to hold out.", min=0.001, max=0.9)]
 Arch = Annotated[str | None, typer.Option(help="Network for pictures: any of torchvision.")]
@@ -62,6 +63,7 @@ def train(
     dates: Dates = None,
     drop: Drop = None,
     join: Join = None,
+    append: Append = None,
     task: Task = None,
     valid: Valid = None,
     arch: Arch = None,
