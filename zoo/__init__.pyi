@@ -19,6 +19,8 @@ from .ensemble import Ensemble as Ensemble
 from .folds import CrossValidation as CrossValidation
 from .folds import cross_validate as cross_validate
 from .learner import Learner as Learner
+from .storage.exporting.check_export import check_export as check_export
+from .storage.exporting.program_file import load_program as load_program
 from .storage.load_learner import load_learner as load_learner
 from .storage.prepared import load_data as load_data
 from .storage.registry import register_model as register_model
