@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tests.core.exported import both_files, by_onnx, session_of
+from zoo import Learner
 from zoo.storage.exporting.graph import graph_of
 from zoo.storage.exporting.onnx_file import write_onnx
 from zoo.storage.exporting.program_file import load_program, traced
@@ -152,29 +153,43 @@ def test_exporting_leaves_the_model_and_its_state_alone(tmp_path):
 
 
 class OwnNetwork(nn.Module):
-    """Reads packed texts in both directions, as many write it by hand."""
+    """Reads texts in both directions, as many write it by hand."""
 
-    def __init__(self, n_words, n_out):
+    def __init__(self, n_words, n_out, kind, packed=False):
         super().__init__()
         self.embedding = nn.Embedding(n_words, 6)
-        self.recurrent = nn.LSTM(6, 5, batch_first=True, bidirectional=True)
+        self.recurrent = kind(6, 5, num_layers=2, batch_first=True, bidirectional=True)
         self.out = nn.Linear(10, n_out)
+        self.packed = packed
 
     def forward(self, ids, lengths):
-        packed = nn.utils.rnn.pack_padded_sequence(
-            self.embedding(ids), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        _, (hidden, _) = self.recurrent(packed)
-        return self.out(torch.cat([hidden[0], hidden[1]], 1))
+        x = self.embedding(ids)
+        if self.packed:
+            x = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            return self.out(
+                nn.utils.rnn.pad_packed_sequence(self.recurrent(x)[0], batch_first=True)[0].mean(1)
+            )
+        x, _ = self.recurrent(x)
+        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        return self.out((x * real[..., None]).sum(1) / lengths[:, None])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_own_networks_of_two_directions_read_any_length(kind, tmp_path):
+    data = TextData.from_texts(Field(tokenize="whitespace"), PAIR, bs=4, seed=0)
+    torch.manual_seed(0)
+    model = OwnNetwork(data.nt, 2, kind)
+    learn = Learner(data, model, device="cpu", progress=False, seed=0)
+    learn.fit(1e-2, 1)
+    both_files(learn, tmp_path)
+    assert type(model.recurrent) is kind
 
 
 def test_what_an_exporter_cannot_take_is_refused_in_one_line(tmp_path):
-    from zoo import Learner
-
     data = TextData.from_texts(Field(tokenize="whitespace"), PAIR, bs=4, seed=0)
-    learn = Learner(data, OwnNetwork(data.nt, 2), device="cpu", progress=False)
+    learn = Learner(data, OwnNetwork(data.nt, 2, nn.LSTM, packed=True), device="cpu", progress=False)
     for export in (learn.export_onnx, learn.export_program):
-        with pytest.raises(TypeError, match="OwnNetwork can't be exported as a graph") as caught:
+        with pytest.raises(TypeError, match=r"OwnNetwork can't be exported as a graph: .*packed") as caught:
             export(tmp_path / "own")
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

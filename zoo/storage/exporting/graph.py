@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from zoo._version import __version__
 from zoo.data.ports import Port, ports_of
+from zoo.storage.exporting.recurrent import with_loops
+from zoo.storage.exporting.refusal import refusal
 
 ROWS, TOKENS = 3, 5
 """Sizes with which graphs are traced; no graph keeps them."""
@@ -162,7 +164,7 @@ def graph_of(
     ports = [part for part in inputs if isinstance(part, Port)]
     ports = ports if len(ports) == len(inputs) else ports_of(inputs)
     own = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    rewritten = own.as_graph(ports) if isinstance(own, Rewriting) else Rewritten(own, ports)
+    rewritten = own.as_graph(ports) if isinstance(own, Rewriting) else Rewritten(with_loops(own), ports)
     finish = Finish() if finish is None else finish
     module = Answering(rewritten.module, rewritten.inputs, len(rewritten.further), finish)
     module = _apart(module.cpu().eval())
@@ -190,6 +192,9 @@ def _apart(model: Answering) -> Answering:
 
 def _axes(graph: Graph, named: tuple[str | int, ...]) -> list[str | int]:
     """The axes of the answer: named ones first, then the sizes that it has."""
-    with torch.no_grad():
-        shape = graph.module(*graph.drawn())[0].shape
+    try:
+        with torch.no_grad():
+            shape = graph.module(*graph.drawn())[0].shape
+    except Exception as error:
+        raise refusal(graph.name, error) from error
     return [*named, *shape[len(named) :]]

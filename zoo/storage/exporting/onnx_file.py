@@ -10,8 +10,9 @@ import torch
 
 from zoo.storage.exporting.graph import Graph
 from zoo.storage.exporting.needed import needed
-from zoo.storage.exporting.program_file import traced, why
+from zoo.storage.exporting.program_file import traced
 from zoo.storage.exporting.proof import onnx_session, prove
+from zoo.storage.exporting.refusal import refusal
 from zoo.storage.files import atomic_write
 
 LARGEST = 2_000_000_000
@@ -46,7 +47,7 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
             output_names=outputs,
         )
     except Exception as error:
-        raise TypeError(f"{graph.name} can't be written as ONNX: {why(error)}") from error
+        raise refusal(graph.name, error, "written as ONNX") from error
     for node in found.model.graph.all_nodes():
         node.metadata_props.clear()  # what the tracer saw, with folders of this machine
     _name_axes(found.model, graph)
@@ -63,7 +64,7 @@ def _runner(path: Path, graph: Graph) -> Callable[..., list[Any]]:
     try:
         session = onnx_session(path)
     except Exception as error:
-        raise TypeError(f"{graph.name} can't be written as ONNX: {why(error)}") from error
+        raise refusal(graph.name, error, "written as ONNX") from error
     names = [port.name for port in graph.inputs]
     return lambda *inputs: session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})
 

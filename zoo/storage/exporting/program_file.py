@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from zoo.storage.exporting.graph import Graph
 from zoo.storage.exporting.proof import prove
+from zoo.storage.exporting.refusal import refusal
 from zoo.storage.files import atomic_write
 
 TOLD = "zoo.json"
@@ -37,7 +37,7 @@ def traced(graph: Graph) -> ExportedProgram:
         with torch.no_grad():
             program = torch.export.export(graph.module, graph.drawn(), dynamic_shapes=(shapes,))
     except Exception as error:
-        raise TypeError(f"{graph.name} can't be exported as a graph: {why(error)}") from error
+        raise refusal(graph.name, error) from error
     program.example_inputs = None  # they may be rows of the user's
     for part in program.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
@@ -71,24 +71,3 @@ def load_program(path: str | Path) -> tuple[ExportedProgram, dict[str, Any]]:
     with Path(path).open("rb") as file:
         program = torch.export.load(file, extra_files=extra)
     return program, json.loads(extra[TOLD] or "{}")
-
-
-def why(error: Exception) -> str:
-    """What an exporter says, in one line; where it fixes a size that must be free, that.
-
-    Example:
-        >>> fixed = "You marked rows as dynamic but your code specialized it to be a constant (3)"
-        >>> why(ValueError(fixed))
-        'its code is for 3 rows only: sizes must not pass through len(), int() or a loop of Python'
-    """
-    fixed = _FIXED.search(str(error))
-    if fixed:
-        return (
-            f"its code is for {fixed[2]} {fixed[1]} only: sizes must not pass through len(), int() or a loop "
-            "of Python"
-        )
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-_FIXED = re.compile(r"You marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)")

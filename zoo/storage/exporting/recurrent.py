@@ -6,10 +6,11 @@ Traced as they are, the kernels of PyTorch are unrolled: a graph would be of the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def scanned(
@@ -71,3 +72,93 @@ def _rnn(carried: Tensor, part: Tensor, weight: Tensor, bias: Tensor) -> list[Te
 
 
 _STEPS: dict[str, Callable[..., list[Tensor]]] = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
+
+
+class Looped(nn.Module):
+    """An `nn.LSTM`, `nn.GRU` or `nn.RNN` (tanh), of one direction or two, as loops; called as they are.
+
+    Args:
+        layer: its weights are used, not copied.
+
+    Example:
+        >>> layer = nn.LSTM(3, 5, num_layers=2, bidirectional=True).eval()
+        >>> x = torch.randn(6, 4, 3)
+        >>> with torch.no_grad():
+        ...     torch.allclose(Looped(layer)(x)[0], layer(x)[0], atol=1e-6)
+        True
+    """
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.num_layers = (
+            layer.input_size,
+            layer.hidden_size,
+            layer.num_layers,
+        )
+        self.bidirectional, self.batch_first = layer.bidirectional, layer.batch_first
+        self.kind = KINDS[type(layer)]
+        self.directions = 2 if layer.bidirectional else 1
+        for name, weight in layer.named_parameters():
+            self.register_parameter(name, weight)
+        self.register_buffer(
+            "no_bias", next(layer.parameters()).detach().new_zeros(GATES[self.kind] * layer.hidden_size)
+        )
+        self.bias = layer.bias
+
+    def flatten_parameters(self) -> None:
+        """There is nothing to do here."""
+
+    def forward(self, x: Any, state: Any = None) -> tuple[Tensor, Any]:
+        if not isinstance(x, Tensor) or x.ndim != 3:
+            raise TypeError("recurrent layers are exported for padded batches, not for packed sequences")
+        x = x if self.batch_first else x.transpose(0, 1)
+        if state is None:
+            given = [self._zeros(x) for _ in range(2 if self.kind == "lstm" else 1)]
+        else:
+            given = list(state) if self.kind == "lstm" else [state]
+        last: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            outs = []
+            for direction in range(self.directions):
+                before = [part[layer * self.directions + direction] for part in given]
+                out, after = scanned(
+                    self.kind, x.flip(1) if direction else x, before, self._weights(layer, direction)
+                )
+                outs.append(out.flip(1) if direction else out)
+                last.append(after)
+            x = torch.cat(outs, -1)
+        ends = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+        return x if self.batch_first else x.transpose(0, 1), ends if self.kind == "lstm" else ends[0]
+
+    def _zeros(self, x: Tensor) -> Tensor:
+        return x.new_zeros(self.num_layers * self.directions, x.shape[0], self.hidden_size)
+
+    def _weights(self, layer: int, direction: int) -> list[Tensor]:
+        end = f"l{layer}{'_reverse' if direction else ''}"
+        weights = [self.get_parameter(f"weight_{part}_{end}") for part in ("ih", "hh")]
+        return weights + [
+            self.get_parameter(f"bias_{part}_{end}") if self.bias else self.get_buffer("no_bias")
+            for part in ("ih", "hh")
+        ]
+
+
+def with_loops(model: nn.Module) -> nn.Module:
+    """The model with its recurrent layers as loops, changed in place; those of other kinds stay."""
+    for parent in list(model.modules()):
+        for name, part in list(parent.named_children()):
+            if _can_loop(part):
+                setattr(parent, name, Looped(part))  # type: ignore[arg-type]
+    return Looped(model) if _can_loop(model) else model  # type: ignore[arg-type]
+
+
+KINDS: dict[type, str] = {nn.LSTM: "lstm", nn.GRU: "gru", nn.RNN: "rnn"}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def _can_loop(part: nn.Module) -> bool:
+    return (
+        isinstance(part, nn.RNNBase)
+        and type(part) in KINDS
+        and not part.proj_size
+        and getattr(part, "nonlinearity", "tanh") == "tanh"
+    )
