@@ -126,6 +126,8 @@ def test_files_hold_no_rows_no_folders_and_no_pickle(learn, tmp_path):
     with zipfile.ZipFile(program) as file:
         members = {name: file.read(name) for name in file.namelist()}
     assert not [name for name, held in members.items() if held[:1] == b"\x80" and held.rstrip()[-1:] == b"."]
+    assert b"stack_trace" not in onnx_path.read_bytes()
+    assert b"pkg.torch" not in onnx_path.read_bytes()
     assert [len(held) for name, held in members.items() if "sample_inputs" in name] in ([], [0])
     for held in (*members.values(), onnx_path.read_bytes()):
         assert not [name for name in names if name.encode() in held]

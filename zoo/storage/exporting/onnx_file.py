@@ -49,7 +49,7 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
     except Exception as error:
         raise refusal(graph.name, error, "written as ONNX") from error
     for node in found.model.graph.all_nodes():
-        node.metadata_props.clear()  # what the tracer saw, with folders of this machine
+        node.metadata_props.clear()  # what the tracer saw
     _name_axes(found.model, graph)
     found.model.metadata_props.update(graph.metadata())
     found.model.producer_name = "zoo"
