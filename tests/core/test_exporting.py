@@ -25,6 +25,7 @@ from zoo.storage.exporting.graph import graph_of
 from zoo.storage.exporting.of_learner import graph_of_learner
 from zoo.storage.exporting.onnx_file import write_onnx
 from zoo.storage.exporting.program_file import load_program, traced, write_program
+from zoo.storage.exporting.proof import prove
 from zoo.storage.registry import registered_models
 
 for _point in entry_points(group="zoo.domains"):
@@ -220,6 +221,31 @@ def test_errors_are_one_line_and_leave_no_file(learn, tmp_path, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'zoo\[export\]'"):
         learn.export_onnx(tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+class Liar(nn.Module):
+    """Answers otherwise where it is traced."""
+
+    def forward(self, x):
+        return x + 1 if torch.compiler.is_exporting() else x
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(tmp_path):
+    learn = zoo.Learner(zoo.ModelData(None), Liar(), device="cpu", loss_fn=nn.MSELoss(), layer_groups=[[]])
+    for export, what in ((learn.export_onnx, "ONNX"), (learn.export_program, "a program")):
+        with pytest.raises(
+            TypeError, match=f"Liar can't be exported as {what}: for 1 rows its output values is off"
+        ):
+            export(tmp_path / "liar", inputs=(torch.randn(4, 2),))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(lambda x: [x * torch.nan], "off"), (lambda x: [x[:, :1]], "shape")]
+)
+def test_what_is_no_number_or_of_another_shape_is_no_answer(answer, told):
+    with pytest.raises(TypeError, match=told):
+        prove(graph_of(nn.Identity(), (torch.ones(2, 3),)), answer, "ONNX")
 
 
 def test_a_batch_tells_what_data_without_rows_do_not(tmp_path):

@@ -48,8 +48,7 @@ def write_onnx(graph: Graph, path: str | Path) -> Path:
         )
     except Exception as error:
         raise refusal(graph.name, error, "written as ONNX") from error
-    for node in found.model.graph.all_nodes():
-        node.metadata_props.clear()  # what the tracer saw
+    _forget_tracing(found.model)
     _name_axes(found.model, graph)
     found.model.metadata_props.update(graph.metadata())
     found.model.producer_name = "zoo"
@@ -67,6 +66,15 @@ def _runner(path: Path, graph: Graph) -> Callable[..., list[Any]]:
         raise refusal(graph.name, error, "written as ONNX") from error
     names = [port.name for port in graph.inputs]
     return lambda *inputs: session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})
+
+
+def _forget_tracing(model: Any) -> None:
+    """Removes what the tracer tells of the code that it saw, which may be larger than the weights."""
+    nodes = list(model.graph.all_nodes())
+    values = [*model.graph.inputs, *model.graph.initializers.values()]
+    values += [value for node in nodes for value in node.outputs]
+    for part in (model, model.graph, *nodes, *values):
+        part.metadata_props.clear()
 
 
 def _name_axes(model: Any, graph: Graph) -> None:
