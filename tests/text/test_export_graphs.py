@@ -194,3 +194,17 @@ def test_what_an_exporter_cannot_take_is_refused_in_one_line(tmp_path):
             export(tmp_path / "own")
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_come_with_their_thresholds(tmp_path):
+    texts = ["good film", "bad film", "good bad", "film"] * 10
+    labels = [["p"], ["n"], ["p", "n"], []] * 10
+    data = TextData.from_texts(Field(tokenize="whitespace"), (texts, labels), (texts, labels), bs=8, seed=0)
+    learn = data.get_model(None, 8, 8, 1, device="cpu", progress=False, seed=0)
+    learn.fit(2e-2, 3)
+    learn.calibrate()
+    path, _ = both_files(learn, tmp_path)
+    told = session_of(path).get_modelmeta().custom_metadata_map
+    assert told["activation"] == "sigmoid"
+    assert json.loads(told["thresholds"]) == pytest.approx(list(learn.calibration.thresholds))
+    assert len(learn.calibration.thresholds) == 2
