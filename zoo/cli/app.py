@@ -97,7 +97,8 @@ def train(
     """
     from dataclasses import replace
 
-    from zoo.cli.training import as_command, make_plan, read_run
+    from zoo.cli.planning import make_plan
+    from zoo.cli.training import as_command, read_run
     from zoo.cli.training import train as run
 
     console = Console(as_json)
@@ -167,8 +168,8 @@ def lr_find(
     """Find a learning rate for what lies at PATH, and train nothing."""
     import tempfile
 
+    from zoo.cli.planning import make_plan, script_of
     from zoo.cli.script import load_script
-    from zoo.cli.training import make_plan, script_of
 
     console = Console(as_json)
     plan = make_plan(path, wishes(dict(locals()))).with_(lr=1.0)
