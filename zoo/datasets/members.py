@@ -183,6 +183,7 @@ class _Zip(Archive):
         self.file = file
 
     def _listed(self) -> Iterator[tuple[str, bool, int, Any]]:
+        self.limits.check(self.path, self.packed, len(self.file.infolist()), 0)
         for info in self.file.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -206,6 +207,8 @@ class _Tar(Archive):
                 kind = "a link" if info.issym() or info.islnk() else "neither a file nor a folder"
                 raise DatasetError(f"{self.path} holds {info.name!r}, {kind}: refused")
             yield info.name, info.isdir(), info.size, info
+        if self.stream.last != bytes(512):  # tarfile stops at broken headers as if it were the end
+            raise tarfile.ReadError("it ends without an end")
         while self.stream.read(_CHUNK):  # to its end, so that its checksum is looked at
             pass
 
@@ -222,7 +225,7 @@ class _Guarded:
     """
 
     def __init__(self, path: Path, limits: Limits, stream: Any) -> None:
-        self.path, self.limits, self.stream = path, limits, stream
+        self.path, self.limits, self.stream, self.last = path, limits, stream, b""
         packed = path.stat().st_size
         headers = 1024 * limits.members  # of each: its header, and what fills up the last block
         self.packed = packed
@@ -231,9 +234,9 @@ class _Guarded:
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _CHUNK:
             raise DatasetError(f"{self.path} has a header of {size:,} bytes: refused")
-        data = self.stream.read(size)
+        self.last = self.stream.read(size)
         self._check(self.stream.tell())
-        return data
+        return self.last
 
     def seek(self, place: int, whence: int = 0) -> int:
         if whence == 0:
@@ -286,7 +289,9 @@ def damage_named(path: Path) -> Iterator[None]:
         raise
     except NotImplementedError as error:  # a method or version that zipfile does not know
         raise DatasetError(f"{path} cannot be unpacked ({error}): unpack it by hand") from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the content
+            raise
         raise DatasetError(
             f"{path} is damaged or no archive ({error}): remove it and get it again"
         ) from error
