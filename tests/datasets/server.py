@@ -70,8 +70,7 @@ def serving() -> Iterator[Server]:
             self.end_headers()
             cut = fault.get("stop")
             self.wfile.write(body if cut is None else body[:cut])
-            if cut is not None or fault.get("length", 0) != 0 or fault.get("length", 0) is None:
-                self.close_connection = True
+            self.close_connection = True
 
         def log_message(self, *args) -> None:
             pass

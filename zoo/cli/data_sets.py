@@ -43,7 +43,13 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
     console.table(
         ["name", "size", "here", "about", "terms"],
         [
-            [row["name"], _size(row["bytes"], row["by_hand"]), row["here"] or "", row["about"], row["terms"]]
+            [
+                row["name"],
+                _size(row["bytes"], row["by_hand"]),
+                "yes" if row["here"] else "",
+                row["about"],
+                row["terms"],
+            ]
             for row in rows
         ],
     )

@@ -101,15 +101,25 @@ class _Part:
 
     def finish(self, target: Path) -> Path:
         """Name it what it is; the note beside it says that it was not put there by hand."""
-        downloaded_mark(target).write_text(self.origin.read_text() if self.origin.exists() else "")
+        downloaded_mark(target).write_text(_stamp(self.path), encoding="utf8")
         self.path.replace(target)
         self.origin.unlink(missing_ok=True)
         return target
 
 
 def downloaded_mark(path: Path) -> Path:
-    """The note beside a downloaded file, by which it is known not to have been put there by hand."""
+    """Where the note beside a downloaded file lies, which tells that it was not put there by hand."""
     return path.with_name(f"{path.name}.downloaded")
+
+
+def is_downloaded(path: Path) -> bool:
+    """Whether a file is one that was downloaded, not one that was put there by hand."""
+    mark = downloaded_mark(path)
+    return path.is_file() and mark.is_file() and mark.read_text(encoding="utf8") == _stamp(path)
+
+
+def _stamp(path: Path) -> str:
+    return f"{path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
 def _from(session: requests.Session, url: str, file: File, part: _Part, progress: bool) -> None:

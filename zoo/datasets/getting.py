@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from zoo.datasets.downloading import Refused, check, download, downloaded_mark
+from zoo.datasets.downloading import Refused, check, download, downloaded_mark, is_downloaded
 from zoo.datasets.members import Limits, Names
 from zoo.datasets.places import home
 from zoo.datasets.records import Records
@@ -122,7 +122,7 @@ def _file(
     """A published file on this machine, and where it is from."""
     place = records.by_hand / file.name
     if place.exists():
-        if not downloaded_mark(place).exists():
+        if not is_downloaded(place):
             return place, "by hand"
         try:
             check(place, file)
@@ -179,8 +179,8 @@ def _unpacked(file: File, path: Path, fresh: Path, names: Names) -> dict[str, st
 def _clean(path: Path, by_hand: Path) -> None:
     """Remove a file that was downloaded; one that was put there by hand stays."""
     mark = downloaded_mark(path)
-    if path.parent == by_hand and mark.exists():
-        path.unlink(missing_ok=True)
+    if path.parent == by_hand and is_downloaded(path):
+        path.unlink()
         mark.unlink()
     if by_hand.is_dir() and not any(by_hand.iterdir()):
         by_hand.rmdir()

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.datasets.downloading import downloaded_mark
+from zoo.datasets.downloading import downloaded_mark, is_downloaded
 from zoo.datasets.getting import root_of, where
 from zoo.datasets.records import Records
 from zoo.datasets.registry import DatasetError, dataset
@@ -155,5 +155,5 @@ def _sum(path: Path) -> str | None:
 def _of_download(path: Path) -> list[Path]:
     """What is there of a download: half of a file, or one not unpacked yet; not one put there by hand."""
     mark = downloaded_mark(path)
-    parts = [path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")]
-    return [one for one in (*parts, *((path, mark) if mark.exists() else ())) if one.exists()]
+    parts = [path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json"), mark]
+    return [one for one in (*parts, *([path] if is_downloaded(path) else [])) if one.exists()]

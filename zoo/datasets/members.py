@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import fnmatch
 import gzip
 import lzma
@@ -290,8 +291,8 @@ def damage_named(path: Path) -> Iterator[None]:
     except NotImplementedError as error:  # a method or version that zipfile does not know
         raise DatasetError(f"{path} cannot be unpacked ({error}): unpack it by hand") from error
     except (*_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the content
-            raise
+        if isinstance(error, OSError) and (error.errno not in (None, errno.EINVAL) or error.filename):
+            raise  # of the disk, not of the content
         raise DatasetError(
             f"{path} is damaged or no archive ({error}): remove it and get it again"
         ) from error
