@@ -163,8 +163,8 @@ def lr_find(
     """Find a learning rate for what lies at PATH, and train nothing."""
     import tempfile
 
-    from zoo.cli.script import load_script
     from zoo.cli.training import make_plan, script_of
+    from zoo.cli.script import load_script
 
     console = Console(as_json)
     plan = make_plan(path, wishes(dict(locals()))).with_(lr=1.0)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from zoo.cli.plans import Choice
 
+
 _WIDE = 160
 
 

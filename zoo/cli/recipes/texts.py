@@ -13,7 +13,7 @@ from zoo.errors import some
 _LABELS = ("label", "labels", "target", "class", "sentiment", "category", "y", "topic", "rating", "stars")
 _SAMPLE = 2000
 _MOST_HELD_OUT = 2000
-_COMMON = frozenset(["the", "of", "and", "to", "in", "a", "is", "that", "it", "for", "was", "on", "with", "as", "this", "are", "be", "have", "not", "but", "at", "by"])
+_COMMON = frozenset("the of and to in a is that it for was on with as this are be have not but at by".split())
 
 
 class TextRecipe:
