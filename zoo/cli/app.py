@@ -84,13 +84,14 @@ def train(
         bool,
         typer.Option("--resume", help="Write checkpoints; the same command with the same --out goes on."),
     ] = False,
+    processes: Annotated[int, typer.Option(help="Processes that share each batch.", min=1)] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and end.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model of what lies at PATH: pictures, a table, texts or ratings.
 
-    It tells what it took each thing for, and with which option to overrule that; it ends with the metric beside
-    that of a quick model. The folder of the run holds configuration, script, history, model and report.
+    It tells what it took each thing for, and with which option to overrule that; it ends with the metric
+    beside that of a quick model. The folder of the run holds configuration, script, history, model, report.
     """
     from dataclasses import replace
 
@@ -124,7 +125,8 @@ def train(
         console.answer({"plan": plan.to_dict()})
         return
     try:
-        found = run(plan, out, console, eject=eject, command=as_command(sys.argv[1:]))
+        command = as_command(sys.argv[1:])
+        found = run(plan, out, console, eject=eject, command=command, processes=processes)
     except KeyboardInterrupt:
         raise Mendable("stopped before the end of the first epoch: nothing is kept") from None
     rows = found.pop("rows")
@@ -163,8 +165,8 @@ def lr_find(
     """Find a learning rate for what lies at PATH, and train nothing."""
     import tempfile
 
-    from zoo.cli.training import make_plan, script_of
     from zoo.cli.script import load_script
+    from zoo.cli.training import make_plan, script_of
 
     console = Console(as_json)
     plan = make_plan(path, wishes(dict(locals()))).with_(lr=1.0)
@@ -189,6 +191,7 @@ def predict(
         "predictions.csv"
     ),
     text: Text = None,
+    join: Join = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -197,7 +200,7 @@ def predict(
     from zoo.cli.predicting import predict as run
 
     console = Console(as_json)
-    found = run(open_model(model, device), source, out, text=text)
+    found = run(open_model(model, device), source, out, text=text, join=join)
     for line in found["told"]:
         console.say(f"zoo: {line}")
     console.answer(found, [f"{found['rows']:,} rows are answered in {found['out']}"])
@@ -269,7 +272,10 @@ def check(
     seed: Seed = 42,
     as_json: Json = False,
 ) -> None:
-    """Look at data before training: leaks, duplicates, contradictions. Exit code 1 where something is wrong."""
+    """Look at data before training: leaks, duplicates, contradictions.
+
+    The exit code is 1 where something is wrong.
+    """
     from zoo.cli.checking import check as run
 
     console = Console(as_json)
@@ -284,6 +290,38 @@ def info(model: ModelFile, as_json: Json = False) -> None:
     from zoo.cli.checking import info as run
 
     run(model, Console(as_json))
+
+
+@app.command()
+def serve(
+    models: Annotated[list[Path], typer.Argument(help="Exported models, or folders of runs.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than this machine's must be said.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8000,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--host-name", help="Names under which the machine may be asked; may be repeated."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Append predictions and corrections to this file, a line of JSON each."),
+    ] = None,
+    per_minute: Annotated[int | None, typer.Option(help="Requests of one client.", min=1)] = None,
+    body_mb: Annotated[float, typer.Option(help="Largest request in millions of bytes.")] = 20.0,
+    megapixels: Annotated[float, typer.Option(help="Largest picture in millions of pixels.")] = 50.0,
+    device: Device = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log nothing but what goes wrong.")] = False,
+) -> None:
+    """Serve models: JSON, the Open Inference Protocol at /v2, and a page at /."""
+    try:
+        from zoo.serving import Limits, make_app
+        from zoo.serving.run import is_loopback, open_models, run
+    except ImportError as error:
+        raise Mendable(f'zoo serve needs more packages ({error.name}): pip install "zoo[serve]"') from error
+    limits = Limits(per_minute=per_minute, body_mb=body_mb, megapixels=megapixels)
+    hosts = list(names) if names else None if is_loopback(host) else ["*"]
+    run(make_app(open_models(models, device), limits, record=record, hosts=hosts), host, port, quiet=quiet)
 
 
 @app.command()

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from zoo.cli.plans import Choice
 
-
 _WIDE = 160
 
 

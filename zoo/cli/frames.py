@@ -90,16 +90,20 @@ def pieces(file: Path, rows: int = 65_536) -> Iterator[pd.DataFrame]:
 
 
 def joined(df: pd.DataFrame, other: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The table with the columns of another one, by the columns that both have; rows stay as they are.
+    """The table with the columns of another one, by the columns that both have; see `with_columns`."""
+    return with_columns(df, read_frame(other), str(other))
+
+
+def with_columns(df: pd.DataFrame, more: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """The table with the columns of another one, and the columns that both have; rows stay as they are.
 
     Raises:
         Mendable: where they have no column in common, and where a row would match several.
     """
-    more = read_frame(other)
-    keys = [name for name in df.columns if name in more.columns]
+    keys = [column for column in df.columns if column in more.columns]
     if not keys:
-        raise Mendable(f"--join {other}: both tables must share a column; it has {some(more.columns)}")
+        raise Mendable(f"--join {name}: both tables must share a column; it has {some(more.columns)}")
     twice = int(more.duplicated(keys).sum())
     if twice:
-        raise Mendable(f"--join {other}: {twice:,} rows repeat {some(keys)}: a row would match several")
+        raise Mendable(f"--join {name}: {twice:,} rows repeat {some(keys)}: a row would match several")
     return df.merge(more, how="left", on=keys), keys

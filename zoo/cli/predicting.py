@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.cli.frames import kind_of, pieces
+from zoo.cli.frames import kind_of, pieces, read_frame, with_columns
 from zoo.cli.plans import Mendable
 from zoo.cli.recipes.pictures import pictures_in
 from zoo.cli.recipes.texts import text_column_of
@@ -36,7 +36,9 @@ def open_model(path: Path, device: str | None = None) -> Any:
     return load_learner(file, device=device)
 
 
-def predict(learn: Any, source: Path, out: Path, *, text: str | None = None) -> dict[str, Any]:
+def predict(
+    learn: Any, source: Path, out: Path, *, text: str | None = None, join: Path | None = None
+) -> dict[str, Any]:
     """Answers every input of a file or folder, piece by piece, into a CSV file.
 
     Args:
@@ -44,6 +46,7 @@ def predict(learn: Any, source: Path, out: Path, *, text: str | None = None) -> 
         source: a table, a picture or text file, or a folder of these.
         out: the CSV file; what it held is replaced once all is written.
         text: column of the texts.
+        join: a further table, joined as in training.
 
     Returns:
         How many rows were answered, and values that training never saw, by what was told of them.
@@ -51,9 +54,11 @@ def predict(learn: Any, source: Path, out: Path, *, text: str | None = None) -> 
     from zoo.storage.files import atomic_write
 
     rows, told = 0, Told()
+    more = None if join is None else read_frame(join)
     with told, atomic_write(out) as temporary, temporary.open("w", encoding="utf8", newline="") as file:
         head: list[str] | None = None
-        for piece in _inputs(learn, source, text):
+        for piece in _inputs(learn, source):
+            piece = piece if more is None else with_columns(piece, more, str(join))[0]
             answered = _answered(learn, piece, text)
             if head is None:
                 head = [str(name) for name in answered.columns]
@@ -88,7 +93,7 @@ class Told(logging.Handler):
         self._stack.close()
 
 
-def _inputs(learn: Any, source: Path, text: str | None) -> Iterator[pd.DataFrame]:
+def _inputs(learn: Any, source: Path) -> Iterator[pd.DataFrame]:
     """Frames of inputs; files are named in a column `file`."""
     if not source.exists():
         raise Mendable(f"there is nothing at {source}")

@@ -64,8 +64,10 @@ class RunFolder:
             section.metric, section.reached = metric, float(found["metrics"][metric])
             section.reference = f"{quick.name}: {quick.metrics[metric]:.4f}"
         section.add_table("on the rows held out", pd.DataFrame(rows))
-        section.add_figure("loss while training", learn.sched.plot_loss())
-        section.add_figure("rate while training", learn.sched.plot_lr())
+        if learn.sched.losses:  # none where other processes have trained
+            section.add_figure("loss while training", learn.sched.plot_loss())
+            section.add_figure("rate while training", learn.sched.plot_lr())
+        section.add_table("epochs", pd.DataFrame(learn.history))
         if getattr(learn.sched, "finder", None) is not None:
             section.add_figure("learning-rate finder", learn.sched.finder.plot())
         section.model, section.seconds = model, seconds

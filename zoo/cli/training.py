@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import subprocess
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from zoo.cli.recipes import recipe_of
 from zoo.cli.recognise import recognise
 from zoo.cli.run_folder import RunFolder, fresh_folder
 from zoo.cli.script import Running, load_script
+from zoo.cli.worker import HISTORY, WEIGHTS
 
 _NEAR = 3.0  # how far the finder may lead away from the rate that a domain's defaults were made with
 _OF_TIME = 0.8  # share of the seconds that whole epochs are planned for
@@ -35,7 +38,7 @@ def script_of(plan: Plan, folder: Path, about: str) -> str:
 
 
 def find_rate(learn: Any, plan: Plan) -> tuple[Plan, float]:
-    """The plan with a rate by the finder, and the seconds that a batch took it. The finder leaves no trace."""
+    """The plan with a rate by the finder, which leaves no trace, and the seconds that a batch took it."""
     if plan.lr is not None:
         choice = Choice("rate", f"{plan.lr:g}", "as you said", "--lr")
         return replace(plan, choices=[*plan.choices, choice]), 0.0
@@ -70,9 +73,24 @@ def within_time(learn: Any, plan: Plan, spent: float, per_batch: float) -> Plan:
 
 
 def train(
-    plan: Plan, out: Path | None, console: Console, *, eject: Path | None = None, command: str = ""
+    plan: Plan,
+    out: Path | None,
+    console: Console,
+    *,
+    eject: Path | None = None,
+    command: str = "",
+    processes: int = 1,
 ) -> dict[str, Any]:
-    """Trains a plan into a run folder; returns what it reached."""
+    """Trains a plan into a run folder; returns what it reached.
+
+    Args:
+        plan: what is trained.
+        out: the run folder; a new one by default.
+        console: where it is told.
+        eject: a further file for the script.
+        command: as the user typed it.
+        processes: that share the batches.
+    """
     started = time.perf_counter()
     folder = fresh_folder(out, plan)
     console.choices(plan.choices)
@@ -89,11 +107,28 @@ def train(
     run.write_plan(plan, text)
     if eject is not None:
         eject.write_text(text, encoding="utf8")
-    load_script(text, str(run.script)).train(learn)
+    if processes > 1:
+        in_processes(learn, folder, processes)
+    else:
+        load_script(text, str(run.script)).train(learn)
     if not learn.history:
         raise KeyboardInterrupt
     found = run.write_results(learn, plan, time.perf_counter() - started)
     return found
+
+
+def in_processes(learn: Any, folder: Path, processes: int) -> None:
+    """Trains a run folder in several processes of this machine; the learner takes what came of it.
+
+    Raises:
+        RuntimeError: where one of them failed; they have told why.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    done = subprocess.run([*command, str(processes), "-m", "zoo.cli.worker", str(folder)], check=False)
+    if done.returncode:
+        raise RuntimeError(f"one of {processes} processes ended with exit code {done.returncode}, see above")
+    learn.load(folder / "models" / WEIGHTS)
+    learn.history = json.loads((folder / HISTORY).read_text(encoding="utf8"))
 
 
 def _running(plan: Plan, folder: Path, about: str) -> Running:

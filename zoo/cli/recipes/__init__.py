@@ -1,4 +1,4 @@
-"""How each domain trains what lies somewhere: a plan in plain values, and the lines of Python it stands for."""
+"""How each domain trains what lies somewhere: a plan in plain values, and the Python it stands for."""
 
 from __future__ import annotations
 

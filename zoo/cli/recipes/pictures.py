@@ -16,7 +16,8 @@ from zoo.errors import some
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _TRAIN, _VALID = ("train", "training", "trn"), ("valid", "val", "validation", "dev", "test")
-_TINY = 64  # pixels up to which networks for small pictures are better
+_TINY, _MANY = 64, 5000  # pixels, and pictures, of which a network of their own learns more
+_SMALLEST = 96  # pixels that pretrained networks need to see something
 _PACKAGED = "efficientnet_lite0"
 _LOOKED_AT = 200
 
@@ -58,9 +59,9 @@ class PictureRecipe:
         if n < 4:
             raise Mendable(f"{path}: {n} pictures are too few to learn from")
         side = median_side(pictures)
-        tiny = side <= _TINY and wishes.arch is None
+        tiny = side <= _TINY and n >= _MANY and wishes.arch is None
         arch = wishes.arch or ("FastNet" if tiny else packaged_or("resnet34"))
-        size = wishes.size or (side if tiny else int(np.clip(32 * round(side / 32), 128, 224)))
+        size = wishes.size or (side if tiny else int(np.clip(32 * round(side / 32), _SMALLEST, 224)))
         epochs = wishes.epochs or (12 if tiny else 15)
         share = wishes.valid or 0.2
         settings |= {
@@ -96,19 +97,21 @@ class PictureRecipe:
                 "return ImageClassifierData.from_df(",
                 f"    {s['folder']!r}, {s['pictures']!r}, df, {s['bs']}, tfms,",
                 f"    get_cv_idxs(len(df), {s['valid']}, seed={seed}),",
-                f"    name_col={s['column']!r}, label_col={s['label']!r}, seed={seed},",
+                f"    id_col={s['column']!r}, label_col={s['label']!r}, seed={seed},",
                 ")",
             ]
         else:
-            held = "" if s["valid"] is None else f" val_pct={s['valid']},"
+            held = "" if s["valid"] is None else f"val_pct={s['valid']}, "
             lines += [
                 "return ImageClassifierData.from_paths(",
-                f"    {s['folder']!r}, {s['bs']}, tfms, {s['train']!r}, {s['valid_folder']!r},{held} seed={seed},",
+                f"    {s['folder']!r}, {s['bs']}, tfms, {s['train']!r}, {s['valid_folder']!r},",
+                f"    {held}seed={seed},",
                 ")",
             ]
         if tiny:
             learner = (
-                f"return ConvLearner(data, FastNet(data.c), seed={seed}, path=FOLDER, device={s['device']!r})",
+                f"return ConvLearner(data, FastNet(data.c), seed={seed}, path=FOLDER,",
+                f"                   device={s['device']!r})",
             )
         else:
             weights = "" if s["weights"] is None else f" weights={s['weights']!r},"

@@ -13,7 +13,10 @@ from zoo.errors import some
 _LABELS = ("label", "labels", "target", "class", "sentiment", "category", "y", "topic", "rating", "stars")
 _SAMPLE = 2000
 _MOST_HELD_OUT = 2000
-_COMMON = frozenset("the of and to in a is that it for was on with as this are be have not but at by".split())
+_COMMON = frozenset(
+    ("the", "of", "and", "to", "in", "a", "is", "that", "it", "for", "was", "on", "with", "as", "this", "are",
+     "be", "have", "not", "but", "at", "by")
+)  # fmt: skip
 
 
 class TextRecipe:
@@ -102,10 +105,11 @@ class TextRecipe:
             if s["valid_folder"] is None:
                 lines = [
                     *lines[:1],
-                    f"files = sorted(Path({s['folder']!r}, {s['train']!r}).glob('*/**/*.txt'))",
+                    f"folder = Path({s['folder']!r}, {s['train']!r})",
+                    "files = sorted(folder.glob('*/**/*.txt'))",
                     "df = pd.DataFrame({",
                     "    'text': [file.read_text('utf8', errors='replace') for file in files],",
-                    f"    'label': [file.relative_to(Path({s['folder']!r}, {s['train']!r})).parts[0] for file in files],",
+                    "    'label': [file.relative_to(folder).parts[0] for file in files],",
                     "})",
                     "return TextData.from_df(",
                     "    FOLDER, field, df, text='text', label='label',",

@@ -1,0 +1,143 @@
+"""`zoo train`: from what lies at a path to a run folder, and the script that gives the same."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoo import load_learner
+
+
+def test_a_table_leaves_everything_in_its_run_folder(zoo, wine, tmp_path) -> None:
+    code, out, err = zoo("train", wine, "--target", "kind", "--epochs", 8, "--out", "run")
+    assert code == 0, err
+    assert "classification: 3 different whole numbers" in err
+    assert "gradient boosting" in out
+    assert "this model" in out
+    run = tmp_path / "run"
+    assert {file.name for file in run.iterdir()} >= {
+        "config.json", "train.py", "history.csv", "metrics.json", "model.zip", "report.html"
+    }  # fmt: skip
+    assert len(pd.read_csv(run / "history.csv")) == 8
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["metrics"]["accuracy"] > 0.85
+    assert metrics["baseline"]["name"] == "gradient boosting"
+    page = (run / "report.html").read_text()
+    assert "what was taken for what" in page
+    assert "learning-rate finder" in page
+    row = pd.read_csv(wine).drop(columns="kind").iloc[0].to_dict()
+    assert load_learner(run / "model.zip", device="cpu").predict_one(row).label == "0"
+
+
+def test_the_script_and_the_configuration_give_the_same_again(asked, wine, tmp_path) -> None:
+    first = asked("train", wine, "--target", "kind", "--epochs", 4, "--out", "a", "--eject", "own.py")
+    again = asked("train", "--from", "a", "--out", "b")
+    assert again["metrics"] == first["metrics"]
+    assert again["lr"] == first["lr"]
+    script = (tmp_path / "own.py").read_text().replace(str(tmp_path / "a"), str(tmp_path / "c"))
+    (tmp_path / "own.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "own.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert f"'accuracy': {first['metrics']['accuracy']}" in done.stdout
+    assert (tmp_path / "c" / "model.zip").exists()
+
+
+def test_ratings(asked, ratings) -> None:
+    found = asked("train", ratings, "--epochs", 4, "--out", "run", "--bs", 64)
+    assert found["domain"] == "ratings"
+    assert found["metrics"]["rmse"] < 0.9
+    lists = asked("recommend", "run", 1, 2, "-n", 3)["lists"]
+    assert [(row["user"], row["rank"]) for row in lists] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert all(row["item"] % 2 == row["user"] % 2 for row in lists)
+
+
+def test_texts_in_folders(asked, reviews) -> None:
+    found = asked("train", reviews, "--epochs", 1, "--out", "run")
+    assert found["domain"] == "text"
+    assert found["metrics"]["accuracy"] > 0.9
+
+
+def test_small_pictures(asked, pictures) -> None:
+    found = asked("train", pictures, "--epochs", 3, "--out", "run")
+    assert found["domain"] == "image"
+    assert found["metrics"]["accuracy"] > 0.9
+    assert found["baseline"]["name"].startswith("logistic regression")
+    assert asked("predict", "run", pictures / "dark", "-o", "out.csv")["rows"] == 30
+    assert (pd.read_csv("out.csv")["prediction"] == "dark").mean() > 0.9
+
+
+def test_many_tiny_pictures_get_a_network_of_their_own(asked, pictures, monkeypatch) -> None:
+    monkeypatch.setattr("zoo.cli.recipes.pictures._MANY", 10)
+    found = asked("train", pictures, "--epochs", 12, "--lr", 0.01, "--out", "run")
+    assert found["metrics"]["accuracy"] > 0.6
+
+
+def test_a_table_of_pictures(asked, pictures, tmp_path) -> None:
+    files = sorted(pictures.rglob("*.png"))
+    frame = pd.DataFrame({"picture": [f"{file.parent.name}/{file.name}" for file in files]})
+    table = pictures / "labels.csv"
+    frame.assign(light=[file.parent.name == "bright" for file in files]).to_csv(table, index=False)
+    try:
+        found = asked("train", table, "--epochs", 3, "--out", "run")
+    finally:
+        table.unlink()
+    assert found["domain"] == "image"
+    assert found["metrics"]["accuracy"] > 0.9
+
+
+def test_a_table_joined_with_another(asked, wine, tmp_path) -> None:
+    df = pd.read_csv(wine)
+    shop = np.arange(len(df)) % 10
+    left = df[["alcohol", "kind"]].assign(shop=shop, when=pd.date_range("2021-01-01", periods=len(df)))
+    left.to_csv("left.csv", index=False)
+    pd.DataFrame({"shop": range(10), "town": [f"t{number % 3}" for number in range(10)]}).to_csv("shops.csv")
+    found = asked(
+        "train", "left.csv", "--join", "shops.csv", "--target", "kind", "--epochs", 2, "--out", "run"
+    )
+    script = (tmp_path / "run" / "train.py").read_text()
+    assert "how=\"left\", on=['shop']" in script
+    assert found["domain"] == "table"
+    left.drop(columns="kind").to_csv("new.csv", index=False)
+    answered = asked("predict", "run", "new.csv", "--join", "shops.csv", "-o", "answers.csv")
+    assert answered["rows"] == len(df)
+
+
+def test_two_processes_train_a_run(asked, wine) -> None:
+    found = asked("train", wine, "--target", "kind", "--epochs", 3, "--processes", 2, "--out", "run")
+    assert found["epochs"] == 3
+    assert found["metrics"]["accuracy"] > 0.6
+
+
+def test_a_time_is_kept(asked, zoo, wine) -> None:
+    found = asked("train", wine, "--target", "kind", "--epochs", 100_000, "--seconds", 8, "--out", "run")
+    assert 1 <= found["epochs"] < 100_000
+    code, _, err = zoo("train", wine, "--target", "kind", "--seconds", 0)
+    assert code == 2
+    assert "--seconds" in err
+
+
+def test_an_interrupted_run_goes_on(asked, zoo, wine, tmp_path, monkeypatch) -> None:
+    """Ctrl-C in the third epoch keeps the best so far; the same command goes on and ends as without it."""
+    from zoo.callbacks import EarlyStopping
+
+    options = ("train", wine, "--target", "kind", "--epochs", 4, "--lr", 0.002)
+    whole = asked(*options, "--out", "whole")
+    after = EarlyStopping.after_epoch
+
+    def interrupted(self, state):
+        after(self, state)
+        if state.epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EarlyStopping, "after_epoch", interrupted)
+        kept = asked(*options, "--out", "cut", "--resume")
+    assert kept["epochs"] == 2
+    assert (tmp_path / "cut" / "model.zip").exists()
+    found = asked(*options, "--out", "cut", "--resume")
+    assert found["epochs"] == 4
+    assert found["metrics"] == pytest.approx(whole["metrics"], rel=1e-6)

@@ -1,0 +1,70 @@
+"""Predictions and corrections of a service, a line of JSON each."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+_REMEMBERED = 10_000
+
+
+class Record:
+    """Appends to a file what was asked and answered, and what people corrected.
+
+    Args:
+        path: the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[str, Any]] = OrderedDict()
+
+    def prediction(self, model: str, domain: Any, given: Any, found: Any) -> str | None:
+        """Keeps a prediction; returns its id, None where nothing is kept."""
+        if self.path is None:
+            return None
+        number = secrets.token_hex(8)
+        with self._lock:
+            self._known[number] = (model, given)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._write({"id": number, "model": model, "kind": domain.kind, "input": given, "answer": found})
+        return number
+
+    def correction(self, model: str, number: str, truth: Any) -> bool:
+        """Keeps what an answer should have been; False for an id that is not known."""
+        with self._lock:
+            known = self._known.get(number)
+        if known is None or known[0] != model:
+            return False
+        self._write({"id": number, "model": model, "input": known[1], "truth": truth})
+        return True
+
+    def _write(self, line: dict[str, Any]) -> None:
+        told = json.dumps({"time": round(time.time(), 3), **line}, default=str)
+        with self._lock, Path(self.path or "").open("a", encoding="utf8") as file:
+            file.write(told + "\n")
+
+
+def read_corrections(path: Path) -> list[dict[str, Any]]:
+    """The corrected inputs of a record, the last correction of each: {"model", "input", "truth"}.
+
+    Raises:
+        ValueError: for a file that is none, by its line.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    with path.open(encoding="utf8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                one = json.loads(line)
+                if "truth" in one:
+                    found[one["id"]] = {name: one[name] for name in ("model", "input", "truth")}
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: it is no line of a record ({error})") from error
+    return list(found.values())
