@@ -65,8 +65,7 @@ def serving() -> Iterator[Server]:
                 self.send_header(key, value)
             if fault.get("length", 0) is not None:
                 self.send_header("Content-Length", str(fault.get("length", len(body))))
-            else:
-                self.send_header("Connection", "close")
+            self.send_header("Connection", "close")
             self.end_headers()
             cut = fault.get("stop")
             self.wfile.write(body if cut is None else body[:cut])

@@ -116,6 +116,22 @@ def test_the_next_call_goes_on_where_the_last_one_gave_up(server, fruit, tmp_pat
     assert kept(tmp_path) == whole(tmp_path)
 
 
+def test_every_new_byte_gives_new_patience(server, fruit, tmp_path):
+    server.faults = [{"stop": 20_000}] * 12
+    get("fruit", tmp_path)
+    assert server.ranges[1:] == [f"bytes={20_000 * n}-" for n in range(1, 13)]
+    assert kept(tmp_path) == whole(tmp_path)
+
+
+def test_another_part_than_the_one_asked_for_is_not_appended(server, fruit, tmp_path):
+    fruit(size=None, sha256=None)
+    wrong = {"status": 206, "headers": {"Content-Range": f"bytes 0-{len(ZIP) - 1}/{len(ZIP)}"}}
+    server.faults = [{"stop": 1000}, wrong]
+    get("fruit", tmp_path)
+    assert server.ranges == [None, "bytes=1000-", None]
+    assert kept(tmp_path) == whole(tmp_path)
+
+
 def test_a_server_without_ranges_sends_it_all_again(server, fruit, tmp_path):
     server.always = {"ranges": False}
     server.faults = [{"stop": 100_000}, {"stop": 200_000}]
@@ -392,8 +408,10 @@ def test_several_processes_at_once_fetch_it_once(server, fruit, tmp_path):
         for _ in range(4)
     ]
     for process in processes:
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     for process in processes:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     answers = [process.communicate(timeout=60)[0] for process in processes]
