@@ -279,7 +279,7 @@ def _reason(error: BaseException) -> str:
     inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException):
         return _reason(inner)
-    text = re.sub(r"<[^>]*>: ?|\(?<[^>]*>,? ?", "", str(error)).strip("()' ")
+    text = re.sub(r"<[^>]*>[:,]? ?|^\w+\([^()]*\): ", "", str(error)).strip("' ")
     return text or type(error).__name__
 
 
