@@ -297,6 +297,34 @@ def test_the_first_download_is_trusted_and_holds(server, fruit, tmp_path):
     assert (get("fruit", tmp_path) / "train" / "a.txt").read_text() == "gamma"
 
 
+def test_a_download_that_cannot_be_unpacked_is_not_kept(server, fruit, tmp_path):
+    """The server says nothing of lengths, so only the archive tells that half of it is missing."""
+    fruit(size=None, sha256=None)
+    server.faults = [{"length": None, "stop": len(ZIP) // 2}]
+    with pytest.raises(DatasetError, match=r"damaged .*\(that download is removed\)"):
+        get("fruit", tmp_path)
+    assert kept(tmp_path) == {}
+    get("fruit", tmp_path)
+    assert len(server.requests) == 2
+    assert kept(tmp_path) == whole(tmp_path)
+
+
+def test_without_a_checksum_nothing_comes_over_an_open_line(server, fruit, tmp_path, monkeypatch):
+    """A publisher's https address that leads to an http one."""
+    plain = downloading.requests.Session.get
+
+    def secure(session, url, **options):
+        return plain(session, url.replace("https://publisher.example", server.url), **options)
+
+    monkeypatch.setattr(downloading.requests.Session, "get", secure)
+    fruit(urls=("https://publisher.example/fruit.zip",), sha256=None)
+    with pytest.raises(DatasetError, match="which is not encrypted"):
+        get("fruit", tmp_path)
+    fruit(urls=("https://publisher.example/fruit.zip",))
+    get("fruit", tmp_path)
+    assert kept(tmp_path) == whole(tmp_path)
+
+
 def test_an_md5_tells_damage(server, fruit, tmp_path):
     fruit(sha256=None, md5=hashlib.md5(ZIP).hexdigest())
     server.faults = [{"body": ZIP[:-1] + b"X"}]

@@ -11,7 +11,9 @@ import typer
 from zoo.cli.console import Console
 
 data_app = typer.Typer(
-    help="Fetch, verify and remove the public data sets of the examples.", no_args_is_help=True
+    help="Fetch, verify and remove the public data sets of the examples.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(help="Of the data set, as `zoo data list` has it.")]

@@ -177,6 +177,8 @@ def _piece(session: requests.Session, url: str, file: File, part: _Part, bar: tq
             if same:
                 headers["If-Range"] = known["validator"]
     with _answer(session, url, headers) as answer:
+        if file.sha256 is None and url.startswith("https:") and not answer.url.startswith("https:"):
+            raise Refused(f"{url} leads to {answer.url}, which is not encrypted, and no checksum is known")
         start, total = _begins(answer, url, have if headers else 0, part)
         if answer.status_code == 416:  # it is all there
             return

@@ -103,7 +103,12 @@ def _fetched(wanted: Dataset, target: Path, records: Records, mirror: str | None
     with appearing(target) as fresh:
         names = Names()
         for file, path in files:
-            contents |= _unpacked(file, path, fresh, names)
+            try:
+                contents |= _unpacked(file, path, fresh, names)
+            except DatasetError as error:
+                if not _clean(path, records.by_hand):
+                    raise
+                raise DatasetError(f"{error} (that download is removed)") from error
         missing = [part for part in wanted.holds if not (fresh / part).exists()]
         if missing:
             raise DatasetError(
@@ -176,14 +181,15 @@ def _unpacked(file: File, path: Path, fresh: Path, names: Names) -> dict[str, st
     return copy_into(path, fresh, names)
 
 
-def _clean(path: Path, by_hand: Path) -> None:
-    """Remove a file that was downloaded; one that was put there by hand stays."""
-    mark = downloaded_mark(path)
-    if path.parent == by_hand and is_downloaded(path):
+def _clean(path: Path, by_hand: Path) -> bool:
+    """Remove a file that was downloaded; one that was put there by hand stays. Whether it was removed."""
+    removed = path.parent == by_hand and is_downloaded(path)
+    if removed:
         path.unlink()
-        mark.unlink()
+        downloaded_mark(path).unlink()
     if by_hand.is_dir() and not any(by_hand.iterdir()):
         by_hand.rmdir()
+    return removed
 
 
 def _by_hand(wanted: Dataset, file: File, records: Records, reason: str) -> str:
