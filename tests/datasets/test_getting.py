@@ -116,6 +116,17 @@ def test_the_next_call_goes_on_where_the_last_one_gave_up(server, fruit, tmp_pat
     assert kept(tmp_path) == whole(tmp_path)
 
 
+@pytest.mark.parametrize("length", [None, 40])
+def test_a_page_that_asks_for_a_password_does_not_cost_what_was_fetched(server, fruit, tmp_path, length):
+    page = b"<html>Welcome to our hotel, log in, please</html>"[:40]
+    server.faults = [{"stop": 200_000}, {"body": page, "length": length, "ranges": False}]
+    with pytest.raises(DatasetError, match="a web page"):
+        get("fruit", tmp_path)
+    get("fruit", tmp_path)
+    assert server.ranges == [None, "bytes=200000-", "bytes=200000-"]
+    assert kept(tmp_path) == whole(tmp_path)
+
+
 def test_every_new_byte_gives_new_patience(server, fruit, tmp_path):
     server.faults = [{"stop": 20_000}] * 12
     get("fruit", tmp_path)

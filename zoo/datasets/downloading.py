@@ -7,6 +7,7 @@ half a file, nor does it look at what an archive holds before unpacking it in pl
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import re
@@ -182,8 +183,13 @@ def _piece(session: requests.Session, url: str, file: File, part: _Part, bar: tq
         start, total = _begins(answer, url, have if headers else 0, part)
         if answer.status_code == 416:  # it is all there
             return
+        chunks = _chunks(answer)
+        first = next(chunks, b"")
+        if (
+            start == 0 and file.kind != "plain"
+        ):  # what is there already is kept: a hotel may ask for a password
+            _refuse_page(url, first)
         if file.size is not None and total is not None and total != file.size:
-            part.drop()
             raise Refused(f"{url} gives another file: {total:,} bytes instead of {file.size:,}")
         if start == 0:
             part.begin(url, _validator(answer))
@@ -193,9 +199,7 @@ def _piece(session: requests.Session, url: str, file: File, part: _Part, bar: tq
         bar.refresh()
         place = start
         with errors_name(part.path), part.path.open("ab") as target:
-            for data in _chunks(answer):
-                if place == 0 and file.kind != "plain":
-                    _refuse_page(url, data)
+            for data in itertools.chain([first], chunks):
                 place += len(data)
                 if file.size is not None and place > file.size:
                     part.drop()
