@@ -278,6 +278,7 @@ class Learner(Settings, Trials, Switches, Looking):
         learn._activation = Activation(**archive.config["activation"])
         if "calibration" in archive.config:  # older archives have none
             learn.calibration = Calibration.from_dict(archive.config["calibration"])
+        learn.trained_as = archive.config.get("record")
         learn.model.eval()
         return learn
 

@@ -104,3 +104,18 @@ def test_a_language_model_goes_on(asked, tmp_path) -> None:
     found = asked("generate", "words.zip", "the cat", "-n", 5, "--seed", 1)
     assert found["text"].startswith("the cat")
     assert asked("generate", "words.zip", "the cat", "-n", 5, "--seed", 1) == found
+
+
+def test_a_card_in_every_form(zoo, asked, model, tmp_path) -> None:
+    code, out, _ = zoo("card", model)
+    assert code == 0
+    assert out.startswith("# model: a model of tabular")
+    assert (
+        asked("card", model)["sections"]["Inputs and answers"]["category 'place'"] == "2 levels: north, south"
+    )
+    for name in ("card.md", "card.html"):
+        assert zoo("card", model, "-o", name)[0] == 0
+        assert "place" in (tmp_path / name).read_text()
+    code, _, err = zoo("card", model, "-o", "card.pdf")
+    assert code == 2
+    assert "written as .md or .html" in err

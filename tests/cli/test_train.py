@@ -106,6 +106,24 @@ def test_a_table_joined_with_another(asked, wine, tmp_path) -> None:
     assert answered["rows"] == len(df)
 
 
+def test_corrections_of_a_service_are_further_rows(asked, zoo, wine, tmp_path) -> None:
+    first = pd.read_csv(wine).drop(columns="kind").iloc[0].to_dict()
+    lines = [
+        {"id": "1", "model": "wine", "input": first, "answer": {"label": "1"}},
+        *({"id": str(i), "model": "wine", "input": first, "truth": 2} for i in range(40)),
+    ]
+    (tmp_path / "record.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    options = ("train", wine, "--target", "kind", "--epochs", 15)
+    found = asked(*options, "--append", "record.jsonl", "--out", "run", "--eject", "own.py")
+    assert "corrected(" in (tmp_path / "own.py").read_text()
+    assert load_learner(found["model"], device="cpu").predict_one(first).label == "2"
+    assert asked("train", "--from", "run", "--out", "again")["metrics"] == found["metrics"]
+    (tmp_path / "record.jsonl").write_text(json.dumps(lines[0]))
+    code, _, err = zoo(*options, "--append", "record.jsonl")
+    assert code == 2
+    assert "holds no corrections" in err
+
+
 def test_two_processes_train_a_run(asked, wine) -> None:
     found = asked("train", wine, "--target", "kind", "--epochs", 3, "--processes", 2, "--out", "run")
     assert found["epochs"] == 3

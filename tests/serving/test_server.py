@@ -81,7 +81,8 @@ def test_reasons(post, exported) -> None:
     heat = post("/models/pictures/why", {"picture": picture}).json()["heat_map"]
     drawn = Image.open(io.BytesIO(base64.b64decode(heat.partition(",")[2])))
     assert drawn.size == (16, 16)
-    assert len(np.unique(np.asarray(drawn).reshape(-1, 3), axis=0)) > 50  # the picture, in the colours of the heat
+    colours = np.unique(np.asarray(drawn).reshape(-1, 3), axis=0)
+    assert len(colours) > 50  # the picture, in the colours of the heat
     found = post("/models/sales/why", {"Date": "2023-02-04", "kind": "b", "size": 5}).json()["alternatives"]
     by_name = {row["column"]: row for row in found}
     assert set(by_name) == {"kind", "size"}

@@ -33,6 +33,7 @@ Numbers = Annotated[list[str] | None, typer.Option(help="A column of numbers; ma
 Dates = Annotated[list[str] | None, typer.Option(help="A column of dates; may be repeated.")]
 Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")]
 Join = Annotated[Path | None, typer.Option(help="A further table, joined by the columns that both have.")]
+Append = Annotated[Path | None, typer.Option(help="Record of a service whose corrections are further rows.")]
 Task = Annotated[str | None, typer.Option(help="regression or classification; found by default.")]
 Valid = Annotated[float | None, typer.Option(help="Share of the rows to hold out.", min=0.001, max=0.9)]
 Arch = Annotated[str | None, typer.Option(help="Network for pictures: any of torchvision.")]
@@ -62,6 +63,7 @@ def train(
     dates: Dates = None,
     drop: Drop = None,
     join: Join = None,
+    append: Append = None,
     task: Task = None,
     valid: Valid = None,
     arch: Arch = None,
@@ -95,7 +97,8 @@ def train(
     """
     from dataclasses import replace
 
-    from zoo.cli.training import as_command, make_plan, read_run
+    from zoo.cli.planning import make_plan
+    from zoo.cli.training import as_command, read_run
     from zoo.cli.training import train as run
 
     console = Console(as_json)
@@ -165,8 +168,8 @@ def lr_find(
     """Find a learning rate for what lies at PATH, and train nothing."""
     import tempfile
 
+    from zoo.cli.planning import make_plan, script_of
     from zoo.cli.script import load_script
-    from zoo.cli.training import make_plan, script_of
 
     console = Console(as_json)
     plan = make_plan(path, wishes(dict(locals()))).with_(lr=1.0)
@@ -290,6 +293,26 @@ def info(model: ModelFile, as_json: Json = False) -> None:
     from zoo.cli.checking import info as run
 
     run(model, Console(as_json))
+
+
+@app.command()
+def card(
+    model: ModelFile,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File ending in .md or .html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model card from an exported model alone: task, data, history, metrics, limits."""
+    from zoo.cli.predicting import model_file
+    from zoo.inspect.card import card_of
+
+    made = card_of(model_file(model))
+    if out is not None:
+        if out.suffix not in (".md", ".html"):
+            raise Mendable(f"--out {out}: a card is written as .md or .html")
+        out.write_text(made.html() if out.suffix == ".html" else made.markdown(), encoding="utf8")
+    sections = {heading: dict(rows) for heading, rows in made.sections}
+    told = [made.markdown()] if out is None else [f"The card is in {out}"]
+    Console(as_json).answer({"title": made.title, "sections": sections, "out": out and str(out)}, told)
 
 
 @app.command()

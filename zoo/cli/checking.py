@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.console import Console
-from zoo.cli.plans import Mendable, Wishes
+from zoo.cli.planning import make_plan, script_of
+from zoo.cli.plans import Wishes
 from zoo.cli.script import load_script
-from zoo.cli.training import make_plan, script_of
 from zoo.data.splits import get_cv_idxs
 
 
@@ -47,12 +47,10 @@ def check(path: Path, wishes: Wishes, console: Console, page: Path | None) -> di
 
 def info(model: Path, console: Console) -> None:
     """Tells what an exported model is, from its file alone."""
+    from zoo.cli.predicting import model_file
     from zoo.storage.archive import read_archive
 
-    file = model / "model.zip" if model.is_dir() and (model / "model.zip").exists() else model
-    if not file.exists():
-        raise Mendable(f"there is no model at {file}")
-    archive = read_archive(file)
+    archive = read_archive(model_file(model))
     found = {name: value for name, value in archive.config.items() if value is not None}
     found["numbers"] = sum(tensor.numel() for tensor in archive.tensors.values())
     rows = [(name, _short(value)) for name, value in found.items()]

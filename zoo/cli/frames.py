@@ -94,6 +94,27 @@ def joined(df: pd.DataFrame, other: Path) -> tuple[pd.DataFrame, list[str]]:
     return with_columns(df, read_frame(other), str(other))
 
 
+def with_corrections(
+    df: pd.DataFrame, record: str | None, target: str, names: dict[str, str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table with what people corrected in a service as further rows, and this as Python."""
+    if record is None:
+        return df, []
+    from zoo.serving import corrected
+
+    file = Path(record).resolve()
+    if not file.exists():
+        raise Mendable(f"--append {record}: there is no such file")
+    more = corrected(file, target, names)
+    others = [name for name in more.columns if name not in df.columns]
+    if others:
+        raise Mendable(
+            f"--append {record}: the table has no column {others[0]!r}, which the corrections have"
+        )
+    told = f"corrected({str(file)!r}, {target!r}{f', {names!r}' if names else ''})"
+    return pd.concat([df, more], ignore_index=True), [f"df = pd.concat([df, {told}], ignore_index=True)"]
+
+
 def with_columns(df: pd.DataFrame, more: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
     """The table with the columns of another one, and the columns that both have; rows stay as they are.
 

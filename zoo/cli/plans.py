@@ -22,6 +22,7 @@ class Wishes:
         domain: of `DOMAINS`.
         target, text, user, item, rating: columns.
         categories, numbers, dates, drop: columns of a table whose kind is known.
+        append: the record of a service, whose corrections are further rows.
         join: a further table, joined by the columns that both have.
         task: "regression" or "classification".
         valid: share of the rows to hold out.
@@ -42,6 +43,7 @@ class Wishes:
     numbers: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    append: str | None = None
     join: str | None = None
     task: str | None = None
     valid: float | None = None

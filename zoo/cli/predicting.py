@@ -30,10 +30,15 @@ def open_model(path: Path, device: str | None = None) -> Any:
     """
     from zoo.storage.load_learner import load_learner
 
+    return load_learner(model_file(path), device=device)
+
+
+def model_file(path: Path) -> Path:
+    """The archive at a path, or in the folder of a run."""
     file = path / "model.zip" if path.is_dir() and (path / "model.zip").exists() else path
     if not file.exists():
         raise Mendable(f"there is no model at {file}")
-    return load_learner(file, device=device)
+    return file
 
 
 def predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from pathlib import Path
@@ -13,13 +14,17 @@ import torch
 
 from zoo._version import __version__
 from zoo.cli.plans import Mendable, Plan
-from zoo.demo.report import write_report
-from zoo.demo.section import Section
+from zoo.inspect.card import card_of
+from zoo.inspect.measured import Measured
+from zoo.reports.report import write_report
+from zoo.reports.section import Section
 from zoo.storage.files import atomic_write
+
+log = logging.getLogger("zoo")
 
 
 class RunFolder:
-    """Files of a run: `config.json`, `train.py`, `history.csv`, `metrics.json`, plots, `model.zip`,
+    """Files of a run: `config.json`, `train.py`, `history.csv`, `metrics.json`, `model.zip`, `card.md`,
     `report.html`.
 
     Args:
@@ -46,7 +51,10 @@ class RunFolder:
             The metrics, those of the quick models, and where the files lie.
         """
         pd.DataFrame(learn.history).to_csv(self.folder / "history.csv", index=False)
+        told = _measured(learn)
         model = learn.export(self.model)
+        card = card_of(model)
+        self._text("card.md", card.markdown())
         section = Section(f"{plan.domain}: {plan.choices[1].value}", _story(plan))
         section.add_table("what was taken for what", _choices(plan))
         found: dict[str, Any] = {"domain": plan.domain, "metrics": dict(learn.evaluate())}
@@ -64,6 +72,11 @@ class RunFolder:
             section.metric, section.reached = metric, float(found["metrics"][metric])
             section.reference = f"{quick.name}: {quick.metrics[metric]:.4f}"
         section.add_table("on the rows held out", pd.DataFrame(rows))
+        if told is not None:
+            intervals = [(name, *found) for name, found in told.metrics.items()]
+            section.add_table(
+                "with intervals of 95%", pd.DataFrame(intervals, columns=["metric", "value", "from", "to"])
+            )
         if learn.sched.losses:  # none where other processes have trained
             section.add_figure("loss while training", learn.sched.plot_loss())
             section.add_figure("rate while training", learn.sched.plot_lr())
@@ -87,6 +100,15 @@ class RunFolder:
     def _text(self, name: str, text: str) -> None:
         with atomic_write(self.folder / name) as temporary:
             temporary.write_text(text, encoding="utf8")
+
+
+def _measured(learn: Any) -> Measured | None:
+    """Metrics with intervals, where the model has one answer a row."""
+    try:
+        return learn.measure()
+    except (ValueError, TypeError) as error:
+        log.info("no intervals: %s", error)
+        return None
 
 
 def fresh_folder(out: Path | None, plan: Plan) -> Path:

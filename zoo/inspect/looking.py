@@ -14,6 +14,7 @@ from zoo.engine.layer_groups import LayerGroups, Rates
 from zoo.engine.traces import preserve_attributes
 from zoo.inspect.baseline import Baseline, baseline
 from zoo.inspect.calibration import Calibration, calibrate
+from zoo.inspect.measured import Measured, measure
 from zoo.inspect.show_loop import LoopListing, show_loop
 from zoo.inspect.summary import Summary, summarize
 from zoo.metrics import metric_name
@@ -79,6 +80,22 @@ class Looking(Quiet):
             ('logistic regression', True)
         """
         return baseline(self, metrics)
+
+    def measure(self: Any, metrics: Sequence[Any] | None = None, *, seed: int = 0) -> Measured:
+        """Metrics of the validation rows with intervals of 95%, by resampling these rows (Efron 1979). They
+        travel with an export, for its model card; a further `fit` or `load` drops them.
+
+        Args:
+            metrics: the learner's by default.
+            seed: of the resamples.
+
+        Raises:
+            ValueError: without validation rows, and for models of several answers a row.
+
+        Example: `learn.measure()`
+        """
+        self.measured = measure(self, metrics, seed=seed)
+        return self.measured
 
     def calibrate(self: Any, on: bool = True, *, loader: Any = None) -> Calibration | None:
         """Make probabilities mean what they say: find a temperature on the validation rows (Guo et al. 2017).

@@ -1,4 +1,5 @@
 """Exported models as a web service: JSON in the user's terms, the Open Inference Protocol, one page."""
 
-from zoo.serving.app import make_app as make_app
-from zoo.serving.limits import Limits as Limits
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

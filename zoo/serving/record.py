@@ -7,8 +7,12 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REMEMBERED = 10_000
 
@@ -68,3 +72,34 @@ def read_corrections(path: Path) -> list[dict[str, Any]]:
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: it is no line of a record ({error})") from error
     return list(found.values())
+
+
+def corrected(path: str | Path, target: str, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """What people corrected in a service, as rows for the next training.
+
+    Args:
+        path: the record of a service.
+        target: name of the column of the right answers.
+        names: columns for the fields of an input that are called otherwise, such as {"text": "review"}.
+
+    Raises:
+        ValueError: for a file that is no record, and one without corrections.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "record.jsonl"
+        >>> line = {"id": "1", "model": "films", "input": {"text": "fine"}, "truth": "pos"}
+        >>> _ = file.write_text(json.dumps(line))
+        >>> corrected(file, "label", {"text": "review"}).to_dict("records")
+        [{'review': 'fine', 'label': 'pos'}]
+    """
+    import pandas as pd
+
+    found = read_corrections(Path(path))
+    if not found:
+        raise ValueError(f"{path} holds no corrections")
+    rows = [
+        {**{(names or {}).get(k, k): v for k, v in one["input"].items()}, target: one["truth"]}
+        for one in found
+    ]
+    return pd.DataFrame(rows)

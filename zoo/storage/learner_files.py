@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from zoo.storage.module_state import state_of
 from zoo.storage.registry import domain_learner, spec_of
 from zoo.storage.weights import load_weights, save_weights
 
+_EPOCHS = 200  # the latest rows of a history that an archive keeps
+
 
 class LearnerFiles:
     """The part of a `Learner` that writes and reads files."""
@@ -30,6 +33,8 @@ class LearnerFiles:
     model: nn.Module
     path: Path
     activation: Any  # what the outputs mean, of `zoo.losses.Activation`
+    measured: Any = None  # what `measure` found for these weights, of `zoo.inspect.measured`
+    trained_as: dict[str, Any] | None = None  # what an archive told of the training
     calibration: Any = None  # what `calibrate` found for these weights, of `zoo.inspect.calibration`
 
     def save(self, name: str | Path) -> Path:
@@ -77,7 +82,8 @@ class LearnerFiles:
         return quietly(self)
 
     def _weights_changed(self, by: str) -> None:
-        """A calibration is of certain weights: it goes with them, and that is told."""
+        """A calibration is of certain weights: it goes with them, which is told, as do measured metrics."""
+        self.measured = self.trained_as = None
         if self.calibration is not None:
             self.calibration = None
             warnings.warn(
@@ -114,6 +120,7 @@ class LearnerFiles:
                 "model": {"name": spec.name, "args": spec.args},
                 "activation": {"kind": activation.kind, "axis": activation.axis},
                 **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
+                **({} if (record := self._record()) is None else {"record": record}),
                 **self._export_config(),
             }
             members = archive_members(config, state, state_of(model), arrays, small=max_mb is not None)
@@ -130,9 +137,55 @@ class LearnerFiles:
         """Model and data of an archive; with `smaller` followed by ever smaller ones, until one fits."""
         yield self.model, self.data
 
+    def _record(self) -> dict[str, Any] | None:
+        """How the weights came about, for model cards; of a loaded learner that was not trained on what its
+        file says."""
+        history = getattr(self, "history", None)
+        if not history:
+            return self.trained_as
+        loaders = {part: getattr(self.data, f"{part}_dl", None) for part in ("train", "valid", "test")}
+        counts = {part: row_count(loader) for part, loader in loaders.items()}
+        opt = getattr(getattr(self, "opt", None), "opt", None)
+        loss = getattr(self, "loss_fn", None)
+        told = {
+            "rows": {part: count for part, count in counts.items() if count},
+            "batch": getattr(loaders["train"], "bs", None),
+            "optimizer": None if opt is None else type(opt).__name__,
+            "loss": getattr(loss, "__name__", type(loss).__name__),
+            "seed": getattr(self, "seed", None),
+            "epochs": len(history),
+            "history": [
+                {name: plain_number(value) for name, value in row.items()} for row in history[-_EPOCHS:]
+            ],
+            "measured": None if self.measured is None else self.measured.to_dict(),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
     def _export_config(self) -> dict[str, Any]:
         """Further entries of an archive's `config.json`."""
         return {}
+
+
+def row_count(loader: Any) -> int | None:
+    """Rows of a loader, where it tells."""
+    rows = getattr(loader, "n_rows", None)
+    if isinstance(rows, int):
+        return rows
+    dataset = getattr(loader, "dataset", None)
+    for one in (dataset, getattr(loader, "tensors", [None])[0]):
+        try:
+            return len(one)  # type: ignore[arg-type]
+        except TypeError:
+            continue
+    return None
+
+
+def plain_number(value: Any) -> Any:
+    """A value of a history as JSON knows it."""
+    if hasattr(value, "item"):
+        value = value.item()
+    fine = not isinstance(value, float) or math.isfinite(value)
+    return value if fine and isinstance(value, int | float | str | bool) else None
 
 
 def _with_suffix(name: str | Path) -> Path:

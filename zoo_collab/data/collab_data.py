@@ -161,6 +161,14 @@ class CollabData(ModelData):
             frame[rating_col] = ratings.reshape(-1).numpy()
         return frame
 
+    def card_rows(self) -> Iterator[tuple[str, str]]:
+        """What a model card tells of the inputs."""
+        yield "users", f"{len(self.users) - 1:,} ({self.columns[0]!r}); others are unknown"
+        yield "items", f"{len(self.items) - 1:,} ({self.columns[1]!r}); others are unknown"
+        if self.rating_range is not None:
+            low, high = self.rating_range
+            yield "ratings", f"{self.columns[2]!r} from {low:g} to {high:g}"
+
     def clip(self, ratings: np.ndarray) -> np.ndarray:
         """Model outputs as ratings that exist: clipped to `rating_range`, where there is one."""
         return ratings if self.rating_range is None else np.clip(ratings, *self.rating_range)

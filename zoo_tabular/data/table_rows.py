@@ -14,6 +14,7 @@ from zoo.data.check.check_data import plain_name
 from zoo.data.check.report import DataReport
 from zoo.data.loaders.batches import split_batch
 from zoo.data.model_data import ModelData
+from zoo.errors import some
 from zoo_tabular.data.check_table import check_table
 from zoo_tabular.data.options import PREDICT_ROWS
 from zoo_tabular.frames.decoding import frame_of_codes, restored_numbers
@@ -38,6 +39,20 @@ class TableRows(ModelData):
         target, validation rows among training rows in time.
         """
         return check_table(cast(Any, self))
+
+    def card_rows(self) -> Iterator[tuple[str, str]]:
+        """What a model card tells of the inputs."""
+        for date in self.processor.dates_:
+            yield f"date {date.name!r}", f"read as {', '.join(date.parts)}"
+        for column in self.processor.categories_:
+            told = some(map(str, column.levels), 8)
+            yield f"category {column.name!r}", f"{len(column.levels):,} levels: {told}"
+        for column in self.processor.numbers_:
+            gaps = ", with gaps" if column.missing_seen else ""
+            told = f"mean {column.mean:.4g}, deviation {column.std:.4g}, median {column.median:.4g}{gaps}"
+            yield f"number {column.name!r}", told
+        if self.task == "regression" and self.target.name != "none":
+            yield "target", f"learned on the scale {self.target.name!r}"
 
     def row_name(self, split: str, row: int) -> str:
         """How a row of "train" or "valid" is called: by its position in the user's frame, and its index."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -178,6 +178,12 @@ class TextData(LabelledData, TextSources):
         if self.backward:
             encoded = [np.ascontiguousarray(row[::-1]) for row in encoded]
         return SortedBatches(encoded)
+
+    def card_rows(self) -> Iterator[tuple[str, str]]:
+        """What a model card tells of the inputs."""
+        yield "texts", f"of {self.nt:,} words; others are unknown"
+        if self.max_tokens is not None:
+            yield "length", f"the last {self.max_tokens:,} words of a text are read"
 
     def row_name(self, part: str, row: int) -> str:
         """What a text is called in reports: its part of the split, and its row as the user has it.

@@ -28,7 +28,7 @@ class PictureRecipe:
     def plan(self, path: Path, wishes: Wishes) -> Plan:
         wishes.refuse(
             "image",
-            dict.fromkeys(("categories", "numbers", "dates", "drop", "join"), "tables")
+            dict.fromkeys(("categories", "numbers", "dates", "drop", "join", "append"), "tables")
             | {"text": "texts", "user": "ratings", "item": "ratings", "rating": "ratings"},
         )
         choices = [Choice("domain", "image", path.name, "--domain")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo.cli.frames import read_frame, read_line
+from zoo.cli.frames import read_frame, read_line, with_corrections
 from zoo.cli.plans import Choice, Mendable, Plan, Script, Wishes
 from zoo.errors import some
 
@@ -46,9 +46,14 @@ class RatingsRecipe:
             if name not in df.columns:
                 raise Mendable(f"--{side} {name}: {path.name} has the columns {some(df.columns, 30)}")
         rated = "rating" in found
+        names = {"user": found["user"], "item": found["item"]}
+        if wishes.append is not None and not rated:
+            raise Mendable("--append needs ratings: these pairs have none to correct")
+        df, appended = with_corrections(df, wishes.append, found.get("rating", ""), names)
         settings = {
             "file": str(path.resolve()), "columns": [found["user"], found["item"], found.get("rating")],
-            "time": found.get("time"), "valid": wishes.valid or 0.2, "bs": wishes.bs, "seed": wishes.seed,
+            "time": None if appended else found.get("time"), "appended": appended,
+            "valid": wishes.valid or 0.2, "bs": wishes.bs, "seed": wishes.seed,
             "device": wishes.device,
         }  # fmt: skip
         epochs = wishes.epochs or (5 if rated else 10)
@@ -74,6 +79,7 @@ class RatingsRecipe:
         bs = "" if s["bs"] is None else f"bs={s['bs']}, "
         lines = (
             f"df = {read_line(Path(s['file']))}",
+            *s["appended"],
             "return CollabFilterDataset.from_data_frame(",
             f"    FOLDER, df, {user!r}, {item!r}, {rating!r}{named}",
             ")",
@@ -87,6 +93,7 @@ class RatingsRecipe:
             "import pandas as pd",
             "from zoo import get_cv_idxs",
             "from zoo_collab import CollabFilterDataset",
+            *(["from zoo.serving import corrected"] if s["appended"] else []),
         )
         return Script(imports, lines, learner, plan.fit_lines())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoo.cli.frames import joined, read_frame, read_line
+from zoo.cli.frames import joined, read_frame, read_line, with_corrections
 from zoo.cli.plans import Choice, Mendable, Plan, Script, Wishes
 from zoo.errors import some
 
@@ -28,13 +28,14 @@ class TableRecipe:
         df, keys = read_frame(path), []
         if wishes.join is not None:
             df, keys = joined(df, Path(wishes.join))
+        df, appended = with_corrections(df, wishes.append, str(wishes.target))
         df, gaps = with_target(df, wishes.target, path.name)
         target = str(wishes.target)
         columns = {
             "cat_flds": wishes.categories, "cont_flds": wishes.numbers, "date_flds": wishes.dates,
             "drop": wishes.drop, "task": wishes.task,
         }  # fmt: skip
-        held, how = held_out(df, guess_table(df, target, **columns), wishes.valid, wishes.seed)
+        held, how = held_out(df, target, columns, wishes.valid, wishes.seed)
         guess = guess_table(df[~held], target, **columns)
         n = int((~held).sum())
         bs = auto_batch_size(n) if wishes.bs is None else wishes.bs
@@ -42,7 +43,7 @@ class TableRecipe:
         settings = {
             "file": str(path.resolve()),
             "join": None if wishes.join is None else str(Path(wishes.join).resolve()),
-            "keys": keys, "target": target, "gaps": gaps,
+            "appended": appended, "keys": keys, "target": target, "gaps": gaps,
             **{kind: guess.of(kind) for kind in (*_OPTIONS, "left out")},
             "task": guess.task, "target_transform": guess.target_transform, "valid": wishes.valid, "bs": bs,
             "szs": [200, 100] if n < _LARGE else [500, 250], "drops": 0.25 if n < _LARGE else 0.1,
@@ -72,6 +73,7 @@ class TableRecipe:
         lines = [f"df = {read_line(Path(s['file']))}"]
         if s["join"] is not None:
             lines.append(f'df = df.merge({read_line(Path(s["join"]))}, how="left", on={s["keys"]!r})')
+        lines += s["appended"]
         if s["gaps"]:
             lines.append(f"df = df[df[{s['target']!r}].notna()].reset_index(drop=True)")
         of_frame = {
@@ -94,7 +96,12 @@ class TableRecipe:
             ")",
         )
         return Script(
-            (*plan.fit_imports, "import pandas as pd", "from zoo_tabular import ColumnarModelData"),
+            (
+                *plan.fit_imports,
+                "import pandas as pd",
+                "from zoo_tabular import ColumnarModelData",
+                *(["from zoo.serving import corrected"] if s["appended"] else []),
+            ),
             tuple(lines),
             learner,
             plan.fit_lines(),

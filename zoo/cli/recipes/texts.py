@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoo.cli.frames import read_frame, read_line
+from zoo.cli.frames import read_frame, read_line, with_corrections
 from zoo.cli.plans import Choice, Mendable, Plan, Script, Wishes
 from zoo.errors import some
 
@@ -30,6 +30,8 @@ class TextRecipe:
         wishes.refuse("text", of_others | dict.fromkeys(("user", "item", "rating"), "ratings"))
         choices = [Choice("domain", "text", path.name, "--domain")]
         if path.is_dir():
+            if wishes.append is not None:
+                raise Mendable("--append needs the texts in a table, these are files")
             train, valid = text_folders(path)
             settings = {"folder": str(path.resolve()), "train": train, "valid_folder": valid}
             files = sorted(path.joinpath(train).rglob("*.txt"))
@@ -57,6 +59,7 @@ class TextRecipe:
                 )
             if label == text:
                 raise Mendable(f"--target and --text name the same column, {text!r}")
+            df, appended = with_corrections(df, wishes.append, label, {"text": text})
             kept = df[df[text].notna() & df[label].notna()]
             if not len(kept):
                 raise Mendable(f"{path.name}: no row has both {text!r} and {label!r}")
@@ -64,7 +67,7 @@ class TextRecipe:
             numbers = pd.api.types.is_float_dtype(kept[label]) and (kept[label] % 1 != 0).any()
             task = wishes.task or ("regression" if numbers else "classification")
             settings = {"file": str(path.resolve()), "text": text, "label": label, "rows": n}
-            settings["gaps"] = len(df) - n
+            settings |= {"gaps": len(df) - n, "appended": appended}
             choices.append(Choice("texts", text, f"{n:,} rows", "--text"))
             told = "values" if task == "regression" else some(map(str, kept[label].unique()), 10)
             choices.append(Choice("labels", label, f"{task}: {told}", "--target --task"))
@@ -121,6 +124,7 @@ class TextRecipe:
             value = ", task='regression'" if s["task"] == "regression" else ""
             lines += [
                 f"df = {read_line(Path(s['file']))}",
+                *s["appended"],
                 *([keep] if s["gaps"] else []),
                 "return TextData.from_df(",
                 f"    FOLDER, field, df, text={s['text']!r}, label={s['label']!r}{value},",
@@ -135,6 +139,7 @@ class TextRecipe:
             "from pathlib import Path",
             "from zoo import get_cv_idxs",
             "from zoo_text import Field, TextData",
+            *(["from zoo.serving import corrected"] if s.get("appended") else []),
         )
         return Script(
             imports,

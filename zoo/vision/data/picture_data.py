@@ -359,6 +359,10 @@ class ImageData(ModelData):
         """The same, each with the views through which its pictures are seen."""
         return raw_batches(items, self.tfms[1], channels=self.channels, bs=self.bs)
 
+    def card_rows(self) -> Iterator[tuple[str, str]]:
+        """What a model card tells of the inputs."""
+        yield "pictures", f"{self.channels} channels; {self.tfms[1]!r}"
+
     # ---- kept
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
