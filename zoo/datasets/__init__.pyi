@@ -1,3 +1,6 @@
+from .described import Dataset as Dataset
+from .described import DatasetError as DatasetError
+from .described import File as File
 from .getting import get as get
 from .getting import where as where
 from .keeping import Removed as Removed
@@ -7,21 +10,8 @@ from .keeping import verify as verify
 from .local import local_dataset as local_dataset
 from .places import cache_dir as cache_dir
 from .places import home as home
-from .registry import (
-    Dataset as Dataset,
-)
-from .registry import (
-    DatasetError as DatasetError,
-)
-from .registry import (
-    File as File,
-)
-from .registry import (
-    available as available,
-)
-from .registry import (
-    register as register,
-)
+from .registry import available as available
+from .registry import register as register
 from .unpacking import Limits as Limits
 from .unpacking import unpack as unpack
 

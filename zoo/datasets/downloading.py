@@ -23,7 +23,7 @@ import urllib3
 from tqdm.auto import tqdm
 
 from zoo._version import __version__
-from zoo.datasets.registry import DatasetError, File
+from zoo.datasets.described import DatasetError, File
 from zoo.datasets.unpacking import needs_room, read_sum
 from zoo.folders import errors_name
 

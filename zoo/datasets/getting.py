@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from zoo.datasets.described import Dataset, DatasetError, File
 from zoo.datasets.downloading import Refused, check, download, downloaded_mark, is_downloaded
 from zoo.datasets.members import Limits, Names
 from zoo.datasets.places import home
 from zoo.datasets.records import Records
-from zoo.datasets.registry import Dataset, DatasetError, File, dataset
+from zoo.datasets.registry import dataset
 from zoo.datasets.unpacking import appearing, copy_into, decompress_into, unpack_into
 from zoo.errors import some
 

@@ -8,10 +8,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.datasets.described import DatasetError
 from zoo.datasets.downloading import downloaded_mark, is_downloaded
 from zoo.datasets.getting import root_of, where
 from zoo.datasets.records import Records
-from zoo.datasets.registry import DatasetError, dataset
+from zoo.datasets.registry import dataset
 from zoo.datasets.unpacking import read_sum
 from zoo.folders import temporary_prefix
 

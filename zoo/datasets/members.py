@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from zoo.datasets.registry import DatasetError
+from zoo.datasets.described import DatasetError
 
 MB = 1_000_000
 _CHUNK = 4_194_304  # bytes; no header of a tar archive is as long

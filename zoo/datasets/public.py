@@ -8,7 +8,7 @@ published is None and is written down at the first download.
 
 from __future__ import annotations
 
-from zoo.datasets.registry import Dataset, File
+from zoo.datasets.described import Dataset, File
 
 _MNIST = (
     (

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from zoo.datasets.registry import Dataset, DatasetError, File
+from zoo.datasets.described import Dataset, DatasetError, File
 from zoo.folders import errors_name
 
 log = logging.getLogger("zoo")

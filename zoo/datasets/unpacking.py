@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from zoo.datasets.described import DatasetError
 from zoo.datasets.members import Limits as Limits
 from zoo.datasets.members import Names, damage_named, open_archive
-from zoo.datasets.registry import DatasetError
 from zoo.folders import errors_name, sweep, temporary_prefix, umask
 
 _CHUNK = 1 << 20
