@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.console import Console
+from zoo.cli.data_sets import data_app
 from zoo.cli.plans import Mendable, Wishes
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(data_app, name="data")
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one below runs/.")]
 Json = Annotated[bool, typer.Option("--json", help="Say nothing but one JSON object at the end.")]
