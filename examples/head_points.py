@@ -41,6 +41,7 @@ def main() -> None:
     out = args.out or Path(tempfile.mkdtemp(prefix="points-"))
     out.mkdir(parents=True, exist_ok=True)
     root = local_dataset(args.data, "pets")
+    trimaps = root / "trimaps" if (root / "trimaps").exists() else root / "annotations" / "trimaps"
     weights = args.weights or local_dataset(args.data, "weights") / f"{args.arch}.pth"
     set_seed(42)
 
@@ -50,10 +51,8 @@ def main() -> None:
     if args.n:
         few = {str(file) for file in list(items.pictures)[:: max(1, len(items) // args.n)][: args.n]}
         items = items.filter(lambda file: str(file) in few)
-    items = items.filter(lambda f: bool((open_mask(root / "trimaps" / f"{f.stem}.png") == 1).any()))
-    items = items.split_by_random().points_by(
-        lambda f: middle(root / "trimaps" / f"{f.stem}.png"), ["middle"]
-    )
+    items = items.filter(lambda f: bool((open_mask(trimaps / f"{f.stem}.png") == 1).any()))
+    items = items.split_by_random().points_by(lambda f: middle(trimaps / f"{f.stem}.png"), ["middle"])
     data = items.transform(tfms).data(bs=32, path=out)
     data.show_batch(9).savefig(out / "batch.png")
 

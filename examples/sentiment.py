@@ -51,18 +51,32 @@ parser.add_argument(
 parser.add_argument("--out", type=Path, help="folder for the encoder and the exported model")
 
 
+def read_reviews(data: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Reviews with a label, and those without: folders as of `zoo data get imdb`, or two tables."""
+    if not (Path(data) / "imdb").is_dir():
+        reviews = pd.read_parquet(local_dataset(data, "imdb.parquet"))
+        return reviews, pd.read_parquet(local_dataset(data, "imdb_unsup.parquet"))
+    rows = [
+        (split, label, file.read_text(encoding="utf8"))
+        for split in ("train", "test")
+        for label in ("neg", "pos", "unsup")
+        for file in sorted((Path(data) / "imdb" / split / label).glob("*.txt"))
+    ]
+    table = pd.DataFrame(rows, columns=["split", "label", "text"])
+    return table[table.label != "unsup"], table[table.label == "unsup"]
+
+
 class Ladder:
     """The data of all steps, and the table that they fill."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.out = args, args.out or Path(tempfile.mkdtemp())
         self.rows: list[tuple[str, float, float]] = []
-        reviews = pd.read_parquet(local_dataset(args.data, "imdb.parquet"))
+        reviews, plain = read_reviews(args.data)
         train, test = reviews[reviews.split == "train"], reviews[reviews.split == "test"]
         self.labelled = train.sample(min(args.labelled, len(train)), random_state=args.seed)
         wanted = args.test or (len(test) if args.labelled >= 5000 else args.labelled)
         self.test = test.sample(min(wanted, len(test)), random_state=args.seed)
-        plain = pd.read_parquet(local_dataset(args.data, "imdb_unsup.parquet"))
         corpus = pd.concat([train, plain]).sample(frac=1, random_state=args.seed)[: args.lm_docs]
         self.field = Field(clean=["html"])
         held = max(1, min(300, len(corpus) // 20))

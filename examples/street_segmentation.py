@@ -58,7 +58,8 @@ def main() -> None:
         root = local_dataset(args.data, "pets")
         items = Items.from_folder(root / "images")
         codes, void = {1: "pet", 2: "ground", 3: "border"}, ["border"]
-        masks = {file.stem: file for file in (root / "trimaps").glob("*.png")}
+        trimaps = root / "trimaps" if (root / "trimaps").exists() else root / "annotations" / "trimaps"
+        masks = {file.stem: file for file in trimaps.glob("*.png")}
     if args.n:
         few = {str(file) for file in list(items.pictures)[:: max(1, len(items) // args.n)][: args.n]}
         items = items.filter(lambda file: str(file) in few)

@@ -67,12 +67,14 @@ def test_local_datasets_are_found_as_folders_or_zips(tmp_path, monkeypatch):
     assert local_dataset(tmp_path / "flowers", "flowers", "a.txt") == tmp_path / "flowers"
     with zipfile.ZipFile(tmp_path / "birds.zip", "w") as file:
         file.writestr("birds/b.txt", "b")
-        file.writestr("../outside.txt", "x")
     found = local_dataset(tmp_path, "birds")
     assert (found / "b.txt").read_text() == "b"
     assert local_dataset(tmp_path, "birds") == found
-    assert not (tmp_path / "outside.txt").exists()
-    assert not (tmp_path / "cache" / "outside.txt").exists()
+    with zipfile.ZipFile(tmp_path / "bees.zip", "w") as file:
+        file.writestr("../outside.txt", "x")
+    with pytest.raises(ValueError, match="leads out of its folder"):
+        local_dataset(tmp_path, "bees")
+    assert not list(tmp_path.rglob("outside.txt"))
     with pytest.raises(FileNotFoundError, match="no data set 'fish'"):
         local_dataset(tmp_path, "fish")
 

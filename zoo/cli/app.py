@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.console import Console
+from zoo.cli.data_sets import data_app
 from zoo.cli.plans import Mendable, Wishes
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(data_app, name="data")
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one below runs/.")]
 Json = Annotated[bool, typer.Option("--json", help="Say nothing but one JSON object at the end.")]
@@ -97,7 +100,8 @@ def train(
     """
     from dataclasses import replace
 
-    from zoo.cli.training import as_command, make_plan, read_run
+    from zoo.cli.planning import make_plan
+    from zoo.cli.training import as_command, read_run
     from zoo.cli.training import train as run
 
     console = Console(as_json)
@@ -167,8 +171,8 @@ def lr_find(
     """Find a learning rate for what lies at PATH, and train nothing."""
     import tempfile
 
+    from zoo.cli.planning import make_plan, script_of
     from zoo.cli.script import load_script
-    from zoo.cli.training import make_plan, script_of
 
     console = Console(as_json)
     plan = make_plan(path, wishes(dict(locals()))).with_(lr=1.0)

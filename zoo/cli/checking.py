@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.console import Console
+from zoo.cli.planning import make_plan, script_of
 from zoo.cli.plans import Wishes
-from zoo.cli.predicting import model_file
 from zoo.cli.script import load_script
-from zoo.cli.training import make_plan, script_of
 from zoo.data.splits import get_cv_idxs
 
 
@@ -48,6 +47,7 @@ def check(path: Path, wishes: Wishes, console: Console, page: Path | None) -> di
 
 def info(model: Path, console: Console) -> None:
     """Tells what an exported model is, from its file alone."""
+    from zoo.cli.predicting import model_file
     from zoo.storage.archive import read_archive
 
     archive = read_archive(model_file(model))

@@ -14,10 +14,10 @@ import torch
 
 from zoo._version import __version__
 from zoo.cli.plans import Mendable, Plan
-from zoo.demo.report import write_report
-from zoo.demo.section import Section
 from zoo.inspect.card import card_of
 from zoo.inspect.measured import Measured
+from zoo.reports.report import write_report
+from zoo.reports.section import Section
 from zoo.storage.files import atomic_write
 
 log = logging.getLogger("zoo")

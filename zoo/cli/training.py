@@ -13,28 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.console import Console
-from zoo.cli.plans import Choice, Mendable, Plan, Wishes
-from zoo.cli.recipes import recipe_of
-from zoo.cli.recognise import recognise
+from zoo.cli.planning import script_of
+from zoo.cli.plans import Choice, Mendable, Plan
 from zoo.cli.run_folder import RunFolder, fresh_folder
 from zoo.cli.script import Running, load_script
 from zoo.cli.worker import HISTORY, WEIGHTS
 
 _NEAR = 3.0  # how far the finder may lead away from the rate that a domain's defaults were made with
 _OF_TIME = 0.8  # share of the seconds that whole epochs are planned for
-
-
-def make_plan(path: Path, wishes: Wishes) -> Plan:
-    """What will be trained, and how; everything but the rate."""
-    found, domain, why = recognise(path, wishes)
-    plan = recipe_of(domain).plan(found, wishes)
-    first, *others = plan.choices
-    return replace(plan, choices=[replace(first, why=why), *others], seconds=wishes.seconds)
-
-
-def script_of(plan: Plan, folder: Path, about: str) -> str:
-    """The lines of Python that a plan stands for."""
-    return recipe_of(plan.domain).script(plan).text(str(folder), about)
 
 
 def find_rate(learn: Any, plan: Plan) -> tuple[Plan, float]:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MinMaxScaler
 
 from zoo.data.splits import get_cv_idxs
-from zoo.demo.section import Section, export_and_check, principal_plane, scatter_with_names
+from zoo.reports.section import Section, export_and_check, principal_plane, scatter_with_names
 from zoo.vision import ConvLearner, ImageClassifierData, ImageModelResults, tfms_from_stats, transforms_basic
 from zoo.vision.models.resnet_small import ResNetSmall
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from zoo import get_cv_idxs
-from zoo.demo.section import Section, export_and_check, scatter_with_names
+from zoo.reports.section import Section, export_and_check, scatter_with_names
 from zoo_collab import CollabFilterDataset
 
 NOISE = 0.4

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from zoo.data.loaders.seeding import set_seed
 from zoo.demo import images, ratings, sales, text
-from zoo.demo.report import COLUMNS, summary_rows, write_report
-from zoo.demo.section import Section
 from zoo.errors import did_you_mean
+from zoo.reports.report import COLUMNS, summary_rows, write_report
+from zoo.reports.section import Section
 
 _DOMAINS: dict[str, tuple[str, Callable[..., Section]]] = {
     "images": ("handwritten digits", images.run),

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from zoo.demo.section import Section, export_and_check, principal_plane, scatter_with_names
 from zoo.inspect.plots import figure
+from zoo.reports.section import Section, export_and_check, principal_plane, scatter_with_names
 from zoo_tabular import (
     ColumnarModelData,
     add_datepart,

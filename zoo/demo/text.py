@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from zoo.data.splits import get_cv_idxs
 from zoo.demo.docstrings import collect
-from zoo.demo.section import Section, confusion, export_and_check, principal_plane, scatter_with_names
+from zoo.reports.section import Section, confusion, export_and_check, principal_plane, scatter_with_names
 from zoo_text import Field, LanguageModelData, TextData
 from zoo_text.tokens.vocab import UNKNOWN_ID
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from zoo.data.splits import get_cv_idxs
 from zoo_tabular.data.fit_length import auto_batch_size
 from zoo_tabular.frames.dates import as_datetimes
 from zoo_tabular.frames.frame_checks import check_columns, check_frame
-from zoo_tabular.frames.guess import TableGuess, guess_table
+from zoo_tabular.frames.guess import date_names, guess_table, guess_target
 
 Made = TypeVar("Made")
 _BY_TIME, _AT_RANDOM = 0.1, 0.2
@@ -46,8 +46,10 @@ def data_from_one_frame(
     else:
         if valid_pct is not None and not 0 < valid_pct < 1:
             raise ValueError(f"valid_pct is a share of the rows, above 0 and below 1, got {valid_pct!r}")
-        held, how = held_out(df, guess_table(df, y, **columns), valid_pct, seed)
+        held, how = held_out(df, y, columns, valid_pct, seed)
     guess = guess_table(df[~held], y, **columns)
+    parsed = {name: as_datetimes(df, name, "from_frame") for name in guess.date_flds}
+    df = df.assign(**parsed)  # once, and not wherever they are read
     if show:
         print(f"{guess}\n{int(held.sum()):,} of {len(df):,} rows are held out: {how}")
     data: Any = make(
@@ -61,28 +63,41 @@ def data_from_one_frame(
 
 
 def held_out(
-    df: pd.DataFrame, guess: TableGuess, share: float | None = None, seed: int | None = None
+    df: pd.DataFrame,
+    target: str,
+    columns: Mapping[str, Any],
+    share: float | None = None,
+    seed: int | None = None,
 ) -> tuple[np.ndarray, str]:
     """Which rows validate, where nobody says: those of the latest days, where there is a date (a tenth);
     otherwise a fifth at random, of each class alike.
+
+    Args:
+        df: the rows.
+        target: column to predict.
+        columns: what is known of kinds and task, as of `guess_table`.
+        share: of the rows.
+        seed: of the draw.
 
     Returns:
         A true/false mask, and how it came about.
     """
     held = np.zeros(len(df), dtype=bool)
-    for name in guess.date_flds:
+    kinds = {kind: columns[kind] for kind in ("cat_flds", "cont_flds", "date_flds", "drop")}
+    for name in date_names(df.drop(columns=target), kinds):
         dates = as_datetimes(df, name, "from_frame")
         days = dates.dt.normalize() if dates.dt.tz is None else dates.dt.tz_localize(None).dt.normalize()
         first = days.quantile(1 - (share or _BY_TIME), interpolation="higher")
         rows = (days >= first).to_numpy()
         if days.nunique() > 10 and 0 < rows.sum() < 0.5 * len(df):
             return rows, f"those from {first.date()} on, by {name!r}"
-    classes = df[guess.target] if guess.task == "classification" else None
+    task = guess_target(df[target], columns["task"], None)[0]
+    classes = df[target] if task == "classification" else None
     counts = None if classes is None else classes.value_counts()
     stratified = counts is not None and counts.min() >= 2 and len(counts) < 0.1 * len(df)
     pct = share or _AT_RANDOM
     if stratified:
-        codes = pd.factorize(df[guess.target])[0]
+        codes = pd.factorize(df[target])[0]
         order = np.random.default_rng(42 if seed is None else seed).permutation(len(df))
         place = pd.Series(order).groupby(codes[order]).cumcount().to_numpy()
         size = np.bincount(codes)[codes[order]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def guess_table(
     if target in known:
         raise ValueError(f"column {target!r} is the target and cannot be a {known[target]} too")
     rows = df if len(df) <= _SAMPLE else df.sample(_SAMPLE, random_state=0)
-    task, scale, why = _guess_target(rows[target], task, target_transform)
+    task, scale, why = guess_target(rows[target], task, target_transform)
     truth = _truth(rows[target], task)
     found: list[ColumnGuess] = []
     parts: tuple[list[str], list[str]] = ([], [])
@@ -152,7 +152,7 @@ def guess_table(
             continue
         kind, reason = (known[name], "named") if name in known else _guess(rows[name], truth)
         if kind == "date":
-            reason = _guess_parts(df, name, reason, parts)
+            reason = _guess_parts(rows, name, reason, parts)
         found.append(ColumnGuess(name, kind, reason))
     found = [column if column.name in known else _followed(column, found, rows) for column in found]
     made = TableGuess(tuple(found), target, task, scale, why, (tuple(parts[0]), tuple(parts[1])))
@@ -161,7 +161,32 @@ def guess_table(
     return made
 
 
-def _guess_target(values: pd.Series, task: str | None, scale: str | None) -> tuple[str, str | None, str]:
+def date_names(df: pd.DataFrame, kinds: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """Columns of dates, by their type or by a look at their texts.
+
+    Args:
+        df: a frame.
+        kinds: columns whose kind is known, as `cat_flds`, `cont_flds`, `date_flds` and `drop`.
+    """
+    known = {name: kind for kind, names in (kinds or {}).items() for name in names or ()}
+    found = []
+    for name in df.columns:
+        if name in known:
+            if known[name] == "date_flds":
+                found.append(name)
+            continue
+        values = df[name]
+        if holds_dates(values):
+            plain = not pd.api.types.is_timedelta64_dtype(values.dtype)
+        else:
+            plain = is_text(values) and _reads_as_dates(values.dropna())
+        if plain:
+            found.append(name)
+    return found
+
+
+def guess_target(values: pd.Series, task: str | None, scale: str | None) -> tuple[str, str | None, str]:
+    """Task, scale and why: what the values of a target ask for, where it is not said."""
     tasks = ("regression", "classification")
     if task not in (None, *tasks):
         raise ValueError(f"task is one of {tasks}, not {task!r}{did_you_mean(str(task), tasks)}")
@@ -303,14 +328,16 @@ def _share(codes: np.ndarray, truth: np.ndarray, train: np.ndarray, held: np.nda
 
 def _reads_as_dates(present: pd.Series) -> bool:
     """Whether text reads as dates: it has the marks of dates, and all of a sample can be parsed."""
-    sample = present.astype(str).drop_duplicates().iloc[:500]
+    sample = present.iloc[:: max(1, len(present) // 2000)].astype(str).drop_duplicates()
+    if not len(sample):
+        return False
     marks = sample.str.match(r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?\s*$")
     if not bool(marks.all()):
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas tells where it has to guess the form
         try:
-            as_datetimes(present.to_frame(), str(present.name), "guess_table")
+            as_datetimes(pd.DataFrame({"date": sample}), "date", "guess_table")
         except ValueError:
             return False
     return True
@@ -318,9 +345,9 @@ def _reads_as_dates(present: pd.Series) -> bool:
 
 def _guess_parts(df: pd.DataFrame, name: str, reason: str, parts: tuple[list[str], list[str]]) -> str:
     """Adds the parts of a date column that tell something; returns what is told of them."""
-    column = date_column(df, name, "guess_table")
-    made = column.expanded(df[[name]].dropna())
     dates = as_datetimes(df, name, "guess_table").dropna()
+    column = date_column(dates.to_frame(name), name, "guess_table")
+    made = column.expanded(dates.drop_duplicates().to_frame(name))
     days = (dates.max() - dates.min()).days if len(dates) else 0
     used = []
     for part in column.parts:

@@ -35,7 +35,7 @@ class TableRecipe:
             "cat_flds": wishes.categories, "cont_flds": wishes.numbers, "date_flds": wishes.dates,
             "drop": wishes.drop, "task": wishes.task,
         }  # fmt: skip
-        held, how = held_out(df, guess_table(df, target, **columns), wishes.valid, wishes.seed)
+        held, how = held_out(df, target, columns, wishes.valid, wishes.seed)
         guess = guess_table(df[~held], target, **columns)
         n = int((~held).sum())
         bs = auto_batch_size(n) if wishes.bs is None else wishes.bs

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
-import zipfile
 from pathlib import Path
 
-
-def cache_dir() -> Path:
-    """Where unpacked files are kept: `$ZOO_CACHE`, else `zoo` in the user's cache folder."""
-    chosen = os.environ.get("ZOO_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zoo"
+from zoo.datasets.places import cache_dir
+from zoo.datasets.registry import available
+from zoo.datasets.unpacking import unpack
 
 
 def local_dataset(root: str | Path, name: str, marker: str | None = None) -> Path:
-    """The folder (or file) of a data set.
+    """The folder (or file) of a data set; nothing is downloaded.
 
     Args:
         root: the data set's own folder, a folder that holds it as `name/`, or one that holds `name.zip`,
@@ -26,7 +20,8 @@ def local_dataset(root: str | Path, name: str, marker: str | None = None) -> Pat
         marker: a file or folder inside the data set, by which `root` itself is recognised.
 
     Raises:
-        FileNotFoundError: if it is in none of these places.
+        FileNotFoundError: if it is in none of these places, with the command to fetch it, if one does.
+        DatasetError: if the archive is damaged, or may not be unpacked.
     """
     root = Path(root).expanduser()
     if marker is not None and (root / marker).exists():
@@ -38,7 +33,8 @@ def local_dataset(root: str | Path, name: str, marker: str | None = None) -> Pat
         return _unpacked(archive, name)
     if root.is_file() and root.name == f"{name}.zip":
         return _unpacked(root, name)
-    raise FileNotFoundError(f"no data set {name!r} in {root}: expected {root / name} or {archive}")
+    hint = f"; `zoo data get {name} --folder {root}` fetches it" if name in available() else ""
+    raise FileNotFoundError(f"no data set {name!r} in {root}: expected {root / name} or {archive}{hint}")
 
 
 def _unpacked(archive: Path, name: str) -> Path:
@@ -46,14 +42,10 @@ def _unpacked(archive: Path, name: str) -> Path:
     key = hashlib.sha256(f"{archive.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:12]
     target = cache_dir() / f"{name}-{key}"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
         try:
-            with zipfile.ZipFile(archive) as file:  # extractall drops absolute paths and ".."
-                file.extractall(fresh)
-            if not target.exists():
-                fresh.replace(target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            unpack(archive, target)
+        except OSError:
+            if not target.is_dir():  # else another process was first
+                raise
     inner = target / name
     return inner if inner.is_dir() else target

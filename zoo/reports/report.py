@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from jinja2 import Environment, StrictUndefined
 
-from zoo.demo.section import Section
+from zoo.reports.section import Section
 from zoo.storage.files import atomic_write
 
 COLUMNS = ("domain", "metric", "value", "reference", "goal", "seconds")
@@ -25,7 +25,7 @@ def summary_rows(sections: Sequence[Section]) -> list[tuple[str, ...]]:
 
 def render(sections: Sequence[Section], seconds: float) -> str:
     """The report as HTML; every text is escaped, tables and pictures come as HTML made by `Section`."""
-    template = files("zoo.demo").joinpath("template.html.j2").read_text(encoding="utf8")
+    template = files("zoo.reports").joinpath("template.html.j2").read_text(encoding="utf8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
     threads = torch.get_num_threads()
     cores = "1 thread" if threads == 1 else f"{threads} threads"

@@ -1,0 +1,5 @@
+"""Public data sets: what there is, fetched, verified and unpacked once; needs no torch."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+"""Pages that tell of trainings: sections with figures and tables, one HTML file."""
