@@ -198,7 +198,7 @@ def test_what_an_exporter_cannot_take_is_refused_in_one_line(tmp_path):
 
 def test_labels_come_with_their_thresholds(tmp_path):
     texts = ["good film", "bad film", "good bad", "film"] * 60
-    labels = [["p"], ["n"], ["p", "n"], []] * 60
+    labels = [["p"], ["n"], ["p", "n"], []] * 59 + [["n"], ["p"], [], ["p"]]  # a few are wrong
     data = TextData.from_texts(Field(tokenize="whitespace"), (texts, labels), (texts, labels), bs=32, seed=0)
     learn = data.get_model(None, 8, 8, 1, device="cpu", progress=False, seed=0)
     learn.fit(2e-2, 3)
