@@ -119,3 +119,13 @@ def test_a_card_in_every_form(zoo, asked, model, tmp_path) -> None:
     code, _, err = zoo("card", model, "-o", "card.pdf")
     assert code == 2
     assert "written as .md or .html" in err
+
+
+def test_graphs_are_written_and_checked(asked, zoo, model, tmp_path) -> None:
+    found = asked("export", model, "--onnx", "rows.onnx", "--program", "rows.pt2", "--check")
+    assert found["same"]
+    assert {row["format"] for row in found["checked"]} >= {"onnx", "program"}
+    assert (tmp_path / "rows.onnx").stat().st_size > 1000
+    code, _, err = zoo("export", model)
+    assert code == 2
+    assert "what shall be written?" in err

@@ -299,6 +299,39 @@ def info(model: ModelFile, as_json: Json = False) -> None:
 
 
 @app.command()
+def export(
+    model: ModelFile,
+    onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file.")] = None,
+    program: Annotated[Path | None, typer.Option(help="Write a program of torch.export (.pt2).")] = None,
+    check_: Annotated[
+        bool,
+        typer.Option("--check", help="Compare what the files answer with the model; exit code 1 if not."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model as a graph that runs without this library: ONNX, or a program of torch.export."""
+    from zoo.cli.predicting import open_model
+
+    if onnx is None and program is None:
+        raise Mendable("what shall be written? --onnx FILE, --program FILE, or both")
+    console, learn = Console(as_json), open_model(model, "cpu")
+    files = [] if onnx is None else [learn.export_onnx(onnx)]
+    files += [] if program is None else [learn.export_program(program)]
+    found: dict[str, Any] = {"files": [str(file) for file in files]}
+    if not check_:
+        console.answer(found, found["files"])
+        return
+    from zoo import check_export
+
+    checked = check_export(learn, files)
+    rows = checked.frame()
+    console.table(rows.columns, rows.itertuples(index=False))
+    console.answer({**found, "same": checked.same, "checked": rows.to_dict("records")})
+    if not checked.same:
+        raise typer.Exit(1)
+
+
+@app.command()
 def card(
     model: ModelFile,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File ending in .md or .html.")] = None,
