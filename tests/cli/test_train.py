@@ -159,3 +159,27 @@ def test_an_interrupted_run_goes_on(asked, zoo, wine, tmp_path, monkeypatch) -> 
     found = asked(*options, "--out", "cut", "--resume")
     assert found["epochs"] == 4
     assert found["metrics"] == pytest.approx(whole["metrics"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["it's.csv", 'a """ + open("owned", "w").name + """.csv', "back\\slash\\N{x}.csv", 'q".csv"']
+)
+def test_the_script_is_whole_whatever_the_file_is_called(name) -> None:
+    import ast
+
+    from zoo.cli.plans import Script
+
+    text = Script((), ("return 1",), ("return data",), ("pass",)).text("run", f"What `zoo train {name}")
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree, clean=False).rstrip() == f"What `zoo train {name}"
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if getattr(call, "id", "") == "open"]
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "0", "-1"])
+def test_a_rate_that_is_none_is_refused_before_anything_is_made(zoo, wine, tmp_path, rate) -> None:
+    code, _, err = zoo("train", wine, "--target", "kind", "--lr", rate, "--out", "run")
+    assert code == 2
+    assert "--lr" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,52 @@
+"""What a service holds in memory stays bounded, whatever it is sent."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from zoo.serving import Limits
+from zoo.serving.inputs import Pictures, Refused
+
+
+class _Brightness:
+    """Answers the mean of each picture, and remembers how many came at once."""
+
+    domain = "vision"
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def predict_batch(self, pictures: list) -> np.ndarray:
+        self.sizes.append(len(pictures))
+        found = np.array([float(np.asarray(one).mean()) for one in pictures])
+        if 200 in found:
+            raise ValueError("too bright")
+        return found
+
+
+def _file(value: int, side: int = 20) -> bytes:
+    kept = io.BytesIO()
+    Image.new("RGB", (side, side), (value,) * 3).save(kept, "PNG")
+    return kept.getvalue()
+
+
+def test_pictures_that_wait_are_files_and_few_are_decoded_at_once() -> None:
+    learn = _Brightness()
+    domain = Pictures(learn, Limits(megapixels=0.001))  # two of 400 pixels
+    items = [domain.item({"picture": base64.b64encode(_file(n)).decode()}) for n in range(7)]
+    broken = domain.item({"picture": _file(9)[:60]})
+    found = domain.answers([*items[:3], broken, *items[3:]])
+    assert isinstance(found[3], Refused)
+    assert [one["value"] for one in [*found[:3], *found[4:]]] == list(range(7))
+    assert max(learn.sizes) == 2
+    assert all(isinstance(one.data, bytes) for one in items)
+
+
+def test_a_picture_that_the_model_refuses_is_told_alone() -> None:
+    domain = Pictures(_Brightness(), Limits())
+    found = domain.answers([domain.item({"picture": _file(value)}) for value in (1, 200, 3)])
+    assert [found[0], found[2]] == [{"value": 1.0}, {"value": 3.0}]
+    assert isinstance(found[1], Refused)
+    assert str(found[1]) == "too bright"
