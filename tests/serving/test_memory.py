@@ -6,8 +6,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from zoo.serving import Limits
+from zoo.serving import Limits, corrected
 from zoo.serving.inputs import Pictures, Refused
+from zoo.serving.record import Record
 
 
 class _Brightness:
@@ -50,3 +51,14 @@ def test_a_picture_that_the_model_refuses_is_told_alone() -> None:
     assert [found[0], found[2]] == [{"value": 1.0}, {"value": 3.0}]
     assert isinstance(found[1], Refused)
     assert str(found[1]) == "too bright"
+
+
+def test_the_inputs_that_can_be_corrected_are_bounded_by_their_size(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("zoo.serving.record._CHARACTERS", 1000)
+    kept = Record(tmp_path / "record.jsonl")
+    ids = [kept.prediction("cats", Pictures, {"picture": f"{n}" * 300}, {}) for n in range(9)]
+    known = [n for n, one in enumerate(ids) if kept.correction("cats", str(one), "cat")]
+    assert known == [6, 7, 8]
+    assert corrected(tmp_path / "record.jsonl", "label")["picture"].tolist() == [f"{n}" * 300 for n in known]
+    huge = kept.prediction("cats", Pictures, {"picture": "x" * 5000}, {})
+    assert kept.correction("cats", str(huge), "cat")  # the newest can always be corrected

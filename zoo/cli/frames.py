@@ -77,16 +77,25 @@ def read_line(file: Path) -> str:
     return f"pd.{function}({str(file)!r}{told})"
 
 
-def pieces(file: Path, rows: int = 65_536) -> Iterator[pd.DataFrame]:
-    """The table piece by piece, in bounded memory."""
+def pieces(file: Path, rows: int = 65_536) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The table piece by piece, in bounded memory: as values, and as it is written in the file.
+
+    Cells of text files are read twice: as values `007` is 7, and whole numbers with a gap are 7.0; what stands
+    beside answers is `007`.
+    """
     function, options = reading(file)
     if function == "read_csv":
-        with pd.read_csv(file, chunksize=rows, **options) as reader:
-            yield from reader
+        written = {name: value for name, value in options.items() if name not in ("low_memory", "decimal")}
+        with (
+            pd.read_csv(file, chunksize=rows, **options) as values,
+            pd.read_csv(file, chunksize=rows, dtype=str, keep_default_na=False, **written) as cells,
+        ):
+            yield from zip(values, cells, strict=True)
         return
     from zoo_tabular import stream_table
 
-    yield from stream_table(file, rows=rows)
+    for piece in stream_table(file, rows=rows):
+        yield piece, piece
 
 
 def joined(df: pd.DataFrame, other: Path) -> tuple[pd.DataFrame, list[str]]:

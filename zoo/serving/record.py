@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-_REMEMBERED = 10_000
+_REMEMBERED = 10_000  # predictions that can be corrected
+_CHARACTERS = 100_000_000  # that their inputs may have together: pictures are large
 
 
 class Record:
@@ -27,17 +28,20 @@ class Record:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[str, Any]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()  # ids to models and inputs as JSON
+        self._held = 0
 
     def prediction(self, model: str, domain: Any, given: Any, found: Any) -> str | None:
         """Keeps a prediction; returns its id, None where nothing is kept."""
         if self.path is None:
             return None
         number = secrets.token_hex(8)
+        told = json.dumps(given, default=str)
         with self._lock:
-            self._known[number] = (model, given)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._known[number] = (model, told)
+            self._held += len(told)
+            while len(self._known) > _REMEMBERED or (self._held > _CHARACTERS and len(self._known) > 1):
+                self._held -= len(self._known.popitem(last=False)[1][1])
         self._write({"id": number, "model": model, "kind": domain.kind, "input": given, "answer": found})
         return number
 
@@ -47,7 +51,7 @@ class Record:
             known = self._known.get(number)
         if known is None or known[0] != model:
             return False
-        self._write({"id": number, "model": model, "input": known[1], "truth": truth})
+        self._write({"id": number, "model": model, "input": json.loads(known[1]), "truth": truth})
         return True
 
     def _write(self, line: dict[str, Any]) -> None:
