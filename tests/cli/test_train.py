@@ -183,3 +183,31 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_made(zoo, wine, tmp_p
     assert "--lr" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_table_of_pictures_may_be_of_any_kind(zoo, pictures, tmp_path) -> None:
+    from zoo.cli.planning import make_plan, script_of
+    from zoo.cli.plans import Wishes
+    from zoo.cli.script import load_script
+
+    folder = tmp_path / "photos"
+    (folder / "files").mkdir(parents=True)
+    rows = []
+    for file in sorted(pictures.glob("*/*.png"))[::6]:
+        name = f"{file.parent.name}-{file.name}"
+        (folder / "files" / name).write_bytes(file.read_bytes())
+        rows.append((name, file.parent.name))
+    df = pd.DataFrame(rows, columns=["name", "label"])
+    for ending, options in ((".tsv", {"sep": "\t"}), (".csv", {"sep": ";"}), (".csv.gz", {})):
+        df.to_csv(folder / f"table{ending}", index=False, **options)
+        plan = make_plan(folder / f"table{ending}", Wishes())
+        assert plan.domain == "image"
+        data = load_script(script_of(plan, tmp_path, ""), "train.py").data()
+        assert data.classes == ["bright", "dark"]
+        assert len(data.trn_ds) + len(data.val_ds) == len(df)
+
+
+def test_a_training_that_runs_away_is_told_in_one_line(zoo, wine) -> None:
+    code, _, err = zoo("train", wine, "--target", "kind", "--lr", "1e30", "--out", "run", "--json")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("zoo: the loss is")
