@@ -1,13 +1,16 @@
 """What a service holds in memory stays bounded, whatever it is sent."""
 
+import asyncio
 import base64
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from zoo.serving import Limits, corrected
 from zoo.serving.inputs import Pictures, Refused
+from zoo.serving.limits import BodyLimit
 from zoo.serving.record import Record
 
 
@@ -62,3 +65,37 @@ def test_the_inputs_that_can_be_corrected_are_bounded_by_their_size(monkeypatch,
     assert corrected(tmp_path / "record.jsonl", "label")["picture"].tolist() == [f"{n}" * 300 for n in known]
     huge = kept.prediction("cats", Pictures, {"picture": "x" * 5000}, {})
     assert kept.correction("cats", str(huge), "cat")  # the newest can always be corrected
+
+
+def test_a_record_that_cannot_be_written_is_told_at_once_and_costs_no_answer(tmp_path, caplog) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Record(tmp_path / "file" / "record.jsonl")
+    kept = Record(tmp_path / "new" / "record.jsonl")
+    assert (tmp_path / "new" / "record.jsonl").read_text() == ""
+    kept.path = tmp_path  # nothing can be appended to a folder, as nothing to a full disk
+    assert kept.prediction("cats", Pictures, {}, {}) is None
+    assert "a prediction is not kept" in caplog.text
+
+
+@pytest.mark.parametrize("trickles", [False, True])
+def test_a_body_that_never_comes_is_given_up(trickles) -> None:
+    sent = []
+
+    async def receive() -> dict:
+        await asyncio.sleep(0.02 if trickles else 30)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async def app(scope, receive, send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    limited = BodyLimit(app, 10**6, seconds=0.2)
+    asyncio.run(asyncio.wait_for(limited({"type": "http", "headers": []}, receive, send), 5))
+    assert [message.get("status") for message in sent] == [408, None]
+    assert b"0.2 seconds" in sent[1]["body"]

@@ -77,10 +77,9 @@ def decimal_comma(cells: pd.DataFrame, sure: bool = False) -> bool:
     """
 
     def any_like(pattern: str) -> bool:
-        return any(cells[name].str.fullmatch(pattern).any() for name in cells.columns)
+        return any(bool(column.str.fullmatch(pattern).any()) for _, column in cells.items())
 
     cells = cells.dropna(axis=1, how="all")
-    cells.columns = range(cells.shape[1])
     comma = any_like(r"\s*[+-]?\d+,\d+\s*" if sure else r"\s*[+-]?\d+,(\d{1,2}|\d{4,})\s*")
     return comma and not any_like(r"\s*[+-]?\d+\.\d+\s*")
 
