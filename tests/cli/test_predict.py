@@ -135,3 +135,13 @@ def test_a_card_in_every_form(zoo, asked, model, tmp_path) -> None:
     code, _, err = zoo("card", model, "-o", "card.pdf")
     assert code == 2
     assert "written as .md or .html" in err
+
+
+def test_the_file_that_is_read_is_not_replaced(zoo, model, wine, tmp_path) -> None:
+    (tmp_path / "new.csv").write_bytes(wine.read_bytes())
+    (tmp_path / "link.csv").symlink_to("new.csv")
+    for out in ("new.csv", "./link.csv"):
+        code, _, err = zoo("predict", model, "new.csv", "-o", out)
+        assert code == 2
+        assert "is the file that is read" in err
+    assert (tmp_path / "new.csv").read_bytes() == wine.read_bytes()

@@ -211,3 +211,25 @@ def test_a_training_that_runs_away_is_told_in_one_line(zoo, wine) -> None:
     code, _, err = zoo("train", wine, "--target", "kind", "--lr", "1e30", "--out", "run", "--json")
     assert code == 2
     assert err.splitlines()[-1].startswith("zoo: the loss is")
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_empty_texts_are_left_out_and_told(reviews, tmp_path, kind) -> None:
+    from zoo.cli.planning import make_plan, script_of
+    from zoo.cli.plans import Wishes
+    from zoo.cli.script import load_script
+
+    texts = [(file.parent.name, file.read_text()) for file in sorted(reviews.glob("*/*.txt"))[::4]]
+    rows = [*texts, ("bad", ""), ("good", " \n")]
+    if kind == "table":
+        source = tmp_path / "reviews.csv"
+        pd.DataFrame(rows, columns=["label", "text"]).to_csv(source, index=False)
+    else:
+        source = tmp_path / "reviews"
+        for number, (label, text) in enumerate(rows):
+            (source / label).mkdir(parents=True, exist_ok=True)
+            (source / label / f"{number}.txt").write_text(text)
+    plan = make_plan(source, Wishes(domain="text", text="text" if kind == "table" else None))
+    assert any("2 empty files" in one.why or "2 without text" in one.why for one in plan.choices)
+    data = load_script(script_of(plan, tmp_path, ""), "train.py").data()
+    assert sum(data.check().rows.values()) == len(texts)

@@ -58,6 +58,8 @@ def predict(
     """
     from zoo.storage.files import atomic_write
 
+    if source.exists() and out.exists() and out.samefile(source):
+        raise Mendable(f"-o {out} is the file that is read: name another, nothing of yours is replaced")
     rows, told = 0, Told()
     more = None if join is None else read_frame(join)
     with told, atomic_write(out) as temporary, temporary.open("w", encoding="utf8", newline="") as file:

@@ -40,8 +40,9 @@ class Record:
             path.open("a", encoding="utf8").close()
 
     def prediction(self, model: str, domain: Any, given: Any, found: Any) -> str | None:
-        """Keeps a prediction; returns its id, None where nothing is kept. A full disk is logged: the answer is
-        worth more than its record."""
+        """Keeps a prediction; returns its id, None where nothing is kept.
+
+        A disk that is full is logged: the answer is worth more than its record."""
         if self.path is None:
             return None
         number = secrets.token_hex(8)
