@@ -233,3 +233,13 @@ def test_empty_texts_are_left_out_and_told(reviews, tmp_path, kind) -> None:
     assert any("2 empty files" in one.why or "2 without text" in one.why for one in plan.choices)
     data = load_script(script_of(plan, tmp_path, ""), "train.py").data()
     assert sum(data.check().rows.values()) == len(texts)
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch) -> None:
+    from zoo.cli.plans import Plan
+    from zoo.cli.run_folder import fresh_folder
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda _: "now")
+    names = [fresh_folder(None, Plan("table", {})).name for _ in range(3)]
+    assert names == ["table-now", "table-now-2", "table-now-3"]
