@@ -46,6 +46,22 @@ def test_answers_stand_beside_the_columns(asked, zoo, model, wine, monkeypatch, 
     assert pd.read_csv("other.csv").equals(answers)
 
 
+def test_the_columns_stand_there_as_they_were_written(asked, model, wine, monkeypatch, tmp_path) -> None:
+    df = pd.read_csv(wine).drop(columns="kind").assign(place="north")
+    df["zip"] = [f"{n:05d}" for n in range(len(df))]
+    df["shop"] = [str(n) if n % 3 else "" for n in range(len(df))]
+    df["code"] = ["NA", "1e5"] * (len(df) // 2)
+    df.to_csv("new.csv", index=False, sep=";")
+    pd.DataFrame({"place": ["north"], "lies": [1]}).to_csv("places.csv", index=False)
+    monkeypatch.setattr("zoo.cli.frames.pieces.__defaults__", (50,))
+    asked("predict", model, "new.csv", "-o", "out.csv", "--join", "places.csv")
+    found = pd.read_csv("out.csv", dtype=str, keep_default_na=False)
+    for name in ("zip", "shop", "code"):
+        assert found[name].tolist() == df[name].tolist(), name
+    assert set(found["lies"]) == {"1"}
+    assert list(found.columns[: df.shape[1]]) == list(df.columns)
+
+
 def test_what_cannot_be_predicted_is_told(zoo, model, wine) -> None:
     for words, told in (
         (("predict", model, "none.csv"), "there is nothing at none.csv"),
@@ -129,3 +145,13 @@ def test_graphs_are_written_and_checked(asked, zoo, model, tmp_path) -> None:
     code, _, err = zoo("export", model)
     assert code == 2
     assert "what shall be written?" in err
+
+
+def test_the_file_that_is_read_is_not_replaced(zoo, model, wine, tmp_path) -> None:
+    (tmp_path / "new.csv").write_bytes(wine.read_bytes())
+    (tmp_path / "link.csv").symlink_to("new.csv")
+    for out in ("new.csv", "./link.csv"):
+        code, _, err = zoo("predict", model, "new.csv", "-o", out)
+        assert code == 2
+        assert "is the file that is read" in err
+    assert (tmp_path / "new.csv").read_bytes() == wine.read_bytes()

@@ -86,3 +86,10 @@ def test_what_is_said_wrongly_is_one_line(zoo, wine, ratings, tmp_path) -> None:
         assert err.rstrip().splitlines()[-1].startswith("zoo: "), err
         assert not out
     assert (tmp_path / "full" / "file").read_text() == "mine"
+
+
+def test_a_table_of_few_rows_is_told(zoo, tmp_path) -> None:
+    pd.DataFrame({"a": [1.5, 2, 3], "y": [1.0, 2.5, 3]}).to_csv("few.csv", index=False)
+    code, _, err = zoo("train", "few.csv", "--target", "y")
+    assert code == 2
+    assert "too few to learn and to judge" in err

@@ -159,3 +159,87 @@ def test_an_interrupted_run_goes_on(asked, zoo, wine, tmp_path, monkeypatch) -> 
     found = asked(*options, "--out", "cut", "--resume")
     assert found["epochs"] == 4
     assert found["metrics"] == pytest.approx(whole["metrics"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["it's.csv", 'a """ + open("owned", "w").name + """.csv', "back\\slash\\N{x}.csv", 'q".csv"']
+)
+def test_the_script_is_whole_whatever_the_file_is_called(name) -> None:
+    import ast
+
+    from zoo.cli.plans import Script
+
+    text = Script((), ("return 1",), ("return data",), ("pass",)).text("run", f"What `zoo train {name}")
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree, clean=False).rstrip() == f"What `zoo train {name}"
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if getattr(call, "id", "") == "open"]
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "0", "-1"])
+def test_a_rate_that_is_none_is_refused_before_anything_is_made(zoo, wine, tmp_path, rate) -> None:
+    code, _, err = zoo("train", wine, "--target", "kind", "--lr", rate, "--out", "run")
+    assert code == 2
+    assert "--lr" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_table_of_pictures_may_be_of_any_kind(zoo, pictures, tmp_path) -> None:
+    from zoo.cli.planning import make_plan, script_of
+    from zoo.cli.plans import Wishes
+    from zoo.cli.script import load_script
+
+    folder = tmp_path / "photos"
+    (folder / "files").mkdir(parents=True)
+    rows = []
+    for file in sorted(pictures.glob("*/*.png"))[::6]:
+        name = f"{file.parent.name}-{file.name}"
+        (folder / "files" / name).write_bytes(file.read_bytes())
+        rows.append((name, file.parent.name))
+    df = pd.DataFrame(rows, columns=["name", "label"])
+    for ending, options in ((".tsv", {"sep": "\t"}), (".csv", {"sep": ";"}), (".csv.gz", {})):
+        df.to_csv(folder / f"table{ending}", index=False, **options)
+        plan = make_plan(folder / f"table{ending}", Wishes())
+        assert plan.domain == "image"
+        data = load_script(script_of(plan, tmp_path, ""), "train.py").data()
+        assert data.classes == ["bright", "dark"]
+        assert len(data.trn_ds) + len(data.val_ds) == len(df)
+
+
+def test_a_training_that_runs_away_is_told_in_one_line(zoo, wine) -> None:
+    code, _, err = zoo("train", wine, "--target", "kind", "--lr", "1e30", "--out", "run", "--json")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("zoo: the loss is")
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_empty_texts_are_left_out_and_told(reviews, tmp_path, kind) -> None:
+    from zoo.cli.planning import make_plan, script_of
+    from zoo.cli.plans import Wishes
+    from zoo.cli.script import load_script
+
+    texts = [(file.parent.name, file.read_text()) for file in sorted(reviews.glob("*/*.txt"))[::4]]
+    rows = [*texts, ("bad", ""), ("good", " \n")]
+    if kind == "table":
+        source = tmp_path / "reviews.csv"
+        pd.DataFrame(rows, columns=["label", "text"]).to_csv(source, index=False)
+    else:
+        source = tmp_path / "reviews"
+        for number, (label, text) in enumerate(rows):
+            (source / label).mkdir(parents=True, exist_ok=True)
+            (source / label / f"{number}.txt").write_text(text)
+    plan = make_plan(source, Wishes(domain="text", text="text" if kind == "table" else None))
+    assert any("2 empty files" in one.why or "2 without text" in one.why for one in plan.choices)
+    data = load_script(script_of(plan, tmp_path, ""), "train.py").data()
+    assert sum(data.check().rows.values()) == len(texts)
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch) -> None:
+    from zoo.cli.plans import Plan
+    from zoo.cli.run_folder import fresh_folder
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda _: "now")
+    names = [fresh_folder(None, Plan("table", {})).name for _ in range(3)]
+    assert names == ["table-now", "table-now-2", "table-now-3"]

@@ -418,6 +418,6 @@ def main() -> None:
     """Run the command line; errors the user can mend are told in one line, exit code 2."""
     try:
         app()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"zoo: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

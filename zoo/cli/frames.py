@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ CSV = (".csv", ".tsv", ".txt")
 BINARY = (".parquet", ".feather", ".arrow")
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 _SEPARATORS = ",;\t|"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+_SAMPLE = 1000  # rows that tell how numbers are written
 
 
 def kind_of(file: Path) -> str | None:
@@ -44,13 +47,57 @@ def reading(file: Path) -> tuple[str, dict[str, Any]]:
         raise Mendable(f"there is no file {file}")
     if kind in BINARY:
         return ("read_parquet" if kind == ".parquet" else "read_feather"), {}
-    try:
-        head = pd.read_csv(file, sep="\x01", header=None, nrows=1, dtype=str, engine="python", quoting=3)
+    options: dict[str, Any] = {}
+    with _unreadable(file):
+        if file.suffix.lower() not in PACKED and _head(file) in _UTF16:
+            options["encoding"] = "utf-16"
+        head = pd.read_csv(
+            file, sep="\x01", header=None, nrows=1, dtype=str, engine="python", quoting=3, **options
+        )
         line = str(head.iloc[0, 0])
+        found = max(_SEPARATORS, key=line.count)
+        if found != ",":
+            options["sep"] = found
+            sample = pd.read_csv(file, nrows=_SAMPLE, dtype=str, **options)
+            if decimal_comma(sample, sure=found == ";"):
+                options["decimal"] = ","
+    return "read_csv", {**options, "low_memory": False}
+
+
+def decimal_comma(cells: pd.DataFrame, sure: bool = False) -> bool:
+    """Whether numbers are written as 3,14.
+
+    Args:
+        cells: as they are written.
+        sure: 1,234 is such a number, too, and not one thousand and more.
+
+    Example:
+        >>> decimal_comma(pd.DataFrame({"size": ["3,14", "2"], "name": ["a", "b, c"]}))
+        True
+    """
+
+    def any_like(pattern: str) -> bool:
+        return any(bool(column.str.fullmatch(pattern).any()) for _, column in cells.items())
+
+    cells = cells.dropna(axis=1, how="all")
+    comma = any_like(r"\s*[+-]?\d+,\d+\s*" if sure else r"\s*[+-]?\d+,(\d{1,2}|\d{4,})\s*")
+    return comma and not any_like(r"\s*[+-]?\d+\.\d+\s*")
+
+
+@contextlib.contextmanager
+def _unreadable(file: Path) -> Iterator[None]:
+    """Errors of pandas and Arrow with the name of the file, and what to do."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise Mendable(f"{file} is not written in UTF-8 ({error}): save it as a CSV file in UTF-8") from error
     except (ValueError, OSError, IndexError) as error:
-        raise Mendable(f"{file} cannot be read as a table: {error}") from error
-    found = max(_SEPARATORS, key=line.count)
-    return "read_csv", {**({} if found == "," else {"sep": found}), "low_memory": False}
+        raise Mendable(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(2)
 
 
 def read_frame(file: Path) -> pd.DataFrame:
@@ -60,33 +107,42 @@ def read_frame(file: Path) -> pd.DataFrame:
         Mendable: for files that are no tables, cannot be read, or have no rows.
     """
     function, options = reading(file)
-    try:
+    with _unreadable(file):
         df = getattr(pd, function)(file, **options)
-    except (ValueError, OSError, UnicodeError) as error:  # of pandas and Arrow
-        raise Mendable(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
     if not len(df):
         raise Mendable(f"{file} has no rows")
     df.columns = [str(name) for name in df.columns]
     return df
 
 
-def read_line(file: Path) -> str:
-    """The same as Python: `pd.read_csv(...)`."""
+def read_line(file: Path, **of_text: Any) -> str:
+    """The same as Python: `pd.read_csv(...)`, with further options for text files."""
     function, options = reading(file)
+    options |= of_text if function == "read_csv" else {}
     told = "".join(f", {name}={value!r}" for name, value in options.items())
     return f"pd.{function}({str(file)!r}{told})"
 
 
-def pieces(file: Path, rows: int = 65_536) -> Iterator[pd.DataFrame]:
-    """The table piece by piece, in bounded memory."""
+def pieces(file: Path, rows: int = 65_536) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The table piece by piece, in bounded memory: as values, and as it is written in the file.
+
+    Cells of text files are read twice: as values `007` is 7, and whole numbers with a gap are 7.0; what
+    stands beside answers is `007`.
+    """
     function, options = reading(file)
     if function == "read_csv":
-        with pd.read_csv(file, chunksize=rows, **options) as reader:
-            yield from reader
+        written = {name: value for name, value in options.items() if name not in ("low_memory", "decimal")}
+        with (
+            _unreadable(file),
+            pd.read_csv(file, chunksize=rows, **options) as values,
+            pd.read_csv(file, chunksize=rows, dtype=str, keep_default_na=False, **written) as cells,
+        ):
+            yield from zip(values, cells, strict=True)
         return
     from zoo_tabular import stream_table
 
-    yield from stream_table(file, rows=rows)
+    for piece in stream_table(file, rows=rows):
+        yield piece, piece
 
 
 def joined(df: pd.DataFrame, other: Path) -> tuple[pd.DataFrame, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -56,6 +57,12 @@ class Wishes:
     seconds: float | None = None
     seed: int = 42
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise Mendable(f"--{name} must be a number above 0, not {value:g}")
 
     def refuse(self, domain: str, of_others: Mapping[str, str]) -> None:
         """Raise for options that the domain does not know.
@@ -179,10 +186,17 @@ class Script:
             for name, lines in (("data", self.data), ("learner", self.learner), ("train", self.train))
         }
         lines = sorted({*self.imports, "import logging"}, key=lambda line: (line.startswith("from"), line))
-        return _TEMPLATE.format(imports="\n".join(lines), folder=folder, about=about, **indented)
+        return _TEMPLATE.format(imports="\n".join(lines), folder=folder, about=_docstring(about), **indented)
 
 
-_TEMPLATE = '''"""{about}"""
+def _docstring(text: str) -> str:
+    """A text as a docstring: no file name that it quotes can end it, nor begin an escape."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    plain = plain.replace("\\", "\\\\").replace('"""', r"\"\"\"")
+    return f'"""{plain}' + (' """' if plain.endswith('"') else '"""')
+
+
+_TEMPLATE = """{about}
 
 {imports}
 
@@ -207,4 +221,4 @@ if __name__ == "__main__":
     train(learn)
     print(learn.evaluate())
     print(learn.export(f"{{FOLDER}}/model.zip"))
-'''
+"""

@@ -58,13 +58,18 @@ def predict(
     """
     from zoo.storage.files import atomic_write
 
+    if source.exists() and out.exists() and out.samefile(source):
+        raise Mendable(f"-o {out} is the file that is read: name another, nothing of yours is replaced")
     rows, told = 0, Told()
     more = None if join is None else read_frame(join)
     with told, atomic_write(out) as temporary, temporary.open("w", encoding="utf8", newline="") as file:
         head: list[str] | None = None
-        for piece in _inputs(learn, source):
-            piece = piece if more is None else with_columns(piece, more, str(join))[0]
-            answered = _answered(learn, piece, text)
+        for piece, written in _inputs(learn, source):
+            if more is not None:
+                piece = with_columns(piece, more, str(join))[0]
+                added = piece[[name for name in piece.columns if name not in written.columns]]
+                written = pd.concat([written.reset_index(drop=True), added], axis=1)
+            answered = _answered(learn, piece, written, text)
             if head is None:
                 head = [str(name) for name in answered.columns]
             answered.to_csv(file, index=False, header=rows == 0, quoting=csv.QUOTE_MINIMAL)
@@ -98,8 +103,8 @@ class Told(logging.Handler):
         self._stack.close()
 
 
-def _inputs(learn: Any, source: Path) -> Iterator[pd.DataFrame]:
-    """Frames of inputs; files are named in a column `file`."""
+def _inputs(learn: Any, source: Path) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Frames of inputs, and the same as they are written; files are named in a column `file`."""
     if not source.exists():
         raise Mendable(f"there is nothing at {source}")
     if (
@@ -121,16 +126,21 @@ def _inputs(learn: Any, source: Path) -> Iterator[pd.DataFrame]:
     for file in files:
         chunk.append(file)
         if len(chunk) == _FILES:
-            yield pd.DataFrame({"file": [str(one) for one in chunk]})
+            yield _named(chunk)
             chunk = []
     if chunk:
-        yield pd.DataFrame({"file": [str(one) for one in chunk]})
+        yield _named(chunk)
 
 
-def _answered(learn: Any, frame: pd.DataFrame, text: str | None) -> pd.DataFrame:
-    """The inputs with the answers beside them."""
+def _named(files: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    frame = pd.DataFrame({"file": [str(one) for one in files]})
+    return frame, frame
+
+
+def _answered(learn: Any, frame: pd.DataFrame, written: pd.DataFrame, text: str | None) -> pd.DataFrame:
+    """The inputs as they are written, with the answers beside them."""
     found = learn.predict_batch(_items(learn, frame, text))
-    return pd.concat([frame.reset_index(drop=True), answer_columns(found, frame.columns)], axis=1)
+    return pd.concat([written.reset_index(drop=True), answer_columns(found, frame.columns)], axis=1)
 
 
 def _items(learn: Any, frame: pd.DataFrame, text: str | None) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import logging
 import platform
@@ -43,6 +45,13 @@ class RunFolder:
         }  # fmt: skip
         self._json("config.json", {"plan": plan.to_dict(), "versions": versions})
         self._text("train.py", script)
+
+    def discard(self) -> None:
+        """Takes back what `write_plan` wrote, of a run that came to nothing."""
+        for file in (self.folder / "config.json", self.script):
+            file.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def write_results(self, learn: Any, plan: Plan, seconds: float) -> dict[str, Any]:
         """What the training reached, beside the quick model that one would try first.
@@ -119,13 +128,23 @@ def fresh_folder(out: Path | None, plan: Plan) -> Path:
         Mendable: for a folder that holds something.
     """
     if out is None:
-        out = Path("runs") / f"{plan.domain}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return _own_folder(Path("runs") / f"{plan.domain}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and plan.checkpoint is None:
         raise Mendable(
             f"--out {out} is there already and not empty: name another folder, or --resume the run"
         )
     out.mkdir(parents=True, exist_ok=True)
     return out.resolve()
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder that nobody has: of two runs that begin in the same second the later gets a number."""
+    for number in itertools.count(1):
+        own = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            own.mkdir(parents=True)
+            return own
+    raise AssertionError("numbers do not end")
 
 
 def _choices(plan: Plan) -> pd.DataFrame:

@@ -98,6 +98,7 @@ def train(
     else:
         load_script(text, str(run.script)).train(learn)
     if not learn.history:
+        run.discard()
         raise KeyboardInterrupt
     found = run.write_results(learn, plan, time.perf_counter() - started)
     return found

@@ -152,7 +152,7 @@ def make_app(
     if limits.per_minute is not None:
         _add_rate(app, limits.per_minute)
     app.middleware("http")(numbers.count)
-    app.add_middleware(BodyLimit, most=int(limits.body_mb * 1e6))
+    app.add_middleware(BodyLimit, most=int(limits.body_mb * 1e6), seconds=limits.seconds)
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=hosts or ["localhost", "127.0.0.1", "[::1]", "testserver"]
     )

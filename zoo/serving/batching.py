@@ -37,7 +37,7 @@ class Batcher:
         self, answer: Callable[[list[Any]], Sequence[Any]], most: int = 64, waiting: int = 1000
     ) -> None:
         self.answer, self.most, self.limit = answer, most, waiting
-        self.batches = self.rows = 0
+        self.batches = self.rows = self._others = 0
         self._queue: list[_Waiting] = []
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._task: asyncio.Task[None] | None = None
@@ -57,7 +57,20 @@ class Batcher:
         return await waiting.answer
 
     async def alone(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Other work of the model, in its thread."""
+        """Other work of the model, in its thread.
+
+        Raises:
+            Busy: where too much waits.
+        """
+        if self._others >= self.limit:
+            raise Busy(f"{self.limit} requests wait already")
+        self._others += 1
+        try:
+            return await self._run(work, *args)
+        finally:
+            self._others -= 1
+
+    async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
 
     async def _work(self) -> None:
@@ -69,7 +82,9 @@ class Batcher:
             self.batches += 1
             self.rows += len(batch)
             try:
-                answers = await self.alone(self.answer, [one.item for one in batch])
+                answers = await self._run(self.answer, [one.item for one in batch])
+                if len(answers) != len(batch):
+                    raise RuntimeError(f"{len(answers)} answers for {len(batch)} inputs")
             except Exception as error:  # of the whole batch: each of them is told
                 answers = [error] * len(batch)
             for one, found in zip(batch, answers, strict=True):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from zoo.data.answers.prediction import Prediction
@@ -22,6 +25,14 @@ Cell = str | int | float | bool | None
 
 class Refused(ValueError):
     """An input that the model cannot read; the client is told."""
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture that waits: the bytes of its file, and the pixels that its header tells."""
+
+    data: bytes
+    pixels: int
 
 
 class Domain:
@@ -47,12 +58,18 @@ class Domain:
 
     def answers(self, items: list[Any]) -> Sequence[Any]:
         """Answers of inputs, each as plain values or as the exception that its input is to blame for."""
+        return self.together(items)
+
+    def together(self, items: list[Any]) -> Sequence[Any]:
+        """One pass of the model; where that fails, one for each input."""
+        if not items:
+            return []
         try:
             return self.told(self.learn.predict_batch(self.joined(items)))
         except Exception as error:
             if len(items) == 1:
                 return [_told(error)]
-        return [self.answers([item])[0] for item in items]  # one of them is to blame: each alone
+        return [self.together([item])[0] for item in items]  # one of them is to blame: each alone
 
     def joined(self, items: list[Any]) -> Any:
         return items
@@ -120,15 +137,41 @@ class Pictures(Domain):
                 picture = base64.b64decode(body or head, validate=True)
             except ValueError as error:
                 raise Refused("the picture is no base64") from error
-        return opened(picture, self.limits.megapixels)
+        return PictureFile(picture, pixels_of(picture, self.limits.megapixels))
+
+    def answers(self, items: list[Any]) -> Sequence[Any]:
+        """As of every domain; pictures are decoded here, in the thread of the model, and never more of them
+        at once than one picture may have pixels: files of a few kilobytes can hold millions."""
+        found: list[Any] = []
+        for group in self._groups(items):
+            pictures = [self._opened(item) for item in group]
+            fine = iter(self.together([one for one in pictures if not isinstance(one, Refused)]))
+            found += [one if isinstance(one, Refused) else next(fine) for one in pictures]
+        return found
+
+    def _groups(self, items: list[Any]) -> Iterator[list[Any]]:
+        group, pixels = [], 0
+        for item in items:
+            if group and pixels + item.pixels > self.limits.megapixels * 1e6:
+                yield group
+                group, pixels = [], 0
+            group.append(item)
+            pixels += item.pixels
+        if group:
+            yield group
+
+    def _opened(self, item: PictureFile) -> Any:
+        try:
+            return opened(item.data)
+        except Refused as error:
+            return error
 
     def why(self, item: Any) -> dict[str, Any]:
-        from PIL import Image
-
         from zoo.vision.seeing.activation_map import blended
 
-        heat = self.learn.activation_map(item)
-        small = item.copy()
+        picture = opened(item.data)
+        heat = self.learn.activation_map(picture)
+        small = picture.copy()
         small.thumbnail((480, 480))
         resized = np.asarray(
             Image.fromarray(heat.astype("float32")).resize(small.size, Image.Resampling.BILINEAR)
@@ -250,26 +293,38 @@ def domain_of(learn: Any, limits: Limits) -> Domain:
     return kind(learn, limits)
 
 
-def opened(data: bytes, megapixels: float) -> Any:
-    """A picture from the bytes of its file; its size is judged before it is decoded.
+def pixels_of(data: bytes, megapixels: float) -> int:
+    """Pixels of a picture by the header of its file; nothing is decoded.
 
     Raises:
-        Refused: for what is no picture, is broken or too large.
+        Refused: for what is no picture, or too large.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
+    with _told_as_refused():
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-        pixels = picture.width * picture.height
-        if pixels > megapixels * 1e6:
-            raise Refused(
-                f"the picture has {picture.width} x {picture.height} pixels, "
-                f"{megapixels:g} million are accepted"
-            )
+    pixels = picture.width * picture.height
+    if pixels > megapixels * 1e6:
+        raise Refused(
+            f"the picture has {picture.width} x {picture.height} pixels, {megapixels:g} million are accepted"
+        )
+    return pixels
+
+
+def opened(data: bytes) -> Any:
+    """A picture from the bytes of its file, whose size `pixels_of` has judged.
+
+    Raises:
+        Refused: for what is broken.
+    """
+    with _told_as_refused():
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         picture.load()
         return ImageOps.exif_transpose(picture).convert("RGB")
-    except Refused:
-        raise
+
+
+@contextlib.contextmanager
+def _told_as_refused() -> Iterator[None]:
+    try:
+        yield
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Refused(
             "the picture cannot be read: it is broken, or no JPEG, PNG, WEBP, BMP, GIF, TIFF"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,7 +26,7 @@ class Limits:
         items: of a list, and ratings that are given.
         per_minute: requests of one client; None for any number.
         waiting: requests that wait for an answer; more are told to come again.
-        seconds: that an answer may take.
+        seconds: that a request may take to come, and its answer to be found.
     """
 
     body_mb: float = 20.0
@@ -51,10 +53,11 @@ class BodyLimit:
     Args:
         app: what answers the others.
         most: bytes.
+        seconds: in which a body must have come: clients that send a byte now and then hold nothing for long.
     """
 
-    def __init__(self, app: Any, most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: Any, most: int, seconds: float = 60.0) -> None:
+        self.app, self.most, self.seconds = app, most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,23 +67,30 @@ class BodyLimit:
         if told.isdigit() and int(told) > self.most:
             await _refuse(send, 413, f"the body has {int(told):,} bytes, {self.most:,} are accepted")
             return
-        received, over, answered = 0, False, False
+        received, whole, answered = 0, False, False
+        refused: tuple[int, str] | None = None
+        ending = time.monotonic() + self.seconds
 
         async def counted() -> MutableMapping[str, Any]:
-            nonlocal received, over
-            message = await receive()
+            nonlocal received, whole, refused
+            if whole:  # what comes is that the client goes
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, ending - time.monotonic()))
+            except TimeoutError:
+                message, refused = {}, (408, f"the body did not come in {self.seconds:g} seconds")
             received += len(message.get("body", b""))
             if received > self.most:
-                over = True
-                return {"type": "http.request", "body": b"", "more_body": False}
-            return message
+                refused = 413, f"the body is larger than {self.most:,} bytes"
+            whole = refused is not None or not message.get("more_body", False)
+            return message if refused is None else {"type": "http.request", "body": b"", "more_body": False}
 
         async def once(message: MutableMapping[str, Any]) -> None:
             nonlocal answered
-            if over and not answered:
+            if refused is not None and not answered:
                 answered = True
-                await _refuse(send, 413, f"the body is larger than {self.most:,} bytes")
-            elif not over:
+                await _refuse(send, *refused)
+            elif refused is None:
                 await send(message)
 
         await self.app(scope, counted, once)

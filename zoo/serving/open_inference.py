@@ -34,12 +34,20 @@ class Tensor(BaseModel):
     data: list[Scalar]
 
 
+class Output(BaseModel):
+    """An output that is asked for."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    name: Annotated[str, Field(max_length=1000)]
+
+
 class Inference(BaseModel):
     """A request of the protocol."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     id: Annotated[str, Field(max_length=1000)] | None = None
     inputs: Annotated[list[Tensor], Field(min_length=1, max_length=10_000)]
+    outputs: Annotated[list[Output], Field(max_length=100)] | None = None
 
 
 def add_open_inference(app: FastAPI, served: Mapping[str, Any]) -> None:
@@ -84,6 +92,7 @@ def add_open_inference(app: FastAPI, served: Mapping[str, Any]) -> None:
     async def infer(name: str, given: Inference) -> dict[str, Any]:
         """Answers for tensors whose first dimension counts inputs."""
         one = model(name)
+        names = _asked(one.domain, given.outputs)
         rows = _rows(one.domain, given.inputs, one.limits.rows)
         answers = await one.batch(rows)
         for number, answer in enumerate(answers):
@@ -92,7 +101,7 @@ def add_open_inference(app: FastAPI, served: Mapping[str, Any]) -> None:
         told: dict[str, Any] = {
             "model_name": name,
             "model_version": "1",
-            "outputs": _told(one.domain, answers),
+            "outputs": [found for found in _told(one.domain, answers) if found["name"] in names],
         }
         return told if given.id is None else {"id": given.id, **told}
 
@@ -120,6 +129,16 @@ def _outputs(domain: Any) -> list[dict[str, Any]]:
         {"name": "probability", "datatype": "FP32", "shape": [-1]},
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(classes)]},
     ]
+
+
+def _asked(domain: Any, outputs: list[Output] | None) -> list[str]:
+    """Names of the outputs that are asked for; all where none is named."""
+    known = [one["name"] for one in _outputs(domain)]
+    asked = [one.name for one in outputs or ()] or known
+    others = [name for name in asked if name not in known]
+    if others:
+        raise HTTPException(422, f"there is no output {others[0][:100]!r}; there are {', '.join(known)}")
+    return asked
 
 
 def _rows(domain: Any, tensors: list[Tensor], most: int) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import threading
 import time
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-_REMEMBERED = 10_000
+log = logging.getLogger("zoo.serving")
+_REMEMBERED = 10_000  # predictions that can be corrected
+_CHARACTERS = 100_000_000  # that their inputs may have together: pictures are large
 
 
 class Record:
@@ -22,23 +25,39 @@ class Record:
 
     Args:
         path: the file; None keeps nothing.
+
+    Raises:
+        OSError: where the file cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[str, Any]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()  # ids to models and inputs as JSON
+        self._held = 0
+        if path is not None:  # told now, not to each client
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a", encoding="utf8").close()
 
     def prediction(self, model: str, domain: Any, given: Any, found: Any) -> str | None:
-        """Keeps a prediction; returns its id, None where nothing is kept."""
+        """Keeps a prediction; returns its id, None where nothing is kept.
+
+        A disk that is full is logged: the answer is worth more than its record."""
         if self.path is None:
             return None
         number = secrets.token_hex(8)
+        told = json.dumps(given, default=str)
+        line = {"id": number, "model": model, "kind": domain.kind, "input": given, "answer": found}
+        try:
+            self._write(line)
+        except OSError as error:
+            log.error("%s: a prediction is not kept: %s", self.path, error)
+            return None
         with self._lock:
-            self._known[number] = (model, given)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        self._write({"id": number, "model": model, "kind": domain.kind, "input": given, "answer": found})
+            self._known[number] = (model, told)
+            self._held += len(told)
+            while len(self._known) > _REMEMBERED or (self._held > _CHARACTERS and len(self._known) > 1):
+                self._held -= len(self._known.popitem(last=False)[1][1])
         return number
 
     def correction(self, model: str, number: str, truth: Any) -> bool:
@@ -47,7 +66,7 @@ class Record:
             known = self._known.get(number)
         if known is None or known[0] != model:
             return False
-        self._write({"id": number, "model": model, "input": known[1], "truth": truth})
+        self._write({"id": number, "model": model, "input": json.loads(known[1]), "truth": truth})
         return True
 
     def _write(self, line: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.cli.frames import kind_of, read_frame
+from zoo.cli.frames import kind_of, read_frame, read_line
 from zoo.cli.plans import Choice, Mendable, Plan, Script, Wishes
 from zoo.errors import some
 
@@ -91,9 +91,7 @@ class PictureRecipe:
         lines = [f"tfms = {made}"]
         if "table" in s:
             lines += [
-                f"df = pd.read_csv(Path({s['folder']!r}, {s['table']!r}), dtype={{{s['column']!r}: str}})"
-                if Path(s["table"]).suffix == ".csv"
-                else f"df = pd.read_parquet(Path({s['folder']!r}, {s['table']!r}))",
+                f"df = {read_line(Path(s['folder'], s['table']), dtype={s['column']: 'str'})}",
                 "return ImageClassifierData.from_df(",
                 f"    {s['folder']!r}, {s['pictures']!r}, df, {s['bs']}, tfms,",
                 f"    get_cv_idxs(len(df), {s['valid']}, seed={seed}),",
@@ -127,7 +125,7 @@ class PictureRecipe:
         )
         imports = [*plan.fit_imports, f"from zoo.vision import {', '.join(sorted(names))}"]
         if "table" in s:
-            imports += ["import pandas as pd", "from pathlib import Path", "from zoo import get_cv_idxs"]
+            imports += ["import pandas as pd", "from zoo import get_cv_idxs"]
         return Script(tuple(imports), tuple(lines), learner, plan.fit_lines())
 
 

@@ -10,6 +10,7 @@ from zoo.cli.frames import joined, read_frame, read_line, with_corrections
 from zoo.cli.plans import Choice, Mendable, Plan, Script, Wishes
 from zoo.errors import some
 
+_FEWEST = 10  # training rows
 _SMALL = 1000  # training rows from which on batch norm gives more than it costs
 _LARGE = 200_000  # training rows from which on the network is larger and drops less
 _OPTIONS = {"category": "--categories", "number": "--numbers", "date": "--dates"}
@@ -38,6 +39,8 @@ class TableRecipe:
         held, how = held_out(df, target, columns, wishes.valid, wishes.seed)
         guess = guess_table(df[~held], target, **columns)
         n = int((~held).sum())
+        if n < _FEWEST or not held.any():
+            raise Mendable(f"{path.name} has {len(df)} rows with a target: too few to learn and to judge")
         bs = auto_batch_size(n) if wishes.bs is None else wishes.bs
         epochs = auto_epochs(n, -(-n // bs)) if wishes.epochs is None else wishes.epochs
         settings = {

@@ -38,9 +38,13 @@ class TextRecipe:
             some_texts = [
                 file.read_text("utf8", errors="replace") for file in files[:: max(1, len(files) // 50)]
             ]
-            n = len(files)
+            empty = 0 if valid else sum(not file.read_bytes().strip() for file in files)
+            n = len(files) - empty
+            settings["gaps"] = empty
             classes = sorted(entry.name for entry in path.joinpath(train).iterdir() if entry.is_dir())
             choices.append(Choice("classes", some(classes, 20), f"folders of {n:,} files"))
+            if empty:
+                choices.append(Choice("rows", f"{n:,}", f"{empty:,} empty files are left out"))
             how = f"the folder {valid!r}" if valid else "at random, of each class alike"
             task = "classification"
         else:
@@ -60,7 +64,8 @@ class TextRecipe:
             if label == text:
                 raise Mendable(f"--target and --text name the same column, {text!r}")
             df, appended = with_corrections(df, wishes.append, label, {"text": text})
-            kept = df[df[text].notna() & df[label].notna()]
+            filled = df[text].fillna("").astype(str).str.strip() != ""
+            kept = df[filled & df[label].notna()]
             if not len(kept):
                 raise Mendable(f"{path.name}: no row has both {text!r} and {label!r}")
             n, some_texts = len(kept), kept[text].astype(str).iloc[:: max(1, len(kept) // 50)].tolist()
@@ -68,7 +73,8 @@ class TextRecipe:
             task = wishes.task or ("regression" if numbers else "classification")
             settings = {"file": str(path.resolve()), "text": text, "label": label, "rows": n}
             settings |= {"gaps": len(df) - n, "appended": appended}
-            choices.append(Choice("texts", text, f"{n:,} rows", "--text"))
+            left = f", {len(df) - n:,} without text or label are left out" if len(df) > n else ""
+            choices.append(Choice("texts", text, f"{n:,} rows{left}", "--text"))
             told = "values" if task == "regression" else some(map(str, kept[label].unique()), 10)
             choices.append(Choice("labels", label, f"{task}: {told}", "--target --task"))
             valid, how = None, "at random"
@@ -114,13 +120,15 @@ class TextRecipe:
                     "    'text': [file.read_text('utf8', errors='replace') for file in files],",
                     "    'label': [file.relative_to(folder).parts[0] for file in files],",
                     "})",
+                    *(["df = df[df['text'].str.strip() != ''].reset_index(drop=True)"] if s["gaps"] else []),
                     "return TextData.from_df(",
                     "    FOLDER, field, df, text='text', label='label',",
                     f"    val_idxs=get_cv_idxs(len(df), {s['valid']}, seed={s['seed']}), {common},",
                     ")",
                 ]
         else:
-            keep = f"df = df[df[{s['text']!r}].notna() & df[{s['label']!r}].notna()].reset_index(drop=True)"
+            filled = f"(df[{s['text']!r}].fillna('').astype(str).str.strip() != '')"
+            keep = f"df = df[{filled} & df[{s['label']!r}].notna()].reset_index(drop=True)"
             value = ", task='regression'" if s["task"] == "regression" else ""
             lines += [
                 f"df = {read_line(Path(s['file']))}",
