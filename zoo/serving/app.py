@@ -27,7 +27,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from zoo._version import __version__
 from zoo.serving.batching import Batcher, Busy
 from zoo.serving.inputs import Cell, PairsOf, Pictures, Refused, domain_of
-from zoo.serving.limits import BodyLimit, Limits
+from zoo.serving.limits import BodyLimit, Limits, Receive, Scope, Send
 from zoo.serving.open_inference import add_open_inference
 from zoo.serving.record import Record
 
@@ -151,7 +151,7 @@ def make_app(
     _add_page(app, served)
     if limits.per_minute is not None:
         _add_rate(app, limits.per_minute)
-    app.middleware("http")(numbers.count)
+    app.add_middleware(Counting, numbers=numbers)
     app.add_middleware(BodyLimit, most=int(limits.body_mb * 1e6), seconds=limits.seconds)
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=hosts or ["localhost", "127.0.0.1", "[::1]", "testserver"]
@@ -174,19 +174,40 @@ class Numbers:
         self.batches = Gauge("zoo_batches", "Passes of the model.", ["model"], registry=self.registry)
         self.rows = Gauge("zoo_batched_rows", "Inputs of these passes.", ["model"], registry=self.registry)
 
-    async def count(self, request: Request, answer: Any) -> Response:
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts a request by the route that answered it."""
-        started = time.perf_counter()
-        status = 500
+        path = getattr(scope.get("route"), "path", "other")
+        self.requests.labels(path, str(status)).inc()
+        self.seconds.labels(path).observe(seconds)
+
+
+class Counting:
+    """Counts every request; a layer of ASGI of its own, as those of Starlette cost a task a request.
+
+    Args:
+        app: what answers.
+        numbers: where it is counted.
+    """
+
+    def __init__(self, app: Any, numbers: Numbers) -> None:
+        self.app, self.numbers = app, numbers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
         try:
-            response = await answer(request)
-            status = response.status_code
-            return response
+            await self.app(scope, receive, watched)
         finally:
-            route = request.scope.get("route")
-            path = getattr(route, "path", "other")
-            self.requests.labels(path, str(status)).inc()
-            self.seconds.labels(path).observe(time.perf_counter() - started)
+            self.numbers.count(scope, status, time.perf_counter() - started)
 
 
 def _add_errors(app: FastAPI) -> None:
