@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from zoo.cli import main
 from zoo.cli.plans import Mendable, Wishes
 from zoo.cli.recognise import recognise
 
@@ -86,6 +87,13 @@ def test_what_is_said_wrongly_is_one_line(zoo, wine, ratings, tmp_path) -> None:
         assert err.rstrip().splitlines()[-1].startswith("zoo: "), err
         assert not out
     assert (tmp_path / "full" / "file").read_text() == "mine"
+
+
+def test_where_an_error_was_raised_is_told_to_those_who_ask(monkeypatch) -> None:
+    monkeypatch.setenv("ZOO_DEBUG", "1")
+    monkeypatch.setattr("sys.argv", ["zoo", "train", "nothing-there"])
+    with pytest.raises(Mendable, match="there is nothing at nothing-there"):
+        main()
 
 
 def test_a_table_of_few_rows_is_told(zoo, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """`zoo train`: from what lies at a path to a run folder, and the script that gives the same."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -68,6 +69,14 @@ def test_small_pictures(asked, pictures) -> None:
     assert found["baseline"]["name"].startswith("logistic regression")
     assert asked("predict", "run", pictures / "dark", "-o", "out.csv")["rows"] == 30
     assert (pd.read_csv("out.csv")["prediction"] == "dark").mean() > 0.9
+
+
+def test_broken_pictures_are_left_out_and_told(zoo, pictures, tmp_path, caplog) -> None:
+    shutil.copytree(pictures, tmp_path / "some")
+    (tmp_path / "some" / "dark" / "broken.png").write_bytes(b"no picture")
+    code, _, err = zoo("train", "some", "--epochs", 1, "--lr", 0.001, "--out", "run")
+    assert code == 0, err
+    assert "broken.png" in caplog.text + err
 
 
 def test_many_tiny_pictures_get_a_network_of_their_own(asked, pictures, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -419,5 +420,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        if os.environ.get("ZOO_DEBUG"):
+            raise
         print(f"zoo: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -95,7 +95,7 @@ class PictureRecipe:
                 "return ImageClassifierData.from_df(",
                 f"    {s['folder']!r}, {s['pictures']!r}, df, {s['bs']}, tfms,",
                 f"    get_cv_idxs(len(df), {s['valid']}, seed={seed}),",
-                f"    id_col={s['column']!r}, label_col={s['label']!r}, seed={seed},",
+                f"    id_col={s['column']!r}, label_col={s['label']!r}, seed={seed}, on_broken='skip',",
                 ")",
             ]
         else:
@@ -103,7 +103,7 @@ class PictureRecipe:
             lines += [
                 "return ImageClassifierData.from_paths(",
                 f"    {s['folder']!r}, {s['bs']}, tfms, {s['train']!r}, {s['valid_folder']!r},",
-                f"    {held}seed={seed},",
+                f"    {held}seed={seed}, on_broken='skip',",
                 ")",
             ]
         if tiny:
