@@ -1,15 +1,19 @@
 """`zoo train`: from what lies at a path to a run folder, and the script that gives the same."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from zoo import load_learner
+from zoo.cli.plans import Plan
+from zoo.cli.training import find_rate
 
 
 def test_a_table_leaves_everything_in_its_run_folder(zoo, wine, tmp_path) -> None:
@@ -131,6 +135,24 @@ def test_corrections_of_a_service_are_further_rows(asked, zoo, wine, tmp_path) -
     code, _, err = zoo(*options, "--append", "record.jsonl")
     assert code == 2
     assert "holds no corrections" in err
+
+
+@pytest.mark.parametrize(
+    ("valley", "minimum", "lr", "why"),
+    [
+        (0.004, 0.01, 0.0063, "the finder says"),  # between both
+        (0.004, 40.0, 0.004, "the finder says"),
+        (1e-6, 40.0, 0.005, "the usual one; the finder says valley 1e-06"),
+        (math.nan, math.nan, 0.005, "nothing, its curve is flat"),
+    ],
+)
+def test_the_finder_leads_no_further_than_a_factor_of_three(valley, minimum, lr, why) -> None:
+    found = SimpleNamespace(
+        suggestions=lambda: {"valley": valley, "minimum/10": minimum}, lrs=[1], interrupted=False
+    )
+    plan, _ = find_rate(SimpleNamespace(lr_find=lambda: found), Plan("table", {}, usual_lr=0.005))
+    assert plan.lr == pytest.approx(lr, rel=0.01)
+    assert why in plan.choices[-1].why
 
 
 def test_two_processes_train_a_run(asked, wine) -> None:
