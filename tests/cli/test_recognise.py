@@ -1,5 +1,7 @@
 """What lies at a path, and what is told where nothing can be made of it."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -94,6 +96,23 @@ def test_where_an_error_was_raised_is_told_to_those_who_ask(monkeypatch) -> None
     monkeypatch.setattr("sys.argv", ["zoo", "train", "nothing-there"])
     with pytest.raises(Mendable, match="there is nothing at nothing-there"):
         main()
+
+
+def test_nothing_that_is_said_is_passed_over(zoo, pictures, reviews, wine, tmp_path) -> None:
+    shutil.copytree(pictures, tmp_path / "set" / "train")
+    shutil.copytree(pictures, tmp_path / "set" / "valid")
+    zoo("train", wine, "--target", "kind", "--epochs", 1, "--lr", 0.001, "--out", "run")
+    for said, told in (
+        (("train", "set", "--valid", 0.3), "--valid and the folder 'valid' both say"),
+        (("train", pictures, "--target", "kind"), "--target names a column"),
+        (("train", pictures, "--task", "regression"), "--task is of tables and texts"),
+        (("train", reviews, "--text", "review"), "--text names a column"),
+        (("train", "--from", "run", "--seed", 7), "give neither a path nor other options"),
+        (("predict", "run", wine, "--text", "ash"), "--text is of models of texts"),
+    ):
+        code, _, err = zoo(*said)
+        assert code == 2, said
+        assert told in err, err
 
 
 def test_a_table_of_few_rows_is_told(zoo, tmp_path) -> None:

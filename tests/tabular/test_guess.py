@@ -122,6 +122,8 @@ def test_classes_are_held_out_alike() -> None:
 def test_what_one_call_refuses(sales) -> None:
     with pytest.raises(ValueError, match="'sold' is missing in 1 of 900 rows"):
         ColumnarModelData.from_frame(sales.assign(sold=sales["sold"].where(sales["row"] > 0)), "sold")
+    with pytest.raises(ValueError, match="val_idxs and valid_pct both say"):
+        ColumnarModelData.from_frame(sales, "sold", val_idxs=[1], valid_pct=0.3)
     with pytest.raises(ValueError, match="valid_pct is a share"):
         ColumnarModelData.from_frame(sales, "sold", valid_pct=5)
     with pytest.raises(TypeError, match="name of the target column, got Series"):

@@ -47,7 +47,7 @@ BatchSize = Annotated[int | None, typer.Option(help="Rows in a batch.", min=1)]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training rows.", min=1)]
 Rate = Annotated[float | None, typer.Option(help="The largest learning rate; by default of the finder.")]
 Seconds = Annotated[float | None, typer.Option(help="That all may take; epochs are planned by it.", min=1)]
-Seed = Annotated[int, typer.Option(help="Of all random numbers.")]
+Seed = Annotated[int | None, typer.Option(help="Of all random numbers; 42 by default.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best of the machine by default.")]
 
 
@@ -77,7 +77,7 @@ def train(
     epochs: Epochs = None,
     lr: Rate = None,
     seconds: Seconds = None,
-    seed: Seed = 42,
+    seed: Seed = None,
     device: Device = None,
     out: Out = None,
     from_run: Annotated[
@@ -108,11 +108,7 @@ def train(
     console = Console(as_json)
     given = dict(locals())
     if from_run is not None:
-        changed = [
-            name
-            for name in Wishes.__dataclass_fields__
-            if name != "seed" and given.get(name) not in (None, [])
-        ]
+        changed = [name for name in Wishes.__dataclass_fields__ if given.get(name) not in (None, [])]
         if path is not None or changed:
             raise Mendable(
                 "--from runs a configuration again as it is: give neither a path nor other options"
@@ -164,7 +160,7 @@ def lr_find(
     size: Size = None,
     weights: Weights = None,
     bs: BatchSize = None,
-    seed: Seed = 42,
+    seed: Seed = None,
     device: Device = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the curve into this picture.")] = None,
     as_json: Json = False,
@@ -276,7 +272,7 @@ def check(
     task: Task = None,
     valid: Valid = None,
     page: Annotated[Path | None, typer.Option(help="Also write an HTML page.")] = None,
-    seed: Seed = 42,
+    seed: Seed = None,
     as_json: Json = False,
 ) -> None:
     """Look at data before training: leaks, duplicates, contradictions.

@@ -71,11 +71,3 @@ def _cell(value: Any) -> str:
 def _as_json(value: Any) -> Any:
     """Numbers of numpy as Python's, and anything else as text."""
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def finite(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with None in place of numbers that JSON does not know."""
-    return {
-        name: None if isinstance(value, float) and value - value != 0 else value
-        for name, value in values.items()
-    }

@@ -75,6 +75,21 @@ class Wishes:
             if getattr(self, name) not in (None, ()):
                 raise Mendable(f"--{name.replace('_', '-')} is of {what}, and this is {_WORDS[domain]}")
 
+    def refuse_in_folders(self, valid: str | None, names: tuple[str, ...]) -> None:
+        """Raise for options that say what the folders of files say already.
+
+        Args:
+            valid: the folder that validates.
+            names: of options that name columns.
+        """
+        for name in names:
+            if getattr(self, name) is not None:
+                raise Mendable(
+                    f"--{name} names a column of a table, and these are folders: they are the classes"
+                )
+        if valid is not None and self.valid is not None:
+            raise Mendable(f"--valid and the folder {valid!r} both say what is held out: leave one out")
+
 
 _WORDS = {"image": "a set of pictures", "table": "a table", "text": "a set of texts", "ratings": "ratings"}
 

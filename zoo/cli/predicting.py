@@ -60,6 +60,8 @@ def predict(
 
     if source.exists() and out.exists() and out.samefile(source):
         raise Mendable(f"-o {out} is the file that is read: name another, nothing of yours is replaced")
+    if text is not None and learn.domain != "text":
+        raise Mendable(f"--text is of models of texts, and this is one of {learn.domain}")
     rows, told = 0, Told()
     more = None if join is None else read_frame(join)
     with told, atomic_write(out) as temporary, temporary.open("w", encoding="utf8", newline="") as file:

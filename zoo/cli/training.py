@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,3 @@ def read_run(folder: Path) -> Plan:
 def as_command(words: list[str]) -> str:
     """A command as one would type it."""
     return shlex.join(["zoo", *words])
-
-
-def as_dict(plan: Plan) -> dict[str, Any]:
-    """A plan for machines."""
-    return asdict(plan)

@@ -146,7 +146,7 @@ def make_app(
     _add_errors(app)
     _add_health(app, served, numbers)
     for one in served.values():
-        _add_model(app, one, kept, numbers)
+        _add_model(app, one, kept)
     add_open_inference(app, served)
     _add_page(app, served)
     if limits.per_minute is not None:
@@ -256,7 +256,7 @@ def _add_health(app: FastAPI, served: Mapping[str, Served], numbers: Numbers) ->
         return {"models": [{"name": one.name, "kind": one.domain.kind} for one in served.values()]}
 
 
-def _add_model(app: FastAPI, one: Served, kept: Record, numbers: Numbers) -> None:
+def _add_model(app: FastAPI, one: Served, kept: Record) -> None:
     domain, base = one.domain, f"/models/{one.name}"
     Input = domain.schema()
     Inputs = create_model(

@@ -42,6 +42,8 @@ def data_from_one_frame(
     held = np.zeros(len(df), dtype=bool)
     how = "as you said"
     if val_idxs is not None:
+        if valid_pct is not None:
+            raise ValueError("from_frame: val_idxs and valid_pct both say what is held out: give one of them")
         held[np.asarray(val_idxs)] = True
     else:
         if valid_pct is not None and not 0 < valid_pct < 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +28,23 @@ class PictureRecipe:
         wishes.refuse(
             "image",
             dict.fromkeys(("categories", "numbers", "dates", "drop", "join", "append"), "tables")
-            | {"text": "texts", "user": "ratings", "item": "ratings", "rating": "ratings"},
+            | {
+                "task": "tables and texts",
+                "text": "texts",
+                "user": "ratings",
+                "item": "ratings",
+                "rating": "ratings",
+            },
         )
         choices = [Choice("domain", "image", path.name, "--domain")]
         if path.is_dir():
             train, valid = picture_folders(path)
+            wishes.refuse_in_folders(valid, ("target",))
             settings = {"folder": str(path.resolve()), "train": train, "valid_folder": valid}
             root = path / train
             left = {valid, train} if train == "." else set()
             classes = sorted(one.name for one in root.iterdir() if one.is_dir() and one.name not in left)
-            pictures = [file for name in classes for file in islice(pictures_in(root / name), 5000)]
+            pictures = [file for name in classes for file in pictures_in(root / name)]
             n = len(pictures)
             choices.append(Choice("classes", some(classes, 20), f"folders of {n:,} pictures"))
         else:
@@ -59,7 +65,7 @@ class PictureRecipe:
         if n < 4:
             raise Mendable(f"{path}: {n} pictures are too few to learn from")
         side = median_side(pictures)
-        tiny = side <= _TINY and n >= _MANY and wishes.arch is None
+        tiny = side <= _TINY and n >= _MANY and wishes.arch is None and wishes.weights is None
         arch = wishes.arch or ("FastNet" if tiny else packaged_or("resnet34"))
         size = wishes.size or (side if tiny else int(np.clip(32 * round(side / 32), _SMALLEST, 224)))
         epochs = wishes.epochs or (12 if tiny else 15)

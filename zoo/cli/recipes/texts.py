@@ -33,6 +33,7 @@ class TextRecipe:
             if wishes.append is not None:
                 raise Mendable("--append needs the texts in a table, these are files")
             train, valid = text_folders(path)
+            wishes.refuse_in_folders(valid, ("target", "text", "task"))
             settings = {"folder": str(path.resolve()), "train": train, "valid_folder": valid}
             files = sorted(path.joinpath(train).rglob("*.txt"))
             some_texts = [
@@ -45,7 +46,7 @@ class TextRecipe:
             choices.append(Choice("classes", some(classes, 20), f"folders of {n:,} files"))
             if empty:
                 choices.append(Choice("rows", f"{n:,}", f"{empty:,} empty files are left out"))
-            how = f"the folder {valid!r}" if valid else "at random, of each class alike"
+            how = f"the folder {valid!r}" if valid else "at random"
             task = "classification"
         else:
             df = read_frame(path)
